@@ -1,0 +1,159 @@
+"""Makes .venv beside this file and runs the demo or the tests in it; needs Python 3.10 or newer and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 10)
+THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
+REQUIREMENT_FILES = ("requirements.txt", "constraints.txt", "pyproject.toml")
+STAMP = "personalive-requirements.sha256"  # inside .venv: what was installed when the last installation succeeded
+INTERRUPTED = 130  # what shells use for Ctrl-C
+HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
+       python run.py test [pytest arguments]               run the tests
+
+The first run makes .venv beside run.py and installs what is needed (several minutes, a few GB)."""
+# Words in what pip or venv print -> what to tell the user; the first that fits is told.
+CAUSES = (
+    ("No space left on device|not enough space on the disk", "the disk is full: free about 8 GB and run this again"),
+    ("Permission denied|Access is denied", "this folder cannot be written: put the project where you may write"),
+    (
+        "Failed to establish a new connection|NameResolutionError|Network is unreachable|Read timed out"
+        "|Temporary failure in name resolution|getaddrinfo failed|nodename nor servname",
+        "the package index cannot be reached: check the network or proxy and run this again",
+    ),
+    (
+        "No matching distribution found|ResolutionImpossible",
+        f"no set of packages fits Python {THIS_PYTHON} here: try another version, 3.11 is the best tested",
+    ),
+)
+
+
+class RunError(Exception):
+    """What went wrong, in one sentence for the user."""
+
+
+def environment_python(root: Path) -> Path:
+    """Where the environment's interpreter is, or will be."""
+    return root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def fingerprint(root: Path) -> str:
+    """Changes when the files that say what to install change, or the folder moves (it is installed in place)."""
+    texts = [(root / name).read_bytes() for name in REQUIREMENT_FILES]
+    return hashlib.sha256(b"\0".join([str(root).encode(), *texts])).hexdigest()
+
+
+def finish(process: subprocess.Popen[str]) -> int:
+    """Wait for the end, through a first Ctrl-C too: the child gets it as well and may have something to save."""
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+        return INTERRUPTED
+    return code if code >= 0 else 128 - code  # ended by a signal, said as shells say it
+
+
+def run(command: list[str], root: Path) -> int:
+    """Run `command` in `root` with this terminal as its own; its exit code."""
+    return finish(subprocess.Popen(command, cwd=root, text=True))
+
+
+def must_run(command: list[str], root: Path, task: str) -> None:
+    """Run `command`, its output shown as it comes; RunError names the cause where `task` fails."""
+    process = subprocess.Popen(command, cwd=root, text=True, errors="replace", stderr=subprocess.PIPE)
+    last: deque[str] = deque(maxlen=60)
+    try:
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            last.append(line)
+    except KeyboardInterrupt:
+        finish(process)
+        raise
+    code = finish(process)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code:
+        raise RunError(f"{task} failed: {cause(''.join(last), code)}")
+
+
+def cause(output: str, code: int) -> str:
+    """The sentence of CAUSES that fits `output`."""
+    for words, sentence in CAUSES:
+        if re.search(words, output):
+            return sentence
+    return f"it ended with code {code}; its last lines above say why"
+
+
+def is_usable(python: Path, root: Path) -> bool:
+    """Whether the environment can install: an interrupted creation leaves one without interpreter or pip."""
+    if not python.exists():
+        return False
+    check = subprocess.run([str(python), "-m", "pip", "--version"], cwd=root, capture_output=True, check=False)
+    return check.returncode == 0
+
+
+def make_environment(root: Path) -> None:
+    """Make .venv, over whatever half of one is there."""
+    if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+        raise RunError(
+            "this Python cannot make environments: install its venv module (Debian, Ubuntu: "
+            f"sudo apt install python3-venv or python{THIS_PYTHON}-venv) and run this again"
+        )
+    print("making .venv", flush=True)
+    must_run([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], root, "making .venv")
+
+
+def ensure_environment(root: Path) -> Path:
+    """The interpreter of an environment that holds what the requirement files say; no process where it already does."""
+    python, stamp, wanted = environment_python(root), root / ".venv" / STAMP, fingerprint(root)
+    if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    stamp.unlink(missing_ok=True)
+    if not is_usable(python, root):
+        make_environment(root)
+    print("installing what requirements.txt asks for, in the versions of constraints.txt", flush=True)
+    install = ["-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[dev]"]
+    must_run([str(python), *install], root, "the installation")
+    stamp.write_text(wanted)
+    return python
+
+
+def main(arguments: list[str], root: Path) -> int:
+    """Do what `arguments` say in the project folder `root`; the exit code."""
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        print(f"run.py needs Python {oldest} or newer, this is {THIS_PYTHON}", file=sys.stderr)
+        return 2
+    commands = {
+        "demo": ["-m", "personalive_core", "demo", "--output", "output/demo.mp4", "--sheet", "output/demo.png"],
+        "test": ["-m", "pytest"],
+    }
+    if not arguments or arguments[0] not in commands:
+        asked = not arguments or arguments[0] in ("-h", "--help", "help")
+        print(HELP if asked else f"run.py knows demo and test, not {arguments[0]!r}; python run.py shows the help")
+        return 0 if asked else 2
+    try:
+        return run([str(ensure_environment(root)), *commands[arguments[0]], *arguments[1:]], root)
+    except RunError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"run.py: {error.strerror or error}: {error.filename or root}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path(__file__).resolve().parent))
