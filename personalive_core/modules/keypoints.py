@@ -1,0 +1,134 @@
+"""3-D implicit keypoint extractor (section 3.2): a picture to head pose and canonical keypoints, and their geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..types import HeadPose
+from .layers import Float32LayerNorm, Ops
+
+PICTURE_SIZE = 256  # pixels a side of the extractor's input
+KEYPOINTS = 21
+BINS, DEGREES_PER_BIN, FIRST_BIN = 66, 3.0, -97.5  # angles are a softmax expectation over bins
+
+
+@dataclass(frozen=True)
+class KeypointConfig:
+    """Shapes of the extractor's ConvNeXt V2 backbone (arXiv 2301.00808); defaults are its Tiny variant."""
+
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    depths: tuple[int, ...] = (3, 3, 9, 3)
+
+
+class ChannelNorm(Float32LayerNorm):
+    """Layer norm over the channels of [N, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rearrange(super().forward(rearrange(x, "n c h w -> n h w c")), "n h w c -> n c h w")
+
+
+class ResponseNorm(nn.Module):
+    """Global response normalisation (arXiv 2301.00808, section 3) of [N, H, W, C]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.zeros(1, 1, 1, dim)), nn.Parameter(torch.zeros(1, 1, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # squares of half-precision activations overflow
+        response = torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True)
+        scale = (response / (response.mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
+        return self.gamma.to(x) * (x * scale) + self.beta.to(x) + x
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise convolution and a two-layer perceptron, added to the input [N, C, H, W]."""
+
+    def __init__(self, dim: int, ops: Ops) -> None:
+        super().__init__()
+        self.dwconv = ops.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = Float32LayerNorm(dim)
+        self.pwconv1, self.pwconv2 = ops.Linear(dim, 4 * dim), ops.Linear(4 * dim, dim)
+        self.grn = ResponseNorm(4 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm(rearrange(self.dwconv(x), "n c h w -> n h w c"))
+        inner = self.pwconv2(self.grn(functional.gelu(self.pwconv1(inner))))
+        return x + rearrange(inner, "n h w c -> n c h w")
+
+
+class Detector(nn.Module):
+    """The backbone and its heads."""
+
+    def __init__(self, config: KeypointConfig, ops: Ops) -> None:
+        super().__init__()
+        widths = config.widths
+        stem = nn.Sequential(ops.Conv2d(3, widths[0], 4, stride=4), ChannelNorm(widths[0]))
+        self.downsample_layers = nn.ModuleList([stem])
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow), ops.Conv2d(narrow, wide, 2, stride=2)))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ConvNextBlock(width, ops) for _ in range(depth)))
+            for width, depth in zip(widths, config.depths, strict=True)
+        )
+        self.norm = Float32LayerNorm(widths[-1])
+        self.fc_kp = ops.Linear(widths[-1], 3 * KEYPOINTS)
+        self.fc_scale = ops.Linear(widths[-1], 1)
+        self.fc_pitch, self.fc_yaw, self.fc_roll = (ops.Linear(widths[-1], BINS) for _ in range(3))
+        self.fc_t = ops.Linear(widths[-1], 3)
+        self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas: in the checkpoint, read by nobody here
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 3, 256, 256] -> [N, C]."""
+        for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(downsample(x))
+        return self.norm(x.mean((-2, -1)))
+
+
+class KeypointExtractor(nn.Module):
+    """Pictures [N, 3, 256, 256] in [0, 1] -> head pose and canonical keypoints [N, 21, 3], float32."""
+
+    idx_tensor: Tensor
+
+    def __init__(self, config: KeypointConfig = KeypointConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+        super().__init__()
+        self.detector = Detector(config, ops)
+        self.register_buffer("idx_tensor", torch.arange(BINS, dtype=torch.float32, device="cpu"))
+
+    def forward(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
+        heads, x = self.detector, self.detector(pictures)
+        bins = torch.stack([heads.fc_pitch(x), heads.fc_yaw(x), heads.fc_roll(x)], 1)
+        pose = HeadPose(expected_angle(bins.float()), heads.fc_t(x).float(), heads.fc_scale(x).float())
+        return pose, rearrange(heads.fc_kp(x).float(), "n (k d) -> n k d", d=3)
+
+
+def expected_angle(bins: Tensor) -> Tensor:
+    """Degrees [...] that 66 bin scores [..., 66] stand for."""
+    index = torch.arange(BINS, device=bins.device, dtype=bins.dtype)
+    return bins.softmax(-1) @ index * DEGREES_PER_BIN + FIRST_BIN
+
+
+def rotation_matrix(angles: Tensor) -> Tensor:
+    """Degrees [F, 3] pitch, yaw, roll -> [F, 3, 3] for row vectors (`points @ matrix`): pitch, then yaw, then roll."""
+    pitch, yaw, roll = torch.deg2rad(angles).unbind(-1)
+    zero, one = torch.zeros_like(pitch), torch.ones_like(pitch)
+
+    def matrix(*rows: Tensor) -> Tensor:
+        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+    about_x = matrix(one, zero, zero, zero, pitch.cos(), -pitch.sin(), zero, pitch.sin(), pitch.cos())
+    about_y = matrix(yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())
+    about_z = matrix(roll.cos(), -roll.sin(), zero, roll.sin(), roll.cos(), zero, zero, zero, one)
+    return (about_z @ about_y @ about_x).mT
+
+
+def pose_keypoints(canonical: Tensor, pose: HeadPose) -> Tensor:
+    """Canonical keypoints [F or 1, 21, 3] -> posed [F, 21, 3]: s (x R) + t, with t in the picture plane only."""
+    posed = canonical @ rotation_matrix(pose.angles) * pose.scale[..., None]
+    shift = torch.cat([pose.translation[:, :2], torch.zeros_like(pose.translation[:, :1])], -1)
+    return posed + shift[:, None]

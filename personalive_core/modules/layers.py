@@ -1,0 +1,78 @@
+"""Small pieces that several networks share."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Ops = Any  # a namespace of layer classes, see this package's docstring
+
+
+def sinusoid(position: Tensor, dim: int, last: float) -> tuple[Tensor, Tensor]:
+    """Sine and cosine of `position` [...] times `dim / 2` frequencies from 1 down to (almost) 1 / `last`: [..., dim / 2]."""
+    exponent = torch.arange(dim // 2, device=position.device, dtype=torch.float32) / (dim // 2)
+    angle = position.float()[..., None] * torch.exp(-math.log(last) * exponent)
+    return angle.sin(), angle.cos()
+
+
+def interleaved_positions(count: int, dim: int) -> Tensor:
+    """[1, count, dim]: sine and cosine alternate, as in Attention Is All You Need, section 3.5."""
+    sine, cosine = sinusoid(torch.arange(count, device="cpu"), dim, 10000.0)
+    return torch.stack([sine, cosine], -1).reshape(1, count, dim)
+
+
+def concatenated_positions(position: Tensor, dim: int) -> Tensor:
+    """[..., dim]: all sines, then all cosines."""
+    return torch.cat(sinusoid(position, dim, 10000.0), -1)
+
+
+class FeedForward(nn.Module):
+    """Gated GELU feed-forward (GEGLU, arXiv 2002.05202): [..., C] -> [..., C]."""
+
+    def __init__(self, dim: int, ops: Ops = nn) -> None:
+        super().__init__()
+        gate = nn.Module()
+        gate.proj = ops.Linear(dim, 8 * dim)
+        self.net = nn.ModuleList([gate, nn.Identity(), ops.Linear(4 * dim, dim)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.net[0].proj(x).chunk(2, -1)
+        return self.net[2](value * functional.gelu(gate))
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose statistics may lie on another device or in another type than the activations."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps)
+        # torch's own counter would stay on the meta device when a checkpoint leaves it out
+        self.num_batches_tracked = torch.tensor(0, dtype=torch.long, device="cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x)
+        mean, var, weight, bias = (a.to(x) for a in (self.running_mean, self.running_var, self.weight, self.bias))
+        return functional.batch_norm(x, mean, var, weight, bias, eps=self.eps)
+
+
+class Float32LayerNorm(nn.Module):
+    """Layer norm over the last dimension computed in float32, whatever the network's type; [..., C] -> [..., C]."""
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (a.to(x.device, torch.float32) for a in (self.weight, self.bias))
+        return functional.layer_norm(x.float(), weight.shape, weight, bias, self.eps).to(x.dtype)
+
+
+def attention_function(ops: Ops | ModuleType) -> Any:  # noqa: ANN401 - torch's own callable has no usable type
+    """The namespace's attention if it has one, else torch's."""
+    return getattr(ops, "scaled_dot_product_attention", functional.scaled_dot_product_attention)

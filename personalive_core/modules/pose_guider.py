@@ -1,0 +1,65 @@
+"""Draws the 3-D implicit keypoints and encodes the drawing for the denoising UNet (section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layers import Ops
+
+DRAWN = (1, 2, 3, 4, 12, 15, 20)  # the 7 of 21 keypoints that are drawn and that bound the face
+COLOURS = (
+    (1.0, 0.0, 0.0),
+    (1.0, 1.0, 0.0),
+    (0.0, 1.0, 0.0),
+    (0.0, 1.0, 1.0),
+    (0.0, 0.0, 1.0),
+    (1.0, 0.0, 1.0),
+    (1.0, 0.0, 85 / 255),
+)
+RADIUS = 4 / 512  # of a drawn keypoint, in picture widths
+
+
+def canvas_points(keypoints: Tensor, size: int) -> Tensor:
+    """Whole pixels [F, 7, 2] (column, row) of the drawn keypoints of [F, 21, 3] on a canvas of `size` pixels."""
+    return ((keypoints[:, DRAWN, :2] * 0.5 + 0.5) * size).long()
+
+
+def draw_keypoints(keypoints: Tensor, size: int) -> Tensor:
+    """[F, 21, 3] -> [F, 3, size, size] in [0, 1]: coloured discs on black, overlaps added and clamped."""
+    points = canvas_points(keypoints, size)[..., None, None]  # [F, 7, 2, 1, 1]
+    axis = torch.arange(size, device=keypoints.device)
+    inside = (points[:, :, 0] - axis) ** 2 + (points[:, :, 1] - axis[:, None]) ** 2 <= (RADIUS * size) ** 2
+    colours = torch.tensor(COLOURS, device=keypoints.device)
+    return torch.einsum("fkhw,kc->fchw", inside.float(), colours).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class PoseGuiderConfig:
+    """Shapes of the pose guider."""
+
+    out_channels: int = 320  # the denoising UNet's first width
+    widths: tuple[int, ...] = (16, 32, 96, 256)
+
+
+class PoseGuider(nn.Module):
+    """Drawn keypoints [N, 3, H, W] -> [N, C, H/8, W/8], added after the denoising UNet's first layer."""
+
+    def __init__(self, config: PoseGuiderConfig = PoseGuiderConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+        super().__init__()
+        widths = config.widths
+        self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList()
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
+            self.blocks.append(ops.Conv2d(narrow, wide, 3, padding=1, stride=2))
+        self.conv_out_modify = ops.Conv2d(widths[-1], config.out_channels, 3, padding=1)
+
+    def forward(self, drawing: Tensor) -> Tensor:
+        x = functional.silu(self.conv_in(drawing))
+        for block in self.blocks:
+            x = functional.silu(block(x))
+        return self.conv_out_modify(x)
