@@ -1,0 +1,46 @@
+"""Noise: the cumulative alphas, adding noise, one DDIM step, and where random numbers come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+NoiseFn = Callable[[int, torch.Size], Tensor]  # (chunk index, shape) -> standard normal noise, float32
+
+TRAIN_STEPS = 1000  # Stable Diffusion's scaled-linear schedule
+BETA_START, BETA_END = 0.00085, 0.02
+
+
+def alphas_cumprod() -> Tensor:
+    """[1000] cumulative alphas of the scaled-linear schedule (arXiv 2112.10752)."""
+    betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAIN_STEPS, dtype=torch.float32) ** 2
+    return (1 - betas).cumprod(0)
+
+
+def add_noise(x0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """Clean latents taken to the level with cumulative `alpha` (broadcast against them)."""
+    return alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
+
+
+def predict_x0(x: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
+    """The clean latents that `x` stands for if its noise is `eps`."""
+    return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+
+
+def ddim_step(x: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
+    """Deterministic DDIM (eta = 0), equation 12 of arXiv 2010.02502; `alpha_next` 1 gives clean latents."""
+    return add_noise(predict_x0(x, eps, alpha), eps, alpha_next)
+
+
+def seeded_noise(seed: int) -> NoiseFn:
+    """Noise that is a function of (seed, chunk) alone: the same on every device, after a pause, in any order."""
+
+    def noise(chunk: int, shape: torch.Size) -> Tensor:
+        digest = hashlib.sha256(f"{seed}:{chunk}".encode()).digest()
+        generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+    return noise
