@@ -1,0 +1,100 @@
+"""Converts .pth and .bin weights to one safetensors file for each network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import OutputError, WeightsError
+from .loading import stays_float32
+from .lockfile import FileRecord
+from .tensorfile import State
+from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
+
+FORMAT_VERSION = "1"
+_log = logging.getLogger(__name__)
+
+
+def convert(folder: Path, output: Path | None = None, dtype: torch.dtype = torch.float16) -> list[Path]:
+    """Writes one safetensors file for each network found in `folder` and returns their paths.
+
+    Without `output` the files lie beside their sources, and networks that have no .pth or .bin are left as they are.
+    With it, `output` becomes a weights folder of its own: every network in the published layout with its
+    configuration. Floating tensors become `dtype` except those of `stays_float32`. A file is complete or absent.
+    Raises WeightsError for a source that cannot be read or a value too large for `dtype`, OutputError when a file
+    cannot be written.
+    """
+    index = locate(folder)
+    written = (_convert_network(index, network, output, dtype) for network in NETWORKS)
+    return [path for path in written if path]
+
+
+def _convert_network(index: WeightIndex, network: str, output: Path | None, dtype: torch.dtype) -> Path | None:
+    sources = original_files(index, network)
+    if not sources or (output is None and all(path.suffix == ".safetensors" for path in sources)):
+        return None
+    index.require([network])
+    place = converted_place(network)
+    target = sources[0].with_name(place.name) if output is None else output / place
+    if target in sources:
+        raise WeightsError(f"converting would overwrite the source {target}: give another output folder")
+    _log.info("converting %s to %s", network, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if output is not None:
+            for found in index.of(network):
+                if found.file.is_config:
+                    _replace(target.with_name(found.paths[0].name), partial(shutil.copyfile, found.paths[0]))
+        if target.suffix == ".safetensors":
+            tensors = _cast_all(state_of(index, network, sources), network, dtype)
+            _replace(target, partial(save_file, tensors, metadata=_metadata(sources, dtype)))
+        else:
+            _replace(target, partial(shutil.copyfile, sources[0]))
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {target} ({error}): free space there or choose another folder") from error
+    return target
+
+
+def _replace(target: Path, write: Callable[[Path], object]) -> None:
+    temporary = target.with_name(f"{target.name}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:
+    records = {path.name: asdict(FileRecord.of(path)) for path in sources}
+    return {
+        "format": "pt",  # without which transformers refuses the file
+        "personalive_format": FORMAT_VERSION,
+        "dtype": str(dtype).removeprefix("torch."),
+        SOURCES_KEY: json.dumps(records),
+    }
+
+
+def _cast_all(state: State, network: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {
+        key: _cast(key, tensor, torch.float32 if stays_float32(network, key) else dtype)
+        for key, tensor in state.stream(state)
+    }
+
+
+def _cast(key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    cast = tensor.to(dtype, memory_format=torch.contiguous_format, copy=True)
+    if not cast.isfinite().all() and tensor.isfinite().all():
+        raise WeightsError(f"{key} has values up to {tensor.abs().max():g}, too large for {dtype}: choose bfloat16")
+    return cast

@@ -1,0 +1,159 @@
+"""Downloads weight files from the hub into the published layout: resumable, verified, recorded in the lock file."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .errors import OutputError, WeightsError
+from .lockfile import FileRecord, LockedFile, check_locked, file_digest, read_lock, write_lock
+from .weights import WeightFile, WeightIndex
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+Progress = Callable[[WeightFile, int, int], None]  # file, bytes there, bytes in all
+
+_DIGESTS = {64: "sha256", 40: "git-sha1"}  # the hub's ETag is one or the other, told apart by its length
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What the hub says of a file before sending it."""
+
+    url: str
+    location: str  # where `url` leads: the hub itself or a content network
+    size: int
+    digest: str
+    commit: str
+
+
+class _Part(io.BufferedWriter):
+    """A partial file that tells how long it is whenever it grows."""
+
+    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "a"))
+        self._report = report
+
+    def write(self, buffer: ReadableBuffer, /) -> int:
+        try:
+            written = super().write(buffer)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.name} ({error}): free space there or choose another") from error
+        self._report(self.tell())
+        return written
+
+
+def download(
+    folder: Path,
+    files: Iterable[WeightFile],
+    *,
+    endpoint: str | None = None,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Brings `files` to their places in `folder`; what is there already stays as it is.
+
+    A file is downloaded under another name, checked against the hub's own hash, then renamed and recorded in the lock
+    file; a broken download continues where it stopped, in this call or a later one. A file that the lock knows comes
+    from the commit recorded there. `endpoint` and `offline` default to the environment's HF_ENDPOINT and
+    HF_HUB_OFFLINE. Raises WeightsError when a file cannot be had or is not what was promised, OutputError when the
+    disk is full or the folder cannot be written.
+    """
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # documented, not marked
+    except ImportError as error:
+        raise WeightsError("downloading weights needs huggingface-hub: pip install huggingface-hub") from error
+    wanted = tuple(files)
+    for file in wanted:
+        check_locked(folder, folder / file.place)
+    absent = [file for file in wanted if not (folder / file.place).exists()]
+    if not absent:
+        return
+    if constants.HF_HUB_OFFLINE if offline is None else offline:
+        report = WeightIndex(folder, ()).report(absent)
+        raise WeightsError(f"weights are missing and downloads are switched off (offline mode):\n{report}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(folder / ".weights.download.lock"):  # two programs may start with the same empty folder
+            for file in absent:
+                if not (folder / file.place).exists():
+                    _fetch(folder, file, endpoint, progress)
+    except OSError as error:
+        raise OutputError(f"cannot write weights to {folder} ({error}): free space there or choose another") from error
+
+
+def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: Progress | None) -> None:
+    lock = read_lock(folder)
+    locked = lock.get(file.place)
+    offer = _ask(file, locked.revision if locked else file.revision, endpoint)
+    if locked and locked.record.digest != offer.digest:
+        raise WeightsError(
+            f"{offer.url} offers {offer.digest}, but the lock file records {locked.record.digest} for {file.place}: "
+            "use the endpoint that it came from, or remove its entry from the lock file if you want the new one"
+        )
+    target = folder / file.place
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # With the hash in its name, the rest of one version is never appended to the beginning of another.
+    part = target.with_name(f"{target.name}.{offer.digest[-16:]}.part")
+    _receive(offer, part, partial(progress, file) if progress else lambda _done, _total: None)
+    if file_digest(part, offer.digest.partition(":")[0]) != offer.digest:
+        part.unlink()
+        raise WeightsError(f"{offer.url} sent {file.place} with another hash than the hub promised: download it again")
+    part.replace(target)
+    record = FileRecord.of(target, offer.digest)
+    write_lock(folder, {**lock, file.place: LockedFile(file.repo, offer.commit, file.path, record)})
+    _log.info("downloaded %s", target)
+
+
+def _ask(file: WeightFile, revision: str, endpoint: str | None) -> _Offer:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(file.repo, file.path, revision=revision, endpoint=endpoint)
+    with _network(url):
+        found = get_hf_file_metadata(url)
+    algorithm = _DIGESTS.get(len(found.etag or ""))
+    if algorithm is None or found.commit_hash is None or found.size is None:
+        raise WeightsError(f"{url} tells no hash, size or commit to check {file.place} by: use another endpoint")
+    return _Offer(url, found.location, found.size, f"{algorithm}:{found.etag}", found.commit_hash)
+
+
+def _receive(offer: _Offer, part: Path, report: Callable[[int, int], None]) -> None:
+    from huggingface_hub.file_download import http_get  # hf_hub_download starts anew in each process
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not marked
+
+    if part.exists() and part.stat().st_size > offer.size:
+        part.unlink()
+    there = part.stat().st_size if part.exists() else 0
+    free = shutil.disk_usage(part.parent).free
+    if free < offer.size - there:
+        raise OutputError(f"{part.parent} has {free} bytes free, {offer.size - there} are needed: free some space")
+    same_host = urlsplit(offer.url).netloc == urlsplit(offer.location).netloc  # the user's token is for the hub alone
+    headers = build_hf_headers(token=None if same_host else False)
+    with _Part(part, lambda done: report(done, offer.size)) as file, _network(offer.url):
+        if there < offer.size:
+            http_get(offer.location, file, resume_size=there, headers=headers, expected_size=offer.size)
+
+
+@contextmanager
+def _network(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:  # the hub's HTTP library, and so its errors, differ between its versions
+        cause = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise WeightsError(
+            f"{url} could not be downloaded ({cause}): try again, it continues where it stopped; or name a mirror in "
+            "HF_ENDPOINT"
+        ) from error

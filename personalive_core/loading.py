@@ -1,0 +1,130 @@
+"""Puts the tensors of a state into a network, strictly and one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import WeightsError
+from .tensorfile import State
+from .weights import WeightIndex, read_state
+
+# Buffers that a network computes for itself (sinusoidal positions, bin numbers, a training counter, token positions):
+# files of different ages hold them or not, and they would only repeat what is there.
+_COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids")
+
+# Upstream loads this file, and no other, leniently: the published one may hold keys that nothing reads.
+_EXTRA_ALLOWED = ("motion_extractor",)
+
+# Half precision changes the keypoints through the extractor's LayerNorms, and overflows in BatchNorm's variances.
+_FLOAT32 = {
+    "motion_extractor": re.compile(r"(^|\.)norm\.|(^|\.)downsample_layers\.(0\.1|[123]\.0)\."),
+    "motion_encoder": re.compile(r"\.running_(mean|var)$"),
+}
+_NAMED = 5  # keys an error names of each kind
+
+
+def stays_float32(network: str, key: str) -> bool:
+    """Whether a converted file keeps this floating tensor in float32, whatever its precision is otherwise."""
+    pattern = _FLOAT32.get(network)
+    return bool(pattern and pattern.search(key))
+
+
+def is_computed(key: str) -> bool:
+    """Whether a key names a buffer that networks compute for themselves, and that files may hold or not."""
+    return key.rpartition(".")[2] in _COMPUTED
+
+
+def missing_keys(module: torch.nn.Module, state: State) -> tuple[str, ...]:
+    """The keys that `module` needs and `state` lacks."""
+    return tuple(key for key in module.state_dict() if key not in state and not is_computed(key))
+
+
+def complete(state: State, module: torch.nn.Module, index: WeightIndex) -> State:
+    """`state`, with what the denoising UNet lacks taken from the base Stable Diffusion UNet, as upstream does.
+
+    That file is only touched when keys are really missing; then its absence is a WeightsError. Keys that it lacks
+    as well are left for `load_into` to name.
+    """
+    missing = missing_keys(module, state)
+    if not missing:
+        return state
+    base = read_state(index, "base_unet")
+    return State({**{key: base.entries[key] for key in missing if key in base}, **state.entries})
+
+
+def load_into(
+    module: torch.nn.Module,
+    state: State,
+    *,
+    network: str,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    keep_float32: Callable[[str], bool] = lambda _key: False,
+) -> torch.nn.Module:
+    """Fills `module`, usually built on the meta device, and returns it.
+
+    Every tensor is copied out of its file on its own, so that peak memory stays near the weights' own size. Floating
+    tensors become `dtype`, or float32 where `keep_float32(key)`; so do the buffers that the module computed itself.
+    Raises WeightsError that names missing, extra and misshapen keys, or buffers that still are on the meta device.
+    """
+    _check_fit(module, state, network)
+
+    def settled(key: str, tensor: Tensor) -> Tensor:
+        floating = torch.float32 if keep_float32(key) else dtype
+        return tensor.to(device, floating if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+    needed = module.state_dict()
+    keys = [key for key, own in needed.items() if key in state and (own.is_meta or not is_computed(key))]
+    tensors = {key: settled(key, tensor) for key, tensor in state.stream(keys)}
+    module.load_state_dict(tensors, strict=False, assign=True)
+    for key, buffer in list(module.named_buffers()):
+        if key not in tensors:
+            owner, _, leaf = key.rpartition(".")
+            value = settled(key, _materialised(key, buffer, network))
+            module.get_submodule(owner).register_buffer(leaf, value, persistent=key in needed)
+    return module
+
+
+def _materialised(key: str, buffer: Tensor, network: str) -> Tensor:
+    if not buffer.is_meta:
+        return buffer
+    if key.endswith("num_batches_tracked"):  # only counts training steps
+        return torch.zeros(buffer.shape, dtype=buffer.dtype)
+    if key.endswith("position_ids"):
+        return torch.arange(buffer.shape[-1]).expand(buffer.shape)
+    raise WeightsError(
+        f"the buffer {key} of {network} is in no file and was not computed: build the network so that this buffer is "
+        "not on the meta device"
+    )
+
+
+def _check_fit(module: torch.nn.Module, state: State, network: str) -> None:
+    needed = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    shapes = state.shapes
+    extra = [key for key in shapes if key not in needed and not is_computed(key)]
+    misshapen = [
+        f"{key} (expected {list(needed[key])}, came {list(shapes[key])})"
+        for key in needed
+        if key in shapes and shapes[key] != needed[key] and not is_computed(key)
+    ]
+    faults = [
+        _listed("missing", missing_keys(module, state)),
+        _listed("extra", [] if network in _EXTRA_ALLOWED else extra),
+        _listed("misshapen", misshapen),
+    ]
+    if any(faults):
+        raise WeightsError(
+            f"the weights do not fit {network}: {'; '.join(filter(None, faults))}: use the published files, and "
+            "convert them again if they were converted"
+        )
+
+
+def _listed(kind: str, keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    rest = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return f"{len(keys)} {kind} keys: {', '.join(keys[:_NAMED])}{rest}"

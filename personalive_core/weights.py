@@ -1,0 +1,294 @@
+"""The table of weight files and the places where they are looked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .errors import WeightsError
+from .lockfile import FileRecord, check_locked
+from .tensorfile import State, TensorInfo, read_infos, read_metadata
+
+SOURCES_KEY = "personalive_sources"  # in the header of our converted files: the files they were made from
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file on the hub."""
+
+    network: str  # what it feeds
+    repo: str
+    path: str  # in the repository
+    place: str  # in the published layout, relative to the weights folder
+    licence: str
+    revision: str = "main"
+    required: bool = True  # for an animation with the default options
+    brings: str = ""  # not needed when another file of the network already holds keys with this part
+
+    @property
+    def is_config(self) -> bool:
+        return self.path.endswith(".json")
+
+
+_PERSONALIVE = "repository Apache-2.0; its README says academic research only"
+
+
+def _personalive(network: str, stem: str = "", brings: str = "") -> WeightFile:
+    place = f"personalive/{stem or network}.pth"
+    path = f"pretrained_weights/{place}"
+    return WeightFile(network, "huaichang/PersonaLive", path, place, _PERSONALIVE, brings=brings)
+
+
+def _model(network: str, repo: str, path: str, licence: str, required: bool = True) -> WeightFile:
+    return WeightFile(network, repo, path, f"{repo.partition('/')[2]}/{path}", licence, required=required)
+
+
+_VAE = ("vae", "stabilityai/sd-vae-ft-mse")
+_VARIATIONS = "lambdalabs/sd-image-variations-diffusers"
+_OPENRAIL = "CreativeML Open RAIL-M"
+
+# Within a network a later file's tensors replace an earlier file's, in the order in which upstream loads them.
+FILES: tuple[WeightFile, ...] = (
+    _personalive("denoising_unet"),
+    _personalive("denoising_unet", "temporal_module", brings=".temporal_modules."),
+    _personalive("reference_unet"),
+    _personalive("motion_encoder"),
+    _personalive("motion_extractor"),
+    _personalive("pose_guider"),
+    _model(*_VAE, "config.json", "MIT"),
+    _model(*_VAE, "diffusion_pytorch_model.safetensors", "MIT"),
+    _model("image_encoder", _VARIATIONS, "image_encoder/config.json", _OPENRAIL),
+    _model("image_encoder", _VARIATIONS, "image_encoder/pytorch_model.bin", _OPENRAIL),
+    _model("taesd", "madebyollin/taesd", "config.json", "MIT", required=False),
+    _model("taesd", "madebyollin/taesd", "diffusion_pytorch_model.safetensors", "MIT", required=False),
+    _model("base_unet", _VARIATIONS, "unet/config.json", _OPENRAIL, required=False),
+    _model("base_unet", _VARIATIONS, "unet/diffusion_pytorch_model.bin", _OPENRAIL, required=False),
+    _model("yunet", "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", "MIT", required=False),
+)
+NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
+
+# Names under which the same weights are kept; the first that is there is read.
+_DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+_NAMES = {
+    "diffusion_pytorch_model.safetensors": _DIFFUSERS,
+    "diffusion_pytorch_model.bin": _DIFFUSERS,
+    "pytorch_model.bin": ("model.safetensors", "pytorch_model.bin"),
+}
+_FLAT = (".pth", ".onnx")  # file names that say what they are, so that they may lie in the weights folder itself
+
+# The published VAE has the attention names of diffusers before 0.17; today's are read as they are.
+_RENAMED = {"vae": {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of the table and where it lies."""
+
+    file: WeightFile
+    paths: tuple[Path, ...]  # under every name it has in the first folder that holds it, best first; may be empty
+
+
+@dataclass(frozen=True)
+class WeightIndex:
+    """What a weights folder holds."""
+
+    folder: Path
+    found: tuple[Found, ...]  # in the order of FILES
+
+    def of(self, network: str) -> tuple[Found, ...]:
+        """The files of one network. Raises WeightsError for an unknown name."""
+        if network not in NETWORKS:
+            raise WeightsError(f"there is no network {network!r}: the networks are {', '.join(NETWORKS)}")
+        return tuple(found for found in self.found if found.file.network == network)
+
+    def missing(self, networks: Iterable[str]) -> tuple[WeightFile, ...]:
+        """The files that `networks` need and the folder lacks."""
+        return tuple(
+            found.file
+            for network in networks
+            for found in self.of(network)
+            if not found.paths and not self._brought(found.file)
+        )
+
+    def _brought(self, file: WeightFile) -> bool:
+        if not file.brings:
+            return False
+        others = [found.paths[0] for found in self.of(file.network) if found.paths]
+        return any(
+            PurePosixPath(file.path).name in converted_from(path) or any(file.brings in key for key in read_infos(path))
+            for path in others
+        )
+
+    def require(self, networks: Iterable[str]) -> None:
+        """Raises WeightsError that lists each missing file, where it was looked for and where it comes from."""
+        missing = self.missing(networks)
+        if missing:
+            raise WeightsError(f"weights are missing; download them, or say where they are:\n{self.report(missing)}")
+
+    def report(self, files: Iterable[WeightFile]) -> str:
+        """One line for each file: what it is for, its source, and every place where it was looked for."""
+        return "\n".join(
+            f"- {file.place} for {file.network}, from the hub's {file.repo} ({file.path}); looked for "
+            + ", ".join(str(path) for path in candidates(self.folder, file))
+            for file in files
+        )
+
+    def config(self, network: str) -> Path:
+        """The network's config.json. Raises WeightsError when it is missing or has no such file."""
+        return self._only(network, [found for found in self.of(network) if found.file.is_config])
+
+    def path(self, network: str) -> Path:
+        """The one weights file of a network that is no state dict, such as yunet. Raises WeightsError."""
+        return self._only(network, [found for found in self.of(network) if not found.file.is_config])
+
+    def _only(self, network: str, found: list[Found]) -> Path:
+        self.require([network])
+        if len(found) != 1:
+            raise WeightsError(f"{network} has {len(found)} such files, expected one: ask for a network that has one")
+        check_locked(self.folder, found[0].paths[0])
+        return found[0].paths[0]
+
+
+def locate(folder: Path) -> WeightIndex:
+    """Finds the files of the table in `folder`; see `candidates` for where. Raises WeightsError if it is no folder."""
+    if not folder.is_dir():
+        raise WeightsError(f"the weights folder {folder} does not exist: create it by downloading, or give another")
+    return WeightIndex(folder, tuple(Found(file, _find(folder, file)) for file in FILES))
+
+
+def candidates(folder: Path, file: WeightFile) -> tuple[Path, ...]:
+    """Where a file is looked for, best first.
+
+    1. the published layout, `folder` being `pretrained_weights` or what holds it;
+    2. the repositories beside one another, as owner/name or name;
+    3. the hub's own cache (models--owner--name/snapshots/commit);
+    4. for names that say what they are, `folder` itself; what lies beside a folder of such files is found as well.
+    """
+    place, path = PurePosixPath(file.place), PurePosixPath(file.path)
+    folders = [folder / place.parent, folder / "pretrained_weights" / place.parent]
+    folders += [folder / repo / path.parent for repo in (file.repo, file.repo.partition("/")[2])]
+    folders += [snapshot / path.parent for snapshot in _cached(folder, file)]
+    if path.suffix in _FLAT:
+        folders.append(folder)
+    elif any((folder / other).is_file() for flat in FILES if flat.path.endswith(".pth") for other in _names(flat)):
+        folders.append(folder.parent / place.parent)
+    return tuple(parent / name for parent in dict.fromkeys(folders) for name in _names(file))
+
+
+def _cached(folder: Path, file: WeightFile) -> list[Path]:
+    cache = folder / f"models--{file.repo.replace('/', '--')}"
+    reference = cache / "refs" / file.revision
+    return [cache / "snapshots" / reference.read_text(encoding="utf-8").strip()] if reference.is_file() else []
+
+
+def _names(file: WeightFile) -> tuple[str, ...]:
+    path = PurePosixPath(file.path)
+    if path.suffix == ".pth":
+        return (f"{path.stem}.safetensors", path.name)
+    return _NAMES.get(path.name, (path.name,))
+
+
+def _find(folder: Path, file: WeightFile) -> tuple[Path, ...]:
+    there = [path for path in candidates(folder, file) if path.is_file()]
+    return tuple(path for path in there if path.parent == there[0].parent)
+
+
+def read_state(index: WeightIndex, network: str) -> State:
+    """The tensors of one network by key, left in their files.
+
+    Reads, of each file, the safetensors form where there is one. Our converted file stands for the files it was made
+    from; when one of those is there and no longer the same, WeightsError says so. So it does for missing files, files
+    that differ from the lock, and files that hold something else than tensors.
+    """
+    index.require([network])
+    return state_of(index, network, current_files(index, network))
+
+
+def state_of(index: WeightIndex, network: str, paths: Iterable[Path]) -> State:
+    """The tensors in `paths` under the names of `network`; a later file's replace an earlier one's."""
+    entries: dict[str, TensorInfo] = {}
+    for path in paths:
+        check_locked(index.folder, path)
+        entries |= read_infos(path)
+    renamed = _RENAMED.get(network)
+    return State({_rename(key, renamed): info for key, info in entries.items()} if renamed else entries)
+
+
+def current_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
+    """The files to read for `network`, in the order in which they are merged. Raises WeightsError for a stale one."""
+    found = _weight_paths(index, network)
+    converted = {paths[0]: sources for paths in found if (sources := converted_from(paths[0]))}
+    others = [path for paths in found for path in paths if path not in converted]
+    for path, sources in converted.items():
+        for other in others:
+            if other.name not in sources or not sources[other.name].matches(other):
+                raise WeightsError(
+                    f"{path} was converted from files other than the {other} beside it: convert again, or delete "
+                    "whichever of the two is wrong"
+                )
+    return tuple(converted) or tuple(paths[0] for paths in found)
+
+
+def original_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
+    """The files of `network` that were not converted by us; of a file that is there only converted, that one."""
+    found = _weight_paths(index, network)
+    originals = tuple(next((path for path in paths if not converted_from(path)), None) for paths in found)
+    return tuple(path for path in originals if path) or tuple(paths[0] for paths in found)
+
+
+def converted_place(network: str) -> PurePosixPath:
+    """Where the published layout holds a network's one converted file; a file of another kind keeps its name."""
+    file = next(file for file in FILES if file.network == network and not file.is_config)
+    return PurePosixPath(file.place).with_name(_names(file)[0])
+
+
+def _weight_paths(index: WeightIndex, network: str) -> list[tuple[Path, ...]]:
+    return [found.paths for found in index.of(network) if found.paths and not found.file.is_config]
+
+
+def converted_from(path: Path) -> dict[str, FileRecord]:
+    """The files by name that a safetensors file was converted from by us; empty for any other file."""
+    text = read_metadata(path).get(SOURCES_KEY)
+    return {name: FileRecord(**record) for name, record in json.loads(text).items()} if text else {}
+
+
+def _rename(key: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"(?<=\.attentions\.)(\d+)\.(\w+)\.", lambda m: f"{m[1]}.{names.get(m[2], m[2])}.", key)
+
+
+@dataclass(frozen=True)
+class WeightRow:
+    """One line of `info`."""
+
+    network: str
+    file: str  # its path, or its place in the published layout when it is missing
+    found: bool
+    size: int  # bytes; 0 when missing
+    dtype: str  # such as "float16, float32"; "unreadable" for a damaged file, empty where there are no tensors
+    licence: str
+
+
+def describe(index: WeightIndex) -> tuple[WeightRow, ...]:
+    """Every weights file of the table, found or missing, without the configurations."""
+    return tuple(_row(found) for found in index.found if not found.file.is_config)
+
+
+def _row(found: Found) -> WeightRow:
+    file = found.file
+    if not found.paths:
+        return WeightRow(file.network, file.place, False, 0, "", file.licence)
+    path = found.paths[0]
+    return WeightRow(file.network, str(path), True, path.stat().st_size, _dtypes(path), file.licence)
+
+
+def _dtypes(path: Path) -> str:
+    if path.suffix == ".onnx":
+        return ""
+    try:
+        types = {info.dtype for info in read_infos(path).values() if info.dtype.is_floating_point}
+    except WeightsError:
+        return "unreadable"
+    return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
