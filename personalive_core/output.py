@@ -1,0 +1,69 @@
+"""Output files: refused before any work is done, written beside the target, put in place when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import OutputError
+
+
+def partial_path(path: Path) -> Path:
+    """The name that `path` has until it is whole: same folder, so that renaming is atomic, and same suffix."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def prepare(path: Path, suffixes: tuple[str, ...]) -> Path:
+    """Makes sure that `path` can be written and gives its partial name, where an empty file now lies.
+
+    The folder is made if its own parent exists.
+
+    Raises:
+        OutputError: wrong suffix, no such folder, or no permission to write there.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(f"{path} must end with {' or '.join(suffixes)}, but ends with {path.suffix!r}: rename it.")
+    partial = partial_path(path)
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, but a file is to be written: add a file name.")
+        path.parent.mkdir(exist_ok=True)
+        partial.write_bytes(b"")
+    except FileNotFoundError as error:
+        raise OutputError(f"{path} cannot be written, as {path.parent} does not exist: create that folder.") from error
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): choose a folder that you may write to."
+        ) from error
+    return partial
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Renames the finished `partial` to `path`, replacing what was there.
+
+    Raises:
+        OutputError: the old file cannot be replaced; the new one stays under its partial name.
+    """
+    try:
+        os.replace(partial, path)  # noqa: PTH105  (the one call that is atomic and replaces on every system)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be replaced ({error.strerror}): the finished file is {partial}; "
+            "close the program that holds the old one and rename it."
+        ) from error
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Gives a partial name to write to; on success it becomes `path`, on any error it goes."""
+    partial = prepare(path, suffixes)
+    try:
+        yield partial
+    except OSError as error:
+        raise OutputError(f"{path} was not written ({error.strerror or error}): free space and try again.") from error
+    else:
+        put_in_place(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,258 @@
+"""Moving pictures in, one RGB frame at a time: video files, animations, folders of pictures, a still picture."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .label import parse_label
+from .picture import (
+    PICTURE_SUFFIXES,
+    check_file,
+    check_side,
+    is_animation,
+    open_picture,
+    read_animation,
+    read_image,
+    read_picture_label,
+)
+from .video_decode import (
+    decode,
+    display_size,
+    first_frame,
+    new_scaler,
+    open_media,
+    seek,
+    time_base,
+    to_rgb,
+    video_stream,
+)
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+FOLDER_RATE = Fraction(25)  # frames per second of pictures, which have no times of their own
+_SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from the time of showing
+_NOMINAL = 0.01  # the rate a stream was made for counts if its measured average is this near
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and when it is shown."""
+
+    image: NDArray[np.uint8]  # [H, W, 3] RGB
+    time: Fraction  # seconds since the first frame of the file
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before it is read."""
+
+    width: int  # pixels as displayed: after rotation and with square pixels
+    height: int
+    rate: Fraction  # frames per second; the average where they vary
+    frames: int | None  # an estimate from the header: the true count is known only after reading
+    duration: Fraction | None  # seconds
+    has_audio: bool
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What the header and the first frame of `path` say; see `read_frames` for what can be read.
+
+    Raises:
+        InputError: as `read_frames` does.
+    """
+    path = Path(path)
+    if is_pictures(path):
+        return _probe_pictures(path)
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        damage: list[str] = []
+        width, height = display_size(first_frame(decode(container, stream, damage), damage, path), stream)
+        rate = _rate(stream)
+        duration = _duration(container, stream)
+        # Not the header's own count: it includes frames that an edit list hides.
+        frames = round(duration * rate) if duration else stream.frames or None
+        return VideoInfo(width, height, rate, frames, duration, bool(container.streams.audio))
+
+
+def read_frames(
+    path: str | Path, start: float | Fraction = 0, count: int | None = None, rate: Fraction | None = None
+) -> Iterator[Frame]:
+    """Every frame that a player would show, in the order of showing, each with its own time; memory is O(1).
+
+    Reads mp4, mov, mkv, webm, avi and MPEG, animated GIF, WebP and PNG, a still picture (one frame), and a folder of
+    pictures (sorted as people count: 2 before 10). Rotation is applied, pixels are made square, alpha is composed
+    over black, HDR is mapped to SDR where PyAV can (18 or later).
+
+    Args:
+        path: a file or a folder.
+        start: seconds since the first frame; frames before it are left out.
+        count: at most so many frames.
+        rate: None gives each frame once. A number gives that many a second, nearest in time, so that frames are
+            repeated or left out. For a folder it is the rate of the pictures (25 if None).
+
+    Raises:
+        InputError: at the first `next`: the path does not exist, is empty, holds no pictures, or none that decodes,
+            or a side is under 32 pixels. A file that breaks off later only logs a warning.
+    """
+    path, start = Path(path), Fraction(start).limit_denominator(10**6)
+    if start < 0 or (count is not None and count < 0) or (rate is not None and rate <= 0):
+        raise InputError(f"start and count must be 0 or more and rate above 0, not {start}, {count} and {rate}.")
+    if path.is_dir():
+        frames = _folder_frames(path, Fraction(rate or FOLDER_RATE))
+    else:
+        frames = _picture_frames(path) if is_pictures(path) else _video_frames(path, start)
+    frames = (frame for frame in frames if frame.time >= start)
+    if rate is not None and not path.is_dir():
+        frames = _resample(frames, Fraction(rate), start)
+    return islice(frames, count)
+
+
+def read_label(path: str | Path) -> dict[str, str]:
+    """The facts that `VideoWriter` or `write_image` stored in the file's metadata; empty if there are none.
+
+    Raises:
+        InputError: neither a picture nor a video.
+    """
+    path = Path(path)
+    if is_pictures(path):
+        return read_picture_label(path)
+    with open_media(path) as container:
+        stored = {key.lower(): value for key, value in container.metadata.items()}
+    return parse_label(stored.get("description", ""))
+
+
+def is_pictures(path: Path) -> bool:
+    """True for what Pillow reads: a folder, a picture or an animation; raises InputError where neither can."""
+    if path.is_dir():
+        return True
+    check_file(path)
+    image = open_picture(path)
+    if image is not None:
+        image.close()
+    elif path.suffix.lower() in PICTURE_SUFFIXES:
+        raise InputError(f"{path} is named {path.suffix} but holds no such picture: save it as PNG or JPEG.")
+    return image is not None
+
+
+def _picture_frames(path: Path) -> Iterator[Frame]:
+    image = open_picture(path)
+    if image is None or not is_animation(image):
+        yield Frame(read_image(path), Fraction(0))
+        return
+    image.close()
+    time = Fraction(0)
+    for array, seconds in read_animation(path):
+        check_side(path, array.shape[1], array.shape[0])
+        yield Frame(array, time)
+        time += seconds
+
+
+def _folder_pictures(folder: Path) -> list[Path]:
+    """The pictures in `folder`, numbers in their names compared as numbers."""
+    files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")]
+    if not files:
+        raise InputError(f"The folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)}): choose another.")
+
+    def natural(file: Path) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", file.name.lower())
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+    return sorted(files, key=natural)
+
+
+def _folder_frames(folder: Path, rate: Fraction) -> Iterator[Frame]:
+    shape: tuple[int, ...] | None = None
+    for index, file in enumerate(_folder_pictures(folder)):
+        image = read_image(file)
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise InputError(
+                f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but the first picture of its folder is "
+                f"{shape[1]}x{shape[0]}: make them equal."
+            )
+        yield Frame(image, index / rate)
+
+
+def _probe_pictures(path: Path) -> VideoInfo:
+    if path.is_dir():
+        files = _folder_pictures(path)
+        height, width, _ = read_image(files[0]).shape
+        return VideoInfo(width, height, FOLDER_RATE, len(files), len(files) / FOLDER_RATE, False)
+    image = open_picture(path)
+    if image is None or not is_animation(image):
+        height, width, _ = read_image(path).shape
+        return VideoInfo(width, height, FOLDER_RATE, 1, 1 / FOLDER_RATE, False)
+    with image:
+        width, height = image.size
+    check_side(path, width, height)
+    seconds = [seconds for _, seconds in read_animation(path)]
+    duration = sum(seconds, Fraction(0))
+    return VideoInfo(width, height, len(seconds) / duration, len(seconds), duration, False)
+
+
+def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
+    damage: list[str] = []
+    count, time, scaler = 0, None, new_scaler()
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        tick = time_base(stream)
+        frames = decode(container, stream, damage)
+        first = first_frame(frames, damage, path)
+        origin, size = first.pts or 0, display_size(first, stream)
+        check_side(path, *size)
+        if start > _SEEK_MARGIN and seek(container, stream, origin + int((start - _SEEK_MARGIN) / tick)):
+            frames = decode(container, stream, damage)
+        else:
+            frames = chain([first], frames)
+        for frame in frames:
+            count += 1
+            own = None if frame.pts is None else (frame.pts - origin) * tick
+            # Broken files: a frame without a time, or not after its predecessor, follows at the usual distance.
+            time = own if own is not None and (time is None or own > time) else (time or 0) + 1 / _rate(stream)
+            if time >= start:
+                yield Frame(to_rgb(frame, size, scaler), time)
+    if damage:
+        _log.warning("%s is damaged or cut off (%s): %d frames could be read.", path, damage[0], count)
+
+
+def _resample(frames: Iterator[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
+    """`rate` frames a second from `start`, each the nearest in time; the last lasts as long as the one before it."""
+    shown, given, gap = None, 0, 1 / rate
+    for frame in frames:
+        if shown is not None:
+            gap = frame.time - shown.time
+            until = math.floor((shown.time + gap / 2 - start) * rate) + 1
+            for index in range(given, until):
+                yield Frame(shown.image, start + index / rate)
+            given = max(given, until)
+        shown = frame
+    if shown is not None:
+        for index in range(given, max(1, round((shown.time + gap - start) * rate))):
+            yield Frame(shown.image, start + index / rate)
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    average, nominal = stream.average_rate or stream.base_rate or FOLDER_RATE, stream.base_rate
+    return nominal if nominal and abs(nominal / average - 1) < _NOMINAL else average
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    if stream.duration is not None:
+        return stream.duration * time_base(stream)
+    return Fraction(container.duration, 10**6) if container.duration else None

@@ -1,0 +1,224 @@
+"""Video out, one RGB frame at a time, with sound; at any moment, what was made so far is a playable file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, OutputError, PersonaLiveError
+from .label import badge, container_metadata, make_label, stamp
+from .output import prepare, put_in_place
+from .video_audio import AudioTrack, has_audio
+from .video_decode import load_av, open_media
+from .video_encode import VideoTrack
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.packet import Packet
+
+_SUFFIXES = (".mp4", ".mov", ".mkv")
+# Fragments play before the file is closed; the header waits for the first, to know the delay of the sound's encoder.
+_FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "1000000"}
+_ORDINARY = {"movflags": "faststart"}
+_MOV_TAGS = "+use_metadata_tags"  # the only way for a mov to carry a description; in mp4 it would hide the comment
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a video is written."""
+
+    rate: Fraction = Fraction(25)  # frames a second where `write` gets no times; the last frame lasts 1 / rate
+    audio: Path | None = None  # the video (usually the driving) whose sound is kept, if it has any
+    audio_start: float | Fraction = 0  # seconds since the first frame of `audio`
+    lossless: bool = False  # the very same RGB values when read back; for further work, as few players show it
+    label: bool = True  # metadata says that the file is generated, and by what
+    mark: bool = False  # a small visible mark in the lower right corner
+    details: Mapping[str, str] = field(default_factory=dict)  # further metadata, such as the seed
+
+
+_DEFAULTS = WriteOptions()
+
+
+class VideoWriter:
+    """Writes frames to `path` (.mp4, .mov or .mkv): a context manager.
+
+    H.264 in 4:2:0, BT.709, which plays everywhere; it has only even sizes, so an odd picture gets its last column or
+    row twice. Until the block ends the file is `name.partial.mp4` beside `path`. Then it becomes `path`, replacing an
+    older one. If the block raises, the partial file is closed, so that it plays, and stays. Times are kept to 1/90000 s
+    or better, in mkv to 1/1000 s.
+    """
+
+    def __init__(self, path: str | Path, size: tuple[int, int], options: WriteOptions = _DEFAULTS) -> None:
+        """Opens the file; `size` is (width, height) of the frames to come.
+
+        Raises:
+            OutputError: the file cannot be written there.
+            InputError: the sound cannot be read.
+        """
+        if options.rate <= 0:
+            raise InputError(f"The frame rate must be above 0, not {options.rate}.")
+        audio = options.audio if options.audio and has_audio(options.audio) else None
+        self.path, self.size, self.rate = Path(path), size, Fraction(options.rate)
+        self.frames = 0  # given to `write` so far
+        self.partial = prepare(self.path, _SUFFIXES)
+        self._metadata = container_metadata(make_label(options.label, options.details))
+        self._fragmented = self.path.suffix.lower() != ".mkv"  # which is playable early as it is
+        self._container = _create(self.partial, _FRAGMENTED if self._fragmented else {}, self._metadata)
+        self._video = VideoTrack(self._container, size, self.rate, options.lossless)
+        start = Fraction(options.audio_start)
+        self._audio = AudioTrack(self._container, audio, start, options.lossless) if audio else None
+        self._badge = badge(size[1]) if options.mark else None
+        self._first = self._last = Fraction(0)  # times of those frames, as given
+        self._stopped = False
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def write(self, image: NDArray[np.uint8], time: Fraction | None = None) -> None:
+        """Adds `image` [H, W, 3] RGB, shown from `time` until the time of the next.
+
+        Args:
+            image: may be changed by the caller afterwards.
+            time: seconds on any clock; that of the first frame becomes 0. None: the next multiple of 1 / rate.
+
+        Raises:
+            OutputError: the disk is full; the message says what was kept.
+        """
+        if image.shape != (self.size[1], self.size[0], 3) or image.dtype != np.uint8:
+            raise ValueError(f"expected uint8 frames of (width, height) {self.size}, got {image.dtype} {image.shape}")
+        if time is None:
+            time = (math.floor(self._last * self.rate) + 1) / self.rate if self.frames else Fraction(0)
+        if self.frames and time <= self._last:
+            raise ValueError(f"the times of frames must rise, but {time} s came after {self._last} s")
+        self._first, self._last = (self._first if self.frames else time), time
+        tick = round((time - self._first) * self._video.clock)
+        self._mux(self._video.put(image if self._badge is None else stamp(image, self._badge), tick))
+        self._mux_audio(time)
+        self.frames += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.frames:
+            self._discard()
+            if kind is None:
+                raise OutputError(f"{self.path} was not written, as no frame was made: choose a longer input.")
+        elif kind is None:
+            self._finish()
+        elif not self._stopped:
+            self._keep_partial()
+
+    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        try:
+            for packet in packets:
+                self._container.mux(packet)
+        except OSError as error:
+            raise self._stop(error) from error
+
+    def _mux_audio(self, until: Fraction) -> None:
+        if self._audio is not None:
+            self._mux(self._audio.until(until - self._first))
+
+    def _drain(self) -> None:
+        """Writes what the encoders hold and closes the file."""
+        self._mux(self._video.flush())
+        self._mux_audio(self._last + 1 / self.rate)
+        if self._audio is not None:
+            self._mux(self._audio.flush())
+        try:
+            self._container.close()
+            _check_frames(self.partial, self.frames)
+        except OSError as error:
+            raise self._stop(error) from error
+
+    def _finish(self) -> None:
+        self._drain()
+        if self._fragmented:
+            _unfragment(self.partial, self.frames, self._metadata)
+        put_in_place(self.partial, self.path)
+
+    def _keep_partial(self) -> None:
+        try:
+            self._drain()
+        except OutputError as error:  # only told: the error that ended the block is the one to go on
+            _log.warning("%s", error)
+        else:
+            _log.warning("Stopped early: %d frames are in %s, which plays.", self.frames, self.partial)
+
+    def _stop(self, error: OSError) -> OutputError:
+        """Gives up writing; the error for the user says what can still be played."""
+        self._stopped = True
+        with contextlib.suppress(OSError):
+            self._container.close()
+        kept = _count_frames(self.partial)
+        reason = "the disk is full" if error.errno in _FULL else error.strerror
+        if not kept:
+            self._discard()
+            return OutputError(f"{self.path} cannot be written, as {reason}: choose another folder or free space.")
+        return OutputError(
+            f"{self.path} could not be finished, as {reason}: its first {kept} frames are in {self.partial}, which "
+            "plays; free space or choose another folder, and run again."
+        )
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._container.close()
+        self.partial.unlink(missing_ok=True)
+
+
+def _create(path: Path, options: dict[str, str], metadata: Mapping[str, str]) -> OutputContainer:
+    if path.suffix.lower() == ".mov":
+        options = {**options, "movflags": options["movflags"] + _MOV_TAGS}
+    container: OutputContainer = load_av().open(str(path), "w", container_options=options)
+    container.metadata.update(metadata)
+    return container
+
+
+def _unfragment(partial: Path, frames: int, metadata: Mapping[str, str]) -> None:
+    """Turns the fragmented mp4 `partial` into an ordinary one, header first; on a full disk it stays as it is."""
+    whole = partial.with_name(f"{partial.stem}.whole{partial.suffix}")
+    try:
+        with open_media(partial) as source, _create(whole, _ORDINARY, metadata) as target:
+            streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:  # the last packets are empty
+                    packet.stream = streams[packet.stream_index]
+                    target.mux(packet)
+        _check_frames(whole, frames)
+        whole.replace(partial)
+    except (OSError, load_av().FFmpegError) as error:
+        _log.warning("%s stays a fragmented file, which plays but takes longer to open: %s", partial, error.strerror)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _check_frames(path: Path, expected: int) -> None:
+    """Raises OSError unless all frames are there: FFmpeg keeps silent if the disk fills up while it closes a file."""
+    if _count_frames(path) != expected:
+        raise OSError(errno.EIO, "not all of it reached the disk")
+
+
+def _count_frames(path: Path) -> int:
+    """Whole frames in the cut-off video at `path`."""
+    try:
+        with open_media(path) as container:
+            return sum(
+                packet.stream.type == "video" and packet.size > 0 and not packet.is_corrupt
+                for packet in container.demux()
+            )
+    except (PersonaLiveError, load_av().FFmpegError):
+        return 0
