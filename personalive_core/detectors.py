@@ -1,0 +1,136 @@
+"""Face detectors behind one protocol: OpenCV's YuNet and Haar cascade, and insightface where the user installed it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, WeightsError
+from .face import Box, Face, FaceDetector, Picture, check_picture
+
+_log = logging.getLogger(__name__)
+
+_LONGEST = 640  # pixels of a picture's longer side while detecting: ample for a face worth animating
+
+
+class YuNetDetector:
+    """OpenCV's YuNet (Wu et al., Machine Intelligence Research 2023), a 230 kB network; scores lie in 0..1.
+
+    Raises WeightsError where `model_path` is no readable face_detection_yunet_2023mar.onnx.
+    """
+
+    def __init__(self, model_path: Path, threshold: float = 0.7) -> None:
+        cv2 = _import_cv2()
+        remedy = "run `personalive download --detector` or choose another detector"
+        if not model_path.is_file():
+            raise WeightsError(f"the YuNet face detector's file is missing at {model_path}: {remedy}")
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(model_path), "", (_LONGEST, _LONGEST), threshold)
+        except cv2.error as error:
+            raise WeightsError(f"{model_path} is not a YuNet model OpenCV can read: {remedy}") from error
+
+    def __call__(self, image: Picture) -> tuple[Face, ...]:
+        small, scale = _shrink(image)
+        self._network.setInputSize((small.shape[1], small.shape[0]))
+        _, found = self._network.detect(_bgr(small))
+        rows = [] if found is None else found  # [faces, 15]: x, y, width, height, ten landmark coordinates, score
+        return tuple(Face(_box(row[:4], scale), float(row[-1])) for row in rows)
+
+
+class HaarDetector:
+    """OpenCV 4's cascade for upright frontal faces (Viola and Jones, 2001): no download; scores are unbounded.
+
+    Raises InputError where OpenCV has no cascades any more (5 and later).
+    """
+
+    def __init__(self) -> None:
+        cv2 = _import_cv2()
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise InputError(
+                f"the haar detector needs OpenCV 4, but OpenCV {cv2.__version__} is installed: "
+                "choose the yunet detector or install opencv-python<5"
+            )
+        self._cv2 = cv2
+        self._cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+
+    def __call__(self, image: Picture) -> tuple[Face, ...]:
+        small, scale = _shrink(image)
+        grey = self._cv2.cvtColor(small, self._cv2.COLOR_RGB2GRAY)
+        boxes, _, scores = self._cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
+        return tuple(Face(_box(box, scale), float(score)) for box, score in zip(boxes, scores, strict=True))
+
+
+class InsightFaceDetector:
+    """insightface's SCRFD (Guo et al., ICLR 2022), an extra the user installs; the package fetches its model itself.
+
+    Raises InputError where the package is missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            app = importlib.import_module("insightface.app")
+        except ImportError as error:
+            raise InputError(
+                "the insightface detector needs the insightface and onnxruntime packages: install both with pip, "
+                "or choose the yunet detector"
+            ) from error
+        _log.warning("insightface's models are licensed for non-commercial research only; yunet has no such limit")
+        self._analysis = app.FaceAnalysis(name="buffalo_l", allowed_modules=["detection"])
+        self._analysis.prepare(ctx_id=0, det_size=(_LONGEST, _LONGEST))
+
+    def __call__(self, image: Picture) -> tuple[Face, ...]:
+        check_picture(image)
+        found = self._analysis.get(_bgr(image))
+        return tuple(Face(Box(*(float(edge) for edge in face.bbox)), float(face.det_score)) for face in found)
+
+
+def make_detector(name: str, model_path: Path | None) -> FaceDetector:
+    """The detector called "yunet" (which alone reads `model_path`), "haar" or "insightface".
+
+    Raises InputError for another name or a missing package, WeightsError for a missing model.
+    """
+    if name == "haar":
+        return HaarDetector()
+    if name == "insightface":
+        return InsightFaceDetector()
+    if name != "yunet":
+        raise InputError(f"a face detector is 'yunet', 'haar' or 'insightface', got {name!r}: use one of these")
+    if model_path is None:
+        raise WeightsError(
+            "the yunet detector needs its model file: run `personalive download --detector` or choose another detector"
+        )
+    return YuNetDetector(model_path)
+
+
+def _import_cv2() -> Any:  # noqa: ANN401 - its stubs differ between OpenCV 4 and 5, and both must pass
+    try:
+        module: ModuleType = importlib.import_module("cv2")
+    except ImportError as error:
+        raise InputError("finding faces needs OpenCV: install it with `pip install opencv-python`") from error
+    return module
+
+
+def _shrink(image: Picture) -> tuple[Picture, float]:
+    """The picture with its longer side at most `_LONGEST`, and how many original pixels one of its pixels spans."""
+    check_picture(image)
+    height, width = image.shape[:2]
+    scale = max(height, width) / _LONGEST
+    if scale <= 1:
+        return image, 1.0
+    cv2 = _import_cv2()
+    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _bgr(image: Picture) -> Picture:
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _box(corner_and_size: Any, scale: float) -> Box:  # noqa: ANN401
+    left, top, width, height = (float(number) * scale for number in corner_and_size)
+    return Box(left, top, left + width, top + height)

@@ -1,0 +1,60 @@
+"""The One-Euro filter: less jitter at rest, little lag in motion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class OneEuroOptions:
+    """Casiez, Roussel and Vogel, "1 Euro Filter", CHI 2012. Lower min_cutoff if still values tremble, raise beta if
+    moving ones lag; both depend on the values' unit."""
+
+    rate: float = 25.0  # samples a second
+    min_cutoff: float = 1.0  # Hz, the cutoff of a value at rest
+    beta: float = 0.0  # Hz per (unit a second): how much faster values are let through when they move
+    d_cutoff: float = 1.0  # Hz, the cutoff of the speed
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and self.min_cutoff > 0 and self.d_cutoff > 0 and self.beta >= 0):
+            raise InputError(
+                f"smoothing needs rate, min_cutoff and d_cutoff above 0 and beta of 0 or more, got {self}: correct it"
+            )
+
+
+@dataclass(frozen=True)
+class OneEuroState:
+    """What the filter remembers of the samples so far."""
+
+    value: Tensor  # any shape: the last filtered value
+    speed: Tensor  # same shape: its filtered derivative, in units a second
+
+
+def one_euro(state: OneEuroState | None, value: Tensor, options: OneEuroOptions) -> tuple[OneEuroState, Tensor]:
+    """Filters one sample of any shape, each element on its own; without a state (first sample) returns it unchanged.
+
+    With sampling period T = 1 / rate and the factor alpha(f) = 1 / (1 + 1 / (2 pi f T)), the paper's equations are
+        dx_i = alpha(d_cutoff) (x_i - x̂_{i-1}) / T + (1 - alpha(d_cutoff)) dx_{i-1},  dx_0 = 0
+        f_i = min_cutoff + beta |dx_i|
+        x̂_i = alpha(f_i) x_i + (1 - alpha(f_i)) x̂_{i-1}
+    Linear values only: an angle that wraps must be unwrapped before. Raises ValueError where the shape changes.
+    """
+    if state is None:
+        return OneEuroState(value, torch.zeros_like(value)), value
+    if value.shape != state.value.shape:
+        raise ValueError(f"expected a sample of shape {list(state.value.shape)} as before, got {list(value.shape)}")
+    step = value - state.value
+    speed = state.speed + _alpha(options.d_cutoff, options.rate) * (step * options.rate - state.speed)
+    filtered = state.value + _alpha(options.min_cutoff + options.beta * speed.abs(), options.rate) * step
+    return OneEuroState(filtered, speed), filtered
+
+
+def _alpha(cutoff: Tensor | float, rate: float) -> Tensor | float:
+    """A first-order low-pass filter's weight of the new sample; `cutoff` and `rate` in Hz."""
+    return 1 / (1 + rate / (2 * math.pi * cutoff))

@@ -1,0 +1,229 @@
+"""Boxes, the choice among faces, square crops, and the detectors behind their protocol."""
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from personalive_core.detectors import HaarDetector, InsightFaceDetector, YuNetDetector, make_detector
+from personalive_core.errors import InputError, WeightsError
+from personalive_core.face import Box, Crop, Face, choose_face, crop_image, portrait_crop, square_around, whole_frame
+
+LEFT = Face(Box(10, 50, 60, 110), 0.9)
+MIDDLE = Face(Box(200, 20, 300, 140), 0.7)
+RIGHT = Face(Box(500, 40, 550, 100), 0.99)
+FACES = (MIDDLE, RIGHT, LEFT)
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [("largest", MIDDLE), ("left", LEFT), ("0", LEFT), ("1", MIDDLE), ("2", RIGHT), ("3", None), ("nearest", MIDDLE)],
+)
+def test_choice_without_a_previous_face(choice, expected):
+    assert choose_face(FACES, choice, None) == expected
+
+
+def test_nearest_weighs_place_and_size():
+    assert choose_face(FACES, "nearest", Box(490, 45, 540, 105)) == RIGHT
+    small, large = Face(Box(105, 100, 205, 200), 1.0), Face(Box(55, 50, 255, 250), 1.0)
+    assert choose_face((large, small), "nearest", Box(100, 100, 200, 200)) == small
+    assert choose_face((large, small), "nearest", Box(45, 50, 245, 250)) == large
+
+
+@pytest.mark.parametrize("choice", ["rightmost", "-1", "", "1.5"])
+def test_an_unknown_choice_is_refused_even_without_faces(choice):
+    with pytest.raises(InputError, match="'largest', 'left', 'nearest'"):
+        choose_face((), choice, None)
+
+
+def test_no_faces_no_choice():
+    assert choose_face((), "largest", None) is None
+
+
+def test_boxes_are_checked():
+    with pytest.raises(InputError, match="right > left"):
+        Box(10, 10, 10, 20)
+    with pytest.raises(InputError, match="more than one pixel"):
+        Crop(0, 0, 0.5)
+
+
+def test_whole_frame():
+    assert whole_frame((512, 512)) == Crop(0, 0, 512)
+    assert whole_frame((100, 301)) == Crop(100, 0, 100)
+    assert whole_frame((301, 100)) == Crop(0, 100, 100)
+
+
+def test_square_around_a_box():
+    assert square_around(Box(100, 50, 200, 250)) == Crop(50, 50, 200)
+
+
+def test_portrait_crop_holds_hair_and_shoulders():
+    crop = portrait_crop(Box(900, 400, 1000, 520), (1080, 1920), expand=2.0)
+    assert crop.size == 240
+    assert crop.centre == pytest.approx((950, 460 + 0.05 * 240))
+
+
+@pytest.mark.parametrize("face", [Box(0, 0, 100, 120), Box(1850, 1000, 1920, 1080), Box(500, 100, 1300, 1060)])
+def test_portrait_crop_stays_in_the_frame_with_the_face(face):
+    crop = portrait_crop(face, (1080, 1920))
+    assert 0 <= crop.left <= face.left
+    assert 0 <= crop.top <= face.top
+    assert face.right <= crop.left + crop.size <= 1920
+    assert face.bottom <= crop.top + crop.size <= 1080
+
+
+def test_portrait_crop_must_hold_the_face():
+    with pytest.raises(InputError, match=r"expand is 1 or more, got 0\.9"):
+        portrait_crop(LEFT.box, (200, 600), expand=0.9)
+
+
+def test_a_crop_on_whole_pixels_at_its_size_is_exact():
+    image = picture(64, 64)
+    assert np.array_equal(crop_image(image, whole_frame((64, 64)), 64), image)
+    assert np.array_equal(crop_image(image, Crop(5, 9, 32), 32), image[9:41, 5:37])
+
+
+def test_edges_go_on_outside_the_frame():
+    image = picture(20, 30)
+    padded = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="edge")
+    assert np.array_equal(crop_image(image, Crop(-6, -4, 32), 32), padded[4:36, 2:34])
+    with pytest.raises(InputError, match="outside the 30x20 frame"):
+        crop_image(image, Crop(30, 0, 16), 16)
+
+
+def test_resizing_is_antialiased_and_sub_pixel_exact():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    grey = crop_image(stripes, Crop(0, 0, 256), 64)[:, 2:-2]
+    assert 126 <= grey.min() <= grey.max() <= 129
+
+    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (200, 200, 3))
+    half = crop_image(
+        ramp, Crop(20.5, 30, 100), 50
+    )  # pixel i is centred on 20.5 + 2 i + 1, half a pixel past its value
+    assert np.array_equal(half[25, 1:-1, 0], 21 + 2 * np.arange(1, 49))
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
+def test_pictures_are_checked(image):
+    with pytest.raises(InputError, match="uint8 RGB, got"):
+        crop_image(image, Crop(0, 0, 8), 8)
+
+
+def haar():
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install 'opencv-python<5'")
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip("OpenCV 5 has no Haar cascades: pip install 'opencv-python<5'")
+    return make_detector("haar", None)
+
+
+def test_haar_finds_the_same_face_in_a_wide_frame(demo_folder):
+    portrait = np.asarray(Image.open(demo_folder / "ref_image.png").convert("RGB"))
+    detector = haar()
+    (alone,) = detector(portrait)
+    assert portrait_crop(alone.box, (512, 512)).size == 512
+    frame = np.full((1100, 2000, 3), 128, np.uint8)
+    frame[300:812, 1200:1712] = portrait
+    face = choose_face(detector(frame), "largest", None)
+    assert face.box.centre == pytest.approx((alone.box.centre[0] + 1200, alone.box.centre[1] + 300), abs=20)
+    assert face.box.side == pytest.approx(alone.box.side, rel=0.1)
+    crop = portrait_crop(face.box, frame.shape[:2])
+    assert np.abs(np.array([crop.left, crop.top, crop.size]) - (1200, 300, 512)).max() < 50
+
+
+def test_haar_finds_nothing_in_nothing():
+    assert haar()(np.full((300, 400, 3), 90, np.uint8)) == ()
+    assert haar()(np.full((3, 3, 3), 90, np.uint8)) == ()
+
+
+def test_haar_says_so_where_opencv_has_none(monkeypatch):
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    with pytest.raises(InputError, match="needs OpenCV 4, but OpenCV"):
+        HaarDetector()
+
+
+class FakeYuNet:
+    """Sees one face, the left half of its input, when that is blue (the network reads BGR)."""
+
+    @staticmethod
+    def create(*_):
+        return FakeYuNet()
+
+    def setInputSize(self, size):  # noqa: N802 - OpenCV's name
+        self.size = size
+
+    def detect(self, image):
+        assert image.shape[1::-1] == self.size
+        if image[0, 0, 0] < 200:
+            return 0, None
+        return 1, np.array([[0, 0, self.size[0] / 2, self.size[1], *[0] * 10, 0.875]], np.float32)
+
+
+def test_yunet_shrinks_the_picture_and_scales_the_boxes_back(monkeypatch, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    monkeypatch.setattr(cv2, "FaceDetectorYN", FakeYuNet)
+    (tmp_path / "yunet.onnx").touch()
+    detector = make_detector("yunet", tmp_path / "yunet.onnx")
+    assert detector(np.full((100, 200, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 100, 100), 0.875),)
+    assert detector(np.full((960, 1280, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 640, 960), 0.875),)
+    assert detector(np.full((960, 1280, 3), (255, 0, 0), np.uint8)) == ()
+
+
+def test_yunet_without_its_model(tmp_path):
+    pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    with pytest.raises(WeightsError, match="personalive download --detector"):
+        make_detector("yunet", None)
+    with pytest.raises(WeightsError, match=r"missing at .*absent.onnx: run `personalive download --detector`"):
+        YuNetDetector(tmp_path / "absent.onnx")
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    with pytest.raises(WeightsError, match=r"broken.onnx is not a YuNet model"):
+        YuNetDetector(tmp_path / "broken.onnx")
+
+
+def test_opencv_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for name in ("haar", "yunet"):
+        with pytest.raises(InputError, match="install it with `pip install opencv-python`"):
+            make_detector(name, tmp_path)
+
+
+def test_insightface_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "insightface", None)
+    with pytest.raises(InputError, match="needs the insightface and onnxruntime packages"):
+        make_detector("insightface", None)
+
+
+def test_insightface_says_its_licence_once_and_reads_bgr(monkeypatch, caplog):
+    class FaceAnalysis:
+        def __init__(self, **_):
+            pass
+
+        def prepare(self, **_):
+            pass
+
+        def get(self, image):
+            assert tuple(image[0, 0]) == (3, 2, 1)
+            return [SimpleNamespace(bbox=np.array([1, 2, 3, 5], np.float32), det_score=np.float32(0.5))]
+
+    app = SimpleNamespace(FaceAnalysis=FaceAnalysis)
+    monkeypatch.setitem(sys.modules, "insightface", SimpleNamespace(app=app))
+    monkeypatch.setitem(sys.modules, "insightface.app", app)
+    with caplog.at_level(logging.WARNING):
+        detector = InsightFaceDetector()
+        for _ in range(2):
+            assert detector(np.full((6, 6, 3), (1, 2, 3), np.uint8)) == (Face(Box(1, 2, 3, 5), 0.5),)
+    assert [record for record in caplog.messages if "non-commercial research only" in record] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def test_unknown_detector():
+    with pytest.raises(InputError, match="'yunet', 'haar' or 'insightface', got 'dlib'"):
+        make_detector("dlib", None)
