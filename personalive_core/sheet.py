@@ -1,0 +1,126 @@
+"""The contact sheet: reference, driving and result side by side at a few moments of a clip of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+Place = tuple[float, float]  # x, y in pixels
+
+THUMBNAIL = 224  # side of the square that every picture is fitted into
+MARGIN, GAP, CAPTION, HEADER, BORDER = 20, 10, 26, 56, 4
+ONE_COLUMN = 2  # up to so many rows stand in one column, more in two
+SMALLEST_PRINT = 9
+PAPER, INK, FAINT, KEYFRAME = (250, 250, 248), (28, 30, 34), (112, 116, 122), (224, 112, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class SheetRow:
+    """One moment of the clip."""
+
+    index: int  # frame, from 0
+    driving: Picture
+    result: Picture
+    is_keyframe: bool = False
+
+
+@dataclass(frozen=True)
+class SheetCollector:
+    """Remembers a few moments of a clip whose length nobody knows yet: the same memory for any length.
+
+    Kept are every `stride`-th frame, `stride` doubling when they become too many, and the first keyframes.
+    """
+
+    moments: int = 8  # on the sheet
+    keyframe_limit: int = 3
+    stride: int = 1
+    even: tuple[SheetRow, ...] = ()
+    keyframes: tuple[SheetRow, ...] = ()
+
+    def then(self, index: int, driving: Picture, result: Picture, is_keyframe: bool = False) -> SheetCollector:
+        """The collector after frame `index`; `driving` and `result` are [H, W, 3] uint8 of any size."""
+        is_kept = is_keyframe and len(self.keyframes) < self.keyframe_limit
+        is_even = index % self.stride == 0
+        if not is_kept and not is_even:
+            return self
+        row = SheetRow(index, thumbnail(driving), thumbnail(result), is_keyframe)
+        keyframes = (*self.keyframes, row) if is_kept else self.keyframes
+        even = (*self.even, row) if is_even else self.even
+        if len(even) <= 2 * self.moments:
+            return replace(self, even=even, keyframes=keyframes)
+        stride = 2 * self.stride
+        return replace(self, stride=stride, keyframes=keyframes, even=tuple(r for r in even if r.index % stride == 0))
+
+    def rows(self) -> tuple[SheetRow, ...]:
+        """Frames spread evenly over the clip, keyframes in place of their neighbours: at most `moments`, in order."""
+        count = min(self.moments, len(self.even))
+        others = [self.even[i] for i in np.linspace(0, len(self.even) - 1, count).round().astype(int)]
+        keyframes = self.keyframes[: self.moments]
+        for number, keyframe in enumerate(keyframes):
+            nearest = min(others, key=lambda row: abs(row.index - keyframe.index), default=keyframe)
+            if nearest in others and (nearest.index == keyframe.index or len(others) + number >= self.moments):
+                others.remove(nearest)
+        return tuple(sorted((*others, *keyframes), key=lambda row: row.index))
+
+
+def thumbnail(picture: Picture) -> Picture:
+    """`picture` made to fit into the sheet's square, its proportions kept."""
+    image = Image.fromarray(picture)
+    scale = THUMBNAIL / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate: float | None = None) -> Picture:
+    """Every row's reference, driving and result as one strip, strips in two columns: [H, W, 3] uint8.
+
+    `title` is the line of facts at the top; with the clip's frame `rate` the captions give the time too.
+    """
+    columns = 2 if len(rows) > ONE_COLUMN else 1
+    lines = -(-len(rows) // columns)
+    strip_width, strip_height = 3 * THUMBNAIL + 2 * GAP, THUMBNAIL + CAPTION
+    width = 2 * MARGIN + columns * strip_width + (columns - 1) * 2 * MARGIN
+    height = HEADER + CAPTION + lines * (strip_height + GAP) + MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    write(sheet, (MARGIN, MARGIN), title, INK, 20)
+    face = thumbnail(reference)
+    for column in range(columns):
+        left = MARGIN + column * (strip_width + 2 * MARGIN)
+        for place, name in enumerate(("reference", "driving", "result")):
+            write(sheet, (left + place * (THUMBNAIL + GAP), HEADER), name, FAINT, 16)
+    for number, row in enumerate(rows):
+        line, column = number % lines, number // lines
+        left = MARGIN + column * (strip_width + 2 * MARGIN)
+        draw_strip(sheet, (left, HEADER + CAPTION + line * (strip_height + GAP)), face, row, rate)
+    return np.asarray(sheet)
+
+
+def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: SheetRow, rate: float | None) -> None:
+    """One moment: its three pictures, and below them its frame, its time and whether it is a keyframe."""
+    left, top = corner
+    for place, picture in enumerate((face, thumbnail(row.driving), thumbnail(row.result))):
+        height, width = picture.shape[:2]
+        x = left + place * (THUMBNAIL + GAP) + (THUMBNAIL - width) // 2
+        y = top + (THUMBNAIL - height) // 2
+        sheet.paste(Image.fromarray(picture), (x, y))
+    below = (left, top + THUMBNAIL + 4)
+    caption = f"frame {row.index}" + (f"   {row.index / rate:.2f} s" if rate else "")
+    if row.is_keyframe:
+        x = left + 2 * (THUMBNAIL + GAP)
+        box = (x, top, x + THUMBNAIL - 1, top + THUMBNAIL - 1)
+        ImageDraw.Draw(sheet).rectangle(box, outline=KEYFRAME, width=BORDER)
+        write(sheet, (x, below[1]), "keyframe", KEYFRAME, 16)
+    write(sheet, below, caption, INK, 16)
+
+
+def write(sheet: Image.Image, corner: Place, text: str, colour: tuple[int, int, int], size: int) -> None:
+    """`text` from `corner` on, smaller where it would leave the sheet."""
+    draw, room = ImageDraw.Draw(sheet), sheet.width - MARGIN - corner[0]
+    while size > SMALLEST_PRINT and draw.textlength(text, ImageFont.load_default(size)) > room:
+        size -= 1
+    draw.text(corner, text, colour, ImageFont.load_default(size))
