@@ -1,0 +1,92 @@
+"""The loaded networks, and what each of them does to a value; no loops, no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from .modules.face_encoder import FaceEncoder
+from .modules.keypoints import KeypointExtractor
+from .modules.pose_guider import PoseGuider, draw_keypoints
+from .modules.unet import UNet
+from .types import HeadPose, HybridMotion, LayerFeatures, MotionFeatures, Reference
+
+LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
+LATENT_PIXELS = 8  # picture pixels a side of one latent pixel
+
+
+@dataclass(frozen=True)
+class PersonaLive:
+    """All networks, in eval mode, on one device and of one type. `tiny_vae` decodes when it is there."""
+
+    reference_unet: UNet
+    denoising_unet: UNet
+    pose_guider: PoseGuider
+    motion_encoder: FaceEncoder
+    motion_extractor: KeypointExtractor
+    vae: Any  # diffusers AutoencoderKL
+    image_encoder: Any  # transformers CLIPVisionModelWithProjection
+    tiny_vae: Any = None  # diffusers AutoencoderTiny
+
+    @property
+    def device(self) -> torch.device:
+        return self.denoising_unet.conv_in.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.denoising_unet.conv_in.weight.dtype
+
+    def __repr__(self) -> str:
+        decoder = "full" if self.tiny_vae is None else "tiny"
+        return f"PersonaLive({self.denoising_unet.config.widths}, {self.dtype}, {self.device}, {decoder} decoder)"
+
+    def denoise(
+        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
+    ) -> Tensor:
+        """Noise predicted for `x` [B, F, 4, h, w] at `timesteps` [F]."""
+        return self.denoising_unet(x, timesteps, reference.context, motion, features)
+
+    def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
+        """Reference keys and values of a clean `latent` [B, 4, h, w]: a keyframe, seen beside `reference`'s embedding."""
+        return self.project_tokens(latent, reference.clip)
+
+    def project_tokens(self, latent: Tensor, clip: Tensor) -> LayerFeatures:
+        """The reference UNet's tokens of `latent` through the denoising UNet's key and value projections."""
+        return self.denoising_unet.project_reference(self.reference_unet.reference_tokens(latent, clip))
+
+    def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
+        """Hybrid motion of F frames as the denoising UNet reads it, for a picture of `size` pixels a side; B = 1."""
+        drawing = draw_keypoints(motion.keypoints.to(self.device), size)
+        return MotionFeatures(
+            motion.embedding[None].to(self.device, self.dtype), self.pose_guider(drawing.to(self.dtype))[None]
+        )
+
+    def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
+        """Pictures [F, 3, 256, 256] in [0, 1] -> head pose and canonical keypoints [F, 21, 3], float32 on the CPU."""
+        pose, canonical = self.motion_extractor(pictures.to(self.device, self.dtype))
+        return HeadPose(pose.angles.cpu(), pose.translation.cpu(), pose.scale.cpu()), canonical.cpu()
+
+    def embed_faces(self, faces: Tensor) -> Tensor:
+        """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the CPU."""
+        return self.motion_encoder(faces.to(self.device, self.dtype)).float().cpu()
+
+    def embed_image(self, pixels: Tensor) -> Tensor:
+        """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""
+        return self.image_encoder(pixels.to(self.device, self.dtype)).image_embeds[:, None]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [-1, 1] -> latents [B, 4, H/8, W/8]: the posterior's mean, scaled."""
+        return self.vae.encode(pixels.to(self.device, self.dtype)).latent_dist.mean * LATENT_SCALE
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, F, 4, h, w] -> pictures [B, F, 3, H, W] in [0, 1], float32."""
+        frames = rearrange(latents, "b f c h w -> (b f) c h w").to(self.dtype)
+        if self.tiny_vae is None:
+            pixels = self.vae.decode(frames / LATENT_SCALE).sample
+        else:
+            pixels = self.tiny_vae.decode(frames).sample
+        return rearrange((pixels.float() / 2 + 0.5).clamp(0, 1), "(b f) c h w -> b f c h w", b=len(latents))

@@ -1,0 +1,190 @@
+"""Hybrid motion: extracted from driving pictures, retargeted to a reference, interpolated, saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional
+
+from .errors import FaceError, InputError
+from .model import PersonaLive
+from .modules.face_encoder import FACE_SIZE
+from .modules.keypoints import PICTURE_SIZE, pose_keypoints
+from .modules.pose_guider import canvas_points
+from .types import HeadPose, HybridMotion, Reference, concat
+
+BOX_SCALE = 1.7  # box side over twice the height of the drawn keypoints' top above their centre
+BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above) and after the centre
+SMALLEST_FACE = 1 / 32  # of the picture's side; below it keypoints span no face
+
+MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
+
+
+def to_signed(pictures: np.ndarray) -> Tensor:
+    """[F, H, W, 3] uint8 -> [F, 3, H, W] in [-1, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 127.5 - 1
+    return rearrange(pixels, "f h w c -> f c h w")
+
+
+def face_boxes(keypoints: Tensor, size: int) -> Tensor:
+    """Posed keypoints [F, 21, 3] -> face boxes [F, 4] (left, top, right, bottom) in whole pixels of a `size` picture."""
+    points = canvas_points(keypoints, size).float()
+    centre, top = points.mean(1), points[..., 1].amin(1)
+    half = ((centre[:, 1] - top) * BOX_SCALE)[:, None]
+    corners = torch.cat([centre - half * BOX_BEFORE, centre + half * BOX_AFTER], 1)
+    return corners.clamp(0, size - 1).long()
+
+
+def is_face(boxes: Tensor, size: int) -> Tensor:
+    """Whether each box [F, 4] is large enough to hold a face: [F] bool."""
+    return (boxes[:, 2:] - boxes[:, :2] >= SMALLEST_FACE * size).all(1)
+
+
+def crop_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
+    """Face crops [F, 3, 224, 224] of `pictures` [F, 3, S, S]; a box that holds no face gives the whole picture."""
+    size = pictures.shape[-1]
+    whole = torch.tensor([0, 0, size, size]).expand_as(boxes)
+    boxes = torch.where(is_face(boxes, size)[:, None], boxes, whole)
+    crops = [
+        functional.interpolate(picture[None, :, top:bottom, left:right], size=FACE_SIZE, mode="bilinear")
+        for picture, (left, top, right, bottom) in zip(pictures, boxes.tolist(), strict=True)
+    ]
+    return torch.cat(crops)
+
+
+@torch.inference_mode()
+def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
+    """Driving pictures [F, 3, S, S] in [-1, 1] -> their own motion, not yet a reference's; boxes in those pictures."""
+    small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
+    pose, canonical = model.detect_keypoints(small)
+    keypoints = pose_keypoints(canonical, pose)
+    boxes = face_boxes(keypoints, pictures.shape[-1])
+    embedding = model.embed_faces(crop_faces(pictures, boxes))
+    return HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, pictures.shape[-1]))
+
+
+def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """`start` at weight 0, `end` at weight 1."""
+    return (1 - weight) * start + weight * end
+
+
+def blend(start: HybridMotion, end: HybridMotion, weights: Tensor, valid: bool) -> HybridMotion:
+    """From `start` to `end` (1 frame each) at `weights` [F]; keypoints, pose, embedding and box alike."""
+    column = weights[:, None]
+    return HybridMotion(
+        lerp(start.embedding, end.embedding, column[..., None]),
+        lerp(start.keypoints, end.keypoints, column[..., None]),
+        HeadPose(
+            lerp(start.pose.angles, end.pose.angles, column),
+            lerp(start.pose.translation, end.pose.translation, column),
+            lerp(start.pose.scale, end.pose.scale, column),
+        ),
+        lerp(start.box, end.box, column),
+        torch.full((len(weights),), valid),
+    )
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much of the driving motion the reference takes over; the defaults are the published ones."""
+
+    rotation: float = 1.0
+    translation: float = 0.5  # of the change since the first driving frame
+    scale: float = 0.0  # likewise: 0 keeps the reference's
+    expression: float = 1.0
+
+
+def retarget(
+    motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()  # noqa: B008
+) -> HybridMotion:
+    """`motion` on the reference's canonical keypoints; `first` [1] is the first driving frame's pose, the zero of shifts.
+
+    Any strength of 0 leaves the reference as it is; rotation and expression of 1 take the driving's as it is.
+    """
+    own, pose = reference.motion.pose, motion.pose
+    pose = HeadPose(
+        lerp(own.angles, pose.angles, strengths.rotation),
+        own.translation + strengths.translation * (pose.translation - first.translation),
+        own.scale + strengths.scale * (pose.scale - first.scale),
+    )
+    embedding = lerp(reference.motion.embedding, motion.embedding, strengths.expression)
+    return HybridMotion(embedding, pose_keypoints(reference.canonical, pose), pose, motion.box, motion.valid)
+
+
+def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> HybridMotion:
+    """Motion-interpolated initialisation (section 3.4): `frames` from the reference's pose towards `first` [1], retargeted.
+
+    Pose parameters and embedding are interpolated, keypoints posed anew; `first` itself is not among them.
+    """
+    steps = torch.linspace(0, 1, frames + 1)[:-1]
+    path = blend(reference.motion, first, steps, valid=False)
+    return HybridMotion(
+        path.embedding, pose_keypoints(reference.canonical, path.pose), path.pose, path.box, path.valid
+    )
+
+
+def fill_missing(
+    motions: Iterable[HybridMotion], policy: str = "hold", neutral: HybridMotion | None = None
+) -> Iterator[HybridMotion]:
+    """Frames whose `valid` flag is False get motion by `policy`; their flag stays False. As many frames out as in.
+
+    hold: the last valid frame (the first one, before it). interpolate: between the valid frames around.
+    neutral: `neutral` [1], the reference's own motion. error: FaceError naming the frame.
+    Keeps only the small motions of a gap in memory. Raises FaceError when no frame of all is valid.
+    """
+    if policy not in MISSING_POLICIES:
+        raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")
+    last: HybridMotion | None = None
+    gap, seen = 0, 0
+    for motion in motions:
+        for frame in (motion[i : i + 1] for i in range(len(motion))):
+            seen += 1
+            if not bool(frame.valid):
+                if policy == "error":
+                    raise FaceError(f"no face in driving frame {seen - 1}: set missing faces to hold, or cut the frame")
+                gap += 1
+                if last is not None and policy == "hold":
+                    yield _gap(last, last, 1, "hold", neutral)
+                    gap = 0
+                continue
+            if gap:
+                yield _gap(last or frame, frame, gap, policy, neutral)
+            gap, last = 0, frame
+            yield frame
+    if last is None:
+        raise FaceError(f"no face in any of the {seen} driving frames: choose another detector, or give the face's box")
+    if gap:
+        yield _gap(last, last, gap, policy, neutral)
+
+
+def _gap(
+    before: HybridMotion, after: HybridMotion, frames: int, policy: str, neutral: HybridMotion | None
+) -> HybridMotion:
+    if policy == "neutral":
+        if neutral is None:
+            raise ValueError("policy neutral needs the reference's own motion")
+        before = after = neutral
+    weights = torch.arange(1, frames + 1) / (frames + 1)
+    return blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
+
+
+def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
+    """The same frames in pieces of `window`; the last piece may be shorter."""
+    held: list[HybridMotion] = []
+    count = 0
+    for motion in motions:
+        held.append(motion)
+        count += len(motion)
+        while count >= window:
+            joined = concat(held)
+            yield joined[:window]
+            held, count = [joined[window:]], count - window
+    if count:
+        yield concat(held)

@@ -1,0 +1,217 @@
+"""The stages composed: driving frames in, animated frames out, any length, a window at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from .errors import InputError, NumericalError
+from .face import FaceDetector, crop_image, whole_frame
+from .model import LATENT_PIXELS, PersonaLive
+from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget, to_signed
+from .sampling import StreamingSampler
+from .schedule import seeded_noise
+from .smoothing import OneEuroOptions, OneEuroState, one_euro
+from .tracking import TrackOptions, TrackState, track
+from .types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, Reference, StreamConfig, StreamState
+from .video import Frame
+
+BLACK = 2 / 255  # a picture with no brighter pixel is black
+NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """How driving frames become motion."""
+
+    size: int = 512  # pixels a side of the picture that the extractor and the encoder cut from
+    window: int = 4  # frames per network call
+    detector: FaceDetector | None = None  # None: the whole frame is the portrait (online geometry)
+    track: TrackOptions = field(default_factory=TrackOptions)
+    missing: str = "hold"  # one of motion.MISSING_POLICIES
+    smoothing: OneEuroOptions | None = None
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """How a reference is animated."""
+
+    seed: int = 0
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    strengths: Strengths = field(default_factory=Strengths)
+    config: StreamConfig = field(default_factory=StreamConfig)
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What one step of the stream gives: the state after it, and up to W finished pictures."""
+
+    state: StreamState
+    pictures: np.ndarray  # [F, S, S, 3] uint8 RGB; none while the lead-in leaves the window
+    first: int  # index of pictures[0] among all driving frames
+
+
+@dataclass(frozen=True)
+class AnimatedFrame:
+    """One driving frame's result."""
+
+    index: int
+    time: Fraction  # the driving frame's, in seconds
+    picture: np.ndarray  # [S, S, 3] uint8 RGB
+    keyframe: bool  # became a historical keyframe
+
+
+def driving_motion(
+    model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions, neutral: HybridMotion | None = None
+) -> Iterator[HybridMotion]:
+    """Frames [H, W, 3] uint8 -> motion of as many frames, in pieces; `neutral` is for the policy of that name."""
+    return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
+
+
+def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
+    state: TrackState | None = None
+    crops: list[np.ndarray] = []
+    found: list[bool] = []
+    placed: list[tuple[float, float, float]] = []
+    for frame in frames:
+        crop, seen = whole_frame(frame.shape[:2]), True
+        if options.detector or options.track.manual:
+            faces = options.detector(frame) if options.detector else ()
+            state, seen = track(state, faces, frame.shape[:2], options.track)
+            crop = state.crop
+        crops.append(crop_image(frame, crop, options.size))
+        found.append(seen)
+        placed.append((crop.left, crop.top, crop.size / options.size))
+        if len(crops) == options.window:
+            yield _in_frame(extract_motion(model, to_signed(np.stack(crops))), found, placed)
+            crops, found, placed = [], [], []
+    if crops:
+        yield _in_frame(extract_motion(model, to_signed(np.stack(crops))), found, placed)
+
+
+def _in_frame(motion: HybridMotion, found: list[bool], placed: list[tuple[float, float, float]]) -> HybridMotion:
+    """Boxes moved from the crop to the frame; frames without a detected face marked."""
+    left, top, scale = torch.tensor(placed).T[..., None]
+    box = motion.box * scale + torch.cat([left, top, left, top], 1)
+    return replace(motion, box=box, valid=motion.valid & torch.tensor(found))
+
+
+def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:
+    """Head pose and box through a One-Euro filter, frame by frame; frames without a face pass and leave no trace.
+
+    Keypoints follow the smoothed pose when they are retargeted.
+    """
+    if options is None:
+        yield from motions
+        return
+    state: OneEuroState | None = None
+    for motion in motions:
+        rows = torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
+        smoothed = []
+        for row, valid in zip(rows, motion.valid, strict=True):
+            if bool(valid):
+                state, row = one_euro(state, row, options)  # noqa: PLW2901 - the filtered row takes its place
+            smoothed.append(row)
+        angles, translation, scale, box = torch.stack(smoothed).split((3, 3, 1, 4), 1)
+        yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)
+
+
+def to_reference(
+    motions: Iterable[HybridMotion], reference: Reference, frames: int, strengths: Strengths = Strengths()  # noqa: B008
+) -> Iterator[HybridMotion]:
+    """Retargeted motion behind `frames` lead-in frames (MII): what `stream` takes."""
+    first: HeadPose | None = None
+    for motion in motions:
+        if not len(motion):
+            continue
+        start = first is None
+        first = first or motion.pose[:1]
+        motion = retarget(motion, reference, first, strengths)  # noqa: PLW2901 - the same frames
+        if start:
+            yield lead_in(reference, motion[:1], frames)
+        yield motion
+
+
+def stream(
+    model: PersonaLive,
+    sampler: StreamingSampler,
+    motions: Iterable[HybridMotion],
+    *,
+    keyframes: KeyframeBank | None = None,
+    resume: StreamState | None = None,
+) -> Iterator[Emitted]:
+    """Retargeted motion, lead-in first, to pictures; as many pictures as frames after the lead-in.
+
+    `resume` goes on from a state of the same reference, seed and configuration: `motions` then begins at driving frame
+    `resume.frames`, without a lead-in. Close the iterator to stop: the last state is all there is to keep.
+    """
+    config, size = sampler.config, sampler.reference.latent.shape[-1] * LATENT_PIXELS
+    pieces = iter(motions)
+    state = resume
+    with torch.inference_mode():
+        if state is None:
+            lead = next(pieces, None)
+            if lead is None:
+                raise InputError("no driving frame to animate: the video is empty, or it ends before the start asked for")
+            state = sampler.start(model.embed_motion(lead, size), keyframes)
+    for motion in in_windows(pieces, config.window):
+        with torch.inference_mode():
+            emitted = _advance(model, sampler, state, model.embed_motion(motion, size))
+        state = emitted.state
+        yield emitted
+    while not sampler.drained(state):
+        with torch.inference_mode():
+            emitted = _advance(model, sampler, state, state.motion.drop(config.lookahead))
+        state = emitted.state
+        yield emitted
+
+
+def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures) -> Emitted:
+    after, latents = sampler.step(state, motion)
+    frames = sampler.finished(after)
+    if not frames:
+        size = latents.shape[-1] * LATENT_PIXELS
+        return Emitted(after, np.empty((0, size, size, 3), np.uint8), 0)
+    return Emitted(after, to_pictures(model.decode(latents[:, : len(frames)])[0], model.dtype), frames.start)
+
+
+def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
+    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8; NumericalError where the networks, run in `dtype`, broke down."""
+    broken = "NaN" if not bool(pixels.isfinite().all()) else "only black" if bool((pixels < BLACK).all()) else ""
+    if broken:
+        better = NEXT_PRECISION.get(dtype)
+        advice = f"try --precision {better}" if better else "check the weights with `personalive check`"
+        raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
+    return rearrange((pixels * 255).round().byte().cpu().numpy(), "f c h w -> f h w c")
+
+
+def animate(
+    model: PersonaLive,
+    reference: Reference,
+    frames: Iterable[Frame],
+    options: AnimateOptions = AnimateOptions(),  # noqa: B008 - frozen value
+) -> Iterator[AnimatedFrame]:
+    """The whole method: one animated frame for each driving frame, as soon as it is finished, in flat memory."""
+    times: deque[Fraction] = deque()
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in frames:
+            times.append(frame.time)
+            yield frame.image
+
+    config = options.config
+    sampler = StreamingSampler(model, reference, seeded_noise(options.seed), config)
+    motions = driving_motion(model, pictures(), options.motion, reference.motion)
+    known = 0
+    for emitted in stream(model, sampler, to_reference(motions, reference, config.lookahead, options.strengths)):
+        chunks = emitted.state.keyframes.chunks
+        joined, known = len(chunks) > known, len(chunks)
+        for i, picture in enumerate(emitted.pictures):
+            yield AnimatedFrame(emitted.first + i, times.popleft(), picture, keyframe=joined and i == 0)
