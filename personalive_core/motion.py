@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,8 +27,7 @@ MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
 def to_signed(pictures: np.ndarray) -> Tensor:
     """[F, H, W, 3] uint8 -> [F, 3, H, W] in [-1, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 127.5 - 1
-    return rearrange(pixels, "f h w c -> f c h w")
+    return rearrange(torch.tensor(pictures).float() / 127.5 - 1, "f h w c -> f c h w")
 
 
 def face_boxes(keypoints: Tensor, size: int) -> Tensor:
@@ -102,7 +99,7 @@ class Strengths:
 
 
 def retarget(
-    motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()  # noqa: B008
+    motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()
 ) -> HybridMotion:
     """`motion` on the reference's canonical keypoints; `first` [1] is the first driving frame's pose, the zero of shifts.
 
@@ -125,9 +122,7 @@ def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> Hybr
     """
     steps = torch.linspace(0, 1, frames + 1)[:-1]
     path = blend(reference.motion, first, steps, valid=False)
-    return HybridMotion(
-        path.embedding, pose_keypoints(reference.canonical, path.pose), path.pose, path.box, path.valid
-    )
+    return HybridMotion(path.embedding, pose_keypoints(reference.canonical, path.pose), path.pose, path.box, path.valid)
 
 
 def fill_missing(

@@ -124,7 +124,10 @@ def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> I
 
 
 def to_reference(
-    motions: Iterable[HybridMotion], reference: Reference, frames: int, strengths: Strengths = Strengths()  # noqa: B008
+    motions: Iterable[HybridMotion],
+    reference: Reference,
+    frames: int,
+    strengths: Strengths = Strengths(),  # noqa: B008
 ) -> Iterator[HybridMotion]:
     """Retargeted motion behind `frames` lead-in frames (MII): what `stream` takes."""
     first: HeadPose | None = None
@@ -159,7 +162,9 @@ def stream(
         if state is None:
             lead = next(pieces, None)
             if lead is None:
-                raise InputError("no driving frame to animate: the video is empty, or it ends before the start asked for")
+                raise InputError(
+                    "no driving frame to animate: the video is empty, or it ends before the start asked for"
+                )
             state = sampler.start(model.embed_motion(lead, size), keyframes)
     for motion in in_windows(pieces, config.window):
         with torch.inference_mode():
@@ -196,7 +201,7 @@ def animate(
     model: PersonaLive,
     reference: Reference,
     frames: Iterable[Frame],
-    options: AnimateOptions = AnimateOptions(),  # noqa: B008 - frozen value
+    options: AnimateOptions = AnimateOptions(),
 ) -> Iterator[AnimatedFrame]:
     """The whole method: one animated frame for each driving frame, as soon as it is finished, in flat memory."""
     times: deque[Fraction] = deque()

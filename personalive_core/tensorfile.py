@@ -55,6 +55,9 @@ class State(Mapping[str, Tensor]):
         info = self.entries[key]
         return _open(info.file)(info.name)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.entries  # Mapping's own would open the file
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 

@@ -50,6 +50,7 @@ class HybridMotion:
     def __repr__(self) -> str:
         return f"HybridMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
 
+
 def concat(parts: Sequence[HybridMotion]) -> HybridMotion:
     """The frames of all `parts`, one after the other."""
     poses = [part.pose for part in parts]
@@ -165,4 +166,3 @@ class StreamState:
 
     def __repr__(self) -> str:
         return f"StreamState(chunk {self.chunk}, {len(self.keyframes)} keyframes with the reference)"
-

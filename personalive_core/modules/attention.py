@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
-import torch
 
 from ..types import KV
 from .layers import FeedForward, Ops, attention_function, interleaved_positions

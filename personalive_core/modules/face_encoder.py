@@ -132,7 +132,7 @@ class FaceEncoder(nn.Module):
 
     pe: Tensor
 
-    def __init__(self, config: FaceEncoderConfig = FaceEncoderConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+    def __init__(self, config: FaceEncoderConfig = FaceEncoderConfig(), ops: Ops = nn) -> None:
         super().__init__()
         size = config.tokens * config.token_dim
         self.tokens = config.tokens

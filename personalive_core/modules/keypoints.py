@@ -95,7 +95,7 @@ class KeypointExtractor(nn.Module):
 
     idx_tensor: Tensor
 
-    def __init__(self, config: KeypointConfig = KeypointConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+    def __init__(self, config: KeypointConfig = KeypointConfig(), ops: Ops = nn) -> None:
         super().__init__()
         self.detector = Detector(config, ops)
         self.register_buffer("idx_tensor", torch.arange(BINS, dtype=torch.float32, device="cpu"))

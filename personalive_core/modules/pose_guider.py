@@ -48,7 +48,7 @@ class PoseGuiderConfig:
 class PoseGuider(nn.Module):
     """Drawn keypoints [N, 3, H, W] -> [N, C, H/8, W/8], added after the denoising UNet's first layer."""
 
-    def __init__(self, config: PoseGuiderConfig = PoseGuiderConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+    def __init__(self, config: PoseGuiderConfig = PoseGuiderConfig(), ops: Ops = nn) -> None:
         super().__init__()
         widths = config.widths
         self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)

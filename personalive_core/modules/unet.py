@@ -63,7 +63,9 @@ class Resample(nn.Module):
 class Block(nn.Module):
     """The layers of one resolution: residual blocks, each followed by a site where conditions enter."""
 
-    def __init__(self, channels: list[tuple[int, int]], sites: int, attends: bool, config: UNetConfig, ops: Ops) -> None:
+    def __init__(
+        self, channels: list[tuple[int, int]], sites: int, attends: bool, config: UNetConfig, ops: Ops
+    ) -> None:
         super().__init__()
         width, groups, heads = channels[-1][1], config.groups, config.heads
         self.attentions = nn.ModuleList(
@@ -86,7 +88,7 @@ Visit = Callable[[Block, int, Tensor], Tensor]  # what happens at site i of a bl
 class UNet(nn.Module):
     """B items of F frames travel as [(B F), C, h, w]: everything but the temporal modules acts per frame."""
 
-    def __init__(self, config: UNetConfig = UNetConfig(), ops: Ops = nn) -> None:  # noqa: B008 - frozen value
+    def __init__(self, config: UNetConfig = UNetConfig(), ops: Ops = nn) -> None:
         super().__init__()
         self.config = config
         widths, last = config.widths, len(config.widths) - 1

@@ -1,0 +1,189 @@
+"""A folder of weights to the loaded networks: shapes are read from the checkpoint, so every width is the same code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import InputError, WeightsError
+from .loading import complete, load_into, stays_float32
+from .model import PersonaLive
+from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from .modules.keypoints import KeypointConfig, KeypointExtractor
+from .modules.layers import Ops
+from .modules.pose_guider import PoseGuider, PoseGuiderConfig
+from .modules.unet import UNet, UNetConfig
+from .weights import WeightIndex, locate, read_state
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+NEEDED = (
+    "reference_unet",
+    "denoising_unet",
+    "pose_guider",
+    "motion_encoder",
+    "motion_extractor",
+    "vae",
+    "image_encoder",
+)
+DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`name`, or the accelerator that torch sees, or the CPU."""
+    if name != "auto":
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {name!r} cannot be used here ({error}): use --device cpu") from error
+        return device
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    return torch.device(next((name for name, backend in backends.items() if backend.is_available()), "cpu"))
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """`name`, or for "auto" the fastest type that the device computes in natively and that loses nothing visible."""
+    if name != "auto":
+        if name not in PRECISIONS:
+            raise InputError(f"unknown precision {name!r}: use auto, {', '.join(PRECISIONS)}")
+        return PRECISIONS[name]
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return torch.float16 if device.type in ("cuda", "mps") else torch.bfloat16
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices itself."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def load_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, decoder: str = "full", ops: Ops = nn
+) -> PersonaLive:
+    """All networks of `folder` on `device`. Raises WeightsError naming every file or key that is missing or wrong."""
+    if decoder not in DECODERS:
+        raise InputError(f"unknown decoder {decoder!r}: use {' or '.join(DECODERS)}")
+    index = locate(folder)
+    index.require(DECODERS[decoder])
+
+    def load(network: str, build: Callable[[Shapes], nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
+        state = read_state(index, network)
+        module = build_on_meta(network, build, state.shapes)
+        if network == "denoising_unet":
+            state = complete(state, module, index)
+        return load_into(
+            module, state, network=network, device=device, dtype=dtype, keep_float32=partial(stays_float32, network)
+        ).eval()
+
+    return PersonaLive(
+        reference_unet=load("reference_unet", lambda shapes: UNet(unet_config(shapes, denoises=False), ops)),
+        denoising_unet=load("denoising_unet", lambda shapes: UNet(unet_config(shapes, denoises=True), ops)),
+        pose_guider=load("pose_guider", lambda shapes: PoseGuider(pose_guider_config(shapes), ops)),
+        motion_encoder=load("motion_encoder", lambda shapes: FaceEncoder(face_encoder_config(shapes), ops)),
+        motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
+        vae=load("vae", lambda _: vae(index)),
+        image_encoder=load("image_encoder", lambda _: image_encoder(index)),
+        tiny_vae=load("taesd", lambda _: tiny_vae(index)) if decoder == "tiny" else None,
+    )
+
+
+def build_on_meta(network: str, build: Callable[[Shapes], nn.Module], shapes: Shapes) -> nn.Module:
+    """The network without memory; a checkpoint that lacks the keys that tell its widths is not this network's."""
+    try:
+        with torch.device("meta"):
+            return build(shapes)
+    except KeyError as error:
+        raise WeightsError(
+            f"the weights of {network} lack the key {error.args[0]}: the file belongs to another network, replace it"
+        ) from error
+
+
+def count(shapes: Shapes, pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1), ... are there."""
+    found = 0
+    while pattern.format(found) in shapes:
+        found += 1
+    return found
+
+
+def unet_config(shapes: Shapes, denoises: bool) -> UNetConfig:
+    """Widths of a UNet from its checkpoint's shapes."""
+    blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
+    return UNetConfig(
+        widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
+        denoises=denoises,
+        layers=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
+        motion_dim=shapes[
+            "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_k.weight"
+        ][1]
+        if denoises
+        else UNetConfig.motion_dim,
+        latent_channels=shapes["conv_in.weight"][1],
+    )
+
+
+def pose_guider_config(shapes: Shapes) -> PoseGuiderConfig:
+    """Widths of a pose guider from its checkpoint's shapes."""
+    blocks = count(shapes, "blocks.{}.weight")
+    widths = [shapes["conv_in.weight"][0], *(shapes[f"blocks.{i}.weight"][0] for i in range(1, blocks, 2))]
+    return PoseGuiderConfig(out_channels=shapes["conv_out_modify.weight"][0], widths=tuple(widths))
+
+
+def face_encoder_config(shapes: Shapes) -> FaceEncoderConfig:
+    """Widths of a facial motion encoder from its checkpoint's shapes."""
+    token_dim = shapes["pe"][2] if "pe" in shapes else FaceEncoderConfig.token_dim
+    return FaceEncoderConfig(
+        width=shapes["model.conv_last0.weight"][0],
+        attention_dim=shapes["model.att_1.pos_embed.proj.weight"][0],
+        maps=shapes["model.l0.weight"][0],
+        tokens=shapes["final_proj.weight"][0] // token_dim,
+        token_dim=token_dim,
+    )
+
+
+def keypoint_config(shapes: Shapes) -> KeypointConfig:
+    """Widths and depths of a keypoint extractor from its checkpoint's shapes."""
+    stages = count(shapes, "detector.stages.{}.0.dwconv.weight")
+    return KeypointConfig(
+        widths=tuple(shapes[f"detector.stages.{i}.0.dwconv.weight"][0] for i in range(max(stages, 1))),
+        depths=tuple(count(shapes, f"detector.stages.{i}." + "{}.dwconv.weight") for i in range(max(stages, 1))),
+    )
+
+
+def vae(index: WeightIndex) -> Any:  # noqa: ANN401 - diffusers is imported only when it is used
+    """An empty AutoencoderKL of the folder's configuration."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_config(_config(index, "vae"))
+
+
+def tiny_vae(index: WeightIndex) -> Any:  # noqa: ANN401 - as above
+    """An empty AutoencoderTiny of the folder's configuration."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny.from_config(_config(index, "taesd"))
+
+
+def image_encoder(index: WeightIndex) -> Any:  # noqa: ANN401 - as above
+    """An empty CLIP vision model with projection of the folder's configuration."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**_config(index, "image_encoder")))
+
+
+def _config(index: WeightIndex, network: str) -> dict[str, Any]:
+    path = index.config(network)
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path} is not a readable configuration: delete it and download it again") from error
