@@ -62,7 +62,7 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
 def cpu_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 matrices itself."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 

@@ -51,7 +51,7 @@ class PersonaLive:
         return self.denoising_unet(x, timesteps, reference.context, motion, features)
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
-        """Reference keys and values of a clean `latent` [B, 4, h, w]: a keyframe, seen beside `reference`'s embedding."""
+        """Reference keys and values of a clean `latent` [B, 4, h, w]: a keyframe, beside `reference`'s embedding."""
         return self.project_tokens(latent, reference.clip)
 
     def project_tokens(self, latent: Tensor, clip: Tensor) -> LayerFeatures:

@@ -31,7 +31,7 @@ def to_signed(pictures: np.ndarray) -> Tensor:
 
 
 def face_boxes(keypoints: Tensor, size: int) -> Tensor:
-    """Posed keypoints [F, 21, 3] -> face boxes [F, 4] (left, top, right, bottom) in whole pixels of a `size` picture."""
+    """Posed keypoints [F, 21, 3] -> face boxes [F, 4] (left, top, right, bottom), whole pixels of a `size` picture."""
     points = canvas_points(keypoints, size).float()
     centre, top = points.mean(1), points[..., 1].amin(1)
     half = ((centre[:, 1] - top) * BOX_SCALE)[:, None]
@@ -101,7 +101,7 @@ class Strengths:
 def retarget(
     motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()
 ) -> HybridMotion:
-    """`motion` on the reference's canonical keypoints; `first` [1] is the first driving frame's pose, the zero of shifts.
+    """`motion` on the reference's canonical keypoints; `first` [1], the first driving frame's pose, is where shifts start.
 
     Any strength of 0 leaves the reference as it is; rotation and expression of 1 take the driving's as it is.
     """
@@ -116,7 +116,7 @@ def retarget(
 
 
 def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> HybridMotion:
-    """Motion-interpolated initialisation (section 3.4): `frames` from the reference's pose towards `first` [1], retargeted.
+    """Motion-interpolated initialisation (section 3.4): `frames` from the reference towards the retargeted `first` [1].
 
     Pose parameters and embedding are interpolated, keypoints posed anew; `first` itself is not among them.
     """

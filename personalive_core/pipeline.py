@@ -119,7 +119,7 @@ def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> I
             if bool(valid):
                 state, row = one_euro(state, row, options)  # noqa: PLW2901 - the filtered row takes its place
             smoothed.append(row)
-        angles, translation, scale, box = torch.stack(smoothed).split((3, 3, 1, 4), 1)
+        angles, translation, scale, box = torch.stack(smoothed).tensor_split((3, 6, 7), 1)
         yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)
 
 

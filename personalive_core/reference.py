@@ -38,7 +38,7 @@ def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) 
 
     Raises FaceError where the keypoints span no face box.
     """
-    if portrait.ndim != 3 or portrait.shape[2] != 3 or portrait.shape[0] != portrait.shape[1]:
+    if portrait.shape[2:] != (3,) or portrait.shape[0] != portrait.shape[1]:
         raise InputError(f"expected a square RGB portrait [S, S, 3], got {portrait.shape}: crop it first")
     source = Image.fromarray(portrait)
     lanczos = Image.Resampling.LANCZOS

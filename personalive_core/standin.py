@@ -51,9 +51,9 @@ def random_tensor(name: str, like: Tensor) -> Tensor:
     leaf = name.rpartition(".")[2]
     if leaf in ("bias", "running_mean", "beta"):
         return 0.02 * noise
-    if like.ndim >= 2:
-        return noise / math.sqrt(math.prod(like.shape[1:]))
-    return 1 + 0.1 * noise.abs()
+    if like.ndim <= 1:
+        return 1 + 0.1 * noise.abs()
+    return noise / math.sqrt(math.prod(like.shape[1:]))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Motion and paused streams as safetensors files with a schema version: what is loaded is what was saved, bit for bit."""
+"""Motion and paused streams as safetensors files with a schema version: loaded as saved, bit for bit."""
 
 from __future__ import annotations
 

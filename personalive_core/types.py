@@ -1,4 +1,4 @@
-"""Values passed between stages. B batch, F frames, W window, L tokens, D C channels, K keyframes, h w latent, H W pixels."""
+"""Values passed between stages. B batch, F frames, W window, L tokens, C D channels, K keyframes, h w latent, H W pixel."""
 
 from __future__ import annotations
 

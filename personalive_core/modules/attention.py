@@ -73,7 +73,7 @@ class SpatialTransformer(nn.Module):
 
     @property
     def block(self) -> ReferenceTransformerBlock:
-        return self.transformer_blocks[0]  # type: ignore[return-value]
+        return self.transformer_blocks[0]
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's input [(B F), L, C] and its tokens: normalised, as the reference UNet records them."""

@@ -1,4 +1,4 @@
-"""Facial motion encoder: a face crop to the 1-D implicit facial embedding (section 3.2), an hourglass with attention."""
+"""Facial motion encoder: face crop to 1-D implicit facial embedding (section 3.2); an hourglass with attention."""
 
 from __future__ import annotations
 

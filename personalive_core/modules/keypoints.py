@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,7 @@ class Detector(nn.Module):
         widths = config.widths
         stem = nn.Sequential(ops.Conv2d(3, widths[0], 4, stride=4), ChannelNorm(widths[0]))
         self.downsample_layers = nn.ModuleList([stem])
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in itertools.pairwise(widths):
             self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow), ops.Conv2d(narrow, wide, 2, stride=2)))
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNextBlock(width, ops) for _ in range(depth)))
@@ -119,7 +120,7 @@ def rotation_matrix(angles: Tensor) -> Tensor:
     zero, one = torch.zeros_like(pitch), torch.ones_like(pitch)
 
     def matrix(*rows: Tensor) -> Tensor:
-        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+        return rearrange(torch.stack(rows), "(i j) f -> f i j", i=3)
 
     about_x = matrix(one, zero, zero, zero, pitch.cos(), -pitch.sin(), zero, pitch.sin(), pitch.cos())
     about_y = matrix(yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())

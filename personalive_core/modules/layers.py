@@ -14,7 +14,7 @@ Ops = Any  # a namespace of layer classes, see this package's docstring
 
 
 def sinusoid(position: Tensor, dim: int, last: float) -> tuple[Tensor, Tensor]:
-    """Sine and cosine of `position` [...] times `dim / 2` frequencies from 1 down to (almost) 1 / `last`: [..., dim / 2]."""
+    """Sine and cosine of `position` [...] times `dim / 2` frequencies from 1 down to almost 1 / `last`."""
     exponent = torch.arange(dim // 2, device=position.device, dtype=torch.float32) / (dim // 2)
     angle = position.float()[..., None] * torch.exp(-math.log(last) * exponent)
     return angle.sin(), angle.cos()
@@ -56,8 +56,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return super().forward(x)
-        mean, var, weight, bias = (a.to(x) for a in (self.running_mean, self.running_var, self.weight, self.bias))
-        return functional.batch_norm(x, mean, var, weight, bias, eps=self.eps)
+        buffers = dict(self.named_buffers())
+        mean, var = buffers["running_mean"].to(x), buffers["running_var"].to(x)
+        return functional.batch_norm(x, mean, var, self.weight.to(x), self.bias.to(x), eps=self.eps)
 
 
 class Float32LayerNorm(nn.Module):

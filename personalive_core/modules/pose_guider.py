@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,7 @@ class PoseGuider(nn.Module):
         widths = config.widths
         self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in itertools.pairwise(widths):
             self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
             self.blocks.append(ops.Conv2d(narrow, wide, 3, padding=1, stride=2))
         self.conv_out_modify = ops.Conv2d(widths[-1], config.out_channels, 3, padding=1)

@@ -1,4 +1,4 @@
-"""One UNet of Stable Diffusion 1.5's shape in both roles: it records reference tokens, or denoises while reading them."""
+"""One UNet of Stable Diffusion 1.5's shape in both roles: records reference tokens, or denoises while reading them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class UNet(nn.Module):
     def transformers(self) -> list[SpatialTransformer]:
         """The blocks that see the reference, in order of execution; both UNets' pair by position and by name."""
         blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
-        return [transformer for block in blocks for transformer in block.attentions]  # type: ignore[union-attr]
+        return [transformer for block in blocks for transformer in block.attentions]
 
     def reference_tokens(self, latent: Tensor, image: Tensor) -> tuple[Tensor, ...]:
         """Tokens [B, L_i, C_i] that each transformer block sees of a clean `latent` [B, 4, h, w], timestep 0.
@@ -134,7 +134,7 @@ class UNet(nn.Module):
         def visit(block: Block, site: int, x: Tensor) -> Tensor:
             if not block.attentions:
                 return x
-            transformer: SpatialTransformer = block.attentions[site]  # type: ignore[assignment]
+            transformer: SpatialTransformer = block.attentions[site]
             tokens.append(transformer.embed(x)[1])
             if len(tokens) == count:
                 return x
