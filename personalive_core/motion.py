@@ -101,7 +101,7 @@ class Strengths:
 def retarget(
     motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()
 ) -> HybridMotion:
-    """`motion` on the reference's canonical keypoints; `first` [1], the first driving frame's pose, is where shifts start.
+    """`motion` on the reference's canonical keypoints; `first` [1], the first driving pose, is where shifts start.
 
     Any strength of 0 leaves the reference as it is; rotation and expression of 1 take the driving's as it is.
     """

@@ -66,6 +66,7 @@ class AnimatedFrame:
     time: Fraction  # the driving frame's, in seconds
     picture: np.ndarray  # [S, S, 3] uint8 RGB
     keyframe: bool  # became a historical keyframe
+    valid: bool  # False where the missing-face policy filled in the motion
 
 
 def driving_motion(
@@ -211,12 +212,28 @@ def animate(
             times.append(frame.time)
             yield frame.image
 
+    motions = driving_motion(model, pictures(), options.motion, reference.motion)
+    for frame in animate_motion(model, reference, motions, options):
+        yield replace(frame, time=times.popleft())
+
+
+def animate_motion(
+    model: PersonaLive, reference: Reference, motions: Iterable[HybridMotion], options: AnimateOptions
+) -> Iterator[AnimatedFrame]:
+    """`animate` from motion that was extracted before; the frames' times are left 0."""
+    valid: deque[bool] = deque()
+
+    def noted() -> Iterator[HybridMotion]:
+        for motion in motions:
+            valid.extend(motion.valid.tolist())
+            yield motion
+
     config = options.config
     sampler = StreamingSampler(model, reference, seeded_noise(options.seed), config)
-    motions = driving_motion(model, pictures(), options.motion, reference.motion)
     known = 0
-    for emitted in stream(model, sampler, to_reference(motions, reference, config.lookahead, options.strengths)):
+    for emitted in stream(model, sampler, to_reference(noted(), reference, config.lookahead, options.strengths)):
         chunks = emitted.state.keyframes.chunks
         joined, known = len(chunks) > known, len(chunks)
         for i, picture in enumerate(emitted.pictures):
-            yield AnimatedFrame(emitted.first + i, times.popleft(), picture, keyframe=joined and i == 0)
+            keyframe = joined and i == 0
+            yield AnimatedFrame(emitted.first + i, Fraction(0), picture, keyframe, valid.popleft())

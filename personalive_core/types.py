@@ -1,4 +1,4 @@
-"""Values passed between stages. B batch, F frames, W window, L tokens, C D channels, K keyframes, h w latent, H W pixel."""
+"""Values passed between stages. B batch, F frames, W window, L tokens, C D channels, h w latent, H W picture."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
@@ -73,7 +75,7 @@ class SpatialTransformer(nn.Module):
 
     @property
     def block(self) -> ReferenceTransformerBlock:
-        return self.transformer_blocks[0]
+        return cast("ReferenceTransformerBlock", self.transformer_blocks[0])
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's input [(B F), L, C] and its tokens: normalised, as the reference UNet records them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -134,7 +135,7 @@ class UNet(nn.Module):
         def visit(block: Block, site: int, x: Tensor) -> Tensor:
             if not block.attentions:
                 return x
-            transformer: SpatialTransformer = block.attentions[site]
+            transformer = cast("SpatialTransformer", block.attentions[site])
             tokens.append(transformer.embed(x)[1])
             if len(tokens) == count:
                 return x
