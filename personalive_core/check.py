@@ -1,0 +1,127 @@
+"""`check`: what can be told of real trained weights, each with its figure, the range expected of it and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from .face import crop_image, whole_frame
+from .model import PersonaLive
+from .modules.pose_guider import DRAWN
+from .motion import to_signed
+from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
+from .reference import encode_reference
+from .sheet import SheetRow, contact_sheet
+from .types import Reference
+from .video import Frame
+
+STILL_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of the weights under test."""
+
+    name: str
+    figure: float
+    low: float
+    high: float
+    why: str
+
+    @property
+    def good(self) -> bool:
+        return self.low <= self.figure <= self.high
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings, and a picture for people."""
+
+    findings: tuple[Finding, ...]
+    sheet: np.ndarray  # [H, W, 3] uint8
+
+    @property
+    def good(self) -> bool:
+        return all(finding.good for finding in self.findings)
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 pictures; infinite where they are equal."""
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, size: int = 512) -> CheckReport:
+    """Checks loaded weights on a square portrait and a square driving frame of another pose, both [S, S, 3] uint8.
+
+    Loading was strict, so that all keys are there and fit is known already. NaN and black pictures raise
+    NumericalError on the way.
+    """
+    portrait, driving = (_square(picture, size) for picture in (portrait, driving))
+    reference = encode_reference(model, portrait, size)
+    restored = round_trip(model, portrait)
+    still = _animate(model, reference, [portrait] * STILL_FRAMES, size)
+    moved = _animate(model, reference, [portrait] + [driving] * (STILL_FRAMES - 1), size)
+    findings = (*_keypoints(reference), *_pictures(portrait, restored, still, moved))
+    rows = [
+        SheetRow(0, portrait, restored),
+        SheetRow(STILL_FRAMES - 1, portrait, still[-1].picture),
+        SheetRow(STILL_FRAMES - 1, driving, moved[-1].picture),
+    ]
+    sheet = contact_sheet(portrait, rows, "check: VAE round trip, driven by itself, driven by another pose")
+    return CheckReport(findings, sheet)
+
+
+def round_trip(model: PersonaLive, portrait: np.ndarray) -> np.ndarray:
+    """A portrait [S, S, 3] uint8 through the VAE's encoder and the chosen decoder, same shape."""
+    with torch.inference_mode():
+        pixels = model.decode(model.encode(to_signed(portrait[None]))[:, None])[0, 0]
+    picture: np.ndarray = (pixels.nan_to_num() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return picture
+
+
+def _square(picture: np.ndarray, size: int) -> np.ndarray:
+    return crop_image(picture, whole_frame(picture.shape[:2]), size)
+
+
+def _animate(model: PersonaLive, reference: Reference, pictures: list[np.ndarray], size: int) -> list[AnimatedFrame]:
+    frames = [Frame(picture, Fraction(i, 25)) for i, picture in enumerate(pictures)]
+    return list(animate(model, reference, frames, AnimateOptions(motion=MotionOptions(size=size))))
+
+
+def _keypoints(reference: Reference) -> tuple[Finding, ...]:
+    points, pose = reference.motion.keypoints[0], reference.motion.pose
+    inside = float((points[list(DRAWN), :2].abs() < 1).all(-1).float().mean())
+    turned = float(pose.angles.abs().max())
+    return (
+        Finding("drawn keypoints on the canvas", inside, 1.0, 1.0, "a centred portrait has all seven in the picture"),
+        Finding("largest head angle, degrees", turned, 0.0, 45.0, "a portrait looks roughly at the camera"),
+        Finding("keypoint scale", float(pose.scale), 0.5, 2.5, "LivePortrait's extractor gives 1 to 2 for portraits"),
+    )
+
+
+def _pictures(
+    portrait: np.ndarray, restored: np.ndarray, still: list[AnimatedFrame], moved: list[AnimatedFrame]
+) -> tuple[Finding, ...]:
+    own = psnr(portrait, still[-1].picture)
+    steady = psnr(still[-2].picture, still[-1].picture)
+    changed = psnr(still[-1].picture, moved[-1].picture)
+    return (
+        Finding("VAE round trip, dB", psnr(portrait, restored), 24.0, math.inf, "its mean on photographs is 26"),
+        Finding("portrait driven by itself, dB", own, 18.0, math.inf, "same person, same pose: little may change"),
+        Finding("still driving, frame to frame, dB", steady, 24.0, math.inf, "no motion in, no flicker out"),
+        Finding("answer to another pose, dB", changed, 0.0, 35.0, "another pose must change the picture"),
+    )
+
+
+def table(findings: tuple[Finding, ...], line: Callable[[str], object]) -> None:
+    """One line for each finding."""
+    for finding in findings:
+        verdict = "ok  " if finding.good else "FAIL"
+        expected = f"{finding.low:g} to {finding.high:g}"
+        line(f"{verdict} {finding.name}: {finding.figure:.3g} (expected {expected}: {finding.why})")
