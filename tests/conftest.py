@@ -24,7 +24,7 @@ def has_cuda():
 NEEDS = {
     "slow": (lambda config: config.getoption("--slow"), "slow: run it with `python run.py test --slow`"),
     "gpu": (lambda _: has_cuda(), "no CUDA device: run it on a machine that has one"),
-    "comfyui": (lambda _: "COMFYUI_PATH" in os.environ, "set COMFYUI_PATH to a ComfyUI checkout to run it"),
+    "comfyui": (lambda _: "COMFYUI_DIR" in os.environ, "set COMFYUI_DIR to a ComfyUI checkout to run it"),
     "weights": (
         lambda _: "PERSONALIVE_WEIGHTS" in os.environ,
         "set PERSONALIVE_WEIGHTS to the folder of the trained weights to run it",
