@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from personalive_core.model import PersonaLive
 from personalive_core.modules.face_encoder import FaceEncoder
 from personalive_core.modules.keypoints import KeypointExtractor
@@ -72,6 +73,7 @@ def error(ours, theirs) -> float:
     return float(np.abs(ours.astype(np.float64) - theirs).max() / theirs.std())
 
 
+@pytest.mark.timeout(1200)
 def test_tamed_stream_is_the_published_one(twins, cases, parity):
     """Three chunks of case B with a keyframe that joins and is used, every stage in it, at the stream tolerance."""
     with torch.no_grad():
@@ -89,6 +91,7 @@ def test_tamed_stream_is_the_published_one(twins, cases, parity):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_stored_stream_is_one_of_ours(twins, cases, parity):
     """stream_a.npz is chaotic: its own makers' second run is as far from it as ours. It must be nearer to the mean of
     our runs, each disturbed by 1e-7, than any wrong mathematics is (tests/parity/TAMED.md has the figures)."""
