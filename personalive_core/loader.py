@@ -80,9 +80,10 @@ def load_model(
         module = build_on_meta(network, build, state.shapes)
         if network == "denoising_unet":
             state = complete(state, module, index)
-        return load_into(
-            module, state, network=network, device=device, dtype=dtype, keep_float32=partial(stays_float32, network)
-        ).eval()
+        keep = partial(stays_float32, network)
+        module = load_into(module, state, network=network, device=device, dtype=dtype, keep_float32=keep)
+        # convolutions in half precision are faster with the channels last
+        return module.eval().to(memory_format=torch.channels_last)
 
     return PersonaLive(
         reference_unet=load("reference_unet", lambda shapes: UNet(unet_config(shapes, denoises=False), ops)),

@@ -55,9 +55,11 @@ def on_meta(module: Module) -> Module:
 
 
 def size_of(modules: Iterable[nn.Module]) -> tuple[int, int]:
-    """Parameters and buffers of all `modules`: how many numbers, how many bytes."""
-    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    return sum(t.numel() for t in tensors), sum(t.numel() * t.element_size() for t in tensors)
+    """How many parameters all `modules` have, and how many bytes these take with the buffers."""
+    listed = list(modules)
+    parameters = [tensor for module in listed for tensor in module.parameters()]
+    buffers = [tensor for module in listed for tensor in module.buffers()]
+    return sum(t.numel() for t in parameters), sum(t.numel() * t.element_size() for t in (*parameters, *buffers))
 
 
 def reset_peak_memory(device: torch.device) -> None:

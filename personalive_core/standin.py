@@ -17,6 +17,8 @@ from .modules.pose_guider import DRAWN, PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
 
 WIDTHS = (32, 64, 64, 64)
+KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
+FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
 VAE_CONFIG: dict[str, Any] = {
     "_class_name": "AutoencoderKL",
     "block_out_channels": [32, 32, 32, 32],
@@ -26,7 +28,9 @@ VAE_CONFIG: dict[str, Any] = {
     "layers_per_block": 1,
     "norm_num_groups": 32,
 }
-TINY_VAE_CONFIG: dict[str, Any] = {
+TINY_KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
+FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
+VAE_CONFIG: dict[str, Any] = {
     "_class_name": "AutoencoderTiny",
     "encoder_block_out_channels": [16, 16, 16, 16],
     "decoder_block_out_channels": [16, 16, 16, 16],
@@ -73,19 +77,19 @@ def calm(extractor: KeypointExtractor) -> None:
     for head in (heads.fc_kp, heads.fc_pitch, heads.fc_yaw, heads.fc_roll, heads.fc_t, heads.fc_scale):
         head.weight.mul_(0.02)
     keypoints = heads.fc_kp.bias.view(-1, 3)
-    keypoints[list(DRAWN), :2] = torch.tensor(_FACE)
+    keypoints[list(DRAWN), :2] = torch.tensor(_FACE).to(keypoints)
     heads.fc_t.bias.zero_()
     heads.fc_scale.bias.fill_(1.0)
 
 
 def write_standin(folder: Path, seed: str = "stand-in") -> Path:
     """Writes the published files, at small widths and with random weights, into `folder`; returns it."""
-    extractor = KeypointExtractor(KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1)))
+    extractor = KeypointExtractor(KEYPOINTS)
     networks: dict[str, nn.Module] = {
         "reference_unet": UNet(UNetConfig(WIDTHS, denoises=False)),
         "denoising_unet": UNet(UNetConfig(WIDTHS)),
         "pose_guider": PoseGuider(PoseGuiderConfig(out_channels=WIDTHS[0])),
-        "motion_encoder": FaceEncoder(FaceEncoderConfig(width=64, attention_dim=128)),
+        "motion_encoder": FaceEncoder(FACE_ENCODER),
         "motion_extractor": extractor,
     }
     own = folder / "personalive"

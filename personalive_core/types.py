@@ -79,10 +79,13 @@ class MotionFeatures:
     def padded(self, frames: int) -> MotionFeatures:
         """At least `frames` frames, the last one repeated."""
         missing = max(frames - self.face.shape[1], 0)
-        repeats = [1] * self.face.shape[1]
-        repeats[-1] += missing
-        counts = torch.tensor(repeats, device=self.face.device)
-        return MotionFeatures(self.face.repeat_interleave(counts, 1), self.pose.repeat_interleave(counts, 1))
+        if not missing:
+            return self
+        return self.then(
+            MotionFeatures(
+                self.face[:, -1:].expand(-1, missing, -1, -1), self.pose[:, -1:].expand(-1, missing, -1, -1, -1)
+            )
+        )
 
 
 @dataclass(frozen=True)

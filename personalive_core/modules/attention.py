@@ -12,6 +12,13 @@ from ..types import KV
 from .layers import FeedForward, Ops, attention_function, interleaved_positions
 
 
+def beside(own: Tensor, shared: Tensor) -> Tensor:
+    """Tokens [(B F), L, C] with those of [B, M, C], the same for all F frames, behind them: [(B F), L + M, C]."""
+    frames = rearrange(own, "(b f) l c -> b f l c", b=len(shared))
+    # expanded, not repeated: the shared tokens are copied once, by the concatenation
+    return torch.cat([frames, shared[:, None].expand(-1, frames.shape[1], -1, -1)], 2).flatten(0, 1)
+
+
 class Attention(nn.Module):
     """Multi-head attention: [N, L, C] -> [N, L, C]."""
 
@@ -32,11 +39,7 @@ class Attention(nn.Module):
         """`x` [(B F), L, C] attends to `context` (default itself) and to `extra` [B, M, C], shared by all F frames."""
         q, (k, v) = self.to_q(x), self.kv(x if context is None else context)
         if extra is not None:
-            frames = len(x) // len(extra[0])
-            k, v = (
-                torch.cat([own, repeat(more, "b m c -> (b f) m c", f=frames)], 1)
-                for own, more in zip((k, v), extra, strict=True)
-            )
+            k, v = (beside(own, more) for own, more in zip((k, v), extra, strict=True))
         q, k, v = (rearrange(a, "n l (h d) -> n h l d", h=self.heads) for a in (q, k, v))
         return self.to_out[0](rearrange(self.attend(q, k, v), "n h l d -> n l (h d)"))
 

@@ -1,0 +1,257 @@
+"""What each stage costs: time, floating-point operations and memory, and how fast a whole stream is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .bench_networks import each, random_model
+from .bench_report import BenchReport, Row, Stage, compare, read_report, table
+from .canvas import FaceMotion
+from .errors import InputError
+from .face import crop_image, whole_frame
+from .loader import DECODERS
+from .measure import count_flops, median_seconds, on_meta, peak_memory, reset_peak_memory, size_of
+from .model import LATENT_PIXELS, PersonaLive
+from .modules.face_encoder import FACE_SIZE
+from .modules.keypoints import PICTURE_SIZE
+from .modules.unet import UNetConfig
+from .motion import extract_motion, lead_in, to_signed
+from .pipeline import AnimateOptions, MotionOptions, animate
+from .portrait import draw_portrait
+from .reference import CLIP_SIZE, check_size, encode_reference
+from .sample import DRIVER, RATE, SITTER, driving_motion
+from .sampling import StreamingSampler, first_bank, remember
+from .schedule import seeded_noise
+from .standin import WIDTHS
+from .types import KeyframeBank, LayerFeatures, MotionFeatures, Reference, StreamConfig
+from .video import Frame
+
+__all__ = [
+    "BenchOptions",
+    "BenchReport",
+    "Row",
+    "Stage",
+    "compare",
+    "count_stages",
+    "read_report",
+    "run_bench",
+    "table",
+]
+
+CONFIG = StreamConfig()
+FEWEST_FRAMES = (CONFIG.windows + 1) * CONFIG.window  # two windows must come out while frames still go in
+FRAME_SCALE = 1.5  # driving frames are larger than the picture by this, so that cropping has to resample
+DRAWN_FRAMES = 8  # then they begin anew: memory does not grow with the length of the stream
+KEYFRAMES = (0, CONFIG.max_keyframes - 1)
+
+Calls = dict[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is measured. `widths`, `precision` and `device` are those of the model where one is given."""
+
+    widths: tuple[int, ...] = WIDTHS
+    size: int = 512  # pixels a side of the picture
+    precision: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+    decoder: str = "full"  # the stream's; the stages hold both
+    frames: int = 32  # driving frames of the stream
+    repeats: int = 3
+    compile: bool = False  # the denoising UNet through torch.compile, with static shapes
+
+    def __post_init__(self) -> None:
+        groups = UNetConfig.groups
+        if not self.widths or any(width < 1 or width % groups for width in self.widths):
+            given = ", ".join(map(str, self.widths)) or "none"
+            raise InputError(f"widths must be multiples of {groups} such as 32, 64, 64, 64, got {given}")
+        check_size(self.size)
+        if self.decoder not in DECODERS:
+            raise InputError(f"unknown decoder {self.decoder!r}: use {' or '.join(DECODERS)}")
+        if self.frames < FEWEST_FRAMES or self.repeats < 1:
+            raise InputError(
+                f"a stream of at least {FEWEST_FRAMES} frames and 1 repeat can be measured, got {self.frames} and "
+                f"{self.repeats}: raise them"
+            )
+
+
+def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchReport:
+    """Measures `model`, or networks with random weights, on a drawn portrait and a drawn driving film.
+
+    Raises InputError where the decoder asked for is not in the model.
+    """
+    model = model or random_model(options.widths, options.device, options.precision)
+    if options.decoder == "tiny" and model.tiny_vae is None:
+        raise InputError("the model has no tiny decoder to measure: load it with decoder tiny, or measure full")
+    parameters, size = size_of([network for network in vars(model).values() if network is not None])
+    flops = count_stages(model, options.size)
+    if options.compile:
+        compiled: Any = torch.compile(model.denoising_unet, dynamic=False)
+        model = replace(model, denoising_unet=compiled)
+    stages = tuple(
+        _measure(name, call, flops.get(name, 0), options.repeats, model.device)
+        for name, call in _timed_calls(model, options.size).items()
+    )
+    streaming = model if options.decoder == "tiny" else replace(model, tiny_vae=None)
+    reset_peak_memory(model.device)
+    first, whole, steady = _time_stream(streaming, options)
+    return BenchReport(
+        widths=model.denoising_unet.config.widths,
+        size=options.size,
+        precision=str(model.dtype).removeprefix("torch."),
+        device=device_name(model.device),
+        decoder=options.decoder,
+        compiled=options.compile,
+        frames=options.frames,
+        torch=torch.__version__,
+        parameters=parameters,
+        weight_bytes=size,
+        stages=stages,
+        first_frame_seconds=first,
+        fps=steady,
+        fps_whole=whole,
+        peak_memory=peak_memory(model.device),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def count_stages(model: PersonaLive, size: int) -> dict[str, int]:
+    """Floating-point operations of one call of each stage, on the meta device: no weights and no accelerator needed."""
+    with torch.inference_mode():
+        return {name: count_flops(call) for name, call in _counted_calls(each(model, _meta), size).items()}
+
+
+def _meta(_: str, network: torch.nn.Module) -> torch.nn.Module:
+    return on_meta(network)
+
+
+def _counted_calls(model: PersonaLive, size: int) -> Calls:
+    """The networks of each stage, on empty inputs."""
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=model.dtype, device="meta")
+
+    side, window, in_flight = size // LATENT_PIXELS, CONFIG.window, CONFIG.window * CONFIG.windows
+    latent, clip = empty(1, 4, side, side), empty(1, 1, model.denoising_unet.config.image_dim)
+    unet, features = model.denoising_unet, model.project_tokens(latent, clip)
+    context = unet.project_image(clip)
+
+    def see(frames: int) -> None:
+        model.motion_extractor(empty(frames, 3, PICTURE_SIZE, PICTURE_SIZE))
+        model.motion_encoder(empty(frames, 3, FACE_SIZE, FACE_SIZE))
+
+    def reference() -> None:
+        see(1)
+        model.encode(empty(1, 3, size, size))
+        image = model.embed_image(empty(1, 3, CLIP_SIZE, CLIP_SIZE))
+        unet.project_image(image)
+        model.project_tokens(latent, image)
+
+    def motion() -> None:
+        see(window)
+        model.pose_guider(empty(window, 3, size, size))
+
+    bank = KeyframeBank(empty(1, 1, 32, 16), features)
+    inputs = MotionFeatures(empty(1, in_flight, 32, 16), empty(1, in_flight, unet.config.widths[0], side, side))
+    frames, levels = empty(1, in_flight, 4, side, side), empty(in_flight)
+
+    def step(bank: KeyframeBank) -> Callable[[], object]:
+        return lambda: unet(frames, levels, context, inputs, bank.features)
+
+    steps = {f"step_{count}": step(_grown(bank, features, count)) for count in KEYFRAMES}
+    return {"reference": reference, "motion": motion, **steps, **_decoders(model, empty(1, window, 4, side, side))}
+
+
+def _timed_calls(model: PersonaLive, size: int) -> Calls:
+    """Each stage as the pipeline calls it, for one window of frames."""
+    portrait = draw_portrait(SITTER, FaceMotion(), size)
+    frames = _drawn_frames(size)[: CONFIG.window]
+    reference = encode_reference(model, portrait, size)
+    pictures = _cropped(frames, size)
+    motion = extract_motion(model, pictures)
+    with torch.inference_mode():
+        features = model.embed_motion(motion, size)
+        lead = model.embed_motion(lead_in(reference, motion[:1], CONFIG.lookahead), size)
+        latents = reference.latent[:, None].expand(-1, CONFIG.window, -1, -1, -1)
+    sampler = StreamingSampler(model, reference, seeded_noise(0), CONFIG)
+    bank = first_bank(reference)
+
+    def step(count: int) -> Callable[[], object]:
+        state = sampler.start(lead, _grown(bank, reference.features, count))
+        return lambda: sampler.step(state, features)
+
+    with torch.inference_mode():
+        steps = {f"step_{count}": step(count) for count in KEYFRAMES}
+    return {
+        "reference": lambda: encode_reference(model, portrait, size),
+        "crop": lambda: _cropped(frames, size),
+        "motion": lambda: model.embed_motion(extract_motion(model, pictures), size),
+        **steps,
+        **_decoders(model, latents),
+    }
+
+
+def _decoders(model: PersonaLive, latents: Tensor) -> Calls:
+    calls: Calls = {"decode_full": lambda: replace(model, tiny_vae=None).decode(latents)}
+    if model.tiny_vae is not None:
+        calls["decode_tiny"] = lambda: model.decode(latents)
+    return calls
+
+
+def _grown(bank: KeyframeBank, features: LayerFeatures, keyframes: int) -> KeyframeBank:
+    for chunk in range(keyframes):
+        bank = remember(bank, bank.motion[:, :1], features, chunk)
+    return bank
+
+
+def _cropped(frames: list[np.ndarray], size: int) -> Tensor:
+    """The driving frames as pictures [F, 3, S, S] in [-1, 1]."""
+    return to_signed(np.stack([crop_image(frame, whole_frame(frame.shape[:2]), size) for frame in frames]))
+
+
+def _drawn_frames(size: int) -> list[np.ndarray]:
+    side = round(size * FRAME_SCALE)
+    return [draw_portrait(DRIVER, driving_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
+
+
+def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> Stage:
+    frames = 1 if name == "reference" else CONFIG.window
+    with torch.inference_mode():
+        reset_peak_memory(device)
+        seconds = median_seconds(call, repeats, device)
+        return Stage(name, frames, seconds, flops, peak_memory(device))
+
+
+def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, float, float]:
+    """Seconds from portrait to first frame; frames a second of the whole stream, and while frames still go in."""
+    portrait, frames = draw_portrait(SITTER, FaceMotion(), options.size), _drawn_frames(options.size)
+    start = time.perf_counter()
+    reference = encode_reference(model, portrait, options.size)
+    begun = time.perf_counter()
+    arrivals = [time.perf_counter() for _ in _animated(model, reference, frames, options)]
+    windows = arrivals[:: CONFIG.window][: options.frames // CONFIG.window - CONFIG.windows + 1]
+    steady = CONFIG.window / median(later - earlier for earlier, later in pairwise(windows))
+    return arrivals[0] - start, len(arrivals) / (arrivals[-1] - begun), steady
+
+
+def _animated(
+    model: PersonaLive, reference: Reference, frames: list[np.ndarray], options: BenchOptions
+) -> Iterator[object]:
+    film = (Frame(frames[i % len(frames)], Fraction(i, RATE)) for i in range(options.frames))
+    return animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=options.size), config=CONFIG))

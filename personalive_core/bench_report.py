@@ -1,0 +1,139 @@
+"""The result of `bench` as a value: to JSON and back, beside another one, and as a table to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import InputError
+
+MIB, TERA, MILLI = 2**20, 1e12, 1e-3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline for one window of frames; the reference for the one portrait."""
+
+    name: str
+    frames: int  # that one call works for; a step emits one window
+    seconds: float  # median of a call
+    flops: int  # of a call: matrix products and convolutions, a multiply-add counted as two
+    peak_memory: int | None  # bytes: as in `BenchReport`
+
+    @property
+    def flops_per_frame(self) -> float:
+        """Of each emitted frame."""
+        return self.flops / self.frames
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What `run_bench` measured, and on what."""
+
+    widths: tuple[int, ...]
+    size: int
+    precision: str
+    device: str
+    decoder: str  # the stream's
+    compiled: bool
+    frames: int  # of the stream
+    torch: str
+    parameters: int
+    weight_bytes: int
+    stages: tuple[Stage, ...]
+    first_frame_seconds: float  # from the portrait to the first finished picture, networks loaded
+    fps: float  # while frames go in and come out
+    fps_whole: float  # of the whole stream: with its start, which gives no frame, and its end
+    peak_memory: int | None  # bytes of the stream: allocated on a CUDA device, else resident; None where nobody tells
+
+    @property
+    def title(self) -> str:
+        """The settings in one line."""
+        how = ", compiled" if self.compiled else ""
+        return (
+            f"widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}, "
+            f"{self.decoder} decoder{how}, {self.frames} frames, torch {self.torch}"
+        )
+
+    def to_json(self) -> str:
+        """What `read_report` reads; FLOPs per emitted frame are added for other readers."""
+        values = asdict(self)
+        for stage, value in zip(self.stages, values["stages"], strict=True):
+            value["flops_per_frame"] = stage.flops_per_frame
+        return json.dumps(values, indent=1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of two reports; `ratio` is this one over the other one."""
+
+    name: str
+    now: float
+    before: float
+
+    @property
+    def ratio(self) -> float:
+        return self.now / self.before if self.before else float("nan")
+
+    def __str__(self) -> str:
+        return f"{self.name:<20} {self.now:>12.4g} {self.before:>12.4g}  x {self.ratio:.3f}"
+
+
+def read_report(path: Path) -> BenchReport:
+    """A report that was saved as `to_json` gives it. Raises InputError."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        stages = [
+            {key: value for key, value in stage.items() if key != "flops_per_frame"} for stage in values["stages"]
+        ]
+        values |= {"stages": tuple(Stage(**stage) for stage in stages), "widths": tuple(values["widths"])}
+        return BenchReport(**values)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a report of bench ({error}): give a file that `personalive bench` wrote"
+        ) from error
+
+
+def compare(report: BenchReport, other: BenchReport) -> tuple[Row, ...]:
+    """The figures that both hold, `report` against `other`."""
+    now, before = _figures(report), _figures(other)
+    return tuple(Row(name, now[name], before[name]) for name in now if name in before)
+
+
+def _figures(report: BenchReport) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for stage in report.stages:
+        figures[f"{stage.name} seconds"] = stage.seconds
+        figures[f"{stage.name} FLOPs"] = stage.flops
+    figures |= {"first frame seconds": report.first_frame_seconds, "FPS": report.fps, "FPS whole": report.fps_whole}
+    if report.peak_memory is not None:
+        figures["peak memory"] = report.peak_memory
+    return figures
+
+
+def table(report: BenchReport) -> str:
+    """The report in words."""
+    lines = [
+        report.title,
+        f"{report.parameters / 1e6:.1f} M parameters, {report.weight_bytes / MIB:.0f} MiB of weights",
+        "",
+        f"{'stage':<12} {'ms':>10} {'TFLOP':>8} {'TFLOP/frame':>12} {'TFLOP/s':>8} {'peak MiB':>9}",
+        *map(_stage_line, report.stages),
+        "",
+        f"first frame {report.first_frame_seconds:.2f} s, {report.fps:.2f} FPS ({report.fps_whole:.2f} with start and "
+        f"end of {report.frames} frames), peak memory {_mebibytes(report.peak_memory)} MiB",
+    ]
+    return "\n".join(lines)
+
+
+def _stage_line(stage: Stage) -> str:
+    flops, rate = stage.flops / TERA, stage.flops / stage.seconds / TERA
+    return (
+        f"{stage.name:<12} {stage.seconds / MILLI:>10.2f} {flops:>8.3f} {stage.flops_per_frame / TERA:>12.4f} "
+        f"{rate:>8.2f} {_mebibytes(stage.peak_memory):>9}"
+    )
+
+
+def _mebibytes(size: int | None) -> str:
+    return "?" if size is None else f"{size / MIB:.0f}"
