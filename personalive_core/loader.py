@@ -83,7 +83,7 @@ def load_model(
         keep = partial(stays_float32, network)
         module = load_into(module, state, network=network, device=device, dtype=dtype, keep_float32=keep)
         # convolutions in half precision are faster with the channels last
-        return module.eval().to(memory_format=torch.channels_last)
+        return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
     return PersonaLive(
         reference_unet=load("reference_unet", lambda shapes: UNet(unet_config(shapes, denoises=False), ops)),

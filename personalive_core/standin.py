@@ -28,9 +28,7 @@ VAE_CONFIG: dict[str, Any] = {
     "layers_per_block": 1,
     "norm_num_groups": 32,
 }
-TINY_KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
-FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
-VAE_CONFIG: dict[str, Any] = {
+TINY_VAE_CONFIG: dict[str, Any] = {
     "_class_name": "AutoencoderTiny",
     "encoder_block_out_channels": [16, 16, 16, 16],
     "decoder_block_out_channels": [16, 16, 16, 16],
