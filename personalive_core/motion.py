@@ -153,6 +153,8 @@ def fill_missing(
                 yield _gap(last or frame, frame, gap, policy, neutral)
             gap, last = 0, frame
             yield frame
+    if not seen:
+        return
     if last is None:
         raise FaceError(f"no face in any of the {seen} driving frames: choose another detector, or give the face's box")
     if gap:

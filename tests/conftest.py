@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -87,3 +88,97 @@ def cases(parity, synth):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "synth", synth)
         return load_module("_parity_cases", parity / "cases.py")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """On busy cores small networks wait for each other's threads much longer than they compute."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def standin_folder(tmp_path_factory):
+    """The stand-in checkpoint in the published layout: link or read its files, never write to them."""
+    from personalive_core.standin import write_standin
+
+    return write_standin(tmp_path_factory.mktemp("standin"))
+
+
+@pytest.fixture(scope="session")
+def standin(standin_folder):
+    """The stand-in's networks in float32 on the CPU, with the tiny decoder."""
+    import torch
+
+    from personalive_core.loader import load_model
+
+    return load_model(standin_folder, torch.device("cpu"), torch.float32, "tiny")
+
+
+@pytest.fixture
+def twins(synth, cases):
+    """The networks behind stream_a.npz and stream_b.npz."""
+    import torch
+    from diffusers import AutoencoderKL
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from personalive_core.model import PersonaLive
+    from personalive_core.modules.face_encoder import FaceEncoder
+    from personalive_core.modules.keypoints import KeypointExtractor
+    from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig
+    from personalive_core.modules.unet import UNet, UNetConfig
+
+    widths, load = cases.SMALL_WIDTHS, synth.load_synth
+    with torch.no_grad():
+        extractor = load(KeypointExtractor(), "motion_extractor.")
+        cases.keep_on_canvas(extractor.detector)
+        encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**cases.SMALL_IMAGE_ENCODER))
+        return PersonaLive(
+            reference_unet=load(UNet(UNetConfig(widths, denoises=False)), "tiny.reference_unet."),
+            denoising_unet=load(UNet(UNetConfig(widths)), "tiny.denoising_unet."),
+            pose_guider=load(PoseGuider(PoseGuiderConfig(widths[0])), "tiny.pose_guider."),
+            motion_encoder=load(FaceEncoder(), "motion_encoder."),
+            motion_extractor=extractor,
+            vae=load(AutoencoderKL(**cases.SMALL_VAE), "tiny.vae."),
+            image_encoder=load(encoder, "tiny.image_encoder."),
+        )
+
+
+class Outcome(NamedTuple):
+    """What became of one command line."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def personalive(capsys):
+    """Runs one command line in this process."""
+    from personalive_core.cli import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        return Outcome(main([str(argument) for argument in arguments]), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def loaded(monkeypatch, standin):
+    """Commands find the stand-in's networks loaded already, whatever folder, device and precision they ask for."""
+    from personalive_core import engine
+
+    monkeypatch.setattr(engine, "load_model", lambda *_: standin)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The drawn portrait and 5 frames of the drawn film, both 64 pixels a side; not to be written to."""
+    from personalive_core.sample import write_sample
+
+    return write_sample(tmp_path_factory.mktemp("sample"), seconds=0.2, size=64)

@@ -4,11 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.model import PersonaLive
-from personalive_core.modules.face_encoder import FaceEncoder
-from personalive_core.modules.keypoints import KeypointExtractor
-from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig
-from personalive_core.modules.unet import UNet, UNetConfig
 from personalive_core.motion import extract_motion, lead_in, retarget
 from personalive_core.reference import encode_reference
 from personalive_core.sampling import StreamingSampler, novelty
@@ -16,28 +11,6 @@ from personalive_core.types import StreamConfig
 
 SIZE = 512
 TAMING = 1 / 32  # of the motion embedding in stream_b_tamed.npz, see tests/parity/TAMED.md
-
-
-@pytest.fixture
-def twins(synth, cases) -> PersonaLive:
-    """The networks behind stream_a.npz and stream_b.npz."""
-    from diffusers import AutoencoderKL
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    widths, load = cases.SMALL_WIDTHS, synth.load_synth
-    with torch.no_grad():
-        extractor = load(KeypointExtractor(), "motion_extractor.")
-        cases.keep_on_canvas(extractor.detector)
-        encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**cases.SMALL_IMAGE_ENCODER))
-        return PersonaLive(
-            reference_unet=load(UNet(UNetConfig(widths, denoises=False)), "tiny.reference_unet."),
-            denoising_unet=load(UNet(UNetConfig(widths)), "tiny.denoising_unet."),
-            pose_guider=load(PoseGuider(PoseGuiderConfig(widths[0])), "tiny.pose_guider."),
-            motion_encoder=load(FaceEncoder(), "motion_encoder."),
-            motion_extractor=extractor,
-            vae=load(AutoencoderKL(**cases.SMALL_VAE), "tiny.vae."),
-            image_encoder=load(encoder, "tiny.image_encoder."),
-        )
 
 
 def stream(model, cases, tag, chunks, config, start_noise=0.0):
