@@ -1,7 +1,8 @@
-"""`python -m personalive_core`."""
+"""The command line as `python -m personalive_core`, without its console script."""
 
 import sys
 
 from .cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

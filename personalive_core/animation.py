@@ -1,48 +1,40 @@
-"""The animate command's work: files in, a finished video out, with everything that can go wrong said in a sentence."""
+"""The work of `animate` and `motion`: files in, a finished file out; refused early, kept when it ends early."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .detectors import make_detector
-from .errors import FaceError, InputError, WeightsError
-from .face import Box, Crop, FaceDetector, choose_face, crop_image, portrait_crop, square_around, whole_frame
-from .loader import load_model
-from .model import PersonaLive
+from .engine import Engine
+from .errors import FaceError, InputError
+from .face import Box, Crop, Picture, choose_face, crop_image, portrait_crop, square_around, whole_frame
+from .measure import peak_memory, synchronize
 from .motion import Strengths
+from .output import partial_path, prepare
 from .paste import PasteBack, PasteOptions, prepare_paste
-from .picture import read_image, write_image
-from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
+from .picture import write_image
+from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .reference import check_size, encode_reference
-from .sheet import SheetCollector, contact_sheet, thumbnail
-from .smoothing import OneEuroOptions
-from .storage import load_motion, motion_details
-from .tracking import TrackOptions
-from .types import Reference, StreamConfig
-from .video import Frame, probe, read_frames
+from .sheet import SheetCollector, contact_sheet
+from .sources import Clip, Driving, SavedMotion, Shown, detector_for, open_driving, open_source
+from .storage import SUFFIXES as MOTION_SUFFIXES
+from .storage import save_motion
+from .types import HybridMotion, StreamConfig, concat
+from .video import read_frames
 from .video_write import VideoWriter, WriteOptions
-from .weights import locate
 
-MOTION_SUFFIX = ".safetensors"
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
+BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
 
-
-@dataclass(frozen=True)
-class Faces:
-    """Where the faces are: of the reference and of the driving."""
-
-    detector: str = "auto"  # auto: none for square pictures, yunet for others
-    choice: str = "largest"
-    reference_box: Box | None = None
-    driving_box: Box | None = None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,21 +42,12 @@ class Job:
     """One animation, as the user asked for it."""
 
     reference: Path
-    driving: Path  # video, picture folder, or a motion file
+    clip: Clip
     output: Path
-    weights: Path
-    device: torch.device
-    precision: torch.dtype
-    decoder: str = "full"
-    size: int = 512
+    engine: Engine
+    reference_box: Box | None = None
     steps: int = 4
     seed: int = 0
-    start: float = 0.0
-    count: int | None = None
-    rate: Fraction | None = None
-    missing: str = "hold"
-    smooth: float | None = None  # One-Euro minimum cutoff in Hz
-    faces: Faces = field(default_factory=Faces)
     strengths: Strengths = field(default_factory=Strengths)
     paste: PasteOptions | None = None
     sheet: Path | None = None
@@ -76,192 +59,224 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """Where an animation's time went."""
+
+    load: float  # the networks
+    reference: float  # the portrait through them
+    first_frame: float  # from the first driving frame until the first finished one
+    animation: float  # from the first driving frame until the finished file
+    total: float  # all of it, with opening the files
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a finished animation was like."""
 
     output: str
+    sheet: str | None
     frames: int
-    seconds: float  # of work, loading left out
-    first_frame_seconds: float
-    load_seconds: float
+    fps: float  # frames a second of `seconds.animation`
     keyframes: tuple[int, ...]  # driving frames that became historical keyframes
     filled: int  # frames whose face was missing
-    size: tuple[int, int]  # width, height in pixels
-
-    @property
-    def rate(self) -> float:
-        return self.frames / max(self.seconds, 1e-9)
+    size: tuple[int, int]  # width, height of the pictures in pixels; ordinary H.264 stores an odd side as one more
+    seconds: Seconds
+    peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None where nobody tells
 
 
-def detector_for(name: str, frame: np.ndarray, weights: Path) -> FaceDetector | None:
-    """The detector for pictures shaped like `frame` [H, W, 3]; None: the whole frame is the portrait."""
-    if name == "none" or (name == "auto" and frame.shape[0] == frame.shape[1]):
-        return None
-    name = "yunet" if name == "auto" else name
-    if name != "yunet":
-        return make_detector(name, None)
-    index = locate(weights)
-    if index.missing(("yunet",)):
-        raise WeightsError(
-            f"a {frame.shape[1]}x{frame.shape[0]} frame needs a face detector and YuNet is not in {weights}: "
-            "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
-        )
-    return make_detector("yunet", index.path("yunet"))
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """The reference picture and what of it is animated."""
+
+    source: Picture  # [N, N, 3] the square, at full resolution where it is larger than the networks' picture
+    picture: Picture  # [S, S, 3] as the networks see it
+    paste: PasteBack | None
+    canvas: tuple[int, int]  # width, height of the result's pictures
 
 
-def reference_crop(portrait: np.ndarray, faces: Faces, weights: Path) -> Crop:
-    """The square of the reference picture [H, W, 3] that is animated."""
-    if faces.reference_box is not None:
-        return square_around(faces.reference_box)
-    detector = detector_for(faces.detector, portrait, weights)
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What was noted while frames were made."""
+
+    keyframes: tuple[int, ...] = ()
+    filled: int = 0
+    first_frame: float = 0.0  # seconds
+    collector: SheetCollector = SheetCollector()
+
+
+def run(job: Job) -> Summary:
+    """Animates, writes the video and, where asked for, the contact sheet.
+
+    What the user gave is refused before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames
+    made so far are in the partial file beside the output, and an older output is as it was.
+    """
+    began, engine = time.perf_counter(), job.engine
+    check_files(job)
+    check_size(engine.size)
+    options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=stream_config(job.steps))
+    engine.require()
+    source = open_source(job.clip, engine.size, engine.weights)
+    portrait = open_portrait(job)
+    with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
+        model, loading = timed(engine.load, engine.device)
+        reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)
+        started = time.perf_counter()
+        shown = Shown()
+        frames = source.animate(model, reference, options, shown if job.sheet else None)
+        made = make(job, progress(frames, source.count, "animate", job.quiet), portrait, shown, writer)
+    ended = time.perf_counter()
+    summary = Summary(
+        output=str(job.output),
+        sheet=str(job.sheet) if job.sheet else None,
+        frames=writer.frames,
+        fps=writer.frames / (ended - started),
+        keyframes=made.keyframes,
+        filled=made.filled,
+        size=portrait.canvas,
+        seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
+        peak_memory=peak_memory(engine.device),
+    )
+    if job.sheet:
+        sheet = contact_sheet(portrait.picture, made.collector.rows(), title(job, summary), float(source.rate))
+        write_image(job.sheet, sheet, job.label)
+    return summary
+
+
+def make(job: Job, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown, writer: VideoWriter) -> Made:
+    """Writes every animated frame as soon as it is finished."""
+    began, made = time.perf_counter(), Made()
+    with frames as bar:  # ends its line on the screen before anything else is said
+        for frame in bar:
+            writer.write(portrait.paste(frame.picture) if portrait.paste else frame.picture, frame.time)
+            collector = made.collector
+            if job.sheet:
+                driving = shown.take(frame.index)  # a motion file has none: the portrait stands for it
+                driving = portrait.picture if driving is None else driving
+                collector = collector.then(frame.index, driving, frame.picture, frame.keyframe)
+            made = Made(
+                keyframes=(*made.keyframes, frame.index) if frame.keyframe else made.keyframes,
+                filled=made.filled + (not frame.valid),
+                first_frame=made.first_frame or time.perf_counter() - began,
+                collector=collector,
+            )
+    return made
+
+
+def extract(clip: Clip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
+    """The motion of `clip`'s frames, written to the motion file `output`.
+
+    Raises PersonaLiveError; what the user gave is refused before the networks load.
+    """
+    if clip.missing == "neutral":
+        raise InputError("neutral is the reference's own motion and none is given: use hold, interpolate or error")
+    check_written(output, MOTION_SUFFIXES, {"driving": clip.path})
+    engine.require()
+    source = open_driving(clip, engine.size, engine.weights)
+    model = engine.load()
+    images = (frame.image for frame in progress(source.read(), source.count, "motion", quiet))
+    motion = concat(list(driving_motion(model, images, source.options)))
+    save_motion(output, motion, {"rate": str(source.rate), "driving": clip.path.name})
+    return motion
+
+
+def check_files(job: Job) -> None:
+    """Raises InputError or OutputError where a file to be written is one that is read, or cannot be written."""
+    read = {"reference": job.reference, "driving": job.clip.path}
+    refuse_reading(job.output, read)
+    if job.sheet:
+        if job.clip.path.is_dir() and same_file(job.sheet.parent, job.clip.path):
+            raise InputError(f"{job.sheet} would become a driving picture: write the sheet to another folder")
+        check_written(job.sheet, SHEET_SUFFIXES, read)
+
+
+def check_written(path: Path, suffixes: tuple[str, ...], read: dict[str, Path]) -> None:
+    """Raises InputError if writing `path` would change one of the files that are `read`, OutputError if it fails."""
+    refuse_reading(path, read)
+    prepare(path, suffixes).unlink()
+
+
+def refuse_reading(path: Path, read: dict[str, Path]) -> None:
+    """Raises InputError if `path`, or its name until it is whole, is one of the files that are `read`."""
+    for name, other in read.items():
+        if same_file(path, other) or same_file(partial_path(path), other):
+            raise InputError(f"writing {path} would overwrite {other}, the {name}: give the output another name")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both are the same file, there or not, whatever links lead to it."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def stream_config(steps: int) -> StreamConfig:
+    """The published stream with so many denoising steps. Raises InputError."""
+    try:
+        return StreamConfig.of(steps)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def read_portrait(path: Path) -> Picture:
+    """A picture, or the first frame of a video: [H, W, 3] uint8. Raises InputError."""
+    return np.asarray(next(read_frames(path, count=1)).image)
+
+
+def open_portrait(job: Job) -> Portrait:
+    """The reference picture, cut to its face. Raises InputError, FaceError, or WeightsError without a detector."""
+    whole, size = read_portrait(job.reference), job.engine.size
+    crop = reference_crop(whole, job.reference_box, job.clip, job.engine.weights)
+    picture = crop_image(whole, crop, size)
+    # at full resolution the networks' own resizing is the only one
+    source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
+    paste = prepare_paste(whole, crop, size, job.paste) if job.paste else None
+    height, width = whole.shape[:2] if paste else (size, size)
+    return Portrait(source, picture, paste, (width, height))
+
+
+def reference_crop(picture: Picture, box: Box | None, clip: Clip, weights: Path) -> Crop:
+    """The square of the reference `picture` [H, W, 3] that is animated: by hand, or with the driving's detector."""
+    if box is not None:
+        return square_around(box)
+    detector = detector_for(clip.detector, picture, weights)
     if detector is None:
-        return whole_frame(portrait.shape[:2])
-    face = choose_face(detector(portrait), faces.choice, None)
+        return whole_frame(picture.shape[:2])
+    face = choose_face(detector(picture), clip.choice, None)
     if face is None:
         raise FaceError(
             "no face in the reference picture: give --reference-box, another --detector, or --detector none"
         )
-    return portrait_crop(face.box, portrait.shape[:2])
+    return portrait_crop(face.box, picture.shape[:2])
 
 
-def read_portrait(path: Path) -> np.ndarray:
-    """A picture, or the first frame of a video: [H, W, 3] uint8."""
-    if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"}:
-        return next(read_frames(path, count=1)).image
-    return read_image(path)
+def write_options(job: Job, source: Driving | SavedMotion) -> WriteOptions:
+    """How the result of `job` is written; without the label its metadata say nothing at all."""
+    details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
+    audio = job.clip.path if job.audio and source.has_audio else None
+    return WriteOptions(source.rate, audio, Fraction(job.clip.start), job.lossless, job.label, job.mark, details)
 
 
-def motion_options(job: Job, frame: np.ndarray, rate: Fraction) -> MotionOptions:
-    """How the driving of `job` becomes motion; `frame` is its first."""
-    manual = job.faces.driving_box
-    return MotionOptions(
-        size=job.size,
-        detector=None if manual else detector_for(job.faces.detector, frame, job.weights),
-        track=TrackOptions(choice=job.faces.choice, manual=manual),
-        missing=job.missing,
-        smoothing=OneEuroOptions(rate=float(rate), min_cutoff=job.smooth, beta=0.05) if job.smooth else None,
-    )
+def progress(items: Iterable[T], total: int | None, what: str, quiet: bool) -> tqdm[T]:
+    """`items`, counted on standard error: frames, frames a second, time left."""
+    # frames come a window at a time: a rate over the last few would jump
+    return tqdm(items, what, total, unit=" frames", disable=quiet, bar_format=BAR, smoothing=0)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """All that is known before the first step."""
-
-    model: PersonaLive
-    reference: Reference
-    portrait: np.ndarray  # [S, S, 3] uint8, as the networks see it
-    paste: PasteBack | None
-    canvas: tuple[int, int]  # width, height of the result
-    load_seconds: float
-
-
-def prepare(job: Job) -> Prepared:
-    """Reads the reference and loads the networks: every mistake in what the user gave shows before any work is done."""
-    check_size(job.size)
-    portrait = read_portrait(job.reference)
-    crop = reference_crop(portrait, job.faces, job.weights)
-    picture = crop_image(portrait, crop, job.size)
+def timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """What `call` gives, and the seconds until `device` had done it."""
     began = time.perf_counter()
-    model = load_model(job.weights, job.device, job.precision, job.decoder)
-    loaded = time.perf_counter() - began
-    # at full resolution where the whole picture is the portrait: one resize less
-    source = crop_image(portrait, crop, round(crop.size)) if crop.size > job.size else picture
-    reference = encode_reference(model, source, job.size)
-    paste = prepare_paste(portrait, crop, job.size, job.paste) if job.paste else None
-    canvas = portrait.shape[1::-1] if paste else (job.size, job.size)
-    return Prepared(model, reference, picture, paste, (canvas[0], canvas[1]), loaded)
+    result = call()
+    synchronize(device)
+    return result, time.perf_counter() - began
 
 
-def run(job: Job) -> Summary:
-    """Animates, writes the video and, where asked for, the contact sheet."""
-    source = Motion(job) if job.driving.suffix.lower() == MOTION_SUFFIX else Driving(job)
-    details = {"seed": str(job.seed), "steps": str(job.steps), "reference": job.reference.name}
-    audio = job.driving if job.audio and source.has_audio else None
-    options = WriteOptions(source.rate, audio, job.start, job.lossless, job.label, job.mark, details)
-    ready = prepare(job)
-    began, first = time.perf_counter(), 0.0
-    collector, keyframes, filled = SheetCollector(), [], 0
-    with VideoWriter(job.output, ready.canvas, options) as writer:
-        bar = tqdm(source.frames(ready), total=source.count, unit="frame", disable=job.quiet, desc="animate")
-        for frame, driving in bar:
-            first = first or time.perf_counter() - began
-            picture = ready.paste(frame.picture) if ready.paste else frame.picture
-            writer.write(picture, frame.time)
-            keyframes += [frame.index] if frame.keyframe else []
-            filled += not frame.valid
-            if job.sheet:
-                collector = collector.then(frame.index, driving, frame.picture, frame.keyframe)
-    seconds = time.perf_counter() - began
-    summary = Summary(
-        str(job.output), writer.frames, seconds, first, ready.load_seconds, tuple(keyframes), filled, ready.canvas
+def title(job: Job, summary: Summary) -> str:
+    """The contact sheet's line of facts."""
+    return (
+        f"{job.output.name}: {plural(summary.frames, 'frame')}, {job.engine.size} px, {job.steps} steps, "
+        f"seed {job.seed}, {summary.fps:.2f} frames/s, {plural(len(summary.keyframes), 'keyframe')}, "
+        f"{summary.filled} without a face"
     )
-    if job.sheet:
-        write_image(job.sheet, draw_sheet(job, ready, collector, summary, source.rate), job.label)
-    return summary
 
 
-def draw_sheet(job: Job, ready: Prepared, collector: SheetCollector, summary: Summary, rate: Fraction) -> np.ndarray:
-    """The contact sheet of a finished run."""
-    title = (
-        f"{job.output.name}: {summary.frames} frames, {job.size} px, {job.steps} steps, seed {job.seed}, "
-        f"{summary.rate:.2f} frames/s, {len(summary.keyframes)} keyframes, {summary.filled} without a face"
-    )
-    return contact_sheet(ready.portrait, collector.rows(), title, float(rate))
-
-
-class Driving:
-    """A driving video as the source of an animation."""
-
-    def __init__(self, job: Job) -> None:
-        self.job, info = job, probe(job.driving)
-        self.rate = job.rate or info.rate
-        self.has_audio = info.has_audio
-        left = None if info.duration is None else max(round((info.duration - Fraction(job.start)) * self.rate), 1)
-        known = [count for count in (job.count, left) if count is not None]
-        self.count = min(known) if known else None
-        first = next(self._read(1), None)
-        if first is None:
-            raise InputError(f"{job.driving.name} has no frame at {job.start:g} s: start earlier")
-        self.first = first.image
-
-    def frames(self, ready: Prepared) -> Iterator[tuple[AnimatedFrame, np.ndarray]]:
-        """Each animated frame beside its driving frame, small if the sheet wants it, else empty."""
-        job, shown = self.job, deque[np.ndarray]()
-
-        def noted() -> Iterator[Frame]:
-            for frame in self._read(job.count):
-                shown.append(thumbnail(frame.image) if job.sheet else frame.image[:0])
-                yield frame
-
-        options = animate_options(job, motion_options(job, self.first, self.rate))
-        for frame in animate(ready.model, ready.reference, noted(), options):
-            yield frame, shown.popleft()
-
-    def _read(self, count: int | None) -> Iterator[Frame]:
-        return read_frames(self.job.driving, self.job.start, count, self.job.rate)
-
-
-class Motion:
-    """A motion file as the source of an animation."""
-
-    has_audio = False
-
-    def __init__(self, job: Job) -> None:
-        self.job, self.motion = job, load_motion(job.driving)[: job.count]
-        self.rate = job.rate or Fraction(motion_details(job.driving).get("rate", "25"))
-        self.count = len(self.motion)
-
-    def frames(self, ready: Prepared) -> Iterator[tuple[AnimatedFrame, np.ndarray]]:
-        """Each animated frame; there is no driving picture, so the reference stands for it."""
-        options = animate_options(self.job, MotionOptions(size=self.job.size))
-        for frame in animate_motion(ready.model, ready.reference, [self.motion], options):
-            yield replace(frame, time=frame.index / self.rate), ready.portrait
-
-
-def animate_options(job: Job, motion: MotionOptions) -> AnimateOptions:
-    """The pipeline's options of `job`."""
-    try:
-        config = StreamConfig.of(job.steps)
-    except ValueError as error:
-        raise InputError(f"--steps: {error}") from error
-    return AnimateOptions(seed=job.seed, motion=motion, strengths=job.strengths, config=config)
+def plural(count: int, noun: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

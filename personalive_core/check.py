@@ -1,14 +1,15 @@
-"""`check`: what can be told of real trained weights, each with its figure, the range expected of it and why."""
+"""What can be told of real trained weights, for `check`: each figure, the range expected of it and why."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .face import crop_image, whole_frame
 from .model import PersonaLive
@@ -37,8 +38,17 @@ class Finding:
     def good(self) -> bool:
         return self.low <= self.figure <= self.high
 
+    @property
+    def expected(self) -> str:
+        """The range in words."""
+        if self.low == self.high:
+            return f"{self.low:g}"
+        if self.high == math.inf:
+            return f"at least {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class CheckReport:
     """All findings, and a picture for people."""
 
@@ -59,15 +69,19 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, size: int = 512) -> CheckReport:
     """Checks loaded weights on a square portrait and a square driving frame of another pose, both [S, S, 3] uint8.
 
-    Loading was strict, so that all keys are there and fit is known already. NaN and black pictures raise
-    NumericalError on the way.
+    Raises NumericalError, which names the precision to try next, where an animation is NaN or black.
     """
     portrait, driving = (_square(picture, size) for picture in (portrait, driving))
     reference = encode_reference(model, portrait, size)
-    restored = round_trip(model, portrait)
+    pixels = round_trip(model, portrait)
+    restored = (pixels.nan_to_num() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     still = _animate(model, reference, [portrait] * STILL_FRAMES, size)
     moved = _animate(model, reference, [portrait] + [driving] * (STILL_FRAMES - 1), size)
-    findings = (*_keypoints(reference), *_pictures(portrait, restored, still, moved))
+    findings = (
+        *_numbers(model, (pixels, reference.latent, reference.clip, reference.motion.embedding, reference.canonical)),
+        *_keypoints(reference),
+        *_pictures(portrait, restored, still, moved),
+    )
     rows = [
         SheetRow(0, portrait, restored),
         SheetRow(STILL_FRAMES - 1, portrait, still[-1].picture),
@@ -77,12 +91,19 @@ def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, siz
     return CheckReport(findings, sheet)
 
 
-def round_trip(model: PersonaLive, portrait: np.ndarray) -> np.ndarray:
-    """A portrait [S, S, 3] uint8 through the VAE's encoder and the chosen decoder, same shape."""
+def round_trip(model: PersonaLive, portrait: np.ndarray) -> Tensor:
+    """A portrait [S, S, 3] uint8 through the VAE's encoder and the chosen decoder: [3, S, S] in [0, 1]."""
     with torch.inference_mode():
-        pixels = model.decode(model.encode(to_signed(portrait[None]))[:, None])[0, 0]
-    picture: np.ndarray = (pixels.nan_to_num() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return picture
+        return model.decode(model.encode(to_signed(portrait[None]))[:, None])[0, 0]
+
+
+def _numbers(model: PersonaLive, outputs: Sequence[Tensor]) -> tuple[Finding, ...]:
+    loaded = sum(network is not None for network in vars(model).values())
+    finite = min(float(output.isfinite().float().mean()) for output in outputs)
+    return (
+        Finding("networks loaded", loaded, loaded, loaded, "strictly: a missing, extra or misshapen key stops it"),
+        Finding("finite numbers, share", finite, 1.0, 1.0, "a NaN anywhere spreads: try a higher --precision"),
+    )
 
 
 def _square(picture: np.ndarray, size: int) -> np.ndarray:
@@ -119,9 +140,10 @@ def _pictures(
     )
 
 
-def table(findings: tuple[Finding, ...], line: Callable[[str], object]) -> None:
-    """One line for each finding."""
-    for finding in findings:
-        verdict = "ok  " if finding.good else "FAIL"
-        expected = f"{finding.low:g} to {finding.high:g}"
-        line(f"{verdict} {finding.name}: {finding.figure:.3g} (expected {expected}: {finding.why})")
+def table(findings: tuple[Finding, ...]) -> str:
+    """One line for each finding: the verdict, the figure, what was expected and why."""
+    return "\n".join(
+        f"{'ok  ' if finding.good else 'FAIL'} {finding.name}: {finding.figure:.3g} (expected {finding.expected}: "
+        f"{finding.why})"
+        for finding in findings
+    )

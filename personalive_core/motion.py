@@ -137,39 +137,42 @@ def fill_missing(
     if policy not in MISSING_POLICIES:
         raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")
     last: HybridMotion | None = None
-    gap, seen = 0, 0
-    for motion in motions:
-        for frame in (motion[i : i + 1] for i in range(len(motion))):
-            seen += 1
-            if not bool(frame.valid):
-                if policy == "error":
-                    raise FaceError(f"no face in driving frame {seen - 1}: set missing faces to hold, or cut the frame")
-                gap += 1
-                if last is not None and policy == "hold":
-                    yield _gap(last, last, 1, "hold", neutral)
-                    gap = 0
-                continue
-            if gap:
-                yield _gap(last or frame, frame, gap, policy, neutral)
+    gap = seen = 0
+    for frame in _one_by_one(motions):
+        seen += 1
+        if bool(frame.valid):
+            yield from _gap(last or frame, frame, gap, policy, neutral)
             gap, last = 0, frame
             yield frame
-    if not seen:
-        return
-    if last is None:
+        elif policy == "error":
+            raise FaceError(f"no face in driving frame {seen - 1}: set missing faces to hold, or cut the frame")
+        elif policy == "hold" and last is not None:
+            yield from _gap(last, last, 1, policy, neutral)
+        else:
+            gap += 1
+    if seen and last is None:
         raise FaceError(f"no face in any of the {seen} driving frames: choose another detector, or give the face's box")
-    if gap:
-        yield _gap(last, last, gap, policy, neutral)
+    if last is not None:
+        yield from _gap(last, last, gap, policy, neutral)
+
+
+def _one_by_one(motions: Iterable[HybridMotion]) -> Iterator[HybridMotion]:
+    for motion in motions:
+        yield from (motion[i : i + 1] for i in range(len(motion)))
 
 
 def _gap(
     before: HybridMotion, after: HybridMotion, frames: int, policy: str, neutral: HybridMotion | None
-) -> HybridMotion:
+) -> Iterator[HybridMotion]:
+    """`frames` filled frames between two valid ones, if there are any to fill."""
+    if not frames:
+        return
     if policy == "neutral":
         if neutral is None:
             raise ValueError("policy neutral needs the reference's own motion")
         before = after = neutral
     weights = torch.arange(1, frames + 1) / (frames + 1)
-    return blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
+    yield blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
 
 
 def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:

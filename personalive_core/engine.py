@@ -1,0 +1,49 @@
+"""Which networks run, where and how: found before anything else is done, loaded once everything else is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .errors import WeightsError
+from .loader import DECODERS, load_model
+from .model import PersonaLive
+from .weights import WeightIndex, locate
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The networks asked for, not yet loaded."""
+
+    weights: Path
+    device: torch.device
+    precision: torch.dtype
+    decoder: str = "full"
+    size: int = 512  # pixels a side of the picture
+
+    def require(self) -> None:
+        """Raises WeightsError naming every file that is missing and the command that fetches it; reads no weights."""
+        index = weight_index(self.weights)
+        missing = index.missing(DECODERS[self.decoder])
+        if missing:
+            tiny = " --decoder tiny" if self.decoder == "tiny" else ""
+            raise WeightsError(
+                f"weights are missing: run `personalive download --weights {self.weights}{tiny}`, or name another "
+                f"folder with --weights\n{index.report(missing)}"
+            )
+
+    def load(self) -> PersonaLive:
+        """The loaded networks. Raises WeightsError where a file or a key is missing or wrong."""
+        return load_model(self.weights, self.device, self.precision, self.decoder)
+
+
+def weight_index(folder: Path) -> WeightIndex:
+    """What `folder` holds. Raises WeightsError that names the remedy where it is no folder."""
+    if not folder.is_dir():
+        raise WeightsError(
+            f"the weights folder {folder} does not exist: run `personalive download --weights {folder}` to fetch the "
+            "weights, or name another folder with --weights"
+        )
+    return locate(folder)

@@ -1,0 +1,340 @@
+"""The animate and motion commands on the stand-in networks: what comes out, and what stays when they end early."""
+
+import contextlib
+import io
+import json
+import logging
+from dataclasses import replace
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from personalive_core import animation, cli, sources
+from personalive_core.animation import make, plural, progress
+from personalive_core.face import Box, Face
+from personalive_core.model import PersonaLive
+from personalive_core.picture import read_image, write_image
+from personalive_core.pipeline import AnimatedFrame
+from personalive_core.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
+from personalive_core.sheet import SheetCollector, thumbnail
+from personalive_core.sources import MOST_SHOWN, Shown
+from personalive_core.storage import load_motion
+from personalive_core.video import probe, read_frames, read_label
+from personalive_core.video_write import VideoWriter, WriteOptions
+
+LOSSLESS = ("--lossless", "--no-audio", "--quiet")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def pictures(path):
+    return np.stack([frame.image for frame in read_frames(path)])
+
+
+@pytest.fixture
+def animate(personalive, loaded, standin_folder, sample):  # noqa: ARG001 - the networks are there
+    """Animates the sample, or what `options` say instead, at 64 pixels."""
+
+    def run(output, *options, reference=sample[0], driving=sample[1]):
+        files = ("--reference", reference, "--driving", driving, "--output", output)
+        return personalive("animate", *files, "--weights", standin_folder, "--size", 64, *options)
+
+    return run
+
+
+# --- a whole run, networks loaded from their files
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, standin_folder, sample):
+    """(folder, exit code, standard output, standard error) of one run with a sheet and JSON."""
+    folder, out, err = tmp_path_factory.mktemp("whole"), io.StringIO(), io.StringIO()
+    line = f"animate --reference {sample[0]} --driving {sample[1]} --output {folder}/out.mp4 --sheet {folder}/sheet.png"
+    options = f"--weights {standin_folder} --size 64 --precision fp32 --device cpu --seed 7 --json"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(f"{line} {options}".split())
+    torch.set_num_threads(threads)
+    return SimpleNamespace(folder=folder, code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def test_frames_rate_duration_and_sound_are_the_drivings(whole, sample):
+    ours, theirs = probe(whole.folder / "out.mp4"), probe(sample[1])
+    assert whole.code == 0
+    assert len(pictures(whole.folder / "out.mp4")) == len(pictures(sample[1])) == 5
+    assert (ours.rate, ours.duration) == (theirs.rate, theirs.duration) == (25, Fraction(1, 5))
+    assert ours.has_audio
+    assert (ours.width, ours.height) == (64, 64)
+    assert sorted(path.name for path in whole.folder.iterdir()) == ["out.mp4", "sheet.png"]
+
+
+def test_the_label_is_on_by_default(whole):
+    for name in ("out.mp4", "sheet.png"):
+        assert "artificial intelligence" in read_label(whole.folder / name)["generated"]
+    assert read_label(whole.folder / "out.mp4")["seed"] == "7"
+
+
+def test_the_json_line_is_alone_and_tells_all(whole):
+    assert whole.out.count("\n") == 1
+    result = json.loads(whole.out)
+    assert (result["frames"], result["filled"], result["keyframes"], result["size"]) == (5, 0, [], [64, 64])
+    assert (result["output"], result["sheet"]) == (f"{whole.folder}/out.mp4", f"{whole.folder}/sheet.png")
+    seconds = result["seconds"]
+    assert 0 < seconds["first_frame"] <= seconds["animation"]
+    assert seconds["load"] + seconds["reference"] + seconds["animation"] <= seconds["total"]
+    assert result["fps"] == pytest.approx(5 / seconds["animation"])
+    assert result["peak_memory"] > 10**8
+
+
+def test_progress_and_summary_are_for_people(whole):
+    assert "animate 5/5 frames |" in whole.err
+    assert " frames/s, " in whole.err
+    assert " left" in whole.err
+    assert f"{whole.folder}/out.mp4: 5 frames of 64x64 in " in whole.err
+    assert "0 keyframes, 0 without a face" in whole.err
+
+
+def test_plural():
+    assert [plural(count, "frame") for count in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
+
+
+# --- options
+
+
+def test_the_seed_decides(animate, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert animate(tmp_path / f"{name}.mkv", "--seed", seed, "--frames", 2, *LOSSLESS).code == 0
+    a, b, c = (pictures(tmp_path / f"{name}.mkv") for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_label_sound_and_progress_can_be_left_out(animate, tmp_path):
+    outcome = animate(tmp_path / "a.mp4", "--no-label", "--no-audio", "--quiet", "--frames", 1)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "a.mp4: 1 frame of 64x64 in" in outcome.out
+    assert read_label(tmp_path / "a.mp4") == {}
+    assert not probe(tmp_path / "a.mp4").has_audio
+
+
+def test_a_motion_file_gives_the_same_pictures_as_its_video(animate, personalive, tmp_path, standin_folder, sample):
+    saved = tmp_path / "talk.safetensors"
+    outcome = personalive(
+        "motion", "--driving", sample[1], "--output", saved, "--weights", standin_folder, "--size", 64, "--json"
+    )
+    assert json.loads(outcome.out) == {"output": str(saved), "frames": 5, "filled": 0}
+    assert "motion 5/5 frames" in outcome.err
+    assert len(load_motion(saved)) == 5
+    assert animate(tmp_path / "video.mkv", *LOSSLESS).code == 0
+    assert animate(tmp_path / "motion.mkv", *LOSSLESS, "--sheet", tmp_path / "a.png", driving=saved).code == 0
+    assert np.array_equal(pictures(tmp_path / "video.mkv"), pictures(tmp_path / "motion.mkv"))
+    assert probe(tmp_path / "motion.mkv").rate == 25
+    later = animate(tmp_path / "later.mkv", "--start", 0.08, "--frames", 2, "--json", *LOSSLESS, driving=saved)
+    assert json.loads(later.out)["frames"] == 2
+    assert animate(tmp_path / "x.mp4", "--start", 9, driving=saved).code == 2
+    assert "leave --rate out" in animate(tmp_path / "x.mp4", "--rate", 5, driving=saved).err
+
+
+def test_motion_refuses_before_it_loads(personalive, tmp_path, standin_folder, sample, monkeypatch):
+    monkeypatch.setattr("personalive_core.engine.load_model", lambda *_: pytest.fail("loaded"))
+    line = ("motion", "--driving", sample[1], "--weights", standin_folder, "--output")
+    neutral = personalive(*line, tmp_path / "a.safetensors", "--missing-face", "neutral")
+    assert (neutral.code, "use hold, interpolate or error" in neutral.err) == (2, True)
+    named = personalive(*line, tmp_path / "a.mp4")
+    assert (named.code, "must end with .safetensors" in named.err) == (5, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- faces in wide pictures
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A reference of odd size and a driving film, both 320 pixels wide and with the face on the right."""
+    reference, driving = tmp_path / "wide.png", tmp_path / "wide.mp4"
+    canvas = np.full((241, 321, 3), 190, np.uint8)
+    canvas[:240, 81:] = draw_portrait(SITTER, FaceMotion(), 240)
+    write_image(reference, canvas)
+    with VideoWriter(driving, (320, 240), WriteOptions()) as writer:
+        for frame in range(3):
+            canvas = np.full((240, 320, 3), 130, np.uint8)
+            canvas[:, 80:] = draw_portrait(DRIVER, driving_motion(frame, RATE), 240)
+            writer.write(canvas)
+    return reference, driving
+
+
+def test_without_yunet_a_wide_driving_is_refused_before_loading(animate, tmp_path, wide, monkeypatch):
+    monkeypatch.setattr("personalive_core.engine.load_model", lambda *_: pytest.fail("loaded"))
+    outcome = animate(tmp_path / "a.mp4", driving=wide[1])
+    assert outcome.code == 4
+    assert "a 320x240 picture needs a face detector and YuNet is not in" in outcome.err
+    assert "--detector haar, --detector none or a face box" in outcome.err
+    assert "a 321x241 picture needs a face detector" in animate(tmp_path / "a.mp4", reference=wide[0]).err
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_found_face_is_pasted_back_into_an_odd_sized_picture(animate, tmp_path, wide):
+    cv2 = pytest.importorskip("cv2", reason="pip install opencv-python to run it")
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip("this OpenCV has no Haar cascade: pip install 'opencv-python<5' to run it")
+    line = ("--detector", "haar", "--paste-back", "--quiet", "--json")
+    files = {"reference": wide[0], "driving": wide[1]}
+    outcome = animate(tmp_path / "a.mkv", *line, "--lossless", **files)
+    assert outcome.code == 0
+    result = json.loads(outcome.out)
+    assert (result["frames"], result["filled"], result["size"]) == (3, 0, [321, 241])
+    made, original = pictures(tmp_path / "a.mkv"), read_image(wide[0])
+    assert made.shape == (3, 241, 321, 3)
+    assert animate(tmp_path / "a.mp4", *line, "--frames", 1, **files).code == 0
+    assert pictures(tmp_path / "a.mp4").shape == (1, 242, 322, 3)  # ordinary H.264 has even sizes only
+    changed = (made != original).any((0, 3))
+    rows, columns = np.nonzero(changed)
+    assert columns.min() > 80  # left of the face nothing changes
+    assert np.ptp(rows) > 120
+    assert np.ptp(columns) > 120
+
+
+def test_boxes_by_hand_need_no_detector(animate, tmp_path, wide):
+    boxes = ("--reference-box", "121,40,281,200", "--driving-box", "120,40,280,200")
+    outcome = animate(tmp_path / "a.mp4", *boxes, "--frames", 1, reference=wide[0], driving=wide[1])
+    assert outcome.code == 0
+    assert (probe(tmp_path / "a.mp4").width, probe(tmp_path / "a.mp4").height) == (64, 64)
+
+
+def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
+    left, right = Face(Box(20, 60, 60, 100), 1.0), Face(Box(200, 60, 260, 120), 1.0)
+    monkeypatch.setattr(sources, "make_detector", lambda *_: lambda _: (left, right))
+    picture = np.zeros((240, 320, 3), np.uint8)
+    clip = sources.Clip(tmp_path, detector="haar", choice="left")
+    assert animation.reference_crop(picture, None, clip, tmp_path).centre[0] < 100
+    assert animation.reference_crop(picture, None, replace(clip, choice="largest"), tmp_path).centre[0] > 200
+    assert animation.reference_crop(picture, left.box, clip, tmp_path).size == 40
+
+
+# --- what the sheet shows
+
+
+def test_driving_pictures_are_bounded_and_the_right_ones():
+    """A film that has no face for 1500 frames, then for 100 has."""
+    shown, collector, most = Shown(), SheetCollector(), 0
+    for index in range(1500):
+        shown.note(index, numbered(index))
+        most = max(most, len(shown))
+    for index in range(1600):
+        if index >= 1500:
+            shown.note(index, numbered(index))
+        collector = collector.then(index, shown.take(index), numbered(index))
+    assert most == MOST_SHOWN
+    assert len(shown) == 1
+    assert len(collector.rows()) == 8
+    for row in collector.rows():
+        assert np.array_equal(row.driving, thumbnail(numbered(row.index)))
+
+
+def numbered(index):
+    return np.full((8, 8, 3), [index % 251, index // 251, 7], np.uint8)
+
+
+def test_keyframes_and_filled_frames_are_noted(tmp_path):
+    frames = [AnimatedFrame(i, Fraction(i), numbered(i), keyframe=i == 4, valid=i != 2) for i in range(6)]
+    job = SimpleNamespace(sheet=tmp_path / "sheet.png")
+    portrait = SimpleNamespace(paste=None, picture=numbered(99))
+    written = []
+    writer = SimpleNamespace(write=lambda picture, time: written.append((picture[0, 0, 0], time)))
+    shown = Shown()
+    for i in range(6):
+        shown.note(i, numbered(10 + i))
+    made = make(job, progress(frames, 6, "animate", True), portrait, shown, writer)
+    assert (made.keyframes, made.filled) == ((4,), 1)
+    assert written == [(i, i) for i in range(6)]
+    assert [(row.index, row.is_keyframe) for row in made.collector.rows() if row.is_keyframe] == [(4, True)]
+    assert [row.driving[0, 0, 0] for row in made.collector.rows()] == [10 + i for i in range(6)]
+    made = make(job, progress(frames, 6, "animate", True), portrait, Shown(), writer)
+    assert {row.driving[0, 0, 0] for row in made.collector.rows()} == {99}
+
+
+# --- what is never overwritten, and what stays
+
+
+@pytest.mark.parametrize(
+    ("output", "option"),
+    [
+        ("drive.mp4", ()),
+        ("alias.mp4", ()),
+        ("link.mp4", ()),
+        ("cut.mp4", ("--driving", "cut.partial.mp4")),
+        ("me.mp4", ("--reference", "me.mp4")),
+        ("new.mp4", ("--sheet", "me.png")),
+        ("new.mp4", ("--driving", "frames", "--sheet", "frames/sheet.png")),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused(animate, tmp_path, monkeypatch, sample, output, option):
+    monkeypatch.chdir(tmp_path)
+    for name in ("drive.mp4", "cut.partial.mp4", "me.mp4"):
+        (tmp_path / name).write_bytes(sample[1].read_bytes())
+    (tmp_path / "me.png").write_bytes(sample[0].read_bytes())
+    (tmp_path / "alias.mp4").symlink_to("drive.mp4")
+    (tmp_path / "link.mp4").hardlink_to("drive.mp4")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "1.png").write_bytes(sample[0].read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    outcome = animate(output, *option, reference="me.png", driving="drive.mp4")
+    assert outcome.code == 2
+    assert "give the output another name" in outcome.err or "write the sheet to another folder" in outcome.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def decode_breaks(monkeypatch):
+    """The decoder's second call, the one for frames 4 to 7, ends as `second` says."""
+    decode, calls = PersonaLive.decode, []
+
+    def broken(second):
+        def decode_once(self, latents):
+            calls.append(1)
+            return decode(self, latents) if len(calls) == 1 else second(decode(self, latents))
+
+        monkeypatch.setattr(PersonaLive, "decode", decode_once)
+
+    return broken
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (lambda pixels: pixels * torch.nan, (6, "gave NaN in float32: check the weights with `personalive check`")),
+        (lambda pixels: pixels * 0, (6, "gave only black in float32: check the weights")),
+        (interrupt, (130, "personalive: interrupted\n")),
+    ],
+)
+def test_what_was_made_is_kept_and_an_older_output_stays(animate, tmp_path, caplog, decode_breaks, second, said):
+    decode_breaks(second)
+    output, partial = tmp_path / "a.mp4", tmp_path / "a.partial.mp4"
+    output.write_bytes(b"older")
+    with caplog.at_level(logging.WARNING):
+        outcome = animate(output, "--sheet", tmp_path / "a.png")
+    assert outcome.code == said[0]
+    assert said[1] in outcome.err
+    assert "Traceback" not in outcome.err
+    assert f"Stopped early: 4 frames are in {partial}, which plays." in caplog.text
+    assert len(pictures(partial)) == 4
+    assert output.read_bytes() == b"older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.partial.mp4"]
+
+
+def test_an_older_output_is_replaced_by_a_whole_one(animate, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"older")
+    assert animate(tmp_path / "a.mp4", "--frames", 1).code == 0
+    assert len(pictures(tmp_path / "a.mp4")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
