@@ -1,5 +1,6 @@
 """Everything that can be wrong with what a user gives or has: each with its sentence and its exit code."""
 
+import contextlib
 import json
 import logging
 import os
@@ -298,23 +299,31 @@ def test_a_cut_weights_file(animate, weights):
 def room():
     """Limits how long a file may become: what a full disk is, but for the message of the system."""
     resource = pytest.importorskip("resource", reason="the limit that stands in for a full disk is POSIX's")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @contextlib.contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:  # before pytest reports: its own output may go to a file
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.mark.usefixtures("loaded")
 def test_a_disk_too_full_for_the_video(animate, room):
-    room(2_000)
-    outcome = animate()
+    with room(2_000):
+        outcome = animate()
     refuses(outcome, 5, "out.mp4 cannot be written, as ")
     assert "choose another folder or free space." in outcome.err
 
 
 @pytest.mark.usefixtures("loaded")
 def test_a_disk_too_full_for_the_sheet_keeps_the_video(animate, room, tmp_path):
-    room(100_000)
-    outcome = animate(sheet=tmp_path / "made" / "out.png")
+    with room(100_000):
+        outcome = animate(sheet=tmp_path / "made" / "out.png")
     assert (outcome.code, outcome.made) == (5, ["out.mp4"])
     assert "out.png was not written (" in outcome.err
     assert "Traceback" not in outcome.err
