@@ -98,10 +98,13 @@ def round_trip(model: PersonaLive, portrait: np.ndarray) -> Tensor:
 
 
 def _numbers(model: PersonaLive, outputs: Sequence[Tensor]) -> tuple[Finding, ...]:
-    loaded = sum(network is not None for network in vars(model).values())
+    networks = [network for network in vars(model).values() if network is not None]
+    whole = sum(all(bool(weight.isfinite().all()) for weight in network.parameters()) for network in networks)
     finite = min(float(output.isfinite().float().mean()) for output in outputs)
     return (
-        Finding("networks loaded", loaded, loaded, loaded, "strictly: a missing, extra or misshapen key stops it"),
+        Finding(
+            "networks loaded", whole, len(networks), len(networks), "every key fits, or loading stops; no NaN in any"
+        ),
         Finding("finite numbers, share", finite, 1.0, 1.0, "a NaN anywhere spreads: try a higher --precision"),
     )
 

@@ -10,6 +10,7 @@ import pytest
 from personalive_core import check
 from personalive_core.check import CheckReport, Finding, psnr, table
 from personalive_core.picture import read_image
+from personalive_core.sample import SITTER, FaceMotion, draw_portrait
 
 
 def finding(figure, low=0.0, high=1.0):
@@ -100,3 +101,19 @@ def test_the_trained_weights_pass(personalive, tmp_path):
     """All figures in their ranges; the sheet is in pytest's temporary folder."""
     outcome = personalive("check", "--weights", os.environ["PERSONALIVE_WEIGHTS"], "--sheet", tmp_path / "check.png")
     assert outcome.code == 0, outcome.out + outcome.err
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_nan_that_no_picture_shows_is_found(standin):
+    """fc_exp is in the checkpoint but feeds nothing here, so that only its weights can tell."""
+    portrait = draw_portrait(SITTER, FaceMotion(), 64)
+    weight = standin.motion_extractor.detector.fc_exp.weight
+    kept = weight[0, 0].clone()
+    weight.data[0, 0] = math.nan
+    try:
+        report = check.run_check(standin, portrait, portrait, 64)
+    finally:
+        weight.data[0, 0] = kept
+    (loaded,) = (finding for finding in report.findings if finding.name == "networks loaded")
+    assert loaded.figure == loaded.high - 1
+    assert not loaded.good
