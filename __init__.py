@@ -1,4 +1,7 @@
 """ComfyUI loads the pack through this file; as anything but a package (pytest, tools) it does nothing."""
 
 if __package__:
-    pass  # the nodes register here; without the guard pytest, which imports this file as a plain module, would run it
+    from .nodes import comfy_entrypoint
+
+    WEB_DIRECTORY = "./web/js"
+    __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

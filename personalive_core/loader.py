@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import torch
 from torch import nn
 
 from .errors import InputError, WeightsError
-from .loading import complete, load_into, stays_float32
+from .loading import complete, hold_in, load_into, stays_float32
 from .model import PersonaLive
 from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from .modules.keypoints import KeypointConfig, KeypointExtractor
-from .modules.layers import Ops
+from .modules.layers import Ops, with_ops
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
 from .weights import WeightIndex, locate, read_state
@@ -32,6 +33,7 @@ NEEDED = (
     "vae",
     "image_encoder",
 )
+HELD_SMALL = ("reference_unet", "denoising_unet")  # nine tenths of all weights
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -66,14 +68,29 @@ def cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
+@dataclass(frozen=True)
+class Host:
+    """What a program that the networks live in brings itself; by default nothing."""
+
+    ops: Ops = nn  # the namespace of layer classes
+    storage: torch.dtype | None = None  # type that holds both UNets' matrices; `ops` has to cast them for use
+    vae: Any = None  # takes the place of the folder's, with the same `encode` and `decode`
+    image_encoder: Any = None  # likewise
+
+    def needs(self, decoder: str) -> tuple[str, ...]:
+        """The networks of the weights folder that are still wanted."""
+        brought = {name for name in ("vae", "image_encoder") if getattr(self, name) is not None}
+        return tuple(network for network in DECODERS[decoder] if network not in brought)
+
+
 def load_model(
-    folder: Path, device: torch.device, dtype: torch.dtype, decoder: str = "full", ops: Ops = nn
+    folder: Path, device: torch.device, dtype: torch.dtype, decoder: str = "full", host: Host = Host()
 ) -> PersonaLive:
     """All networks of `folder` on `device`. Raises WeightsError naming every file or key that is missing or wrong."""
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: use {' or '.join(DECODERS)}")
-    index = locate(folder)
-    index.require(DECODERS[decoder])
+    index, ops = locate(folder), host.ops
+    index.require(host.needs(decoder))
 
     def load(network: str, build: Callable[[Shapes], nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
         state = read_state(index, network)
@@ -82,6 +99,8 @@ def load_model(
             state = complete(state, module, index)
         keep = partial(stays_float32, network)
         module = load_into(module, state, network=network, device=device, dtype=dtype, keep_float32=keep)
+        if host.storage is not None and network in HELD_SMALL:
+            hold_in(module, host.storage)
         # convolutions in half precision are faster with the channels last
         return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
@@ -91,9 +110,9 @@ def load_model(
         pose_guider=load("pose_guider", lambda shapes: PoseGuider(pose_guider_config(shapes), ops)),
         motion_encoder=load("motion_encoder", lambda shapes: FaceEncoder(face_encoder_config(shapes), ops)),
         motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
-        vae=load("vae", lambda _: vae(index)),
-        image_encoder=load("image_encoder", lambda _: image_encoder(index)),
-        tiny_vae=load("taesd", lambda _: tiny_vae(index)) if decoder == "tiny" else None,
+        vae=host.vae or load("vae", lambda _: with_ops(vae(index), ops)),
+        image_encoder=host.image_encoder or load("image_encoder", lambda _: image_encoder(index)),
+        tiny_vae=load("taesd", lambda _: with_ops(tiny_vae(index), ops)) if decoder == "tiny" else None,
     )
 
 

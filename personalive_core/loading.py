@@ -89,6 +89,13 @@ def load_into(
     return module
 
 
+def hold_in(module: torch.nn.Module, storage: torch.dtype) -> torch.nn.Module:
+    """The matrices and kernels of `module` stored as `storage` (fp8); what is small stays as precise as it was."""
+    held = {key: value.to(storage) for key, value in module.named_parameters() if value.dim() > 1}
+    module.load_state_dict(held, strict=False, assign=True)
+    return module
+
+
 def _materialised(key: str, buffer: Tensor, network: str) -> Tensor:
     if not buffer.is_meta:
         return buffer

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from .modules.face_encoder import FaceEncoder
 from .modules.keypoints import KeypointExtractor
@@ -17,6 +18,15 @@ from .types import HeadPose, HybridMotion, LayerFeatures, MotionFeatures, Refere
 
 LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
 LATENT_PIXELS = 8  # picture pixels a side of one latent pixel
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where networks compute whose weights may lie elsewhere, or in fewer bits: a host program manages the memory."""
+
+    device: torch.device
+    dtype: torch.dtype
+    bring: Callable[[tuple[nn.Module, ...]], None]  # called with the networks that are about to run
 
 
 @dataclass(frozen=True)
@@ -31,14 +41,15 @@ class PersonaLive:
     vae: Any  # diffusers AutoencoderKL
     image_encoder: Any  # transformers CLIPVisionModelWithProjection
     tiny_vae: Any = None  # diffusers AutoencoderTiny
+    placement: Placement | None = None  # None: the networks compute where their weights lie, in the weights' type
 
     @property
     def device(self) -> torch.device:
-        return self.denoising_unet.conv_in.weight.device
+        return self.placement.device if self.placement else self.denoising_unet.conv_in.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.denoising_unet.conv_in.weight.dtype
+        return self.placement.dtype if self.placement else self.denoising_unet.conv_in.weight.dtype
 
     def __repr__(self) -> str:
         decoder = "full" if self.tiny_vae is None else "tiny"
@@ -48,6 +59,7 @@ class PersonaLive:
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
         """Noise predicted for `x` [B, F, 4, h, w] at `timesteps` [F]."""
+        self._bring(self.denoising_unet)
         return self.denoising_unet(x, timesteps, reference.context, motion, features)
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
@@ -56,10 +68,17 @@ class PersonaLive:
 
     def project_tokens(self, latent: Tensor, clip: Tensor) -> LayerFeatures:
         """The reference UNet's tokens of `latent` through the denoising UNet's key and value projections."""
+        self._bring(self.reference_unet, self.denoising_unet)
         return self.denoising_unet.project_reference(self.reference_unet.reference_tokens(latent, clip))
+
+    def project_image(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """What the image embedding [B, 1, D] adds in each transformer block of the denoising UNet: [B, 1, C_i]."""
+        self._bring(self.denoising_unet)
+        return self.denoising_unet.project_image(clip)
 
     def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
         """Hybrid motion of F frames as the denoising UNet reads it, for a picture of `size` pixels a side; B = 1."""
+        self._bring(self.pose_guider)
         drawing = draw_keypoints(motion.keypoints.to(self.device), size)
         return MotionFeatures(
             motion.embedding[None].to(self.device, self.dtype), self.pose_guider(drawing.to(self.dtype))[None]
@@ -67,26 +86,49 @@ class PersonaLive:
 
     def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
         """Pictures [F, 3, 256, 256] in [0, 1] -> head pose and canonical keypoints [F, 21, 3], float32 on the CPU."""
+        self._bring(self.motion_extractor)
         pose, canonical = self.motion_extractor(pictures.to(self.device, self.dtype))
         return HeadPose(pose.angles.cpu(), pose.translation.cpu(), pose.scale.cpu()), canonical.cpu()
 
     def embed_faces(self, faces: Tensor) -> Tensor:
         """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the CPU."""
+        self._bring(self.motion_encoder)
         return self.motion_encoder(faces.to(self.device, self.dtype)).float().cpu()
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""
-        return self.image_encoder(pixels.to(self.device, self.dtype)).image_embeds[:, None]
+        self._bring(self.image_encoder)
+        # a library's network: where the host left it on the CPU, all of it is there, and there it computes
+        weight = next(self.image_encoder.parameters())
+        return self.image_encoder(pixels.to(weight.device, weight.dtype)).image_embeds[:, None].to(self.device)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [-1, 1] -> latents [B, 4, H/8, W/8]: the posterior's mean, scaled."""
+        self._bring(self.vae)
         return self.vae.encode(pixels.to(self.device, self.dtype)).latent_dist.mean * LATENT_SCALE
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, F, 4, h, w] -> pictures [B, F, 3, H, W] in [0, 1], float32."""
         frames = rearrange(latents, "b f c h w -> (b f) c h w").to(self.dtype)
+        self._bring(self.vae if self.tiny_vae is None else self.tiny_vae)
         if self.tiny_vae is None:
-            pixels = self.vae.decode(frames / LATENT_SCALE).sample
+            pixels = in_parts(lambda part: self.vae.decode(part / LATENT_SCALE).sample, frames)
         else:
-            pixels = self.tiny_vae.decode(frames).sample
+            pixels = in_parts(lambda part: self.tiny_vae.decode(part).sample, frames)
         return rearrange((pixels.float() / 2 + 0.5).clamp(0, 1), "(b f) c h w -> b f c h w", b=len(latents))
+
+    def _bring(self, *networks: nn.Module) -> None:
+        if self.placement:
+            self.placement.bring(networks)
+
+
+def in_parts(call: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """`call` of all `frames` at once, or, when the device has too little memory, of ever smaller parts of them."""
+    try:
+        return call(frames)
+    except torch.cuda.OutOfMemoryError:
+        if len(frames) == 1:
+            raise
+    # not in the handler: the error keeps the failed attempt's tensors alive
+    torch.cuda.empty_cache()
+    return torch.cat([in_parts(call, part) for part in frames.tensor_split(2)])

@@ -16,7 +16,7 @@ from .model import PersonaLive
 from .modules.face_encoder import FACE_SIZE
 from .modules.keypoints import PICTURE_SIZE, pose_keypoints
 from .modules.pose_guider import canvas_points
-from .types import HeadPose, HybridMotion, Reference, concat
+from .types import FittedMotion, HeadPose, HybridMotion, Reference, concat
 
 BOX_SCALE = 1.7  # box side over twice the height of the drawn keypoints' top above their centre
 BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above) and after the centre
@@ -123,6 +123,19 @@ def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> Hybr
     steps = torch.linspace(0, 1, frames + 1)[:-1]
     path = blend(reference.motion, first, steps, valid=False)
     return HybridMotion(path.embedding, pose_keypoints(reference.canonical, path.pose), path.pose, path.box, path.valid)
+
+
+def fit(
+    motion: HybridMotion, reference: Reference, lead: int = 12, strengths: Strengths = Strengths()
+) -> FittedMotion:
+    """A whole clip's `motion` retargeted to `reference`, behind `lead` lead-in frames; more of them start more gently.
+
+    Raises InputError for motion of no frames.
+    """
+    if not len(motion):
+        raise InputError("the motion has no frames: extract it from a driving with at least one, or cut less away")
+    fitted = retarget(motion, reference, motion.pose[:1], strengths)
+    return FittedMotion(concat([lead_in(reference, fitted[:1], lead), fitted]), lead)
 
 
 def fill_missing(

@@ -16,11 +16,21 @@ from .errors import InputError, NumericalError
 from .face import FaceDetector, crop_image, whole_frame
 from .model import LATENT_PIXELS, PersonaLive
 from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget, to_signed
-from .sampling import StreamingSampler
+from .sampling import StreamingSampler, novelty
 from .schedule import seeded_noise
 from .smoothing import OneEuroOptions, OneEuroState, one_euro
 from .tracking import TrackOptions, TrackState, track
-from .types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, Reference, StreamConfig, StreamState
+from .types import (
+    FittedMotion,
+    HeadPose,
+    HybridMotion,
+    KeyframeBank,
+    MotionFeatures,
+    Reference,
+    StreamConfig,
+    StreamState,
+    concat,
+)
 from .video import Frame
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
@@ -56,6 +66,8 @@ class Emitted:
     state: StreamState
     pictures: np.ndarray  # [F, S, S, 3] uint8 RGB; none while the lead-in leaves the window
     first: int  # index of pictures[0] among all driving frames
+    novelty: float = 0.0  # distance of the window's motion to the nearest in the bank, as it was before the step
+    keyframe: np.ndarray | None = None  # [S, S, 3] the picture, if any, that became a historical keyframe: the first
 
 
 @dataclass(frozen=True)
@@ -179,13 +191,33 @@ def stream(
         yield emitted
 
 
+def stream_fitted(
+    model: PersonaLive, sampler: StreamingSampler, fitted: FittedMotion, keyframes: KeyframeBank | None = None
+) -> Iterator[Emitted]:
+    """`stream` for a whole clip: as many pictures as driving frames, whatever the length of the lead-in.
+
+    A lead-in shorter than the frames in flight waits in the reference's own pose; of a longer one the rest is drawn
+    and dropped.
+    """
+    lookahead, motion = sampler.config.lookahead, fitted.motion
+    if fitted.lead < lookahead:
+        motion = concat([*[sampler.reference.motion] * (lookahead - fitted.lead), motion])
+    extra = max(fitted.lead - lookahead, 0)
+    for emitted in stream(model, sampler, [motion[:lookahead], motion[lookahead:]], keyframes=keyframes):
+        dropped = max(extra - emitted.first, 0)
+        yield replace(emitted, pictures=emitted.pictures[dropped:], first=emitted.first - extra + dropped)
+
+
 def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures) -> Emitted:
+    new = float(novelty(state.keyframes, state.motion.then(motion).face[:, :1]).max())
     after, latents = sampler.step(state, motion)
     frames = sampler.finished(after)
     if not frames:
         size = latents.shape[-1] * LATENT_PIXELS
-        return Emitted(after, np.empty((0, size, size, 3), np.uint8), 0)
-    return Emitted(after, to_pictures(model.decode(latents[:, : len(frames)])[0], model.dtype), frames.start)
+        return Emitted(after, np.empty((0, size, size, 3), np.uint8), 0, new)
+    pictures = to_pictures(model.decode(latents[:, : len(frames)])[0], model.dtype)
+    joined = len(after.keyframes) > len(state.keyframes)
+    return Emitted(after, pictures, frames.start, new, pictures[0] if joined else None)
 
 
 def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
@@ -193,7 +225,7 @@ def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
     broken = "NaN" if not bool(pixels.isfinite().all()) else "only black" if bool((pixels < BLACK).all()) else ""
     if broken:
         better = NEXT_PRECISION.get(dtype)
-        advice = f"try --precision {better}" if better else "check the weights with `personalive check`"
+        advice = f"use {better} precision" if better else "check the weights with `personalive check`"
         raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
     return rearrange((pixels * 255).round().byte().cpu().numpy(), "f c h w -> f h w c")
 
@@ -230,10 +262,7 @@ def animate_motion(
 
     config = options.config
     sampler = StreamingSampler(model, reference, seeded_noise(options.seed), config)
-    known = 0
     for emitted in stream(model, sampler, to_reference(noted(), reference, config.lookahead, options.strengths)):
-        chunks = emitted.state.keyframes.chunks
-        joined, known = len(chunks) > known, len(chunks)
         for i, picture in enumerate(emitted.pictures):
-            keyframe = joined and i == 0
+            keyframe = emitted.keyframe is not None and i == 0
             yield AnimatedFrame(emitted.first + i, Fraction(0), picture, keyframe, valid.popleft())

@@ -54,7 +54,7 @@ def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) 
     return Reference(
         latent=latent,
         clip=clip,
-        context=model.denoising_unet.project_image(clip),
+        context=model.project_image(clip),
         features=model.project_tokens(latent, clip),
         motion=HybridMotion(embedding, keypoints, pose, box.float(), torch.ones(1, dtype=torch.bool)),
         canonical=canonical[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,17 @@ class HybridMotion:
 
     def __repr__(self) -> str:
         return f"HybridMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
+
+
+@dataclass(frozen=True)
+class FittedMotion:
+    """Motion on a reference's keypoints, led in from the reference's own (MII): what a stream takes."""
+
+    motion: HybridMotion  # `lead` frames that belong to no driving frame, then the driving's
+    lead: int
+
+    def __len__(self) -> int:
+        return len(self.motion) - self.lead
 
 
 def concat(parts: Sequence[HybridMotion]) -> HybridMotion:
@@ -101,6 +112,16 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"Reference({self.latent.shape[-1] * 8}x{self.latent.shape[-2] * 8} pixels)"
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Reference:
+        """What the denoising UNet reads of it on `device` as `dtype`; its motion stays float32 on the CPU."""
+        return replace(
+            self,
+            latent=self.latent.to(device, dtype),
+            clip=self.clip.to(device, dtype),
+            context=tuple(token.to(device, dtype) for token in self.context),
+            features=tuple((k.to(device, dtype), v.to(device, dtype)) for k, v in self.features),
+        )
 
 
 @dataclass(frozen=True)

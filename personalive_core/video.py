@@ -119,7 +119,7 @@ def read_frames(
         frames = _picture_frames(path) if is_pictures(path) else _video_frames(path, start)
     frames = (frame for frame in frames if frame.time >= start)
     if rate is not None and not path.is_dir():
-        frames = _resample(frames, Fraction(rate), start)
+        frames = resample(frames, Fraction(rate), start)
     return islice(frames, count)
 
 
@@ -231,7 +231,7 @@ def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
         _log.warning("%s is damaged or cut off (%s): %d frames could be read.", path, damage[0], count)
 
 
-def _resample(frames: Iterator[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
+def resample(frames: Iterator[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
     """`rate` frames a second from `start`, each the nearest in time; the last lasts as long as the one before it."""
     shown, given, gap = None, 0, 1 / rate
     for frame in frames:

@@ -280,8 +280,8 @@ def test_frames_without_a_face_leave_no_trace():
 @pytest.mark.parametrize(
     ("dtype", "advice"),
     [
-        (torch.float16, "in float16: try --precision bf16"),
-        (torch.bfloat16, "in bfloat16: try --precision fp32"),
+        (torch.float16, "in float16: use bf16 precision"),
+        (torch.bfloat16, "in bfloat16: use fp32 precision"),
         (torch.float32, "in float32: check the weights"),
     ],
 )

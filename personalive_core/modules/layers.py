@@ -77,3 +77,21 @@ class Float32LayerNorm(nn.Module):
 def attention_function(ops: Ops | ModuleType) -> Any:  # noqa: ANN401 - torch's own callable has no usable type
     """The namespace's attention if it has one, else torch's."""
     return getattr(ops, "scaled_dot_product_attention", functional.scaled_dot_product_attention)
+
+
+_REBUILT: dict[type[nn.Module], Any] = {
+    nn.Linear: lambda ops, m: ops.Linear(m.in_features, m.out_features, m.bias is not None),
+    nn.Conv2d: lambda ops, m: ops.Conv2d(
+        m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups, m.bias is not None
+    ),
+    nn.GroupNorm: lambda ops, m: ops.GroupNorm(m.num_groups, m.num_channels, m.eps, m.affine),
+}
+
+
+def with_ops(network: nn.Module, ops: Ops) -> nn.Module:
+    """A library's `network`, on the meta device, its layers taken from `ops`; of layers not known here, its own."""
+    if ops is not nn:
+        for name, child in list(network.named_children()):
+            rebuild = _REBUILT.get(type(child))
+            network.add_module(name, rebuild(ops, child) if rebuild else with_ops(child, ops))
+    return network

@@ -1,0 +1,47 @@
+"""The ComfyUI nodes: thin shells around `personalive_core`, without mathematics of their own."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .blend import BlendMotion
+from .extract import ExtractHybridMotion
+from .faces import add_routes
+from .fit import KeypointInterpolate
+from .folders import register_model_folder
+from .load import LoadPersonaLive
+from .motion_files import LoadMotion, SaveMotion
+from .paste import PasteBack
+from .plot import MotionPlot
+from .prepare import KeyframeBank, PrepareReference
+from .sample import StreamingSampler
+from .sample_video import StreamingSamplerVideo
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadPersonaLive,
+    PrepareReference,
+    ExtractHybridMotion,
+    KeypointInterpolate,
+    KeyframeBank,
+    StreamingSampler,
+    StreamingSamplerVideo,
+    PasteBack,
+    SaveMotion,
+    LoadMotion,
+    BlendMotion,
+    MotionPlot,
+]
+
+
+class PersonaLiveExtension(ComfyExtension):
+    """What ComfyUI asks the pack for."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+def comfy_entrypoint() -> PersonaLiveExtension:
+    """Called once by ComfyUI when it loads the pack."""
+    register_model_folder()
+    add_routes()
+    return PersonaLiveExtension()

@@ -1,0 +1,60 @@
+"""ComfyUI's VAE and CLIP_VISION in the shape in which the core calls its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..personalive_core.errors import InputError
+from ..personalive_core.reference import CLIP_MEAN, CLIP_STD
+
+EMBEDDING = 768  # numbers in an image embedding of sd-image-variations
+
+
+@dataclass(frozen=True, eq=False)
+class ComfyVae:
+    """A VAE input. It moves itself to its device, decodes in parts when memory is short, and takes RGB in [0, 1]."""
+
+    vae: Any
+
+    def encode(self, pixels: Tensor) -> SimpleNamespace:
+        """[B, 3, H, W] in [-1, 1] -> `.latent_dist.mean` [B, 4, h, w]. Raises InputError for another kind of VAE."""
+        latents = self.vae.encode((pixels.float() / 2 + 0.5).movedim(1, -1))
+        expected = (len(pixels), 4, pixels.shape[2] // 8, pixels.shape[3] // 8)
+        if tuple(latents.shape) != expected:
+            raise InputError(
+                f"the VAE gives latents of {list(latents.shape)}, Stable Diffusion 1.5's are {list(expected)}: "
+                "connect sd-vae-ft-mse, or nothing"
+            )
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=latents.to(pixels)))
+
+    def decode(self, latents: Tensor) -> SimpleNamespace:
+        """[B, 4, h, w] -> `.sample` [B, 3, H, W] in [-1, 1]."""
+        return SimpleNamespace(sample=self.vae.decode(latents).movedim(-1, 1).to(latents.device) * 2 - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ComfyImageEncoder:
+    """A CLIP_VISION input."""
+
+    clip_vision: Any
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Where and in what type it takes its input: it moves itself."""
+        yield torch.empty(0)
+
+    def __call__(self, pixels: Tensor) -> SimpleNamespace:
+        """CLIP-normalised [B, 3, 224, 224] -> `.image_embeds` [B, D]. Raises InputError for another encoder."""
+        mean, std = (torch.tensor(levels)[:, None, None] for levels in (CLIP_MEAN, CLIP_STD))
+        embeds = self.clip_vision.encode_image((pixels * std + mean).movedim(1, -1))["image_embeds"]
+        if embeds.shape[1:] != (EMBEDDING,):
+            raise InputError(
+                f"the CLIP vision model gives embeddings of {list(embeds.shape)}, {EMBEDDING} numbers are needed: "
+                "connect the image encoder of sd-image-variations, or nothing"
+            )
+        return SimpleNamespace(image_embeds=embeds)

@@ -1,0 +1,50 @@
+"""BlendMotion: two motions mixed, the head's and the face's apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.editing import LENGTHS, mix
+from ..personalive_core.errors import InputError
+from .errors import readable
+from .sockets import CATEGORY, Motion, MotionSocket
+
+
+class BlendMotion(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BlendMotion",
+            display_name="Blend Motion",
+            category=CATEGORY,
+            description="Mixes two motions frame by frame, for example the head of one with the expression of another.",
+            inputs=[
+                MotionSocket.Input("motion_a", tooltip="The motion at 0. Its frame rate and sound are kept."),
+                MotionSocket.Input("motion_b", tooltip="The motion at 1."),
+                io.Float.Input(
+                    "head", default=0.5, min=0.0, max=1.0, step=0.05, tooltip="Head pose: 0 is a's, 1 is b's."
+                ),
+                io.Float.Input(
+                    "expression", default=0.5, min=0.0, max=1.0, step=0.05, tooltip="Expression: 0 is a's, 1 is b's."
+                ),
+                io.Combo.Input(
+                    "length",
+                    options=list(LENGTHS),
+                    default="shorter",
+                    tooltip="shorter: end with the shorter motion. longer: hold its last frame.",
+                ),
+            ],
+            outputs=[MotionSocket.Output("motion", tooltip="For Keypoint Interpolate.")],
+        )
+
+    @classmethod
+    @readable
+    def execute(cls, motion_a: Motion, motion_b: Motion, head: float, expression: float, length: str) -> io.NodeOutput:
+        if motion_a.fitted or motion_b.fitted:
+            raise InputError("a motion was fitted to a reference already: blend before Keypoint Interpolate")
+        frames = mix(motion_a.frames, motion_b.frames, head, expression, length)
+        return io.NodeOutput(replace(motion_a, frames=frames))

@@ -1,0 +1,51 @@
+"""Errors as the page shows them: the remedy first, because only the first line is seen."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from ..personalive_core.errors import PersonaLiveError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OUT_OF_MEMORY = (
+    "Choose a smaller size in Prepare Reference, precision fp8 or the tiny decoder in Load PersonaLive, or start "
+    "ComfyUI with --lowvram: the GPU ran out of memory"
+)
+
+
+class NodeError(Exception):
+    """What a user has to do, and why."""
+
+
+class OutOfMemory(torch.cuda.OutOfMemoryError):
+    """As `NodeError`; of this type, so that ComfyUI unloads all models before the next run."""
+
+
+def remedy_first(message: str) -> str:
+    """The core's "what came: what to do" the other way round; further lines stay behind."""
+    head, newline, rest = message.partition("\n")
+    problem, colon, remedy = head.rpartition(": ")
+    if colon and remedy:
+        head = f"{remedy[0].upper()}{remedy[1:].rstrip('.')}: {problem[0].lower()}{problem[1:]}"
+    return f"{head.rstrip('.:')}.{newline}{rest}"
+
+
+def readable(execute: Callable[P, R]) -> Callable[P, R]:
+    """An `execute` whose errors a user can act on."""
+
+    @functools.wraps(execute)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return execute(*args, **kwargs)
+        except PersonaLiveError as error:
+            raise NodeError(remedy_first(str(error))) from error
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfMemory(f"{OUT_OF_MEMORY}.\n{error}") from error
+
+    return run

@@ -1,0 +1,198 @@
+"""ExtractHybridMotion: the driving video's motion, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy_api.v0_0_2 import InputImpl, io
+
+from ..personalive_core.errors import InputError
+from ..personalive_core.face import Box, Picture, portrait_crop
+from ..personalive_core.motion import MISSING_POLICIES
+from ..personalive_core.pipeline import MotionOptions, driving_motion
+from ..personalive_core.smoothing import OneEuroOptions
+from ..personalive_core.tracking import TrackOptions
+from ..personalive_core.types import HybridMotion, concat
+from ..personalive_core.video import FOLDER_RATE, Frame, probe, read_frames, resample
+from .errors import readable
+from .faces import choice, detector_for, face_inputs, parse_box
+from .folders import as_file, as_sound
+from .memory import check_interrupt
+from .plot import plot
+from .sockets import (
+    CATEGORY,
+    Footage,
+    LoadedModel,
+    ModelSocket,
+    Motion,
+    MotionSocket,
+    PreparedReference,
+    ReferenceSocket,
+    to_image,
+    to_picture,
+)
+
+GLIDE = 0.05  # One-Euro beta for degrees and pixels: fast motion passes
+MASK_SIDE = 64  # pixels of a mask in `valid`; it has no picture of its own
+
+
+class ExtractHybridMotion(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ExtractHybridMotion",
+            display_name="Extract Hybrid Motion",
+            category=CATEGORY,
+            description="Reads the motion of a driving video: head pose as 3-D keypoints, expression as an embedding. "
+            "Reads the file frame by frame, so that length does not matter.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load PersonaLive."),
+                io.MultiType.Input(
+                    "driving",
+                    types=[io.Video, io.Image],
+                    tooltip="The video whose motion is taken: a VIDEO (for any length), or a batch of images.",
+                ),
+                *face_inputs(),
+                io.Combo.Input(
+                    "missing_face",
+                    options=list(MISSING_POLICIES),
+                    default="hold",
+                    tooltip="What a frame without a face gets: the last motion (hold), a path between its neighbours "
+                    "(interpolate), the reference's own (neutral; connect reference), or an error.",
+                ),
+                io.Float.Input(
+                    "smoothing",
+                    default=0.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip="Against trembling: cutoff in Hz of a One-Euro filter, 1 is strong, 5 is light, 0 is off.",
+                ),
+                io.Float.Input(
+                    "start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds of the driving to leave out."
+                ),
+                io.Int.Input("count", default=0, min=0, max=10**7, tooltip="Most frames to take. 0: all."),
+                io.Float.Input(
+                    "frame_rate",
+                    default=0.0,
+                    min=0.0,
+                    max=240.0,
+                    step=1.0,
+                    tooltip="Frames a second to take. 0: as the video is; an image batch counts as 25.",
+                ),
+                ReferenceSocket.Input("reference", optional=True, tooltip="Only for missing_face neutral."),
+            ],
+            outputs=[
+                MotionSocket.Output("motion", tooltip="One motion per frame, for Keypoint Interpolate."),
+                io.Mask.Output(
+                    "valid", is_output_list=True, tooltip="One mask per frame: white where a face was found."
+                ),
+                io.Image.Output("plot", tooltip="Yaw, pitch, roll and novelty of the motion over time."),
+            ],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedModel,
+        driving: Any,
+        detector: str,
+        face: str,
+        face_box: str,
+        missing_face: str,
+        smoothing: float,
+        start: float,
+        count: int,
+        frame_rate: float,
+        reference: PreparedReference | None = None,
+    ) -> io.NodeOutput:
+        if missing_face == "neutral" and reference is None:
+            raise InputError("missing_face neutral needs the reference: connect it, or choose hold")
+        source = open_driving(driving, start, count, frame_rate)
+        box = parse_box(face_box)
+        first = source.first.image
+        options = MotionOptions(
+            detector=None if box else detector_for(detector, first, model.weights),
+            track=TrackOptions(choice=choice(face), manual=box and crop_box(box, first)),
+            missing=missing_face,
+            smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,
+        )
+        frames = extract(model, source, options, reference)
+        valid = [torch.full((1, MASK_SIDE, MASK_SIDE), float(seen)) for seen in frames.valid]
+        motion = Motion(frames, source.rate, source.footage)
+        return io.NodeOutput(motion, valid, to_image([plot(motion)]))
+
+
+@dataclass(frozen=True, eq=False)
+class Driving:
+    """Frames to be read, the first of them read already."""
+
+    frames: Iterator[Frame]
+    first: Frame
+    rate: Fraction
+    total: int  # an estimate, for the progress bar
+    footage: Footage | None
+
+
+def open_driving(driving: Any, start: float, count: int, frame_rate: float) -> Driving:
+    """A VIDEO or an IMAGE batch, cut and resampled. Raises InputError where nothing is left."""
+    begin, wanted = Fraction(start).limit_denominator(1000), count or None
+    rate = Fraction(frame_rate).limit_denominator(1000) or None
+    if isinstance(driving, torch.Tensor):  # pictures have no times of their own: the rate only gives them one
+        own = rate or FOLDER_RATE
+        frames, seconds, footage = in_memory(driving, own, begin), len(driving) / own, None
+    elif isinstance(driving, InputImpl.VideoFromComponents):
+        components = driving.get_components()
+        own = Fraction(components.frame_rate)
+        frames, seconds = in_memory(components.images, own, begin), len(components.images) / own
+        frames, own = (resample(frames, rate, begin), rate) if rate else (frames, own)
+        footage = Footage(as_sound(components.audio), begin, pictures=False) if components.audio else None
+    else:
+        path = as_file(driving.get_stream_source())
+        info = probe(path)
+        frames, own = read_frames(path, begin, None, rate), rate or info.rate
+        seconds, footage = info.duration or begin, Footage(path, begin)
+    frames = islice(frames, wanted)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
+    total = max(round((seconds - begin) * own), 1)
+    return Driving(frames, first, own, min(total, wanted or total), footage)
+
+
+def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:
+    """One after the other from `begin` seconds on, so that only one of them is there as bytes."""
+    times = (index / rate for index in range(len(images)))
+    return (Frame(to_picture(image), time) for image, time in zip(images, times, strict=True) if time >= begin)
+
+
+def crop_box(face: Box, picture: Picture) -> Box:
+    """The portrait square around a face, as the box that every frame is cut with."""
+    crop = portrait_crop(face, picture.shape[:2])
+    return Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size)
+
+
+def extract(
+    model: LoadedModel, source: Driving, options: MotionOptions, reference: PreparedReference | None
+) -> HybridMotion:
+    """The motion of all frames, with progress; Cancel stops it at the next frame."""
+    bar = comfy.utils.ProgressBar(max(source.total, 1))
+
+    def pictures() -> Iterator[Picture]:
+        yield source.first.image
+        for index, frame in enumerate(source.frames, 1):
+            check_interrupt()
+            bar.update_absolute(index, max(source.total, index))
+            yield frame.image
+
+    neutral = reference.reference.motion if reference else None
+    return concat(list(driving_motion(model.networks, pictures(), options, neutral)))

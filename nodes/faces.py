@@ -1,0 +1,162 @@
+"""Faces for the nodes and for the page's face picker: which detector, which face, which square."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from aiohttp import web
+from comfy_api.v0_0_2 import io
+from server import PromptServer
+
+from ..personalive_core.detectors import make_detector
+from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError
+from ..personalive_core.face import Box, Crop, FaceDetector, Picture, choose_face, portrait_crop, whole_frame
+from ..personalive_core.picture import read_image
+from ..personalive_core.weights import locate
+from .errors import remedy_first
+from .folders import MODELS, viewed, weight_folders
+
+DETECTORS = ("auto", "yunet", "haar", "insightface", "none")
+LARGEST = "largest"
+CHOICES: Mapping[str, str] = {  # the widget's words -> the core's
+    LARGEST: LARGEST,
+    "1st from left": "0",
+    "2nd from left": "1",
+    "3rd from left": "2",
+    "4th from left": "3",
+}
+MANUAL = "give face_box the face's left, top, right, bottom"
+
+
+def detector_input() -> io.Combo.Input:
+    """The widget that several nodes have."""
+    return io.Combo.Input(
+        "detector",
+        options=list(DETECTORS),
+        default="auto",
+        tooltip="How faces are found. auto: a square picture is taken whole, in others YuNet looks for the face. "
+        "none: the centred square. insightface must be installed by you; its models are for research only.",
+    )
+
+
+def face_inputs() -> list[io.Input]:
+    """The widgets that say whose face is meant."""
+    return [
+        detector_input(),
+        io.Combo.Input("face", options=list(CHOICES), default=LARGEST, tooltip="Whose face, when there are several."),
+        io.String.Input(
+            "face_box",
+            default="",
+            tooltip="The face's left, top, right, bottom in pixels of the picture, for example 120, 80, 260, 250. "
+            "Empty: the detector decides.",
+        ),
+    ]
+
+
+def parse_box(text: str) -> Box | None:
+    """ "l, t, r, b" -> Box; None for an empty text. Raises InputError."""
+    if not text.strip():
+        return None
+    try:
+        left, top, right, bottom = (float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise InputError(f"face_box is {text!r}: write four numbers, left, top, right, bottom, or nothing") from error
+    return Box(left, top, right, bottom)
+
+
+def mask_box(mask: torch.Tensor | None, picture: Picture) -> Box | None:
+    """The rectangle around what is painted in a MASK [1, h, w] of any size; None where nothing is."""
+    if mask is None:
+        return None
+    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)  # noqa: PLR2004 - half covered
+    if not len(rows):
+        return None
+    height, width = picture.shape[:2]
+    x, y = width / mask.shape[2], height / mask.shape[1]
+    left, top, right, bottom = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    return Box(left * x, top * y, right * x, bottom * y)
+
+
+def choice(face: str) -> str:
+    """The core's word for the widget's. Raises InputError."""
+    if face not in CHOICES:
+        raise InputError(f"unknown face {face!r}: choose {', '.join(CHOICES)}")
+    return CHOICES[face]
+
+
+def detector_for(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
+    """The detector for pictures of this shape; None: the centred square is the portrait. `weights` is its folder."""
+    if name == "none" or (name == "auto" and picture.shape[0] == picture.shape[1]):
+        return None
+    return named_detector(name, weights)
+
+
+def named_detector(name: str, weights: Path) -> FaceDetector:
+    """The detector of that name; "auto" is YuNet. Raises InputError, or WeightsError where YuNet's file is missing."""
+    if name not in ("auto", "yunet"):
+        return make_detector(name, None)
+    index = locate(weights)
+    if index.missing(("yunet",)):
+        raise WeightsError(
+            "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
+            f"Load PersonaLive, set detector to haar or none, or {MANUAL}"
+        )
+    return make_detector("yunet", index.path("yunet"))
+
+
+def face_crop(picture: Picture, box: Box | None, name: str, face: str, weights: Path) -> Crop:
+    """The head-and-shoulders square around `box`, or around the face that the detector finds. Raises FaceError."""
+    size = picture.shape[:2]
+    if box is not None:
+        return portrait_crop(box, size)
+    detector = detector_for(name, picture, weights)
+    if detector is None:
+        return whole_frame(size)
+    found = choose_face(detector(picture), choice(face), None)
+    if found is None:
+        raise FaceError(f"no such face was found in the picture: choose another detector or face, or {MANUAL}")
+    return portrait_crop(found.box, size)
+
+
+def shown_faces(picture: Picture, name: str, weights: Path) -> list[list[float]]:
+    """The boxes the picker draws, from left to right; for "auto" Haar's where YuNet is missing, as they only help."""
+    if name == "none":
+        return []
+    if name == "auto" and locate(weights).missing(("yunet",)):
+        name = "haar"
+    return [corners(face.box) for face in sorted(named_detector(name, weights)(picture), key=lambda f: f.box.centre)]
+
+
+def corners(box: Box) -> list[float]:
+    """As the page wants it: left, top, right, bottom."""
+    return [round(edge, 1) for edge in (box.left, box.top, box.right, box.bottom)]
+
+
+def square(crop: Crop) -> list[float]:
+    """Likewise."""
+    return corners(Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size))
+
+
+def add_routes() -> None:
+    """GET /personalive/faces: the faces in a picture of ComfyUI's folders, for the picker before the first run."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:  # ComfyUI's modules without its server, as in a test
+        return
+
+    @server.routes.get("/personalive/faces")
+    async def faces(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(await asyncio.to_thread(look, dict(request.query)))
+        except PersonaLiveError as error:
+            return web.json_response({"error": remedy_first(str(error))}, status=400)
+
+
+def look(query: dict[str, str]) -> dict[str, object]:
+    """The answer to one such request. Raises PersonaLiveError."""
+    path = viewed(query.get("filename", ""), query.get("subfolder", ""), query.get("type", "input"))
+    picture, weights = read_image(path), weight_folders()[MODELS]
+    boxes = shown_faces(picture, query.get("detector", "auto"), weights) if weights.is_dir() else []
+    return {"width": picture.shape[1], "height": picture.shape[0], "faces": boxes}

@@ -1,0 +1,65 @@
+"""KeypointInterpolate: driving motion on the reference's keypoints, led in from the reference's own pose (MII)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.motion import Strengths, fit
+from .errors import readable
+from .sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
+
+PUBLISHED = Strengths()
+
+
+def strength(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """One of the four strengths."""
+    return io.Float.Input(name, default=default, min=0.0, max=2.0, step=0.05, tooltip=tooltip)
+
+
+class KeypointInterpolate(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KeypointInterpolate",
+            display_name="Keypoint Interpolate (MII)",
+            category=CATEGORY,
+            description="Puts the driving motion on the reference's face, and leads from the reference's pose to the "
+            "first driving frame (motion-interpolated initialisation), so that the stream starts without a jump.",
+            inputs=[
+                ReferenceSocket.Input("reference", tooltip="The portrait that will move, from Prepare Reference."),
+                MotionSocket.Input("motion", tooltip="From Extract, Load or Blend Motion."),
+                io.Int.Input(
+                    "lead_in",
+                    default=12,
+                    min=0,
+                    max=48,
+                    tooltip="Frames from the reference's pose to the first driving pose; they are not in the result. "
+                    "More start more gently. 12 is the paper's.",
+                ),
+                strength("rotation", PUBLISHED.rotation, "How much of the head's turning is taken over. 1: all of it."),
+                strength("translation", PUBLISHED.translation, "How far the head moves. 0.5 is the published value."),
+                strength("scale", PUBLISHED.scale, "How much the head grows when it comes nearer. 0: not at all."),
+                strength("expression", PUBLISHED.expression, "How much of the expression is taken over. 1: all of it."),
+            ],
+            outputs=[MotionSocket.Output("fitted_motion", tooltip="For a streaming sampler.")],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        reference: PreparedReference,
+        motion: Motion,
+        lead_in: int,
+        rotation: float,
+        translation: float,
+        scale: float,
+        expression: float,
+    ) -> io.NodeOutput:
+        strengths = Strengths(rotation, translation, scale, expression)
+        fitted = fit(motion.frames, reference.reference, lead_in, strengths)
+        return io.NodeOutput(replace(motion, fitted=fitted, canonical=reference.reference.canonical))

@@ -1,0 +1,161 @@
+"""LoadPersonaLive: the networks of a weights folder, in ComfyUI's memory management."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.utils
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.download import download
+from ..personalive_core.errors import WeightsError
+from ..personalive_core.loader import DECODERS, Host, load_model
+from ..personalive_core.weights import WeightFile, locate
+from .adapters import ComfyImageEncoder, ComfyVae
+from .errors import readable, remedy_first
+from .folders import MODELS, weight_folders, weights_folder
+from .memory import ATTENTIONS, FP8, PRECISIONS, check_interrupt, layers, place, types
+from .sockets import CATEGORY, LoadedModel, ModelSocket
+
+DETECTOR = "yunet"
+NETWORKS = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")
+BUNDLED = ("vae", "image_encoder", "tiny_vae")
+
+_log = logging.getLogger(__name__)
+
+
+class LoadPersonaLive(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadPersonaLive",
+            display_name="Load PersonaLive",
+            category=CATEGORY,
+            description="Loads the PersonaLive networks from ComfyUI's models folder. Start every workflow with it.",
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=list(weight_folders()),
+                    default=MODELS,
+                    tooltip="Folder of the weights: models/personalive, or a folder in it with another set.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=["auto", *PRECISIONS, FP8],
+                    default="auto",
+                    tooltip="Number type to compute in. auto follows ComfyUI's settings; fp8 stores the two large "
+                    "networks in half the memory of fp16 at a small loss.",
+                ),
+                io.Combo.Input(
+                    "decoder",
+                    options=list(DECODERS),
+                    default="full",
+                    tooltip="full decodes pictures with the VAE; tiny is many times faster and slightly softer.",
+                ),
+                io.Combo.Input(
+                    "attention",
+                    options=list(ATTENTIONS),
+                    default="auto",
+                    tooltip="auto uses the attention ComfyUI was started with; pytorch uses PyTorch's own, exact one.",
+                ),
+                io.Boolean.Input(
+                    "download_if_missing",
+                    default=True,
+                    tooltip="Download missing files (several gigabytes) from the Hugging Face hub into the folder. "
+                    "Read the licences first: the published weights are for research.",
+                ),
+                io.Vae.Input("vae", optional=True, tooltip="A Stable Diffusion 1.5 VAE to use instead of the bundled."),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="The CLIP image encoder of sd-image-variations, to use instead of the bundled.",
+                ),
+            ],
+            outputs=[
+                ModelSocket.Output(
+                    "model", tooltip="The networks, for every other PersonaLive node that asks for them."
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, weights: str, **_: Any) -> list[tuple[str, int, int]]:
+        """Replaced files are loaded anew."""
+        folder = weight_folders().get(weights)
+        if folder is None or not folder.is_dir():
+            return []
+        stats = {path: path.stat() for found in locate(folder).found for path in found.paths}
+        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+
+    @classmethod
+    def validate_inputs(cls, weights: str) -> bool | str:
+        """A folder that is not there is refused before anything runs."""
+        try:
+            weights_folder(weights)
+        except WeightsError as error:
+            return remedy_first(str(error))
+        return True
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        weights: str,
+        precision: str,
+        decoder: str,
+        attention: str,
+        download_if_missing: bool,
+        vae: Any = None,
+        clip_vision: Any = None,
+    ) -> io.NodeOutput:
+        folder = weights_folder(weights)
+        dtype, storage = types(precision)
+        host = Host(
+            ops=layers(attention),
+            storage=storage,
+            vae=ComfyVae(vae) if vae is not None else None,
+            image_encoder=ComfyImageEncoder(clip_vision) if clip_vision is not None else None,
+        )
+        complete(folder, host.needs(decoder) if decoder in DECODERS else (), download_if_missing)
+        networks = load_model(folder, mm.unet_offload_device(), dtype, decoder, host)
+        names = [*NETWORKS, *(name for name in BUNDLED if getattr(host, name, None) is None)]
+        placed = {name: network for name in names if (network := getattr(networks, name)) is not None}
+        return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
+
+
+def complete(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
+    """Downloads what `networks` lack, and the small face detector. Raises WeightsError where that is not allowed."""
+    if allowed:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.is_dir():
+        raise WeightsError(f"{folder} does not exist: turn on download_if_missing, or put the weights into that folder")
+    index = locate(folder)
+    missing, detector = index.missing(networks), index.missing((DETECTOR,))
+    if missing and not allowed:
+        raise WeightsError(
+            f"weights are missing: turn on download_if_missing, or put these files there\n{index.report(missing)}"
+        )
+    if missing:
+        fetch(folder, missing)
+    if detector and allowed:
+        try:
+            fetch(folder, detector)
+        except WeightsError as error:
+            _log.warning("PersonaLive works without the YuNet face detector, but choose another: %s", error)
+
+
+def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:
+    """Downloads with a progress bar on the node; Cancel stops it, and it goes on from there the next time."""
+    bars: dict[str, comfy.utils.ProgressBar] = {}
+
+    def progress(file: WeightFile, done: int, total: int) -> None:
+        check_interrupt()
+        bars.setdefault(file.place, comfy.utils.ProgressBar(total)).update_absolute(done, total)
+
+    download(folder, files, progress=progress)

@@ -1,0 +1,118 @@
+"""The networks in ComfyUI's hands: its layers, its attention, its memory management, its choice of types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.ldm.modules.attention as comfy_attention
+import comfy.model_management as mm
+import comfy.ops
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ..personalive_core.errors import InputError
+from ..personalive_core.model import PersonaLive, Placement
+
+PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+FP8 = "fp8"
+ATTENTIONS = ("auto", "pytorch")
+# Bytes of intermediate values of a step or a decoding, in units of one feature map of the UNet's first level; measured
+# as the peak of torch's profiler for the published widths, rounded up. Only tells ComfyUI how much to keep free.
+ACTIVATIONS = 40
+
+
+def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """[N, H, L, D] through the attention that the user chose when starting ComfyUI."""
+    return comfy_attention.optimized_attention(q, k, v, q.shape[1], skip_reshape=True, skip_output_reshape=True)
+
+
+class PytorchOps(comfy.ops.manual_cast):
+    """ComfyUI's layers: their weights follow the input's device and type, so that they may stay elsewhere."""
+
+
+class ComfyOps(PytorchOps):
+    """The same, with ComfyUI's attention."""
+
+    scaled_dot_product_attention = staticmethod(scaled_dot_product_attention)
+
+
+def layers(attention: str) -> type[PytorchOps]:
+    """The namespace of layers for a choice of attention. Raises InputError for an unknown one."""
+    if attention not in ATTENTIONS:
+        raise InputError(f"unknown attention {attention!r}: choose {' or '.join(ATTENTIONS)}")
+    return ComfyOps if attention == "auto" else PytorchOps
+
+
+def types(precision: str) -> tuple[torch.dtype, torch.dtype | None]:
+    """The type to compute in, and the one to store matrices in where it differs.
+
+    "auto" is what ComfyUI itself would take for a UNet: its flags (--fp16-unet, --bf16-unet, ...) count.
+    """
+    if precision in PRECISIONS:
+        return PRECISIONS[precision], None
+    if precision not in ("auto", FP8):
+        raise InputError(f"unknown precision {precision!r}: choose auto, {', '.join(PRECISIONS)} or {FP8}")
+    wanted = mm.unet_dtype(device=mm.get_torch_device(), supported_dtypes=list(PRECISIONS.values()))
+    dtype = wanted if wanted in PRECISIONS.values() else torch.float16  # the flags may ask for fp8 storage
+    return dtype, torch.float8_e4m3fn if precision == FP8 or wanted != dtype else None
+
+
+class Held(nn.Module):
+    """A library's network as a part of what is patched: ModelPatcher sets `device`, which is a property there."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+@dataclass(frozen=True, eq=False)
+class Patchers:
+    """Each network in a ModelPatcher of its own. ComfyUI holds them weakly: this keeps them alive, and nothing else."""
+
+    of: Mapping[int, ModelPatcher]  # by the network's id
+    whole: int | None  # the image encoder's: its layers are not ComfyUI's, so that it is never loaded in part
+
+    def __call__(self, networks: tuple[Any, ...], extra: int = 0) -> None:
+        """Loads `networks` where they compute, and keeps `extra` bytes free; those not ours look after themselves."""
+        ours = [id(network) for network in networks if id(network) in self.of]
+        for group in ([key for key in ours if key == self.whole], [key for key in ours if key != self.whole]):
+            if group:
+                patchers = [self.of[key] for key in group]
+                mm.load_models_gpu(patchers, memory_required=extra, force_full_load=group[0] == self.whole)
+
+
+def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
+    """Hands the networks, by name, over to ComfyUI."""
+    device, offload = mm.get_torch_device(), mm.unet_offload_device()
+    held = {id(network): network for network in networks.values()}
+    for key, network in held.items():
+        held[key] = Held(network) if hasattr(type(network), "device") else network
+    patchers = {key: ModelPatcher(network, device, offload) for key, network in held.items()}
+    whole = id(networks["image_encoder"]) if "image_encoder" in networks else None
+    return Placement(device, dtype, Patchers(patchers, whole))
+
+
+def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:
+    """About how much memory a step over `frames` pictures of `size` pixels takes beside the weights."""
+    return ACTIVATIONS * frames * (size // 8) ** 2 * 320 * dtype.itemsize
+
+
+def reserve(model: PersonaLive, extra: int) -> None:
+    """Brings what a stream needs into place together, and keeps `extra` bytes free, before its first step."""
+    decoder = model.vae if model.tiny_vae is None else model.tiny_vae
+    networks = (model.denoising_unet, model.reference_unet, model.pose_guider, decoder)
+    if model.placement and isinstance(model.placement.bring, Patchers):
+        model.placement.bring(networks, extra)
+
+
+def check_interrupt() -> None:
+    """Raises ComfyUI's own exception if the user pressed Cancel."""
+    mm.throw_exception_if_processing_interrupted()
+
+
+def free_ram() -> int:
+    """Bytes of the computer's memory that are free."""
+    return int(mm.get_free_memory(torch.device("cpu")))

@@ -1,0 +1,100 @@
+"""SaveMotion and LoadMotion: motion as a small file, to keep and to share."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.editing import cut
+from ..personalive_core.errors import InputError
+from ..personalive_core.storage import load_motion, motion_details, save_motion
+from .errors import readable, remedy_first
+from .folders import motion_files, new_output, viewable
+from .sockets import CATEGORY, Motion, MotionSocket
+
+NONE = "(no motion file yet)"
+
+
+class SaveMotion(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaveMotion",
+            display_name="Save Motion",
+            category=CATEGORY,
+            description="Writes motion to a small file (2.4 kB a frame) in the output folder. It holds no pictures, "
+            "and any portrait can be animated with it.",
+            inputs=[
+                MotionSocket.Input("motion", tooltip="From Extract or Blend Motion."),
+                io.String.Input(
+                    "filename_prefix", default="motion/PersonaLive", tooltip="Folder and beginning of the file's name."
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    @readable
+    def execute(cls, motion: Motion, filename_prefix: str) -> io.NodeOutput:
+        path = new_output(filename_prefix, ".safetensors")
+        save_motion(path, motion.frames, {"rate": str(motion.rate)})
+        return io.NodeOutput(ui={"text": [f"{path.name}: {motion!r}"], "motion": [viewable(path)]})
+
+
+class LoadMotion(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadMotion",
+            display_name="Load Motion",
+            category=CATEGORY,
+            description="Reads a motion file from the input folder, or one that Save Motion wrote.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=list(motion_files()) or [NONE],
+                    tooltip="A .safetensors motion file in the input folder or, marked [output], in the output folder.",
+                ),
+                io.Float.Input("start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds to leave out."),
+                io.Int.Input("count", default=0, min=0, max=10**7, tooltip="Most frames to take. 0: all."),
+            ],
+            outputs=[MotionSocket.Output("motion", tooltip="For Keypoint Interpolate.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> tuple[int, int] | None:
+        """A file that changed is read again."""
+        path = motion_files().get(file)
+        return (path.stat().st_size, path.stat().st_mtime_ns) if path else None
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        """A file that is not there is refused before anything runs."""
+        try:
+            chosen(file)
+        except InputError as error:
+            return remedy_first(str(error))
+        return True
+
+    @classmethod
+    @readable
+    def execute(cls, file: str, start: float, count: int) -> io.NodeOutput:
+        path = chosen(file)
+        rate = Fraction(motion_details(path).get("rate", "25"))
+        frames = cut(load_motion(path), round(start * rate), count or None)
+        return io.NodeOutput(Motion(frames, rate))
+
+
+def chosen(file: str) -> Path:
+    """The file behind a choice. Raises InputError for one that is not there."""
+    files = motion_files()
+    if file not in files:
+        raise InputError(f"there is no motion file {file}: put it into ComfyUI's input folder and press R")
+    return files[file]

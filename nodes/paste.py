@@ -1,0 +1,119 @@
+"""PasteBack: the animated square back in the full picture it was cut from."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy_api.v0_0_2 import InputImpl, io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..personalive_core.paste import PasteBack as Paste
+from ..personalive_core.paste import PasteOptions, prepare_paste
+from ..personalive_core.video_write import VideoWriter, WriteOptions
+from .errors import readable
+from .extract import Driving, open_driving
+from .folders import new_output
+from .memory import check_interrupt, free_ram
+from .sample import check_fits
+from .sample_video import compare
+from .sockets import CATEGORY, Footage, PreparedReference, ReferenceSocket, to_image, to_picture
+
+DEFAULT = PasteOptions()
+
+
+class PasteBack(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PasteBack",
+            display_name="Paste Back",
+            category=CATEGORY,
+            description="Puts the animated square back into the full picture it was cut from, with soft borders and "
+            "matched colours. Images give images; a video gives a video of any length, with its sound.",
+            inputs=[
+                io.MultiType.Input("animated", types=[io.Video, io.Image], tooltip="What a streaming sampler made."),
+                ReferenceSocket.Input(
+                    "reference", tooltip="The reference it was made from: it holds the full picture."
+                ),
+                io.Float.Input(
+                    "feather",
+                    default=DEFAULT.feather,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Width of the soft border, as a part of the square's side.",
+                ),
+                io.Boolean.Input(
+                    "match_colour",
+                    default=DEFAULT.match_colour,
+                    tooltip="Shift the square's colours to meet the picture's at the border.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="video/PersonaLive_full",
+                    tooltip="For a video: folder and beginning of its name.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("frames", tooltip="The full pictures, when images came in."),
+                io.Video.Output("video", tooltip="The full video, when a video came in."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        animated: Any,
+        reference: PreparedReference,
+        feather: float,
+        match_colour: bool,
+        filename_prefix: str,
+    ) -> io.NodeOutput:
+        size = len(reference.portrait)
+        paste = prepare_paste(reference.whole, reference.crop, size, PasteOptions(feather, match_colour))
+        height, width = reference.whole.shape[:2]
+        if isinstance(animated, torch.Tensor):
+            check_fits(len(animated), (width, height), free_ram(), "the video of Streaming Sampler (Video)")
+            frames = paste_images(paste, animated)
+            blocked = ExecutionBlocker("Use the frames output of Paste Back: images came in, not a video.")
+            return io.NodeOutput(frames, blocked, ui=ui.PreviewImage(frames[:1], cls=cls))
+        source = open_driving(animated, 0, 0, 0)
+        options = WriteOptions(source.rate, source.footage.path if source.footage else None)
+        path = new_output(filename_prefix, container(source.footage), (width, height))
+        writer = VideoWriter(path, (width, height), options)
+        paste_video(paste, source, writer)
+        blocked = ExecutionBlocker("Use the video output of Paste Back: a video came in, not images.")
+        return io.NodeOutput(blocked, InputImpl.VideoFromFile(str(writer.path)), ui=compare(writer, None))
+
+
+def container(footage: Footage | None) -> str:
+    """The ending of the result's name: the video's own where it can be written."""
+    suffix = footage.path.suffix.lower() if footage and footage.pictures else ""
+    return suffix if suffix in (".mp4", ".mkv", ".mov") else ".mp4"
+
+
+def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:
+    """[F, S, S, 3] -> [F, H, W, 3]."""
+    bar, frames = comfy.utils.ProgressBar(len(images)), []
+    for index, image in enumerate(images, 1):
+        check_interrupt()
+        frames.append(to_image([paste(to_picture(image))]))
+        bar.update_absolute(index)
+    return torch.cat(frames)
+
+
+def paste_video(paste: Paste, source: Driving, writer: VideoWriter) -> None:
+    """Frame by frame, with the times of the file."""
+    bar = comfy.utils.ProgressBar(source.total)
+    with writer:
+        for index, frame in enumerate(chain([source.first], source.frames), 1):
+            check_interrupt()
+            writer.write(paste(frame.image), frame.time)
+            bar.update_absolute(index, max(source.total, index))

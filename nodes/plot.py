@@ -1,0 +1,62 @@
+"""MotionPlot: a motion as a picture, as its sampler would see it."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.v0_0_2 import io, ui
+
+from ..personalive_core.face import Picture
+from ..personalive_core.novelty import novelty_curve
+from ..personalive_core.plot import motion_plot
+from .errors import readable
+from .sockets import (
+    CATEGORY,
+    Bank,
+    BankSocket,
+    Motion,
+    MotionSocket,
+    PreparedReference,
+    ReferenceSocket,
+    stream_config,
+    to_image,
+)
+
+
+def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None) -> Picture:
+    """Yaw, pitch, roll and novelty [H, W, 3]; without a reference novelty starts from the first frame."""
+    config, frames = stream_config(bank or Bank()), motion.frames
+    if motion.fitted:
+        frames = motion.fitted.motion[motion.fitted.lead :]
+    known: torch.Tensor | None = reference.reference.motion.embedding if reference else None
+    curve = novelty_curve(frames.embedding, config, known)
+    return motion_plot(frames, curve.points, float(motion.rate), config.keyframe_distance, curve.keyframes)
+
+
+class MotionPlot(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MotionPlot",
+            display_name="Motion Plot",
+            category=CATEGORY,
+            description="Draws yaw, pitch and roll of the head, and how new the motion is, over time.",
+            inputs=[
+                MotionSocket.Input("motion", tooltip="Extracted, loaded, blended or fitted motion."),
+                ReferenceSocket.Input(
+                    "reference", optional=True, tooltip="Measure novelty from this portrait, as a sampler does."
+                ),
+                BankSocket.Input("bank", optional=True, tooltip="Its threshold and limits, to see which frames join."),
+            ],
+            outputs=[io.Image.Output("plot", tooltip="The drawing.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls, motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None
+    ) -> io.NodeOutput:
+        image = to_image([plot(motion, reference, bank)])
+        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

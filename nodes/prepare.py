@@ -1,0 +1,155 @@
+"""PrepareReference and KeyframeBank: the portrait, and what else of the person the stream may look at."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import torch
+from comfy_api.v0_0_2 import io
+from PIL import Image
+
+from ..personalive_core.face import Crop, Picture, crop_image
+from ..personalive_core.reference import check_size, encode_reference
+from .errors import readable
+from .faces import detector_input, face_crop, face_inputs, mask_box, parse_box, shown_faces, square
+from .folders import temp_file, viewable
+from .sockets import (
+    CATEGORY,
+    Bank,
+    BankSocket,
+    LoadedModel,
+    ModelSocket,
+    PreparedReference,
+    ReferenceSocket,
+    only_picture,
+    to_image,
+    to_picture,
+)
+
+MOST_SHOWN = 1024  # pixels of the longer side of the picture in the face picker
+
+
+class PrepareReference(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PrepareReference",
+            display_name="Prepare Reference",
+            category=CATEGORY,
+            description="Cuts the face out of the portrait and reads its appearance. Click a face in the picture to "
+            "choose it.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load PersonaLive."),
+                io.Image.Input("image", tooltip="One picture of the person to animate."),
+                io.Int.Input(
+                    "size",
+                    default=512,
+                    min=64,
+                    max=1024,
+                    step=64,
+                    tooltip="Side of the animated square in pixels. The networks were trained at 512.",
+                ),
+                *face_inputs(),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="Painted over the face: an alternative to face_box. Empty: ignored."
+                ),
+            ],
+            outputs=[
+                ReferenceSocket.Output("reference", tooltip="The portrait as the samplers need it."),
+                io.Image.Output("portrait", tooltip="The square that is animated."),
+            ],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedModel,
+        image: torch.Tensor,
+        size: int,
+        detector: str,
+        face: str,
+        face_box: str,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        whole = only_picture(image, "Prepare Reference")
+        box = parse_box(face_box) or mask_box(mask, whole)
+        crop = face_crop(whole, box, detector, face, model.weights)
+        prepared = prepare(model, whole, crop, size)
+        shown = picker(whole, crop, shown_faces(whole, detector, model.weights) if box is None else [])
+        return io.NodeOutput(prepared, to_image([prepared.portrait]), ui={"personalive_faces": [shown]})
+
+
+def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:
+    """The crop read by the networks, at full resolution where it is larger than they see it."""
+    portrait = crop_image(whole, crop, check_size(size))
+    source = crop_image(whole, crop, round(crop.size)) if crop.size > size else portrait
+    reference = encode_reference(model.networks, source, size)
+    kept = reference.to(torch.device("cpu"), model.networks.dtype)
+    return PreparedReference(kept, whole, crop, portrait, model.weights)
+
+
+def picker(whole: Picture, crop: Crop, faces: list[list[float]]) -> dict[str, object]:
+    """What the face picker shows: the whole picture as a temporary file, the faces, the square in use."""
+    picture, buffer = Image.fromarray(whole), BytesIO()
+    picture.thumbnail((MOST_SHOWN, MOST_SHOWN))
+    picture.save(buffer, "JPEG", quality=90)
+    path = temp_file(buffer.getvalue(), ".jpg")
+    height, width = whole.shape[:2]
+    return {"width": width, "height": height, "image": viewable(path), "faces": faces, "crop": square(crop)}
+
+
+class KeyframeBank(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KeyframeBank",
+            display_name="Keyframe Bank",
+            category=CATEGORY,
+            description="How the stream remembers: when the motion is new, a finished frame joins the reference as a "
+            "keyframe, so that later frames agree with it (historical keyframe mechanism).",
+            inputs=[
+                io.Float.Input(
+                    "threshold",
+                    default=Bank.threshold,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.5,
+                    tooltip="How new the motion must be: its distance from every keyframe's. 17 is the paper's; lower "
+                    "adds keyframes sooner.",
+                ),
+                io.Int.Input(
+                    "maximum",
+                    default=Bank.maximum,
+                    min=0,
+                    max=16,
+                    tooltip="Most keyframes that may join. Each makes every step a little slower. 0: none.",
+                ),
+                io.Int.Input(
+                    "warm_up",
+                    default=Bank.warm_up,
+                    min=3,
+                    max=10000,
+                    tooltip="Chunks of 4 frames before the first may join, the 3 of the lead-in counted.",
+                ),
+                detector_input(),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="More pictures of the same person (turned head, smile): fixed keyframes from the start.",
+                ),
+            ],
+            outputs=[BankSocket.Output("bank", tooltip="For a streaming sampler.")],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls, threshold: float, maximum: int, warm_up: int, detector: str, images: torch.Tensor | None = None
+    ) -> io.NodeOutput:
+        portraits = tuple(to_picture(image) for image in images) if images is not None else ()
+        return io.NodeOutput(Bank(threshold, maximum, warm_up, portraits, (None,) * len(portraits), detector))

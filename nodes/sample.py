@@ -1,0 +1,97 @@
+"""StreamingSampler: the animation as a batch of images."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.errors import InputError, PersonaLiveError
+from ..personalive_core.video_write import VideoWriter, WriteOptions
+from .errors import readable
+from .folders import new_output
+from .memory import free_ram
+from .panel import Panel
+from .sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference, to_picture
+from .streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
+
+SHARE = 0.8  # of the free memory that a batch may take
+GIB = 1 << 30
+
+_log = logging.getLogger(__name__)
+
+
+class StreamingSampler(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StreamingSampler",
+            display_name="Streaming Sampler",
+            category=CATEGORY,
+            description="Animates the reference with the motion and gives all frames as images. For clips; for long "
+            "videos use Streaming Sampler (Video), which needs no memory for them.",
+            inputs=sampler_inputs(),
+            outputs=[io.Image.Output("frames", tooltip="One image per driving frame."), *bank_outputs()],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedModel,
+        reference: PreparedReference,
+        motion: Motion,
+        seed: int,
+        steps: int,
+        preview_every: int,
+        bank: Bank | None = None,
+    ) -> io.NodeOutput:
+        task = check((model, reference, motion, bank), seed, steps)
+        check_fits(len(motion), (task.size, task.size), free_ram(), "Streaming Sampler (Video)")
+        panel = Panel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
+        frames, keyframes = sample(task, panel)
+        return io.NodeOutput(frames, *told(task, keyframes), ui={"personalive_run": [panel.end()]})
+
+
+def check_fits(frames: int, size: tuple[int, int], free: int, instead: str) -> None:
+    """Raises InputError where `frames` images of (width, height) as float32 need more than `SHARE` of `free` bytes."""
+    needed = frames * size[0] * size[1] * 3 * 4
+    if needed > SHARE * free:
+        raise InputError(
+            f"{frames} frames of {size[0]}x{size[1]} as images take {needed / GIB:.1f} GiB, {free / GIB:.1f} are free: "
+            f"use {instead}, or take fewer frames"
+        )
+
+
+def sample(task: Task, panel: Panel) -> tuple[torch.Tensor, Keyframes]:
+    """All frames [F, S, S, 3]. What was made when it ends early is saved as a video."""
+    frames = torch.empty((len(task.motion), task.size, task.size, 3))
+    keyframes, made = Keyframes((), ()), 0
+    try:
+        for emitted, keyframes in run(task, panel):  # noqa: B007 - the last is given back
+            for picture in emitted.pictures:
+                frames[made] = torch.from_numpy(picture.copy()).float() / 255
+                made += 1
+    except BaseException:
+        rescue(frames[:made], task)
+        raise
+    return frames, keyframes
+
+
+def rescue(frames: torch.Tensor, task: Task) -> None:
+    """Writes the frames of a run that was cancelled or failed into the output folder."""
+    if not len(frames):
+        return
+    path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
+    try:
+        with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
+            for frame in frames:
+                writer.write(to_picture(frame))
+    except PersonaLiveError as error:  # the reason why the run ended is the one to be shown
+        _log.error("The frames made so far could not be saved: %s", error)
+    else:
+        _log.warning("The run ended early; its %d frames are in %s", len(frames), path)

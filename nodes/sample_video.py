@@ -1,0 +1,111 @@
+"""StreamingSamplerVideo: the animation as a video file, written while it is made, for any length."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from comfy_api.v0_0_2 import InputImpl, io
+
+from ..personalive_core.errors import InputError
+from ..personalive_core.video_write import VideoWriter, WriteOptions
+from .errors import readable
+from .folders import new_output, viewable
+from .panel import Panel
+from .sockets import CATEGORY, Bank, Footage, LoadedModel, Motion, PreparedReference
+from .streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
+
+FORMATS = ("mp4", "mkv")
+
+_log = logging.getLogger(__name__)
+
+
+class StreamingSamplerVideo(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StreamingSamplerVideo",
+            display_name="Streaming Sampler (Video)",
+            category=CATEGORY,
+            description="Animates the reference with the motion and writes a video into the output folder as it goes, "
+            "with the driving's sound: for any length. Cancel keeps what is there.",
+            inputs=[*sampler_inputs(), *file_inputs("video/PersonaLive")],
+            outputs=[io.Video.Output("video", tooltip="The written video."), *bank_outputs()],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedModel,
+        reference: PreparedReference,
+        motion: Motion,
+        seed: int,
+        steps: int,
+        preview_every: int,
+        filename_prefix: str,
+        format: str,  # noqa: A002 - the widget's name
+        lossless: bool,
+        audio: bool,
+        bank: Bank | None = None,
+    ) -> io.NodeOutput:
+        task = check((model, reference, motion, bank), seed, steps)
+        panel = Panel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
+        writer = open_writer(task, filename_prefix, format, lossless, audio)
+        keyframes = write(task, panel, writer)
+        video = InputImpl.VideoFromFile(str(writer.path))
+        shown = {"personalive_run": [panel.end()], **compare(writer, motion.footage)}
+        return io.NodeOutput(video, *told(task, keyframes), ui=shown)
+
+
+def file_inputs(prefix: str) -> list[io.Input]:
+    """How a video is written."""
+    return [
+        io.String.Input("filename_prefix", default=prefix, tooltip="Folder and beginning of the video's name."),
+        io.Combo.Input("format", options=list(FORMATS), default="mp4", tooltip="mp4 plays everywhere."),
+        io.Boolean.Input(
+            "lossless", default=False, tooltip="Keep every pixel as it is, for further work; few players show it."
+        ),
+        io.Boolean.Input("audio", default=True, tooltip="Keep the sound of the driving video."),
+    ]
+
+
+def open_writer(task: Task, prefix: str, container: str, lossless: bool, audio: bool) -> VideoWriter:
+    """A new file in the output folder. Raises InputError for another container."""
+    if container not in FORMATS:
+        raise InputError(f"unknown format {container!r}: choose {' or '.join(FORMATS)}")
+    footage, size = task.motion.footage, (task.size, task.size)
+    options = WriteOptions(
+        rate=task.motion.rate,
+        audio=footage.path if audio and footage else None,
+        audio_start=footage.start if footage else 0,
+        lossless=lossless,
+        details={"seed": str(task.seed), "steps": str(task.steps)},
+    )
+    return VideoWriter(new_output(prefix, f".{container}", size), size, options)
+
+
+def write(task: Task, panel: Panel, writer: VideoWriter) -> Keyframes:
+    """Every frame as soon as it is made; when it ends early, the partial file stays and plays."""
+    keyframes = Keyframes((), ())
+    try:
+        with writer:
+            for emitted, keyframes in run(task, panel):  # noqa: B007 - the last is given back
+                for picture in emitted.pictures:
+                    writer.write(picture)
+    except BaseException:
+        _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
+        raise
+    return keyframes
+
+
+def compare(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
+    """The result for API clients and the page's gallery, and beside the driving for the compare player."""
+    result = viewable(writer.path)
+    seen = viewable(footage.path) if footage and footage.pictures else None
+    driving = {**seen, "start": float(footage.start)} if seen and footage else None
+    return {"video": [result], "personalive_compare": [{"driving": driving, "result": result}]}

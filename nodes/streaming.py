@@ -1,0 +1,172 @@
+"""The stream that both samplers run: checked inputs, the bank filled, pictures a window at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.errors import InputError
+from ..personalive_core.face import Picture, crop_image
+from ..personalive_core.pipeline import Emitted, stream_fitted
+from ..personalive_core.reference import encode_reference
+from ..personalive_core.sampling import StreamingSampler, first_bank, remember
+from ..personalive_core.schedule import seeded_noise
+from ..personalive_core.types import FittedMotion, KeyframeBank, Reference
+from .faces import LARGEST, face_crop
+from .memory import activation_bytes, check_interrupt, reserve
+from .panel import Panel
+from .sockets import (
+    Bank,
+    BankSocket,
+    LoadedModel,
+    ModelSocket,
+    Motion,
+    MotionSocket,
+    PreparedReference,
+    ReferenceSocket,
+    stream_config,
+    to_image,
+)
+
+FIXED = -1  # the chunk of a keyframe that was there from the start
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One run of a sampler, its inputs fitting together."""
+
+    model: LoadedModel
+    prepared: PreparedReference
+    motion: Motion
+    fitted: FittedMotion
+    bank: Bank
+    seed: int
+    steps: int
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return len(self.prepared.portrait)
+
+
+def sampler_inputs() -> list[io.Input]:
+    """The sockets and widgets of both samplers."""
+    return [
+        ModelSocket.Input("model", tooltip="From Load PersonaLive."),
+        ReferenceSocket.Input("reference", tooltip="The portrait, from Prepare Reference."),
+        MotionSocket.Input("motion", tooltip="From Keypoint Interpolate, fitted to the same reference."),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=True,
+            tooltip="The noise. The same seed and inputs give the same frames.",
+        ),
+        io.Int.Input(
+            "steps", default=4, min=4, max=40, step=4, tooltip="Denoising steps, a multiple of 4. Made for 4."
+        ),
+        io.Int.Input(
+            "preview_every",
+            default=8,
+            min=0,
+            max=10000,
+            tooltip="Frames between two live previews on the node. 0: none.",
+        ),
+        BankSocket.Input(
+            "bank", optional=True, tooltip="From Keyframe Bank. Nothing connected: the published settings."
+        ),
+    ]
+
+
+def bank_outputs() -> list[io.Output]:
+    """What both samplers tell of the keyframes."""
+    return [
+        BankSocket.Output("used_bank", tooltip="The bank with the keyframes of this run as fixed ones, for another."),
+        io.Image.Output("keyframe_images", tooltip="The reference, then every keyframe as it joined."),
+        io.String.Output("keyframe_frames", tooltip='Their frame numbers, for example "reference, 36, 80".'),
+    ]
+
+
+def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed: int, steps: int) -> Task:
+    """Inputs that belong together. Raises InputError that says which node is missing or connected wrongly."""
+    model, prepared, motion, bank = task
+    if motion.fitted is None or motion.canonical is None:
+        raise InputError(
+            "the motion is not fitted to the reference yet: put a Keypoint Interpolate node before the sampler's motion"
+        )
+    if not torch.equal(motion.canonical, prepared.reference.canonical):
+        raise InputError(
+            "the motion was fitted to another reference: connect the same Prepare Reference to Keypoint Interpolate "
+            "and to the sampler"
+        )
+    if prepared.weights != model.weights:
+        raise InputError(
+            "the reference was read by other weights: connect the same Load PersonaLive to Prepare Reference and to "
+            "the sampler"
+        )
+    stream_config(bank or Bank(), steps)
+    return Task(model, prepared, motion, motion.fitted, bank or Bank(), seed, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Keyframes:
+    """Those of a finished run."""
+
+    pictures: tuple[Picture, ...]
+    numbers: tuple[int | None, ...]
+
+    def then(self, emitted: Emitted) -> Keyframes:
+        """With the one that joined in this step, if one did."""
+        if emitted.keyframe is None:
+            return self
+        return Keyframes((*self.pictures, emitted.keyframe), (*self.numbers, emitted.first))
+
+
+def fixed_keyframes(task: Task) -> Keyframes:
+    """The bank's own portraits, cut to the face as Prepare Reference does it."""
+    bank, weights = task.bank, task.model.weights
+    crops = [face_crop(picture, None, bank.detector, LARGEST, weights) for picture in bank.portraits]
+    pictures = [crop_image(picture, crop, task.size) for picture, crop in zip(bank.portraits, crops, strict=True)]
+    return Keyframes(tuple(pictures), bank.numbers)
+
+
+def fixed_bank(task: Task, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
+    """The reference and the fixed keyframes, as if those had joined before the first frame."""
+    bank, model = first_bank(reference), task.model.networks
+    for picture in pictures:
+        check_interrupt()
+        read = encode_reference(model, picture, task.size)
+        motion = read.motion.embedding[None].to(model.device)
+        bank = remember(bank, motion, model.encode_features(read.latent, reference), FIXED)
+    return bank
+
+
+def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
+    """Every step of the stream, with the keyframes so far; the panel shows it once the caller has taken it."""
+    model, config = task.model.networks, stream_config(task.bank, task.steps)
+    reserve(model, activation_bytes(task.size, config.window * config.windows, model.dtype))
+    reference = task.prepared.reference.to(model.device, model.dtype)
+    keyframes = fixed_keyframes(task)
+    panel.keyframe(None, task.prepared.portrait)
+    for picture, number in zip(keyframes.pictures, keyframes.numbers, strict=True):
+        panel.keyframe(number, picture)
+    panel.begin()
+    with torch.inference_mode():
+        bank = fixed_bank(task, reference, keyframes.pictures)
+    sampler = StreamingSampler(model, reference, seeded_noise(task.seed), config)
+    for emitted in stream_fitted(model, sampler, task.fitted, bank):
+        keyframes = keyframes.then(emitted)
+        yield emitted, keyframes
+        panel.show(emitted)
+
+
+def told(task: Task, keyframes: Keyframes) -> tuple[Bank, torch.Tensor, str]:
+    """The three outputs about the keyframes."""
+    bank = replace(task.bank, portraits=keyframes.pictures, numbers=keyframes.numbers)
+    words = [REFERENCE, *("fixed" if number is None else str(number) for number in keyframes.numbers)]
+    return bank, to_image([task.prepared.portrait, *keyframes.pictures]), ", ".join(words)
