@@ -1,6 +1,8 @@
-"""ComfyUI loads the pack through this file; as anything but a package (pytest, tools) it does nothing."""
+"""ComfyUI loads the pack through this file; for anything else (pytest, tools) it does nothing."""
 
-if __package__:
+import sys
+
+if __package__ and "folder_paths" in sys.modules:  # a module of ComfyUI's, there before it loads any pack
     from .nodes import comfy_entrypoint
 
     WEB_DIRECTORY = "./web/js"

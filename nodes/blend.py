@@ -38,7 +38,7 @@ class BlendMotion(io.ComfyNode):
                     tooltip="shorter: end with the shorter motion. longer: hold its last frame.",
                 ),
             ],
-            outputs=[MotionSocket.Output("motion", tooltip="For Keypoint Interpolate.")],
+            outputs=[MotionSocket.Output("motion", display_name="motion", tooltip="For Keypoint Interpolate.")],
         )
 
     @classmethod

@@ -91,11 +91,18 @@ class ExtractHybridMotion(io.ComfyNode):
                 ReferenceSocket.Input("reference", optional=True, tooltip="Only for missing_face neutral."),
             ],
             outputs=[
-                MotionSocket.Output("motion", tooltip="One motion per frame, for Keypoint Interpolate."),
-                io.Mask.Output(
-                    "valid", is_output_list=True, tooltip="One mask per frame: white where a face was found."
+                MotionSocket.Output(
+                    "motion", display_name="motion", tooltip="One motion per frame, for Keypoint Interpolate."
                 ),
-                io.Image.Output("plot", tooltip="Yaw, pitch, roll and novelty of the motion over time."),
+                io.Mask.Output(
+                    "valid",
+                    display_name="valid",
+                    is_output_list=True,
+                    tooltip="One mask per frame: white where a face was found.",
+                ),
+                io.Image.Output(
+                    "plot", display_name="plot", tooltip="Yaw, pitch, roll and novelty of the motion over time."
+                ),
             ],
         )
 

@@ -45,7 +45,9 @@ class KeypointInterpolate(io.ComfyNode):
                 strength("scale", PUBLISHED.scale, "How much the head grows when it comes nearer. 0: not at all."),
                 strength("expression", PUBLISHED.expression, "How much of the expression is taken over. 1: all of it."),
             ],
-            outputs=[MotionSocket.Output("fitted_motion", tooltip="For a streaming sampler.")],
+            outputs=[
+                MotionSocket.Output("fitted_motion", display_name="fitted_motion", tooltip="For a streaming sampler.")
+            ],
         )
 
     @classmethod

@@ -79,7 +79,9 @@ class LoadPersonaLive(io.ComfyNode):
             ],
             outputs=[
                 ModelSocket.Output(
-                    "model", tooltip="The networks, for every other PersonaLive node that asks for them."
+                    "model",
+                    display_name="model",
+                    tooltip="The networks, for every other PersonaLive node that asks for them.",
                 )
             ],
         )

@@ -65,7 +65,7 @@ class LoadMotion(io.ComfyNode):
                 io.Float.Input("start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds to leave out."),
                 io.Int.Input("count", default=0, min=0, max=10**7, tooltip="Most frames to take. 0: all."),
             ],
-            outputs=[MotionSocket.Output("motion", tooltip="For Keypoint Interpolate.")],
+            outputs=[MotionSocket.Output("motion", display_name="motion", tooltip="For Keypoint Interpolate.")],
         )
 
     @classmethod

@@ -60,8 +60,8 @@ class PasteBack(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("frames", tooltip="The full pictures, when images came in."),
-                io.Video.Output("video", tooltip="The full video, when a video came in."),
+                io.Image.Output("frames", display_name="frames", tooltip="The full pictures, when images came in."),
+                io.Video.Output("video", display_name="video", tooltip="The full video, when a video came in."),
             ],
             is_output_node=True,
         )

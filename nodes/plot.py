@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.v0_0_2 import io, ui
 
@@ -24,7 +26,8 @@ from .sockets import (
 
 def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None) -> Picture:
     """Yaw, pitch, roll and novelty [H, W, 3]; without a reference novelty starts from the first frame."""
-    config, frames = stream_config(bank or Bank()), motion.frames
+    # of fixed keyframes the motion is not known here: only the historical ones are counted
+    config, frames = stream_config(replace(bank or Bank(), portraits=())), motion.frames
     if motion.fitted:
         frames = motion.fitted.motion[motion.fitted.lead :]
     known: torch.Tensor | None = reference.reference.motion.embedding if reference else None
@@ -49,7 +52,7 @@ class MotionPlot(io.ComfyNode):
                 ),
                 BankSocket.Input("bank", optional=True, tooltip="Its threshold and limits, to see which frames join."),
             ],
-            outputs=[io.Image.Output("plot", tooltip="The drawing.")],
+            outputs=[io.Image.Output("plot", display_name="plot", tooltip="The drawing.")],
             is_output_node=True,
         )
 

@@ -57,8 +57,10 @@ class PrepareReference(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ReferenceSocket.Output("reference", tooltip="The portrait as the samplers need it."),
-                io.Image.Output("portrait", tooltip="The square that is animated."),
+                ReferenceSocket.Output(
+                    "reference", display_name="reference", tooltip="The portrait as the samplers need it."
+                ),
+                io.Image.Output("portrait", display_name="portrait", tooltip="The square that is animated."),
             ],
         )
 
@@ -143,7 +145,7 @@ class KeyframeBank(io.ComfyNode):
                     tooltip="More pictures of the same person (turned head, smile): fixed keyframes from the start.",
                 ),
             ],
-            outputs=[BankSocket.Output("bank", tooltip="For a streaming sampler.")],
+            outputs=[BankSocket.Output("bank", display_name="bank", tooltip="For a streaming sampler.")],
         )
 
     @classmethod

@@ -34,7 +34,10 @@ class StreamingSampler(io.ComfyNode):
             description="Animates the reference with the motion and gives all frames as images. For clips; for long "
             "videos use Streaming Sampler (Video), which needs no memory for them.",
             inputs=sampler_inputs(),
-            outputs=[io.Image.Output("frames", tooltip="One image per driving frame."), *bank_outputs()],
+            outputs=[
+                io.Image.Output("frames", display_name="frames", tooltip="One image per driving frame."),
+                *bank_outputs(),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 

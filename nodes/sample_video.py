@@ -32,7 +32,7 @@ class StreamingSamplerVideo(io.ComfyNode):
             description="Animates the reference with the motion and writes a video into the output folder as it goes, "
             "with the driving's sound: for any length. Cancel keeps what is there.",
             inputs=[*sampler_inputs(), *file_inputs("video/PersonaLive")],
-            outputs=[io.Video.Output("video", tooltip="The written video."), *bank_outputs()],
+            outputs=[io.Video.Output("video", display_name="video", tooltip="The written video."), *bank_outputs()],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )

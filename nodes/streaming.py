@@ -32,7 +32,7 @@ from .sockets import (
 )
 
 FIXED = -1  # the chunk of a keyframe that was there from the start
-REFERENCE = "reference"
+REFERENCE, FIXED_WORD = "reference", "fixed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,21 @@ def sampler_inputs() -> list[io.Input]:
 def bank_outputs() -> list[io.Output]:
     """What both samplers tell of the keyframes."""
     return [
-        BankSocket.Output("used_bank", tooltip="The bank with the keyframes of this run as fixed ones, for another."),
-        io.Image.Output("keyframe_images", tooltip="The reference, then every keyframe as it joined."),
-        io.String.Output("keyframe_frames", tooltip='Their frame numbers, for example "reference, 36, 80".'),
+        BankSocket.Output(
+            "used_bank",
+            display_name="used_bank",
+            tooltip="The bank with the keyframes of this run as fixed ones, for another.",
+        ),
+        io.Image.Output(
+            "keyframe_images",
+            display_name="keyframe_images",
+            tooltip="The reference, fixed keyframes, then every keyframe as it joined.",
+        ),
+        io.String.Output(
+            "keyframe_frames",
+            display_name="keyframe_frames",
+            tooltip='Their frame numbers, for example "reference, 36, 80".',
+        ),
     ]
 
 
@@ -153,8 +165,8 @@ def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
     reference = task.prepared.reference.to(model.device, model.dtype)
     keyframes = fixed_keyframes(task)
     panel.keyframe(None, task.prepared.portrait)
-    for picture, number in zip(keyframes.pictures, keyframes.numbers, strict=True):
-        panel.keyframe(number, picture)
+    for picture in keyframes.pictures:
+        panel.keyframe(None, picture)
     panel.begin()
     with torch.inference_mode():
         bank = fixed_bank(task, reference, keyframes.pictures)
@@ -168,5 +180,6 @@ def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
 def told(task: Task, keyframes: Keyframes) -> tuple[Bank, torch.Tensor, str]:
     """The three outputs about the keyframes."""
     bank = replace(task.bank, portraits=keyframes.pictures, numbers=keyframes.numbers)
-    words = [REFERENCE, *("fixed" if number is None else str(number) for number in keyframes.numbers)]
+    fixed = len(task.bank.portraits)
+    words = [REFERENCE, *[FIXED_WORD] * fixed, *(str(number) for number in keyframes.numbers[fixed:])]
     return bank, to_image([task.prepared.portrait, *keyframes.pictures]), ", ".join(words)

@@ -80,15 +80,12 @@ def motion_plot(
     missing = ~motion.valid.numpy()
     for panel in (upper, lower):
         draw_frame(draw, panel, missing, rate)
-    times = np.arange(len(motion))
     for _, column, colour in POSE:
-        draw_curve(draw, upper, np.stack([times, angles[:, column]], 1), colour)
+        draw_curve(draw, upper, np.stack([np.arange(len(motion)), angles[:, column]], 1), colour)
     draw_novelty(draw, lower, np.array(novelty, np.float64).reshape(-1, 2), threshold, keyframes)
-    draw.text((upper.left, upper.top - 10 * DETAIL), "Head pose (degrees)", INK, font(TEXT), "ls")
-    draw.text((lower.left, lower.top - 10 * DETAIL), "Motion novelty", INK, font(TEXT), "ls")
     shading = [("no face", SHADE)] if missing.any() else []
-    draw_legend(draw, upper, [*((name, colour) for name, _, colour in POSE), *shading])
-    draw_legend(draw, lower, [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
+    draw_head(draw, upper, "Head pose (degrees)", [*((name, colour) for name, _, colour in POSE), *shading])
+    draw_head(draw, lower, "Motion novelty", [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
     draw_seconds(draw, lower, rate)
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
@@ -169,9 +166,10 @@ def draw_novelty(
         draw.regular_polygon((x, y, 7 * DETAIL), 4, 45, KEYFRAME)
 
 
-def draw_legend(draw: ImageDraw.ImageDraw, panel: Panel, entries: Sequence[tuple[str, Colour]]) -> None:
-    """Names behind their colours, right above the panel's right end."""
+def draw_head(draw: ImageDraw.ImageDraw, panel: Panel, title: str, entries: Sequence[tuple[str, Colour]]) -> None:
+    """Above a panel: its title on the left, the legend's names behind their colours on the right."""
     x, y = float(panel.right), panel.top - 10 * DETAIL
+    draw.text((panel.left, y), title, INK, font(TEXT), "ls")
     for name, colour in reversed(entries):
         x -= draw.textlength(name, font(SMALL))
         draw.text((x, y), name, INK, font(SMALL), "ls")

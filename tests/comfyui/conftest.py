@@ -1,0 +1,34 @@
+"""A running ComfyUI with stand-in weights, and media to animate."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from personalive_core.sample import write_sample
+from tests.comfyui.server import ComfyUI
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory, request):
+    """portrait.png, expression.png and driving.mp4: real ones where they are, else drawn ones with sound."""
+    folder = tmp_path_factory.mktemp("media")
+    try:
+        demo = request.getfixturevalue("demo_folder")
+    except pytest.skip.Exception:
+        write_sample(folder, seconds=2.0, size=256)
+        (folder / "reference.png").rename(folder / "portrait.png")
+    else:
+        shutil.copy(demo / "ref_image.png", folder / "portrait.png")
+        shutil.copy(demo / "driving_video.mp4", folder / "driving.mp4")
+    shutil.copy(folder / "portrait.png", folder / "expression.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def comfyui(tmp_path_factory, standin_folder, media):
+    """A ComfyUI on the CPU for all tests that leave it as they found it."""
+    folder = tmp_path_factory.mktemp("server")
+    probe = Path(__file__).parent / "probe"
+    with ComfyUI(folder, standin_folder, sorted(media.iterdir()), packs=[probe]) as server:
+        yield server

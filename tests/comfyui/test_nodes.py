@@ -1,0 +1,371 @@
+"""The pack in a real ComfyUI: it loads, its workflows run, and it caches, cancels, fails and unloads as it should."""
+
+import copy
+import json
+import re
+import time
+from fractions import Fraction
+
+import pytest
+
+from personalive_core.storage import load_motion
+from personalive_core.video import probe, read_frames
+from tests.comfyui.server import PACK, ROOT
+from tests.comfyui.snapshot import reduce, stored
+
+pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
+
+SIZE, COUNT = 64, 10
+API = sorted((ROOT / "workflows" / "api").glob("*.json"))
+
+
+def small(name, size=SIZE, count=COUNT):
+    """A shipped workflow, cut to what small networks on a CPU do in seconds."""
+    workflow = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    for node in workflow.values():
+        inputs = node["inputs"]
+        if node["class_type"] == "LoadPersonaLive":
+            inputs |= {"decoder": "tiny", "download_if_missing": False}
+        elif node["class_type"] == "PrepareReference":
+            inputs |= {"size": size, "detector": "none"}
+        elif node["class_type"] == "ExtractHybridMotion":
+            inputs |= {"count": count, "detector": "none"}
+    return workflow
+
+
+def change(workflow, node, **inputs):
+    """Another value in the first node of that class."""
+    workflow = copy.deepcopy(workflow)
+    next(n for n in workflow.values() if n["class_type"] == node)["inputs"].update(inputs)
+    return workflow
+
+
+def key_of(workflow, node):
+    return next(key for key, n in workflow.items() if n["class_type"] == node)
+
+
+def made(comfyui, run, key="video"):
+    """The files that a run's nodes show under `key`."""
+    items = [item for output in run.outputs.values() for item in output.get(key, [])]
+    return [comfyui.base / item["type"] / item["subfolder"] / item["filename"] for item in items]
+
+
+def first_line(run):
+    return run.error.splitlines()[0] if run.error else ""
+
+
+# --- it loads
+
+
+def test_the_pack_loads_fast_and_without_a_word(comfyui):
+    log = comfyui.log.read_text()
+    seconds = re.search(rf"([\d.]+) seconds: \S+{PACK}$", log, re.MULTILINE)
+    assert seconds, log[-2000:]
+    assert float(seconds[1]) < 1
+    assert "IMPORT FAILED" not in log
+    assert "Traceback" not in log
+
+
+def test_nodes_are_those_of_the_snapshot(comfyui):
+    """A difference breaks saved workflows: add inputs at the end and optional, and write the snapshot anew."""
+    assert reduce(comfyui.get("/object_info")) == stored()
+
+
+def test_help_locales_and_workflows_are_served(comfyui):
+    assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler.md")
+    assert "StreamingSampler" in comfyui.get("/i18n")["zh"]["nodeDefs"]
+    assert set(comfyui.get("/workflow_templates")[PACK]) == {path.stem for path in API}
+
+
+# --- every shipped workflow runs
+
+
+@pytest.fixture(scope="module")
+def saved_motion(comfyui):
+    """What motion_reuse loads, as motion_blend writes it."""
+    run = comfyui.run(small("motion_blend"))
+    assert not run.error
+    return made(comfyui, run, "motion")[0]
+
+
+@pytest.mark.parametrize("name", ["long_video", "batch", "paste_back", "motion_blend", "motion_reuse"])
+def test_video_workflows(comfyui, saved_motion, media, name):
+    run = comfyui.run(small(name))
+    assert not run.error
+    assert run.previews
+    driving = probe(media / "driving.mp4")
+    video = made(comfyui, run)[-1]
+    info, frames = probe(video), list(read_frames(video))
+    assert len(frames) == COUNT
+    full = probe(media / "portrait.png")
+    size = (full.width, full.height) if name == "paste_back" else (SIZE, SIZE)
+    assert (info.width, info.height) == size
+    assert info.rate == driving.rate
+    assert info.has_audio == (driving.has_audio and name != "motion_reuse")
+    assert len(load_motion(saved_motion)) == COUNT
+
+
+def test_clip(comfyui):
+    run = comfyui.run(small("clip"))
+    assert not run.error
+    (video,) = [path for path in made(comfyui, run, "images") if path.suffix == ".mp4"]
+    assert len(list(read_frames(video))) == COUNT
+    assert (probe(video).width, probe(video).rate) == (SIZE, Fraction(25))
+
+
+def test_image_to_image(comfyui):
+    run = comfyui.run(small("image_to_image"))
+    assert not run.error
+    (picture,) = made(comfyui, run, "images")
+    assert next(read_frames(picture)).image.shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 5, 13])
+def test_frames_out_equal_frames_in(comfyui, frames):
+    run = comfyui.run(small("long_video", count=frames))
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == frames
+
+
+@pytest.mark.parametrize("lead_in", [0, 5, 24])
+def test_the_lead_in_is_never_in_the_result(comfyui, lead_in):
+    run = comfyui.run(change(small("long_video"), "KeypointInterpolate", lead_in=lead_in))
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == COUNT
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("attention", ["auto", "pytorch"])
+def test_precisions_and_attentions(comfyui, precision, attention):
+    run = comfyui.run(change(small("long_video"), "LoadPersonaLive", precision=precision, attention=attention))
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == COUNT
+
+
+# --- cached, repeatable, observable
+
+
+def test_a_rerun_executes_nothing_and_another_seed_only_the_sampler(comfyui):
+    workflow = small("clip")
+    assert not comfyui.run(workflow).error
+    again = comfyui.run(workflow)
+    assert again.executed == []
+    assert set(again.cached) == set(workflow)
+    other = comfyui.run(change(workflow, "StreamingSampler", seed=7))
+    behind = {"StreamingSampler", "CreateVideo", "SaveVideo", "PreviewImage"}
+    assert {workflow[key]["class_type"] for key in other.executed} <= behind
+    assert key_of(workflow, "StreamingSampler") in other.executed
+
+
+def test_the_same_seed_gives_the_same_frames(comfyui):
+    workflow = change(small("clip"), "SaveVideo", filename_prefix="video/same")
+    sampler = key_of(workflow, "StreamingSampler")
+    workflow = {k: n for k, n in workflow.items() if n["class_type"] not in ("CreateVideo", "SaveVideo")}
+    workflow["90"] = {"class_type": "SaveImage", "inputs": {"images": [sampler, 0], "filename_prefix": "same"}}
+    first = [
+        path.read_bytes() for path in made(comfyui, comfyui.run(workflow), "images") if path.parent.name == "output"
+    ]
+    comfyui.post("/free", {"free_memory": True, "unload_models": True})
+    time.sleep(2)
+    again = [
+        path.read_bytes() for path in made(comfyui, comfyui.run(workflow), "images") if path.parent.name == "output"
+    ]
+    assert len(first) == COUNT
+    assert [strip(a) for a in first] == [strip(a) for a in again]
+
+
+def strip(png):
+    """The pixels' chunks of a PNG."""
+    return png[png.index(b"IDAT") :]
+
+
+def test_progress_and_panel(comfyui):
+    workflow = change(small("long_video", count=22), "KeyframeBank", threshold=0.5, warm_up=3, maximum=2)
+    run = comfyui.run(workflow)
+    sampler = key_of(workflow, "StreamingSamplerVideo")
+    assert (sampler, 22, 22) in [(node, value, most) for node, value, most in run.progress]
+    assert run.events[0]["first"]
+    assert run.events[-1]["last"]
+    points = [tuple(point) for event in run.events for point in event["novelty"]]
+    (whole,) = run.outputs[sampler]["personalive_run"]
+    assert points == [tuple(point) for point in whole["novelty"]]
+    assert [frame for frame, _ in points] == [0, 4, 8, 12, 16, 20]
+    assert [keyframe["frame"] for keyframe in whole["keyframes"]] == [None, 0, 4]
+    assert all(keyframe["image"].startswith("data:image/jpeg;base64,") for keyframe in whole["keyframes"])
+    assert whole["frame"] == whole["total"] == 22
+    (players,) = run.outputs[sampler]["personalive_compare"]
+    assert players["driving"]["filename"] == "driving.mp4"
+    assert players["driving"]["type"] == "input"
+    assert run.previews >= 2
+
+
+def test_the_driving_keeps_its_place_and_sound_when_cut(comfyui, media):
+    run = comfyui.run(change(small("long_video"), "ExtractHybridMotion", start=0.4))
+    (players,) = next(
+        output["personalive_compare"] for output in run.outputs.values() if "personalive_compare" in output
+    )
+    assert players["driving"]["start"] == pytest.approx(0.4)
+    assert probe(made(comfyui, run)[0]).has_audio == probe(media / "driving.mp4").has_audio
+
+
+# --- cancelled, and what is kept
+
+
+@pytest.mark.parametrize("name", ["long_video", "clip"])
+def test_cancel_stops_at_once_and_keeps_what_was_made(comfyui, name):
+    before = (
+        set((comfyui.base / "output" / "video").glob("*")) if (comfyui.base / "output" / "video").exists() else set()
+    )
+    asked = []
+
+    def cancel(run):
+        if any(node == sampler and value >= 12 for node, value, _ in run.progress) and not asked:
+            asked.append(run.progress[-1][1])
+            comfyui.post("/interrupt", {})
+
+    workflow = small(name, count=48)
+    sampler = key_of(workflow, "StreamingSampler" if name == "clip" else "StreamingSamplerVideo")
+    run = comfyui.run(change(workflow, workflow[sampler]["class_type"], seed=99), watch=cancel)
+    assert run.interrupted
+    assert run.progress[-1][1] < 48
+    (kept,) = set((comfyui.base / "output" / "video").glob("*.mp4")) - before
+    assert asked[0] - 4 <= len(list(read_frames(kept))) < 48
+    assert not comfyui.run(small(name)).error, "the next run is not disturbed"
+
+
+# --- errors, as the page gets them
+
+
+def without_fit(workflow):
+    return change(workflow, "StreamingSamplerVideo", motion=[key_of(workflow, "ExtractHybridMotion"), 0])
+
+
+def two_references(workflow):
+    other = copy.deepcopy(workflow[key_of(workflow, "PrepareReference")])
+    other["inputs"]["size"] = 128
+    other["inputs"]["face_box"] = "60, 60, 180, 200"
+    return {**change(workflow, "StreamingSamplerVideo", reference=["77", 0]), "77": other}
+
+
+def image_batch(workflow):
+    return {
+        **change(workflow, "PrepareReference", image=["78", 0]),
+        "78": {"class_type": "RepeatImageBatch", "inputs": {"image": [key_of(workflow, "LoadImage"), 0], "amount": 2}},
+    }
+
+
+ERRORS = [
+    ("no motion fitted", without_fit, "Put a Keypoint Interpolate node before the sampler's motion:"),
+    (
+        "other reference",
+        two_references,
+        "Connect the same Prepare Reference to Keypoint Interpolate and to the sampler:",
+    ),
+    ("batch of references", image_batch, "Give it one, for example with ImageFromBatch:"),
+    (
+        "bad box",
+        lambda w: change(w, "PrepareReference", face_box="a, b"),
+        "Write four numbers, left, top, right, bottom",
+    ),
+    (
+        "box outside",
+        lambda w: change(w, "PrepareReference", face_box="9, 9, 3, 3"),
+        "Correct the order or the numbers:",
+    ),
+    ("start behind the end", lambda w: change(w, "ExtractHybridMotion", start=9999.0), "Choose an earlier start:"),
+    ("neutral", lambda w: change(w, "ExtractHybridMotion", missing_face="neutral"), "Connect it, or choose hold:"),
+    ("no yunet", lambda w: change(w, "PrepareReference", detector="yunet"), "Turn on download_if_missing in Load"),
+    ("no insightface", lambda w: change(w, "PrepareReference", detector="insightface"), "Install both with pip"),
+    ("unknown detector", lambda w: change(w, "PrepareReference", detector="z"), "Use one of these:"),
+    ("unknown face", lambda w: change(w, "ExtractHybridMotion", face="z"), "Choose largest, 1st from left"),
+    ("unknown policy", lambda w: change(w, "ExtractHybridMotion", missing_face="z"), "Use one of hold, interpolate"),
+    (
+        "unknown precision",
+        lambda w: change(w, "LoadPersonaLive", precision="fp4"),
+        "Choose auto, fp16, bf16, fp32 or fp8:",
+    ),
+    ("unknown decoder", lambda w: change(w, "LoadPersonaLive", decoder="z"), "Use full or tiny:"),
+    (
+        "leaves the folder",
+        lambda w: change(w, "StreamingSamplerVideo", filename_prefix="../../x"),
+        "Use a filename_prefix",
+    ),
+    ("unknown format", lambda w: change(w, "StreamingSamplerVideo", format="avi"), "Choose mp4 or mkv:"),
+]
+
+
+@pytest.mark.parametrize(("broken", "message"), [e[1:] for e in ERRORS], ids=[e[0] for e in ERRORS])
+def test_errors_begin_with_what_to_do(comfyui, broken, message):
+    run = comfyui.run(broken(small("long_video", count=4)))
+    assert first_line(run).startswith(message)
+    assert ": " in first_line(run) or first_line(run).endswith(".")
+
+
+def test_a_missing_motion_file_or_folder_is_refused_before_anything_runs(comfyui):
+    run = comfyui.run(change(small("motion_reuse"), "LoadMotion", file="gone.safetensors"))
+    assert "Put it into ComfyUI's input folder and press R: there is no motion file gone.safetensors." in run.error
+    run = comfyui.run(change(small("clip"), "LoadPersonaLive", weights="personalive/gone"))
+    assert "there are no weights at models/personalive/gone" in run.error
+
+
+def test_an_empty_or_broken_video_is_named(comfyui):
+    (comfyui.base / "input" / "empty.mp4").write_bytes(b"")
+    (comfyui.base / "input" / "noise.mp4").write_bytes(bytes(range(256)) * 64)
+    for name in ("empty.mp4", "noise.mp4"):
+        run = comfyui.run(change(small("long_video"), "LoadVideo", file=name))
+        assert name in first_line(run)
+
+
+def test_images_that_do_not_fit_are_refused_in_advance(comfyui):
+    """65,536 frames of 256x256 are 48 GiB, which is known before the first step."""
+    workflow = small("clip", size=256, count=256)
+    fit = key_of(workflow, "KeypointInterpolate")
+    last = key_of(workflow, "ExtractHybridMotion")
+    del workflow[next(key for key, n in workflow.items() if n["inputs"].get("images") == [last, 2])]
+    for index in range(8):  # twice as long each time
+        key = f"d{index}"
+        workflow[key] = {"class_type": "PersonaLiveTestDouble", "inputs": {"motion": [last, 0]}}
+        last = key
+    workflow[fit]["inputs"]["motion"] = [last, 0]
+    run = comfyui.run(workflow)
+    assert re.match(
+        r"Use Streaming Sampler \(Video\), or take fewer frames: 65536 frames of 256x256 as images take", run.error
+    )
+
+
+# --- memory
+
+
+def test_models_unload_on_free(comfyui):
+    assert not comfyui.run(change(small("clip"), "StreamingSampler", seed=5)).error
+    held = comfyui.get("/personalive_test/held")
+    assert held["loaded"] > 0
+    assert held["networks"] > 0
+    comfyui.post("/free", {"unload_models": True, "free_memory": True})
+    for _ in range(40):
+        time.sleep(0.25)
+        held = comfyui.get("/personalive_test/held")
+        if not held["networks"]:
+            break
+    assert held == {"loaded": 0, "networks": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
+    from personalive_core.sample import write_sample
+
+    write_sample(tmp_path, seconds=120, size=64)
+    (tmp_path / "driving.mp4").rename(comfyui.base / "input" / "long.mp4")
+    workflow = change(small("long_video", count=0), "LoadVideo", file="long.mp4")
+    workflow = change(workflow, "StreamingSamplerVideo", preview_every=100)
+    memory = {}
+
+    def watch(run):
+        if run.progress and run.progress[-1][2] == 3000:
+            memory.setdefault(run.progress[-1][1] // 500, comfyui.memory())
+
+    run = comfyui.run(workflow, limit=1100, watch=watch)
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == 3000
+    assert max(memory.values()) < 1.05 * memory[1], memory

@@ -1,0 +1,157 @@
+"""Every shipped workflow, in both formats, against the stored snapshot of the nodes: no ComfyUI needed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SNAPSHOT = json.loads((ROOT / "tests" / "node_snapshot.json").read_text(encoding="utf-8"))
+API = sorted((ROOT / "workflows" / "api").glob("*.json"))
+UI = sorted((ROOT / "workflows").glob("*.json"))
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+FREE = {("LoadPersonaLive", "weights"), ("LoadMotion", "file")}
+
+named = {"ids": lambda path: path.stem}
+api_file = pytest.mark.parametrize("path", API, **named)
+ui_file = pytest.mark.parametrize("path", UI, **named)
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def inputs_of(node):
+    """{name: (type, options, required)}."""
+    found = {}
+    for group, entries in SNAPSHOT[node]["input"].items():
+        if group != "hidden":
+            found |= {name: (kind, options, group == "required") for name, (kind, options) in entries.items()}
+    return found
+
+
+def faults(workflow):
+    """What an API-format workflow has that our nodes do not take, or lacks."""
+    for key, node in workflow.items():
+        kind = node["class_type"]
+        if kind not in SNAPSHOT:
+            continue
+        known = inputs_of(kind)
+        given = node["inputs"]
+        yield from (f"{key}: {kind} has no input {name}" for name in given if name not in known)
+        for name, (wanted, options, required) in known.items():
+            if name not in given:
+                if required:
+                    yield f"{key}: {kind} needs {name}"
+            elif isinstance(given[name], list):
+                yield from link_faults(workflow, f"{key}: {kind}.{name}", given[name], wanted)
+            elif (kind, name) not in FREE:
+                yield from value_faults(f"{key}: {kind}.{name}", given[name], wanted, options)
+
+
+def link_faults(workflow, where, link, wanted):
+    source = workflow.get(link[0])
+    if source is None:
+        yield f"{where} is linked to node {link[0]}, which is not there"
+    elif source["class_type"] in SNAPSHOT:
+        outputs = SNAPSHOT[source["class_type"]]["output"]
+        if link[1] >= len(outputs) or outputs[link[1]] not in wanted.split(","):
+            yield f"{where} takes {wanted}, not output {link[1]} of {source['class_type']}"
+
+
+def value_faults(where, value, wanted, options):
+    if wanted not in WIDGETS:
+        yield f"{where} is a socket and got {value!r}"
+    elif wanted == "COMBO" and value not in options["options"]:
+        yield f"{where} has no choice {value!r}"
+    elif wanted in ("INT", "FLOAT") and not options["min"] <= value <= options["max"]:
+        yield f"{where} is {value}, outside {options['min']}..{options['max']}"
+
+
+@api_file
+def test_api_workflows_fit_the_nodes(path):
+    assert not list(faults(read(path)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda w: w["4"]["inputs"].update(detector="z"), "no choice 'z'"),
+        (lambda w: w["4"]["inputs"].update(size=2000), "outside"),
+        (lambda w: w["4"]["inputs"].pop("size"), "needs size"),
+        (lambda w: w["4"]["inputs"].update(sighs=3), "no input sighs"),
+        (lambda w: w["4"]["inputs"].update(model=["4", 1]), "not output 1"),
+        (lambda w: w["4"]["inputs"].update(model=["99", 0]), "not there"),
+    ],
+)
+def test_a_broken_workflow_is_seen(change, fault):
+    workflow = read(ROOT / "workflows" / "api" / "long_video.json")
+    change(workflow)
+    assert any(fault in found for found in faults(workflow))
+
+
+def widget_names(kind):
+    """The names of a node's widgets in the order in which the page saves their values; the seed has a second one."""
+    for name, (wanted, options, _) in inputs_of(kind).items():
+        if wanted in WIDGETS:
+            yield name
+            if options.get("control_after_generate"):
+                yield f"{name}.control"
+
+
+def as_api(workflow):
+    """Our nodes of a UI-format workflow as API format, without the page."""
+    links = {link[0]: (str(link[1]), link[2]) for link in workflow["links"]}
+    for node in workflow["nodes"]:
+        if node["type"] in SNAPSHOT:
+            values = dict(zip(widget_names(node["type"]), node.get("widgets_values", []), strict=True))
+            inputs = {name: value for name, value in values.items() if not name.endswith(".control")}
+            linked = {i["name"]: list(links[i["link"]]) for i in node["inputs"] if i.get("link") is not None}
+            yield str(node["id"]), {"class_type": node["type"], "inputs": {**inputs, **linked}}
+
+
+@ui_file
+def test_ui_workflows_say_the_same_as_their_api_twins(path):
+    twin = read(path.parent / "api" / path.name)
+    ours = {key: node for key, node in twin.items() if node["class_type"] in SNAPSHOT}
+    assert {key: {"class_type": n["class_type"], "inputs": n["inputs"]} for key, n in ours.items()} == dict(
+        as_api(read(path))
+    )
+
+
+@ui_file
+def test_every_workflow_has_a_twin_a_thumbnail_and_a_note(path):
+    assert (path.parent / "api" / path.name).is_file()
+    assert path.with_suffix(".jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert any(node["type"] == "MarkdownNote" for node in read(path)["nodes"])
+
+
+def test_only_one_folder_of_examples_and_nothing_else_in_it():
+    shown = {"example", "examples", "example_workflows", "workflow", "workflows"}
+    assert {path.name for path in ROOT.iterdir()} & shown == {"workflows"}
+    assert {path.stem for path in UI} == {path.stem for path in API}
+
+
+def test_every_node_input_and_output_has_a_tooltip():
+    for name, node in SNAPSHOT.items():
+        assert node["description"], name
+        assert all(node["output_tooltips"]), name
+        for widget, (_, options, _) in inputs_of(name).items():
+            assert options.get("tooltip"), f"{name}.{widget}"
+
+
+def test_the_frozen_ids_are_there():
+    assert set(SNAPSHOT) == {
+        "LoadPersonaLive",
+        "PrepareReference",
+        "ExtractHybridMotion",
+        "KeypointInterpolate",
+        "KeyframeBank",
+        "StreamingSampler",
+        "StreamingSamplerVideo",
+        "PasteBack",
+        "SaveMotion",
+        "LoadMotion",
+        "BlendMotion",
+        "MotionPlot",
+    }
