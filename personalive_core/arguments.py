@@ -120,6 +120,8 @@ def _or_refuse(make: Callable[[], T]) -> T:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
+    from .submit_command import add_arguments as _submit  # which uses the readers above
+
     parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
     parser.add_argument("--version", action="version", version=f"personalive {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -137,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     _info(add("info", "weights found and missing, where they were looked for, licences, memory"))
     _bench(add("bench", "time, FLOPs and memory of each stage, on random weights"))
     _check(add("check", "whether trained weights do what they should, figure by figure"))
+    _submit(add("submit", "every portrait with every driving video, on running ComfyUI servers"))
     return parser
 
 

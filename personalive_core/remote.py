@@ -1,0 +1,262 @@
+"""A client of one ComfyUI server: uploads files, posts a job, follows it to its end, fetches what it made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import PersonaLiveError
+from .output import whole_file
+from .remote_answers import JobError, RemoteFile, reason, refusal
+from .submit_rows import REMOTE_FOLDER, Prompt
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT, ANSWER, CLOSE = 10, 60, 5  # seconds until a connection stands, until an answer comes, for parting
+HEARTBEAT = 30  # seconds between pings: a connection that silently broke is seen
+POLL = 5  # seconds after which queue and history are read even if the socket says nothing
+RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server again that fell silent, seconds before each
+OK, TOO_LARGE, SERVER_ERROR = 200, 413, 500
+
+Progress = Callable[[str, int, int], None]  # (node id, steps done, steps in all)
+
+
+class ServerError(PersonaLiveError):
+    """The server does not answer, forgot the job or is stuck: another server, or this one later, may do it."""
+
+
+class UnreachableError(ServerError):
+    """No answer came, or none that a healthy ComfyUI gives."""
+
+
+@contextlib.asynccontextmanager
+async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The connections of one batch; a long film may take any time, silence may not."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=ANSWER)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield session
+
+
+@dataclass(frozen=True)
+class Server:
+    """One ComfyUI server, by its address as the user gave it."""
+
+    url: str
+    session: aiohttp.ClientSession
+
+    async def jobs(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The ids of the jobs that run and of those that wait.
+
+        Raises:
+            ServerError: no answer.
+        """
+        queue = await self._json("GET", "queue")
+        running, waiting = (frozenset(item[1] for item in queue[name]) for name in ("queue_running", "queue_pending"))
+        return running, waiting
+
+    async def history(self, job: str) -> dict[str, Any] | None:
+        """What the server keeps of a finished job: status and outputs; None if it is not finished or unknown.
+
+        Raises:
+            ServerError: no answer.
+        """
+        found: dict[str, Any] | None = (await self._json("GET", f"history/{job}")).get(job)
+        return found
+
+    async def upload(self, path: Path, name: str) -> None:
+        """Puts `path` into the server's input folder as REMOTE_FOLDER/`name`, unless it lies there already.
+
+        Raises:
+            ServerError: no answer.
+            JobError: the server does not take the file.
+        """
+        import aiohttp
+
+        query = {"filename": name, "subfolder": REMOTE_FOLDER, "type": "input"}
+        async with self._answer("HEAD", "view", params=query) as answer:
+            if answer.status == OK and answer.content_length == path.stat().st_size:
+                return
+        with path.open("rb") as file:
+            form = aiohttp.FormData({"subfolder": REMOTE_FOLDER, "type": "input", "overwrite": "true"})
+            form.add_field("image", file, filename=name)
+            async with self._answer("POST", "upload/image", data=form) as answer:
+                if answer.status == TOO_LARGE:
+                    raise JobError(
+                        f"{path} is larger than {self.url} takes: start that ComfyUI with a larger --max-upload-size"
+                    )
+                if answer.status != OK:
+                    raise JobError(f"{self.url} did not take {path} (HTTP {answer.status}): look at its log")
+
+    async def post(self, job: str, prompt: Prompt) -> None:
+        """Queues the workflow under the id `job`.
+
+        Raises:
+            ServerError: no answer.
+            JobError: the server refuses the workflow, or a part of it.
+        """
+        body = {"prompt": prompt, "prompt_id": job, "client_id": job}
+        async with self._answer("POST", "prompt", json=body) as answer:
+            reply = await _read_json(answer)
+        if answer.status == OK and not reply.get("node_errors"):
+            return
+        if answer.status == OK:  # ComfyUI runs what is left of a workflow: half a result would pass for one
+            await self.cancel(job)
+        raise JobError(refusal(reply, prompt))
+
+    async def follow(self, job: str, silence: float, progress: Progress) -> dict[str, Any]:
+        """Waits for the job's end; returns its history. Sockets only say when to look: they may miss the end.
+
+        Raises:
+            ServerError: the server died, forgot the job, or it gave no sign of life for `silence` seconds.
+        """
+        heard, failures = time.monotonic(), 0
+        while True:
+            try:
+                async with self._socket(job) as socket:
+                    while not socket.closed:
+                        entry, running = await self._look(job)
+                        if entry:
+                            return entry
+                        failures = 0
+                        told = await _listen(socket, job, min(POLL, silence), progress)
+                        if told or not running:  # one that waits for its turn is not silent
+                            heard = time.monotonic()
+                        if time.monotonic() - heard > silence:
+                            raise ServerError(f"no sign of life for {silence:g} s: see what {self.url} is doing")
+            except UnreachableError:
+                failures += 1
+                if failures == RECONNECTS:
+                    raise
+            await asyncio.sleep(RECONNECT_WAIT)
+
+    async def fetch(self, file: RemoteFile, path: Path) -> int:
+        """Writes the server's file to `path`, which has no content before it is whole; returns its bytes.
+
+        Raises:
+            ServerError: no answer.
+            JobError: the server has no such file.
+            OutputError: it cannot be written.
+        """
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.kind}
+        with whole_file(path, (path.suffix.lower(),)) as partial, partial.open("wb") as target:
+            async with self._answer("GET", "view", params=query) as answer:
+                if answer.status != OK:
+                    raise JobError(f"{self.url} lists {file.filename} but does not give it (HTTP {answer.status})")
+                async for part in answer.content.iter_any():
+                    target.write(part)
+            return target.tell()
+
+    async def cancel(self, job: str) -> None:
+        """Takes the job out of the queue, or interrupts it; a server that is gone has nothing to cancel."""
+        import aiohttp
+
+        parting = aiohttp.ClientTimeout(total=CLOSE)
+        with contextlib.suppress(ServerError):
+            for path, body in (("queue", {"delete": [job]}), ("interrupt", {"prompt_id": job})):
+                async with self._answer("POST", path, json=body, timeout=parting):
+                    pass
+
+    async def _look(self, job: str) -> tuple[dict[str, Any] | None, bool]:
+        """The job's history, None before its end, and whether it runs; ServerError if the server does not know it."""
+        if entry := await self.history(job):
+            return entry, False
+        running, waiting = await self.jobs()
+        if job in running | waiting:
+            return None, job in running
+        if entry := await self.history(job):  # it ended between the two looks
+            return entry, False
+        raise ServerError(f"{self.url} no longer knows the job: it was started again or its queue was cleared")
+
+    @contextlib.asynccontextmanager
+    async def _socket(self, job: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A websocket under the job's own id, so that a later run of this program hears of the same job."""
+        import aiohttp
+
+        address, parting = f"{self.url}/ws", aiohttp.ClientWSTimeout(ws_close=CLOSE)
+        with self._reached():
+            async with self.session.ws_connect(
+                address, params={"clientId": job}, heartbeat=HEARTBEAT, max_msg_size=0, timeout=parting
+            ) as socket:
+                yield socket
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Everything that the network may raise becomes one error."""
+        import aiohttp
+
+        try:
+            yield
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            raise UnreachableError(f"{self.url} does not answer ({reason(error)}): see whether it runs") from error
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        data: aiohttp.FormData | None = None,
+        json: object = None,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request; a server that is not well raises UnreachableError."""
+        with self._reached():
+            async with self.session.request(
+                method, f"{self.url}/{path}", params=params, data=data, json=json, timeout=timeout
+            ) as answer:
+                if answer.status >= SERVER_ERROR:
+                    raise UnreachableError(f"{self.url} failed at /{path} (HTTP {answer.status}): look at its log")
+                yield answer
+
+    async def _json(self, method: str, path: str) -> dict[str, Any]:
+        async with self._answer(method, path) as answer:
+            if answer.status != OK:
+                raise ServerError(f"{self.url}/{path} gave HTTP {answer.status}: is this the address of a ComfyUI?")
+            return await _read_json(answer)
+
+
+async def _read_json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    try:
+        value = json.loads(await answer.text())
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ServerError(f"{answer.url} answered with something else than JSON: is this the address of a ComfyUI?")
+    return value
+
+
+async def _listen(socket: aiohttp.ClientWebSocketResponse, job: str, seconds: float, progress: Progress) -> bool:
+    """Takes messages until the job ends, the socket closes or `seconds` are over; whether one came from the job."""
+    import aiohttp
+
+    heard = False
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        try:
+            message = await socket.receive(left)
+        except asyncio.TimeoutError:
+            break
+        if message.type is aiohttp.WSMsgType.BINARY:
+            heard = True  # a preview: it goes to the job's own client only
+            continue
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            break
+        event = json.loads(message.data)
+        data = event.get("data") or {}
+        if data.get("prompt_id") != job:
+            continue
+        heard = True
+        if event.get("type") == "progress":
+            progress(str(data.get("node")), int(data["value"]), int(data["max"]))
+        elif event.get("type") == "executing" and data.get("node") is None:  # sent when the history is written
+            break
+    return heard

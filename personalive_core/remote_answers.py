@@ -1,0 +1,112 @@
+"""What ComfyUI's answers say about a job: refused, failed, cancelled, or done and which files it made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PureWindowsPath
+from typing import Any
+
+from .errors import PersonaLiveError
+from .submit_rows import Prompt, title
+
+
+class JobInterruptedError(PersonaLiveError):
+    """Somebody cancelled the job on the server: it may be tried again."""
+
+
+class JobError(PersonaLiveError):
+    """The server refused the job or a node failed: trying again would give the same."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on the server that a job made."""
+
+    node: str
+    filename: str
+    subfolder: str
+    kind: str  # "output" or "temp"
+
+
+def ended_well(entry: Mapping[str, Any]) -> bool:
+    """Whether the history of a finished job says that every node ran."""
+    return bool((entry.get("status") or {}).get("status_str") == "success")
+
+
+def check_ended_well(entry: Mapping[str, Any], prompt: Prompt) -> None:
+    """Looks at the history of a finished job.
+
+    Raises:
+        JobInterruptedError: it was cancelled.
+        JobError: a node failed.
+    """
+    events = dict((entry.get("status") or {}).get("messages") or ())
+    if "execution_interrupted" in events:
+        raise JobInterruptedError("it was cancelled on the server")
+    if error := events.get("execution_error"):
+        node = str(error.get("node_id"))
+        named = title(prompt, node) if node in prompt else error.get("node_type")
+        raise JobError(f"{named} ({node}): {first_line(error.get('exception_message'))}")
+    if not ended_well(entry):
+        raise JobError("the server says that it failed, but not why: look at its log")
+
+
+def refusal(reply: Mapping[str, Any], prompt: Prompt) -> str:
+    """Why the server does not run the workflow: the first complaint about each node, with the node's title."""
+    complaints = []
+    for node, found in (reply.get("node_errors") or {}).items():
+        first: Mapping[str, Any] = next(iter(found.get("errors") or ()), {})
+        said = ": ".join(first_line(first[part]) for part in ("message", "details") if first.get(part))
+        complaints.append(f"{title(prompt, node)} ({node}): {said}")
+    error = reply.get("error") or {}
+    general = first_line(error.get("message") if isinstance(error, dict) else error)
+    return "; ".join(complaints) or general
+
+
+def outputs(entry: Mapping[str, Any]) -> tuple[RemoteFile, ...]:
+    """The files that the job wrote into the output folder; its temporary previews if there are no others."""
+    found = tuple(
+        dict.fromkeys(
+            RemoteFile(node, item["filename"], item.get("subfolder") or "", item["type"])
+            for node, shown in (entry.get("outputs") or {}).items()
+            for item in _files_in(shown)
+        )
+    )
+    return tuple(file for file in found if file.kind == "output") or tuple(f for f in found if f.kind == "temp")
+
+
+def _files_in(shown: object) -> Iterator[dict[str, Any]]:
+    """Everything in a node's output that names a file, however deep: each pack nests it in its own way."""
+    if isinstance(shown, dict):
+        if isinstance(shown.get("filename"), str) and isinstance(shown.get("type"), str):
+            yield shown
+        shown = list(shown.values())
+    if isinstance(shown, list):
+        for part in shown:
+            yield from _files_in(part)
+
+
+def local_names(files: Sequence[RemoteFile]) -> dict[str, RemoteFile]:
+    """A name here for each file: its own, with the node's id before it where two are alike; never a path."""
+    names: dict[str, RemoteFile] = {}
+    for file in files:
+        own = PureWindowsPath(file.filename).name  # takes / and \\ for separators, and drops a drive
+        if own in ("", ".."):
+            raise JobError(f"the server names a file {file.filename!r}, which cannot be a file's name")
+        tries = (own, f"{file.node}_{own}".replace(":", "_"), f"{len(names)}_{own}")
+        names[next(name for name in tries if name.casefold() not in {n.casefold() for n in names})] = file
+    return names
+
+
+def reason(error: Exception) -> str:
+    """An error of the network in a few words; some have none of their own."""
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return first_line(error) or type(error).__name__
+
+
+def first_line(text: object) -> str:
+    """The first line with something in it, as ComfyUI's page shows errors; empty for nothing."""
+    return next(iter(str(text or "").strip().splitlines()), "")

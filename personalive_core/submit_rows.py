@@ -1,0 +1,273 @@
+"""Rows of a batch, and each row placed into a workflow: which files and values go to which input of which node."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .picture import PICTURE_SUFFIXES
+
+Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as the page exports it
+Prompt = dict[str, Node]  # a workflow in API format, by node id
+
+LOADERS: Mapping[str, str] = {"reference": "LoadImage", "driving": "LoadVideo"}
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+FILE_INPUTS = ("image", "file", "video")  # how loader nodes call the input that names the file
+REMOTE_FOLDER = "personalive"  # under the server's input folder
+LONGEST_STEM = 80  # characters; two stems and a counter stay below what file systems allow for one name
+HASH_LETTERS = 16
+CHUNK = 2**20  # bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """What differs from job to job."""
+
+    files: Mapping[str, Path]  # "reference" and "driving", or one of them
+    values: tuple[tuple[str, str], ...] = ()  # ("6.seed", "42")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row placed into the workflow."""
+
+    name: str  # its folder under the output folder
+    key: str  # hash of all that the result depends on, and of the name it gets
+    prompt: Prompt
+    uploads: Mapping[str, Path]  # name in REMOTE_FOLDER on the server -> file here
+
+
+def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple[Row, ...]:
+    """Every combination of the folders' files; `folders` and `nodes`, the loader nodes, by role.
+
+    Raises:
+        InputError: a folder is missing or holds no file for its node.
+    """
+    listed = [_listed(folder, nodes[role]["class_type"]) for role, folder in folders.items()]
+    return tuple(Row(dict(zip(folders, files, strict=True))) for files in itertools.product(*listed))
+
+
+def _listed(folder: Path, loader: str) -> list[Path]:
+    suffixes = {"LoadImage": PICTURE_SUFFIXES, "LoadVideo": VIDEO_SUFFIXES}.get(
+        loader, (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+    )
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give the folder that holds the files for {loader}.")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not files:
+        raise InputError(f"The folder {folder} holds no file for {loader} ({', '.join(suffixes)}): choose another.")
+    return files
+
+
+def csv_rows(path: Path) -> tuple[Row, ...]:
+    """The table's rows; file names are relative to the table's own folder, an empty cell leaves the input as it is.
+
+    Raises:
+        InputError: unreadable, an unknown column, or a row that names no file or a missing one.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [_csv_row(path, reader.line_num, cells) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8.") from error
+    if not rows:
+        raise InputError(f"{path} has no rows: below the line of column names, each line is one job.")
+    return tuple(rows)
+
+
+def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> Row:
+    if None in cells:
+        raise InputError(f"{path}, line {line}: more cells than columns: put cells that hold a comma in quotes.")
+    filled = {str(column).strip(): cell.strip() for column, cell in cells.items() if cell and cell.strip()}
+    for column in cells:
+        if str(column).strip() not in LOADERS and "." not in str(column):
+            raise InputError(
+                f"{path}: the column {column!r} is neither reference, driving nor NODE.INPUT as in 6.seed: rename it."
+            )
+    files = {role: path.parent / filled[role] for role in LOADERS if role in filled}
+    missing = [str(file) for file in files.values() if not file.is_file()]
+    if missing or not files:
+        raise InputError(f"{path}, line {line}: {'no such file: ' + missing[0] if missing else 'names no file'}.")
+    return Row(files, tuple((column, cell) for column, cell in filled.items() if column not in LOADERS))
+
+
+def read_workflow(path: Path) -> Prompt:
+    """The workflow in API format.
+
+    Raises:
+        InputError: unreadable, or in the format that the page saves.
+    """
+    try:
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a workflow ({error}): export it from ComfyUI again.") from error
+    if isinstance(workflow, dict) and "nodes" in workflow:
+        raise InputError(
+            f"{path} is a workflow as the page saves it, but the API format is needed: open it in ComfyUI, choose "
+            'Workflow > Export (API), in older versions "Save (API format)", and give that file.'
+        )
+    nodes = workflow.values() if isinstance(workflow, dict) else [None]
+    if not workflow or not all(
+        isinstance(node, dict) and "class_type" in node and isinstance(node.get("inputs"), dict) for node in nodes
+    ):
+        raise InputError(f"{path} is no workflow in API format: in ComfyUI choose Workflow > Export (API).")
+    return dict(workflow)
+
+
+def title(prompt: Mapping[str, Node], node: str) -> str:
+    """The title that the page shows for the node, else its class."""
+    found = prompt.get(node, {})
+    return str(found.get("_meta", {}).get("title") or found.get("class_type", "unknown node"))
+
+
+def find_node(prompt: Prompt, name: str) -> str:
+    """The id of the node with this id, or else with this title.
+
+    Raises:
+        InputError: none or several have it.
+    """
+    found = [name] if name in prompt else [node for node in prompt if title(prompt, node) == name]
+    if len(found) != 1:
+        count = "no node has" if not found else f"{len(found)} nodes have"
+        there = ", ".join(f"{node} ({title(prompt, node)})" for node in found or prompt)
+        raise InputError(f"{count} the id or title {name!r}: give one of the ids {there}.")
+    return found[0]
+
+
+def loader_node(prompt: Prompt, role: str, name: str | None = None) -> str:
+    """The id of the node that loads the reference or the driving; `name`, its id or title, where it was given.
+
+    Raises:
+        InputError: it is not clear which node is meant.
+    """
+    if name is not None:
+        return find_node(prompt, name)
+    titled = [node for node in prompt if role in title(prompt, node).lower()]
+    loaders = [node for node in prompt if prompt[node]["class_type"] == LOADERS[role]]
+    # A driving that is a picture has a LoadImage of its own, known by its title.
+    found = loaders or [node for node in titled if prompt[node]["class_type"] == "LoadImage"]
+    if len(found) > 1:
+        found = [node for node in found if node in titled]
+    if len(found) != 1:
+        raise InputError(
+            f'the workflow has {len(loaders)} {LOADERS[role]} nodes, and not one alone with "{role}" in its title: '
+            f"say which node loads the {role} with --{role}-node ID."
+        )
+    return found[0]
+
+
+def with_input(prompt: Prompt, node: str, name: str, value: object) -> Prompt:
+    """The workflow with one input set to `value`."""
+    return {**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], name: value}}}
+
+
+def with_value(prompt: Prompt, target: str, text: str) -> Prompt:
+    """The workflow with `target`, "NODE.INPUT", set to `text`, read as the type that the input has now.
+
+    Raises:
+        InputError: no such node or input, or the text is of another type.
+    """
+    name, _, key = target.rpartition(".")
+    node = find_node(prompt, name)
+    inputs = prompt[node]["inputs"]
+    if key not in inputs:
+        raise InputError(f"{title(prompt, node)} ({node}) has no input {key!r}: it has {', '.join(inputs) or 'none'}.")
+    return with_input(prompt, node, key, _typed(target, text, inputs[key]))
+
+
+def _typed(target: str, text: str, old: object) -> object:
+    if isinstance(old, str):
+        return text
+    try:
+        value = json.loads(text.lower() if isinstance(old, bool) else text)
+    except ValueError:
+        value = text
+    if isinstance(old, bool):
+        kind, fits = "true or false", isinstance(value, bool)
+    elif isinstance(old, (int, float)):
+        kind, fits = "a number", isinstance(value, (int, float)) and not isinstance(value, bool)
+    else:
+        return value  # it takes the place of a link
+    if not fits:
+        raise InputError(f"{target} takes {kind}, now {old!r}, but got {text!r}: change the value.")
+    return value
+
+
+def make_jobs(
+    prompt: Prompt, rows: Sequence[Row], nodes: Mapping[str, str], taken: Mapping[str, str]
+) -> tuple[Job, ...]:
+    """One job for each different row; `nodes`: role to loader node, `taken`: the names that keys have had before.
+
+    Raises:
+        InputError: a file cannot be read, a value cannot be set, or a loader names its file in an unknown input.
+    """
+    hashes = {path: _content_hash(path) for path in {path for row in rows for path in row.files.values()}}
+    names = dict(taken)
+    jobs = {}
+    for row in rows:
+        placed, uploads = _placed(prompt, row, nodes, hashes)
+        stem = "__".join(row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files)
+        key = _key(placed, stem)
+        names.setdefault(key, _free(stem, names.values()))
+        jobs[key] = Job(names[key], key, _with_own_prefixes(placed, key), uploads)
+    return tuple(jobs.values())
+
+
+def _placed(
+    prompt: Prompt, row: Row, nodes: Mapping[str, str], hashes: Mapping[Path, str]
+) -> tuple[Prompt, dict[str, Path]]:
+    uploads = {}
+    for target, text in row.values:
+        prompt = with_value(prompt, target, text)
+    for role, path in row.files.items():
+        node = nodes[role]
+        name = next((name for name in FILE_INPUTS if name in prompt[node]["inputs"]), None)
+        if name is None:
+            raise InputError(
+                f"{title(prompt, node)} ({node}) has none of the inputs {', '.join(FILE_INPUTS)}: "
+                f"choose a node that loads the {role} with --{role}-node."
+            )
+        remote = f"{hashes[path]}{path.suffix.lower()}"
+        prompt = with_input(prompt, node, name, f"{REMOTE_FOLDER}/{remote}")
+        uploads[remote] = path
+    return prompt, uploads
+
+
+def _with_own_prefixes(prompt: Prompt, key: str) -> Prompt:
+    """Files of different rows never share a name on the server."""
+    for node, found in prompt.items():
+        prefix = found["inputs"].get("filename_prefix")
+        if isinstance(prefix, str):
+            prompt = with_input(prompt, node, "filename_prefix", f"{prefix}_{key}")
+    return prompt
+
+
+def _key(prompt: Prompt, stem: str) -> str:
+    parts = {node: {"class_type": found["class_type"], "inputs": found["inputs"]} for node, found in prompt.items()}
+    return hashlib.sha256(json.dumps([stem, parts], sort_keys=True).encode()).hexdigest()[:HASH_LETTERS]
+
+
+def _free(stem: str, taken: Iterable[str]) -> str:
+    """`stem`, or with the first number that makes it new; some file systems do not tell A from a."""
+    used = {name.casefold() for name in taken}
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if name.casefold() not in used)
+
+
+def _content_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the file.") from error
+    return digest.hexdigest()[: 2 * HASH_LETTERS]
