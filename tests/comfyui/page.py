@@ -75,9 +75,9 @@ def load_ui(page, workflow):
 
 def to_api(page):
     """What the page would post for what is on the canvas."""
-    return page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    return page.evaluate("async () => JSON.parse(JSON.stringify((await window.app.graphToPrompt()).output))")
 
 
 def to_ui(page):
     """What the page would save."""
-    return page.evaluate("() => window.app.graph.serialize()")
+    return page.evaluate("() => JSON.parse(JSON.stringify(window.app.graph.serialize()))")

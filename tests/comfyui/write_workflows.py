@@ -24,16 +24,16 @@ NOTES = {
     "1. **Load Image** (Reference): the person. 2. **Load Image** (Driving picture): the pose. 3. Run.",
     "clip": "## Clip\nUp to 100 frames as images, to work on with other nodes, then a video.\n\n"
     "For more frames raise `count` in Extract Hybrid Motion; for long films use the workflow *long_video*.",
-    "long_video": "## Long video with sound\nAny length: the video is written while it is made, with the driving's sound; "
-    "memory does not grow. Cancel keeps what is there.",
+    "long_video": "## Long video with sound\nAny length: the video is written while it is made, with the driving's "
+    "sound; memory does not grow. Cancel keeps what is there.",
     "paste_back": "## Paste back\nOnly the face's square is animated, then put back into the full picture.\n\n"
     "Several people? Run once, then click the right face in **Prepare Reference**.",
     "motion_blend": "## Blend and save motion\nThe head moves as in one driving, the face as in another. "
     "**Save Motion** keeps the result as a small file without pictures, for the workflow *motion_reuse*.",
     "motion_reuse": "## Use saved motion\nA motion file drives a portrait; no video is needed. Run *motion_blend* once, "
     "or put a motion file into ComfyUI's input folder, and choose it in **Load Motion**.",
-    "batch": "## Batch\nMade for `personalive submit`, which runs it for every pair of a folder of references and a "
-    "folder of drivings, on one or several ComfyUI servers (see the README).",
+    "batch": "## Batch\nMade for `personalive submit`, which runs it for every pair of a folder of references "
+    "and a folder of drivings, on one or several ComfyUI servers (see the README).",
 }
 
 ARRANGE = """async ([note, size, column, gap, top]) => {

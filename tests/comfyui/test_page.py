@@ -1,0 +1,244 @@
+"""The pack in a real page: its scripts, every workflow, the Run button, the face picker, templates and help."""
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from tests.comfyui.page import load_ui, open_page, to_api, to_ui
+from tests.comfyui.server import PACK, ROOT, ComfyUI
+
+pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)]
+
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+SIZE, COUNT = 64, 8
+ENDED = """() => new Promise(done => {
+  const api = window.app.api ?? window.comfyAPI.api.api;
+  window.ended = { previews: 0, panel: 0 };
+  api.addEventListener('b_preview_with_metadata', () => window.ended.previews++);
+  api.addEventListener('personalive.progress', () => window.ended.panel++);
+  for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+    api.addEventListener(kind, e => { window.ended.kind = kind; window.ended.error = e.detail?.exception_message; });
+  done(true);
+})"""
+# where a widget's element lies, whether the canvas or the page draws the node
+WIDGET = """([type, name]) => {
+  const node = window.app.graph._nodes.find(n => n.type === type);
+  const at = node.widgets.findIndex(w => w.name === name);
+  return node.widgets[at].value;
+}"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=["pinned", "newest", pytest.param("newest, Vue nodes", id="vue")],
+)
+def page(request, tmp_path_factory, standin_folder, media):
+    """A page of the front end that ComfyUI pins, or of the one in COMFYUI_FRONTEND, in classic and in Vue nodes."""
+    arguments, settings = ["--cpu"], {}
+    if request.param != "pinned":
+        if "COMFYUI_FRONTEND" not in os.environ:
+            pytest.skip("set COMFYUI_FRONTEND to the `static` folder of a newer comfyui-frontend-package to run it")
+        arguments += ["--front-end-root", os.environ["COMFYUI_FRONTEND"]]
+        settings = {"Comfy.VueNodes.Enabled": "Vue" in request.param}
+    folder = tmp_path_factory.mktemp("page")
+    inputs = [two_faces(media, folder), *(media / name for name in ("expression.png", "driving.mp4"))]
+    with ComfyUI(folder, standin_folder, inputs, arguments=arguments) as server:
+        (server.base / "output" / "motion").mkdir()
+        with open_page(server.url, settings) as (page, seen):
+            yield page, seen, server
+
+
+def two_faces(media, folder):
+    """The portrait twice, side by side: 512x256."""
+    face = Image.open(media / "portrait.png").convert("RGB").resize((256, 256))
+    both = Image.new("RGB", (512, 256))
+    both.paste(face, (0, 0))
+    both.paste(face, (256, 0))
+    both.save(folder / "portrait.png")
+    return folder / "portrait.png"
+
+
+def read(name, folder="workflows"):
+    return json.loads((ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def small(workflow):
+    """A UI-format workflow with the values that a CPU can do in seconds."""
+    wanted = {
+        "LoadPersonaLive": {1: "fp32", 2: "tiny", 4: False},
+        "PrepareReference": {0: SIZE, 1: "haar"},
+        "ExtractHybridMotion": {0: "none", 6: COUNT, 7: 0},
+    }
+    for node in workflow["nodes"]:
+        for index, value in wanted.get(node["type"], {}).items():
+            node["widgets_values"][index] = value
+    return workflow
+
+
+def run_it(page):
+    """A click on Run, until the prompt has ended."""
+    page.evaluate(ENDED)
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.wait_for_function("() => window.ended.kind", timeout=240_000)
+    return page.evaluate("() => window.ended")
+
+
+def widget(page, node, name):
+    return page.evaluate(WIDGET, [node, name])
+
+
+def test_the_packs_scripts_load_and_ask_nobody_else(page):
+    page, seen, _ = page
+    assert page.evaluate("() => window.app.extensions.some(e => e.name.startsWith('PersonaLive'))")
+    assert not seen.ours()
+    assert not seen.foreign
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_workflow_loads_whole_and_is_its_api_twin(page, name):
+    page, seen, _ = page
+    load_ui(page, read(name))
+    nodes = page.evaluate("() => window.app.graph._nodes.map(n => [n.type, !!n.has_errors, !n.constructor.nodeData])")
+    assert len(nodes) == len(read(name)["nodes"])
+    # a note is the page's own and has no nodeData
+    assert not [node for node in nodes if node[1] or (node[2] and node[0] != "MarkdownNote")]
+    twin = read(name, "workflows/api")
+    expected = {key: (node["class_type"], node["inputs"]) for key, node in twin.items()}
+    posted = {key: (node["class_type"], node["inputs"]) for key, node in to_api(page).items()}
+    for kind, inputs in posted.values():
+        if kind == "LoadVideo":
+            inputs.pop("video-preview", None)  # the page's own widget, which the server ignores
+    assert posted == expected
+    assert not page.get_by_text("Invalid workflow").count()
+    assert not seen.ours()
+
+
+def test_saving_and_loading_again_changes_nothing(page):
+    page, _, _ = page
+    load_ui(page, read("paste_back"))
+    once = to_api(page)
+    saved = to_ui(page)
+    load_ui(page, saved)
+    assert to_api(page) == once
+
+
+def test_the_run_button_runs_and_the_panels_show_it(page):
+    page, seen, server = page
+    load_ui(page, small(read("long_video")))
+    ended = run_it(page)
+    assert ended["kind"] == "execution_success", ended
+    assert ended["previews"] >= 1
+    assert ended["panel"] >= 2
+    page.wait_for_timeout(1500)
+    text = page.locator("body").inner_text()
+    assert f"{COUNT} / {COUNT}" in text
+    assert page.locator("video").evaluate_all(
+        "videos => videos.filter(v => v.currentSrc.includes('PersonaLive_00001')).length"
+    )
+    assert len(list((server.base / "output" / "video").glob("*.mp4"))) == 1
+    assert not seen.ours()
+    assert not seen.foreign
+
+
+def test_a_click_on_a_face_chooses_it(page):
+    page, seen, _ = page
+    load_ui(page, small(read("clip")))
+    assert widget(page, "PrepareReference", "face_box") == ""
+    place = picker(page)
+    page.mouse.click(place["x"] + place["width"] * 0.75, place["y"] + place["height"] * 0.5)  # the right-hand face
+    page.wait_for_timeout(500)
+    left, top, right, bottom = (float(edge) for edge in widget(page, "PrepareReference", "face_box").split(","))
+    assert 256 <= left < right <= 512
+    assert 0 <= top < bottom <= 256
+    page.get_by_role("button", name="automatic").first.click()
+    assert widget(page, "PrepareReference", "face_box") == ""
+    assert not seen.ours()
+
+
+def test_a_drag_draws_a_box(page):
+    page, _, _ = page
+    load_ui(page, small(read("clip")))
+    place = picker(page)
+    corner = (place["x"] + 2, place["y"] + place["height"] * 0.25 + 2)
+    page.mouse.move(*corner)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] * 0.25, place["y"] + place["height"] * 0.5, steps=5)
+    page.mouse.up()
+    left, top, right, bottom = (float(edge) for edge in widget(page, "PrepareReference", "face_box").split(","))
+    assert 0 <= left < 40
+    assert 100 < right < 160
+    assert top < bottom
+
+
+def picker(page):
+    """Where the picture of the face picker lies on the screen, once its faces are there."""
+    bring(page, "PrepareReference")
+    page.wait_for_timeout(1500)
+    shown = page.locator(".personalive-picker canvas, .personalive-picker img, .personalive-picture").first
+    return shown.bounding_box()
+
+
+def test_errors_reach_the_page_with_the_remedy_first(page):
+    page, _, _ = page
+    workflow = small(read("long_video"))
+    next(n for n in workflow["nodes"] if n["type"] == "PrepareReference")["widgets_values"][3] = "a, b"
+    load_ui(page, workflow)
+    ended = run_it(page)
+    assert ended["kind"] == "execution_error"
+    assert ended["error"].startswith("Write four numbers")
+    page.keyboard.press("Escape")
+
+
+def test_templates_and_help_are_served_to_the_page(page):
+    page, _, _ = page
+    templates = page.evaluate("async () => (await (await fetch('/api/workflow_templates')).json())")
+    assert set(templates[PACK]) == set(NAMES)
+    for name in NAMES:
+        kind = page.evaluate("async u => (await fetch(u)).headers.get('content-type')", template(name))
+        assert kind == "image/jpeg"
+    help_page = page.evaluate("async u => (await fetch(u)).text()", f"/extensions/{PACK}/docs/KeyframeBank.md")
+    assert help_page.startswith("#")
+
+
+def template(name):
+    return f"/api/workflow_templates/{PACK}/{name}.jpg"
+
+
+def test_a_click_in_the_template_browser_opens_ours(page):
+    page, _, _ = page
+    load_ui(page, read("clip"))
+    page.get_by_role("button", name="Templates").first.click()
+    page.wait_for_timeout(2000)
+    page.locator("[role=dialog]").get_by_text(PACK).first.click()
+    page.wait_for_timeout(1000)
+    page.get_by_text("paste_back").first.click()
+    page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PasteBack')")
+    page.keyboard.press("Escape")
+
+
+def test_help_shows_our_page(page):
+    page, _, _ = page
+    load_ui(page, read("clip"))
+    bring(page, "KeyframeBank")
+    page.evaluate("""() => {
+      const node = window.app.graph._nodes.find(n => n.type === 'KeyframeBank'), canvas = window.app.canvas;
+      if (canvas.selectNode) canvas.selectNode(node); else canvas.select(node);
+    }""")
+    page.get_by_test_id("info-button").first.click()
+    page.get_by_text("Decides how the stream remembers", exact=False).first.wait_for()
+
+
+def bring(page, kind):
+    """The node at the same place of the window, at full size."""
+    page.evaluate(
+        """kind => {
+          const node = window.app.graph._nodes.find(n => n.type === kind), ds = window.app.canvas.ds;
+          ds.scale = 1;
+          ds.offset = [500 - node.pos[0], 220 - node.pos[1]];
+          window.app.canvas.setDirty(true, true);
+        }""",
+        kind,
+    )
+    page.wait_for_timeout(1000)

@@ -1,0 +1,62 @@
+"""The page's scripts: their pure parts run under Node.js, and what all of them must keep."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted((ROOT / "web" / "js").glob("*.js"))
+TESTS = sorted((ROOT / "tests" / "web").glob("*.test.mjs"))
+PAGE_SCRIPT = "personalive.js"  # the only one that meets ComfyUI's page
+FILE_LINES, LINE = 300, 120
+
+
+def node_or_skip() -> str:
+    """Node.js that takes a .js file with `import` in it for a module."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node.js is not installed: put node 20.19 or newer on PATH")
+    done = subprocess.run(
+        [node, "-p", "process.features.require_module"], capture_output=True, text=True, check=True, timeout=30
+    )
+    if done.stdout.strip() != "true":
+        pytest.skip("this Node.js is too old: put node 20.19 or newer on PATH")
+    return node
+
+
+def imports(script: Path) -> list[str]:
+    return re.findall(r'^import [^;]*?from "([^"]+)";', script.read_text("utf-8"), re.MULTILINE)
+
+
+def test_pure_parts_in_node() -> None:
+    assert TESTS
+    command = [node_or_skip(), "--no-warnings", "--test", *map(str, TESTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE) or re.search(r"pass (\d+)", done.stdout)
+    assert passed, done.stdout
+    assert int(passed[1]) >= len(TESTS), done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_habits(script: Path) -> None:
+    text = script.read_text("utf-8")
+    lines = text.splitlines()
+    assert lines[0].startswith("// "), "the first line says the file's one job"
+    assert len(lines) <= FILE_LINES
+    assert max(map(len, lines)) <= LINE
+    assert not re.search(r"\bconsole\.|\beval\(|innerHTML|https?://(?!www\.w3\.org/)", text)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_imports(script: Path) -> None:
+    """ComfyUI loads every file as a module of its own: all but one must do without its page."""
+    siblings = {f"./{other.name}" for other in SCRIPTS}
+    page = {"../../scripts/app.js", "../../scripts/api.js"} if script.name == PAGE_SCRIPT else set()
+    assert set(imports(script)) <= siblings | page
+    assert ("registerExtension" in script.read_text("utf-8")) == (script.name == PAGE_SCRIPT)

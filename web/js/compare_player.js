@@ -1,0 +1,106 @@
+// The player of a finished video: driving and result side by side, in step, with the result's sound.
+
+import { addPanel, chain, element, setText, svgElement } from "./dom.js";
+import { catchUp, drivingTime } from "./step.js";
+import { fill } from "./strings.js";
+
+const HEIGHT = 230;
+const ICONS = {
+  play: "M3 1v12l10-6z",
+  pause: "M3 1h3v12H3zM8 1h3v12H8z",
+  sound: "M1 5h3l4-4v12L4 9H1zM10 4a4 4 0 0 1 0 6z",
+  silent: "M1 5h3l4-4v12L4 9H1zM9 5l1-1 4 5-1 1z",
+};
+
+function video(caption) {
+  const player = element("video", { preload: "auto", playsinline: "" });
+  return { player, frame: element("figure", {}, player, element("figcaption", {}, caption)) };
+}
+
+function setButton(button, icon, title) {
+  button.title = title;
+  button.setAttribute("aria-label", title);
+  const path = svgElement("path", { d: ICONS[icon] });
+  button.replaceChildren(svgElement("svg", { class: "icon", viewBox: "0 0 14 14" }, path));
+}
+
+/** The promise of play() fails when a pause overtakes it, which is fine, and with the video, which `onerror` tells. */
+function play(player) {
+  player.play().catch(() => {});
+}
+
+/** Keeps `driving` where `result` is; `exact` seeks instead of catching up. */
+function follow(driving, result, start, exact) {
+  if (!(driving.duration > 0)) return;
+  const target = drivingTime(result.currentTime, start, driving.duration);
+  const { seek, rate } = catchUp(target - driving.currentTime, exact || result.paused);
+  if (seek) driving.currentTime = target;
+  driving.playbackRate = rate;
+  if (result.paused) driving.pause();
+  else if (driving.paused && target < driving.duration) play(driving);
+}
+
+function playerElements(words) {
+  const [driving, result] = [video(words.driving), video(words.result)];
+  driving.player.muted = true;
+  result.player.loop = true;
+  const [playButton, muteButton] = [element("button", { type: "button" }), element("button", { type: "button" })];
+  const position = { type: "range", min: "0", max: "0", step: "0.01", value: "0" };
+  const scrubber = element("input", { ...position, title: words.position, "aria-label": words.position });
+  const line = element("div", { class: "personalive-line personalive-error", hidden: "" });
+  const videos = element("div", { class: "personalive-videos" }, driving.frame, result.frame);
+  const bar = element("div", { class: "personalive-bar" }, playButton, scrubber, muteButton);
+  const root = element("div", {}, videos, bar, line);
+  return { driving, result, playButton, muteButton, scrubber, line, root };
+}
+
+/** Wires buttons and scrubber to the result, and the driving to it. */
+function connect({ driving, result, playButton, muteButton, scrubber }, words, startOf) {
+  const [master, follower] = [result.player, driving.player];
+  const step = (exact) => {
+    scrubber.value = String(master.currentTime);
+    if (!driving.frame.hidden) follow(follower, master, startOf(), exact);
+  };
+  const showState = () => {
+    setButton(playButton, master.paused ? "play" : "pause", master.paused ? words.play : words.pause);
+    setButton(muteButton, master.muted ? "silent" : "sound", master.muted ? words.unmute : words.mute);
+  };
+  playButton.onclick = () => (master.paused ? play(master) : master.pause());
+  muteButton.onclick = () => (master.muted = !master.muted);
+  scrubber.oninput = () => (master.currentTime = Number(scrubber.value));
+  master.ondurationchange = () => (scrubber.max = String(master.duration || 0));
+  master.ontimeupdate = () => step(false);
+  master.onseeked = follower.onloadedmetadata = () => step(true);
+  master.onplay = master.onpause = () => {
+    showState();
+    step(true);
+  };
+  master.onvolumechange = showState;
+  showState();
+}
+
+/** Adds the player, hidden until there is a video; returns a function that takes {driving, result}. */
+export function comparePlayer(node, { words, place, viewUrl }) {
+  const parts = playerElements(words);
+  const { driving, result, line, root } = parts;
+  const setHeight = addPanel(node, "personalive_compare_panel", root, place);
+  let start = 0;
+  connect(parts, words, () => start);
+  const load = ({ player, frame }, file) => {
+    frame.hidden = file === null;
+    if (file === null) player.removeAttribute("src");
+    else player.src = viewUrl(file);
+    player.onerror = () => setText(line, file === null ? "" : fill(words.videoFailed, { name: file.filename }));
+  };
+  chain(node, "onRemoved", () => {
+    for (const { player } of [driving, result]) player.pause();
+  });
+
+  return (output) => {
+    start = output.driving?.start ?? 0;
+    setText(line, "");
+    load(driving, output.driving);
+    load(result, output.result);
+    setHeight(HEIGHT);
+  };
+}

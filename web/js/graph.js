@@ -1,0 +1,57 @@
+// Finding things in a graph of either front end: the node of an id, the file behind an input.
+
+const SUBGRAPH_SEPARATOR = ":";
+const LOADERS = new Set(["LoadImage", "LoadImageOutput"]);
+const ALWAYS = 0; // LiteGraph's mode of a node that is neither muted nor bypassed
+const LONGEST_CHAIN = 100;
+
+/** The node with id `id` directly in `graph`; ids are numbers in older front ends, strings in newer ones. */
+function nodeById(graph, id) {
+  return graph.getNodeById(id) ?? graph.getNodeById(Number(id)) ?? null;
+}
+
+/** The node an execution id names: "5", or "5:3" for node 3 in subgraph node 5; else by its last part; or null. */
+export function findNode(root, executionId) {
+  const parts = String(executionId).split(SUBGRAPH_SEPARATOR);
+  let graph = root;
+  for (const part of parts.slice(0, -1)) graph = graph && nodeById(graph, part)?.subgraph;
+  return (graph && nodeById(graph, parts.at(-1))) ?? nodeById(root, parts.at(-1));
+}
+
+/** The key of a node's entry in the front end's table of outputs. */
+export function outputKey(node, root) {
+  const inside = node.graph && node.graph !== root;
+  return inside ? `${node.graph.id}${SUBGRAPH_SEPARATOR}${node.id}` : String(node.id);
+}
+
+/** A widget of a node by name, or undefined. */
+export function widgetOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+/** Whether something is connected to the input `name`. */
+export function isLinked(node, name) {
+  const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  return slot >= 0 && node.isInputConnected(slot);
+}
+
+/** {filename, subfolder, type} of a combo value like "people/anna.png" or "anna.png [output]". */
+export function fileOf(value) {
+  const [, path, type = "input"] = /^(.*?)(?: \[(input|output|temp)\])?$/s.exec(value);
+  const cut = path.lastIndexOf("/") + 1;
+  return { filename: path.slice(cut), subfolder: path.slice(0, Math.max(0, cut - 1)), type };
+}
+
+/** The file that a Load Image node sends into the input `name`, through reroutes; null where none does. */
+export function linkedFile(node, name) {
+  let source = node;
+  let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  for (let steps = 0; steps < LONGEST_CHAIN && source && slot >= 0; steps += 1) {
+    source = source.getInputNode(slot);
+    slot = 0;
+    if (source?.type !== "Reroute") break;
+  }
+  if (!LOADERS.has(source?.type) || source.mode !== ALWAYS) return null;
+  const value = widgetOf(source, "image")?.value;
+  return typeof value === "string" && value !== "" ? fileOf(value) : null;
+}

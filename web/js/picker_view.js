@@ -1,0 +1,61 @@
+// What the face picker shows: the picture, and over it the faces, the crop and the chosen box.
+
+import { element, svgElement } from "./dom.js";
+import { fill } from "./strings.js";
+
+/** Half the side of a corner grip in screen pixels. */
+const GRIP = 4;
+
+/** The elements, and `onFace(callback)` for a face chosen by keyboard. */
+export function pickerElements(words) {
+  const image = element("img", { alt: "", draggable: "false" });
+  const svg = svgElement("svg", { preserveAspectRatio: "xMidYMid meet" });
+  const stage = element("div", { class: "personalive-stage personalive-picker" }, image, svg);
+  const line = element("div", { class: "personalive-line" });
+  const automatic = element("button", { type: "button", title: words.automaticTitle }, words.automatic);
+  const bar = element("div", { class: "personalive-bar" }, line, automatic);
+  const onFace = (callback) => {
+    svg.addEventListener("keydown", (event) => {
+      const index = event.target.dataset.face;
+      if (index === undefined || !["Enter", " "].includes(event.key)) return;
+      event.preventDefault();
+      callback(Number(index));
+    });
+  };
+  return { root: element("div", {}, stage, bar), stage, image, svg, line, automatic, onFace };
+}
+
+/** A pointer event's place: {point: [x, y] in the picture's pixels, scale: screen pixels to one of them}. */
+export function pointIn(svg, event) {
+  const matrix = svg.getScreenCTM();
+  const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse());
+  return { point: [x, y], scale: matrix.a };
+}
+
+/** No rectangle takes the pointer: a touch whose element a redraw replaces would never end for the page. */
+function rectangle([left, top, right, bottom], attributes) {
+  return svgElement("rect", { x: left, y: top, width: right - left, height: bottom - top, ...attributes });
+}
+
+function faceRectangle(face, index, words) {
+  const label = fill(words.face, { number: index + 1 });
+  const attributes = { class: "face", "data-face": index, role: "button", tabindex: 0, "aria-label": label };
+  return rectangle(face, attributes);
+}
+
+function grips([left, top, right, bottom], half) {
+  const corners = [left, right].flatMap((x) => [top, bottom].map((y) => [x - half, y - half, x + half, y + half]));
+  return corners.map((corner) => rectangle(corner, { class: "grip" }));
+}
+
+/** Draws {size, faces, crop} and the box (or null) over the picture; a null size, not yet known, draws nothing. */
+export function drawBoxes({ svg }, { size, faces, crop }, box, words) {
+  svg.replaceChildren();
+  if (size === null) return;
+  svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
+  if (crop) svg.append(rectangle(crop, { class: "crop" }));
+  svg.append(...faces.map((face, index) => faceRectangle(face, index, words)));
+  if (box === null) return;
+  const scale = svg.getScreenCTM()?.a || 1;
+  svg.append(rectangle(box, { class: "box" }), ...grips(box, GRIP / scale));
+}

@@ -1,0 +1,63 @@
+// One pointer over the face picker: a click takes a face, a drag draws, moves or resizes a box.
+
+import { boxAt, boxBetween, dragBox, gripAt } from "./boxes.js";
+import { pointIn } from "./picker_view.js";
+
+/** Screen pixels around a corner within which a press takes it: a finger is less exact. */
+const REACH = { mouse: 8, pen: 12, touch: 20 };
+
+/** Screen pixels a pointer may stray in a click. */
+const STILL = 4;
+
+/** The cursor that tells what a press would do. */
+function cursorFor(grip, face) {
+  if (grip === "inside") return "move";
+  if (grip !== null) return (grip.x === 0) === (grip.y === 1) ? "nwse-resize" : "nesw-resize";
+  return face >= 0 ? "pointer" : "crosshair";
+}
+
+/** The box a press has become with the pointer at `point`, or null while it is still a click. */
+function draggedBox(press, { point, scale }, size) {
+  const [x, y] = [point[0] - press.point[0], point[1] - press.point[1]];
+  press.moved ||= Math.hypot(x, y) * scale >= STILL;
+  if (!press.moved) return null;
+  if (press.grip === null) return boxBetween(press.point, point, size);
+  return dragBox(press.box, press.grip, [x, y], size);
+}
+
+/**
+ * Follows the pointer over `svg`. `current()` tells {size, faces, box}, size null where nothing can be chosen;
+ * `draw(box)` shows a box not yet let go, `draw()` the stored one; `choose(box)` stores it.
+ */
+export function followPointer(svg, current, { draw, choose }) {
+  let press = null;
+  const pressAt = (event) => {
+    const { size, box } = current();
+    if (!event.isPrimary || size === null) return null;
+    const { point, scale } = pointIn(svg, event);
+    const reach = (REACH[event.pointerType] ?? REACH.mouse) / scale;
+    return { point, box, size, grip: gripAt(box, point, reach), moved: false };
+  };
+  svg.addEventListener("pointerdown", (event) => {
+    press = event.button === 0 ? pressAt(event) : null;
+    if (press) svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    const box = press && event.isPrimary && draggedBox(press, pointIn(svg, event), press.size);
+    if (box) draw(box);
+    const hover = press ?? pressAt(event);
+    svg.style.cursor = hover ? cursorFor(hover.grip, boxAt(current().faces, hover.point)) : "default";
+  });
+  svg.addEventListener("pointerup", (event) => {
+    if (press === null || !event.isPrimary) return;
+    const { faces } = current();
+    const face = press.grip === null ? faces[boxAt(faces, press.point)] : undefined;
+    const box = draggedBox(press, pointIn(svg, event), press.size) ?? face;
+    press = null;
+    if (box) choose(box);
+  });
+  svg.addEventListener("pointercancel", () => {
+    press = null;
+    draw();
+  });
+}
