@@ -150,8 +150,8 @@ def add_routes() -> None:
     async def faces(request: web.Request) -> web.Response:
         try:
             return web.json_response(await asyncio.to_thread(look, dict(request.query)))
-        except PersonaLiveError as error:
-            return web.json_response({"error": remedy_first(str(error))}, status=400)
+        except PersonaLiveError as error:  # not a 400: browsers write those to the console
+            return web.json_response({"error": remedy_first(str(error))})
 
 
 def look(query: dict[str, str]) -> dict[str, object]:

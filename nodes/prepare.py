@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
+from pathlib import Path
 
 import torch
 from comfy_api.v0_0_2 import io
 from PIL import Image
 
+from ..personalive_core.errors import PersonaLiveError
 from ..personalive_core.face import Crop, Picture, crop_image
 from ..personalive_core.reference import check_size, encode_reference
 from .errors import readable
@@ -27,6 +30,8 @@ from .sockets import (
 )
 
 MOST_SHOWN = 1024  # pixels of the longer side of the picture in the face picker
+
+_log = logging.getLogger(__name__)
 
 
 class PrepareReference(io.ComfyNode):
@@ -80,8 +85,17 @@ class PrepareReference(io.ComfyNode):
         box = parse_box(face_box) or mask_box(mask, whole)
         crop = face_crop(whole, box, detector, face, model.weights)
         prepared = prepare(model, whole, crop, size)
-        shown = picker(whole, crop, shown_faces(whole, detector, model.weights) if box is None else [])
+        shown = picker(whole, crop, helpful_faces(whole, detector, model.weights) if box is None else [])
         return io.NodeOutput(prepared, to_image([prepared.portrait]), ui={"personalive_faces": [shown]})
+
+
+def helpful_faces(whole: Picture, detector: str, weights: Path) -> list[list[float]]:
+    """The picker's boxes; a detector that is missing is no error here, as the crop is there already."""
+    try:
+        return shown_faces(whole, detector, weights)
+    except PersonaLiveError as error:
+        _log.debug("No faces for the picker: %s", error)
+        return []
 
 
 def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:

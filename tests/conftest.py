@@ -31,8 +31,8 @@ NEEDS = {
         "set PERSONALIVE_WEIGHTS to the folder of the trained weights to run it",
     ),
     "browser": (
-        lambda _: "PERSONALIVE_BROWSER" in os.environ,
-        "set PERSONALIVE_BROWSER to the path of a Chromium-based browser to run it",
+        lambda _: "PERSONALIVE_BROWSER" in os.environ and importlib.util.find_spec("playwright"),
+        "set PERSONALIVE_BROWSER to the path of a Chromium-based browser, and install playwright, to run it",
     ),
 }
 

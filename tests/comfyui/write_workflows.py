@@ -30,8 +30,8 @@ NOTES = {
     "Several people? Run once, then click the right face in **Prepare Reference**.",
     "motion_blend": "## Blend and save motion\nThe head moves as in one driving, the face as in another. "
     "**Save Motion** keeps the result as a small file without pictures, for the workflow *motion_reuse*.",
-    "motion_reuse": "## Use saved motion\nA motion file drives a portrait; no video is needed. Run *motion_blend* once, "
-    "or put a motion file into ComfyUI's input folder, and choose it in **Load Motion**.",
+    "motion_reuse": "## Use saved motion\nA motion file drives a portrait; no video is needed. Run *motion_blend* "
+    "once, or put a motion file into ComfyUI's input folder, and choose it in **Load Motion**.",
     "batch": "## Batch\nMade for `personalive submit`, which runs it for every pair of a folder of references "
     "and a folder of drivings, on one or several ComfyUI servers (see the README).",
 }
