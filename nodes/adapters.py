@@ -13,8 +13,6 @@ from torch import Tensor
 from ..personalive_core.errors import InputError
 from ..personalive_core.reference import CLIP_MEAN, CLIP_STD
 
-EMBEDDING = 768  # numbers in an image embedding of sd-image-variations
-
 
 @dataclass(frozen=True, eq=False)
 class ComfyVae:
@@ -43,6 +41,7 @@ class ComfyImageEncoder:
     """A CLIP_VISION input."""
 
     clip_vision: Any
+    dim: int  # length of the embedding that the UNet reads
 
     def parameters(self) -> Iterator[Tensor]:
         """Where and in what type it takes its input: it moves itself."""
@@ -52,9 +51,9 @@ class ComfyImageEncoder:
         """CLIP-normalised [B, 3, 224, 224] -> `.image_embeds` [B, D]. Raises InputError for another encoder."""
         mean, std = (torch.tensor(levels)[:, None, None] for levels in (CLIP_MEAN, CLIP_STD))
         embeds = self.clip_vision.encode_image((pixels * std + mean).movedim(1, -1))["image_embeds"]
-        if embeds.shape[1:] != (EMBEDDING,):
+        if embeds.shape[1:] != (self.dim,):
             raise InputError(
-                f"the CLIP vision model gives embeddings of {list(embeds.shape)}, {EMBEDDING} numbers are needed: "
+                f"the CLIP vision model gives embeddings of {list(embeds.shape)}, {self.dim} numbers are needed: "
                 "connect the image encoder of sd-image-variations, or nothing"
             )
         return SimpleNamespace(image_embeds=embeds)

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from ..personalive_core.errors import PersonaLiveError
+from ..personalive_core.model import out_of_memory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +46,9 @@ def readable(execute: Callable[P, R]) -> Callable[P, R]:
             return execute(*args, **kwargs)
         except PersonaLiveError as error:
             raise NodeError(remedy_first(str(error))) from error
-        except torch.cuda.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             raise OutOfMemory(f"{OUT_OF_MEMORY}.\n{error}") from error
 
     return run

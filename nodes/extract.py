@@ -14,11 +14,11 @@ from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError
 from ..personalive_core.face import Box, Picture, portrait_crop
-from ..personalive_core.motion import MISSING_POLICIES
+from ..personalive_core.motion import MISSING_POLICIES, gather
 from ..personalive_core.pipeline import MotionOptions, driving_motion
 from ..personalive_core.smoothing import OneEuroOptions
 from ..personalive_core.tracking import TrackOptions
-from ..personalive_core.types import HybridMotion, concat
+from ..personalive_core.types import HybridMotion
 from ..personalive_core.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from .errors import readable
 from .faces import choice, detector_for, face_inputs, parse_box
@@ -134,7 +134,8 @@ class ExtractHybridMotion(io.ComfyNode):
             smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,
         )
         frames = extract(model, source, options, reference)
-        valid = [torch.full((1, MASK_SIDE, MASK_SIDE), float(seen)) for seen in frames.valid]
+        black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
+        valid = [white if seen else black for seen in frames.valid.tolist()]  # two masks, however many frames
         motion = Motion(frames, source.rate, source.footage)
         return io.NodeOutput(motion, valid, to_image([plot(motion)]))
 
@@ -164,7 +165,7 @@ def open_driving(driving: Any, start: float, count: int, frame_rate: float) -> D
         frames, own = (resample(frames, rate, begin), rate) if rate else (frames, own)
         footage = Footage(as_sound(components.audio), begin, pictures=False) if components.audio else None
     else:
-        path = as_file(driving.get_stream_source())
+        path = as_file(driving)
         info = probe(path)
         frames, own = read_frames(path, begin, None, rate), rate or info.rate
         seconds, footage = info.duration or begin, Footage(path, begin)
@@ -202,4 +203,4 @@ def extract(
             yield frame.image
 
     neutral = reference.reference.motion if reference else None
-    return concat(list(driving_motion(model.networks, pictures(), options, neutral)))
+    return gather(driving_motion(model.networks, pictures(), options, neutral))

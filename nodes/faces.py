@@ -13,13 +13,14 @@ from server import PromptServer
 
 from ..personalive_core.detectors import make_detector
 from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError
-from ..personalive_core.face import Box, Crop, FaceDetector, Picture, choose_face, portrait_crop, whole_frame
+from ..personalive_core.face import Box, Crop, Face, FaceDetector, Picture, choose_face, portrait_crop, whole_frame
 from ..personalive_core.picture import read_image
 from ..personalive_core.weights import locate
 from .errors import remedy_first
 from .folders import MODELS, viewed, weight_folders
 
 DETECTORS = ("auto", "yunet", "haar", "insightface", "none")
+SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
 LARGEST = "largest"
 CHOICES: Mapping[str, str] = {  # the widget's words -> the core's
     LARGEST: LARGEST,
@@ -71,11 +72,12 @@ def mask_box(mask: torch.Tensor | None, picture: Picture) -> Box | None:
     """The rectangle around what is painted in a MASK [1, h, w] of any size; None where nothing is."""
     if mask is None:
         return None
-    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)  # noqa: PLR2004 - half covered
+    painted = mask.reshape(-1, *mask.shape[-2:]).amax(0) > 0.5 if mask.numel() else mask  # noqa: PLR2004 - half covered
+    rows, columns = painted.nonzero(as_tuple=True)[-2:]
     if not len(rows):
         return None
     height, width = picture.shape[:2]
-    x, y = width / mask.shape[2], height / mask.shape[1]
+    x, y = width / mask.shape[-1], height / mask.shape[-2]
     left, top, right, bottom = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
     return Box(left * x, top * y, right * x, bottom * y)
 
@@ -107,27 +109,41 @@ def named_detector(name: str, weights: Path) -> FaceDetector:
     return make_detector("yunet", index.path("yunet"))
 
 
-def face_crop(picture: Picture, box: Box | None, name: str, face: str, weights: Path) -> Crop:
-    """The head-and-shoulders square around `box`, or around the face that the detector finds. Raises FaceError."""
+def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
+    """The faces that the detector finds; None where the choice is to look for none."""
+    detector = detector_for(name, picture, weights)
+    return detector(picture) if detector else None
+
+
+def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None, face: str) -> Crop:
+    """The head-and-shoulders square around `box`, or around the chosen one of `faces`. Raises FaceError, InputError."""
     size = picture.shape[:2]
     if box is not None:
+        if box.left >= size[1] or box.top >= size[0] or box.right <= 0 or box.bottom <= 0:
+            raise InputError(
+                f"face_box lies outside the {size[1]}x{size[0]} picture: choose a face in it, or clear it"
+            )
         return portrait_crop(box, size)
-    detector = detector_for(name, picture, weights)
-    if detector is None:
+    if faces is None:
         return whole_frame(size)
-    found = choose_face(detector(picture), choice(face), None)
+    found = choose_face(faces, choice(face), None)
     if found is None:
         raise FaceError(f"no such face was found in the picture: choose another detector or face, or {MANUAL}")
     return portrait_crop(found.box, size)
 
 
-def shown_faces(picture: Picture, name: str, weights: Path) -> list[list[float]]:
-    """The boxes the picker draws, from left to right; for "auto" Haar's where YuNet is missing, as they only help."""
+def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...]:
+    """What the picker shows where nothing has to be found: for "auto" Haar's faces, if YuNet is missing."""
     if name == "none":
-        return []
-    if name == "auto" and locate(weights).missing(("yunet",)):
+        return ()
+    if name == "auto" and (not weights.is_dir() or locate(weights).missing(("yunet",))):
         name = "haar"
-    return [corners(face.box) for face in sorted(named_detector(name, weights)(picture), key=lambda f: f.box.centre)]
+    return named_detector(name, weights)(picture)
+
+
+def boxes(faces: tuple[Face, ...]) -> list[list[float]]:
+    """As the page wants them, from left to right."""
+    return [corners(face.box) for face in sorted(faces, key=lambda face: face.box.centre)]
 
 
 def corners(box: Box) -> list[float]:
@@ -150,13 +166,15 @@ def add_routes() -> None:
     async def faces(request: web.Request) -> web.Response:
         try:
             return web.json_response(await asyncio.to_thread(look, dict(request.query)))
-        except PersonaLiveError as error:  # not a 400: browsers write those to the console
+        except (PersonaLiveError, OSError, ValueError) as error:  # not a 400: browsers write those to the console
             return web.json_response({"error": remedy_first(str(error))})
 
 
 def look(query: dict[str, str]) -> dict[str, object]:
     """The answer to one such request. Raises PersonaLiveError."""
     path = viewed(query.get("filename", ""), query.get("subfolder", ""), query.get("type", "input"))
-    picture, weights = read_image(path), weight_folders()[MODELS]
-    boxes = shown_faces(picture, query.get("detector", "auto"), weights) if weights.is_dir() else []
-    return {"width": picture.shape[1], "height": picture.shape[0], "faces": boxes}
+    picture, weights, detector = read_image(path), weight_folders()[MODELS], query.get("detector", "auto")
+    if detector not in SHOWN_BY_ROUTE:  # insightface downloads its models: not because a page asks
+        return {"width": picture.shape[1], "height": picture.shape[0], "faces": []}
+    faces = helpful_faces(picture, detector, weights)
+    return {"width": picture.shape[1], "height": picture.shape[0], "faces": boxes(faces)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import wave
 from collections.abc import Iterator
 from io import BytesIO
@@ -50,8 +51,8 @@ def weight_folders() -> dict[str, Path]:
     roots = model_roots()
     filled = [root for root in roots if root.is_dir() and holds_weights(root)]
     choices = {MODELS: next(iter(filled), roots[0])}
-    for root in roots:
-        children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
+    for root in (root for root in roots if root.is_dir()):
+        children = sorted(child for child in root.iterdir() if child.is_dir())
         known = {child.name for child in _layout(root)}
         for child in children:
             if child.name not in known and holds_weights(child):
@@ -76,31 +77,42 @@ def weights_folder(choice: str) -> Path:
     return choices[choice]
 
 
+def inside(root: str, *parts: str) -> Path | None:
+    """`parts` below `root`, or None where they lead out of it. Compares names alone: a path that came from outside must
+    not make Windows ask another computer for it."""
+    base = os.path.abspath(root)  # noqa: PTH100
+    path = os.path.abspath(os.path.join(base, *parts))  # noqa: PTH100, PTH118
+    try:
+        return Path(path) if os.path.commonpath([base, path]) == base else None
+    except ValueError:  # on another drive
+        return None
+
+
 def viewable(path: Path) -> Viewable | None:
     """`path` as the page can ask for it, or None if it lies in none of ComfyUI's folders."""
     for kind in TYPES:
-        root = Path(folder_paths.get_directory_by_type(kind)).resolve()
-        if path.resolve().is_relative_to(root):
-            inside = path.resolve().relative_to(root)
-            return Viewable(filename=inside.name, subfolder=inside.parent.as_posix().removeprefix("."), type=kind)
+        root = folder_paths.get_directory_by_type(kind)
+        place = inside(root, str(path))
+        if place is not None:
+            short = place.relative_to(os.path.abspath(root))  # noqa: PTH100
+            return Viewable(filename=short.name, subfolder=short.parent.as_posix().removeprefix("."), type=kind)
     return None
 
 
 def viewed(filename: str, subfolder: str, kind: str) -> Path:
     """The file that the page means. Raises InputError for one outside ComfyUI's folders, or that is not there."""
-    root = folder_paths.get_directory_by_type(kind) if kind in TYPES else None
-    path = (Path(root) / subfolder / filename).resolve() if root else Path()
-    if root is None or not path.is_relative_to(Path(root).resolve()) or not path.is_file():
+    path = inside(folder_paths.get_directory_by_type(kind), subfolder, filename) if kind in TYPES else None
+    if path is None or not path.is_file():
         raise InputError(f"there is no file {filename} in ComfyUI's {kind} folder: choose one that is")
     return path
 
 
 def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path:
     """A path in the output folder that no file has yet, numbered as ComfyUI numbers; `size` is (width, height)."""
-    root = Path(folder_paths.get_output_directory())
-    if not (root / prefix).resolve().is_relative_to(root.resolve()):
+    root = folder_paths.get_output_directory()
+    if inside(root, prefix) is None:
         raise InputError(f"{prefix} leads out of ComfyUI's output folder: use a filename_prefix without '..'")
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(root), *size)
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, root, *size)
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 
@@ -114,8 +126,14 @@ def temp_file(content: bytes, suffix: str) -> Path:
     return path
 
 
-def as_file(source: str | BytesIO) -> Path:
-    """A VIDEO's source as a file: one that is in memory only is written to the temporary folder."""
+def as_file(video: Any) -> Path:
+    """A VIDEO as a file: one that is in memory only, or cut by another node, is written to the temporary folder."""
+    source = video.get_stream_source()
+    window = getattr(video, "get_active_trim_window", tuple)()  # ComfyUI after 0.3.64 can cut without writing
+    if any(window):
+        whole = BytesIO()
+        video.save_to(whole)
+        return temp_file(whole.getvalue(), ".mp4")
     return temp_file(source.getvalue(), ".mp4") if isinstance(source, BytesIO) else Path(source)
 
 
@@ -139,3 +157,10 @@ def motion_files() -> dict[str, Path]:
         for path in sorted(root.rglob("*.safetensors")):
             choices[f"{path.relative_to(root).as_posix()}{label}"] = path
     return choices
+
+
+def motion_file(choice: str) -> Path | None:
+    """Where a choice's file would be; None for a name that leads out of the folder."""
+    name = choice.removesuffix(" [output]")
+    root = folder_paths.get_directory_by_type("input" if name == choice else "output")
+    return inside(root, name) if name.endswith(".safetensors") else None

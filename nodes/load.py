@@ -14,6 +14,7 @@ from comfy_api.v0_0_2 import io
 from ..personalive_core.download import download
 from ..personalive_core.errors import WeightsError
 from ..personalive_core.loader import DECODERS, Host, load_model
+from ..personalive_core.lockfile import read_lock
 from ..personalive_core.weights import WeightFile, locate
 from .adapters import ComfyImageEncoder, ComfyVae
 from .errors import readable, remedy_first
@@ -87,19 +88,23 @@ class LoadPersonaLive(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, weights: str, **_: Any) -> list[tuple[str, int, int]]:
+    def fingerprint_inputs(cls, weights: str | None, **_: Any) -> list[tuple[str, int, int]]:
         """Replaced files are loaded anew."""
-        folder = weight_folders().get(weights)
+        folder = weight_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
-        stats = {path: path.stat() for found in locate(folder).found for path in found.paths}
+        downloaded = read_lock(folder)  # those are checked by their hash; and without them a first run is as the second
+        files = [found for found in locate(folder).found if found.file.network != DETECTOR]
+        paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
+        stats = {path: path.stat() for path in paths}
         return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
 
     @classmethod
-    def validate_inputs(cls, weights: str) -> bool | str:
-        """A folder that is not there is refused before anything runs."""
+    def validate_inputs(cls, weights: str | None) -> bool | str:
+        """A folder that is not there is refused before anything runs; a name from another node is not known yet."""
         try:
-            weights_folder(weights)
+            if weights is not None:
+                weights_folder(weights)
         except WeightsError as error:
             return remedy_first(str(error))
         return True
@@ -122,10 +127,13 @@ class LoadPersonaLive(io.ComfyNode):
             ops=layers(attention),
             storage=storage,
             vae=ComfyVae(vae) if vae is not None else None,
-            image_encoder=ComfyImageEncoder(clip_vision) if clip_vision is not None else None,
+            image_encoder=clip_vision,
         )
         complete(folder, host.needs(decoder) if decoder in DECODERS else (), download_if_missing)
         networks = load_model(folder, mm.unet_offload_device(), dtype, decoder, host)
+        if clip_vision is not None:
+            encoder = ComfyImageEncoder(clip_vision, networks.denoising_unet.config.image_dim)
+            networks = replace(networks, image_encoder=encoder)
         names = [*NETWORKS, *(name for name in BUNDLED if getattr(host, name, None) is None)]
         placed = {name: network for name in names if (network := getattr(networks, name)) is not None}
         return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
@@ -157,7 +165,17 @@ def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:
     bars: dict[str, comfy.utils.ProgressBar] = {}
 
     def progress(file: WeightFile, done: int, total: int) -> None:
-        check_interrupt()
-        bars.setdefault(file.place, comfy.utils.ProgressBar(total)).update_absolute(done, total)
+        try:
+            check_interrupt()
+            bars.setdefault(file.place, comfy.utils.ProgressBar(total)).update_absolute(done, total)
+        except mm.InterruptProcessingException as error:
+            raise Cancelled from error
 
-    download(folder, files, progress=progress)
+    try:
+        download(folder, files, progress=progress)
+    except Cancelled as cancelled:
+        raise mm.InterruptProcessingException from cancelled
+
+
+class Cancelled(BaseException):
+    """Cancel, on its way through libraries that take every Exception for a fault of the network."""

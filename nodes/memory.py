@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
@@ -31,6 +32,12 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 class PytorchOps(comfy.ops.manual_cast):
     """ComfyUI's layers: their weights follow the input's device and type, so that they may stay elsewhere."""
+
+    class Linear(comfy.ops.manual_cast.Linear):
+        """Loaded by torch's own rules, for which its weight has to be there: ComfyUI after 0.3.64 may make it later."""
+
+        def _load_from_state_dict(self, *args: Any) -> None:
+            nn.Module._load_from_state_dict(self, *args)
 
 
 class ComfyOps(PytorchOps):
@@ -100,12 +107,30 @@ def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:
     return ACTIVATIONS * frames * (size // 8) ** 2 * 320 * dtype.itemsize
 
 
-def reserve(model: PersonaLive, extra: int) -> None:
-    """Brings what a stream needs into place together, and keeps `extra` bytes free, before its first step."""
-    decoder = model.vae if model.tiny_vae is None else model.tiny_vae
-    networks = (model.denoising_unet, model.reference_unet, model.pose_guider, decoder)
-    if model.placement and isinstance(model.placement.bring, Patchers):
-        model.placement.bring(networks, extra)
+def with_room(model: PersonaLive, extra: int) -> PersonaLive:
+    """`model`, which keeps `extra` bytes free whenever it brings a network into place."""
+    if not model.placement or not isinstance(model.placement.bring, Patchers):
+        return model
+    return replace(model, placement=replace(model.placement, bring=partial(model.placement.bring, extra=extra)))
+
+
+def settled(model: PersonaLive, extra: int) -> PersonaLive:
+    """`model` with what a stream needs in place, `extra` bytes free, and left alone until the stream ends.
+
+    Asking ComfyUI again in every step would make networks that do not fit together push each other out, twice a step;
+    what is not in place is read layer by layer instead. A VAE of ComfyUI's own does ask, so then ours has to, too.
+    """
+    if not model.placement or not isinstance(model.placement.bring, Patchers):
+        return model
+    patchers, decoder = model.placement.bring, model.vae if model.tiny_vae is None else model.tiny_vae
+    if id(decoder) not in patchers.of:
+        return with_room(model, extra)
+    patchers((model.denoising_unet, model.pose_guider, decoder), extra)
+    return replace(model, placement=replace(model.placement, bring=stay))
+
+
+def stay(_networks: tuple[Any, ...]) -> None:
+    """All that runs is in place."""
 
 
 def check_interrupt() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.editing import cut
 from ..personalive_core.errors import InputError
-from ..personalive_core.storage import load_motion, motion_details, save_motion
+from ..personalive_core.storage import load_motion, motion_rate, save_motion
 from .errors import readable, remedy_first
-from .folders import motion_files, new_output, viewable
+from .folders import motion_file, motion_files, new_output, viewable
 from .sockets import CATEGORY, Motion, MotionSocket
 
 NONE = "(no motion file yet)"
@@ -71,14 +70,15 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> tuple[int, int] | None:
         """A file that changed is read again."""
-        path = motion_files().get(file)
+        path = found(file)
         return (path.stat().st_size, path.stat().st_mtime_ns) if path else None
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        """A file that is not there is refused before anything runs."""
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """A file that is not there is refused before anything runs; a name from another node is not known yet."""
         try:
-            chosen(file)
+            if file is not None:
+                chosen(file)
         except InputError as error:
             return remedy_first(str(error))
         return True
@@ -87,14 +87,20 @@ class LoadMotion(io.ComfyNode):
     @readable
     def execute(cls, file: str, start: float, count: int) -> io.NodeOutput:
         path = chosen(file)
-        rate = Fraction(motion_details(path).get("rate", "25"))
+        rate = motion_rate(path)
         frames = cut(load_motion(path), round(start * rate), count or None)
         return io.NodeOutput(Motion(frames, rate))
 
 
 def chosen(file: str) -> Path:
     """The file behind a choice. Raises InputError for one that is not there."""
-    files = motion_files()
-    if file not in files:
+    path = found(file)
+    if path is None:
         raise InputError(f"there is no motion file {file}: put it into ComfyUI's input folder and press R")
-    return files[file]
+    return path
+
+
+def found(file: str | None) -> Path | None:
+    """The same, or None."""
+    path = motion_file(file) if file else None
+    return path if path and path.is_file() else None

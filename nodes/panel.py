@@ -77,9 +77,9 @@ class Panel:
         points, strip = self._sent
         server = PromptServer.instance
         new = {"novelty": self._novelty[points:], "keyframes": self._keyframes[strip:], "first": first, "last": last}
-        server.send_sync(
-            EVENT, {**self._facts(), "prompt_id": getattr(server, "last_prompt_id", None), **new}, server.client_id
-        )
+        facts = {**self._facts(), "prompt_id": getattr(server, "last_prompt_id", None)}
+        if server.client_id is not None:  # nobody's prompt would go to every open page, pictures of faces included
+            server.send_sync(EVENT, {**facts, **new}, server.client_id)
         self._sent, self._sent_at = (len(self._novelty), len(self._keyframes)), time.monotonic()
 
 

@@ -101,12 +101,13 @@ def container(footage: Footage | None) -> str:
 
 def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:
     """[F, S, S, 3] -> [F, H, W, 3]."""
-    bar, frames = comfy.utils.ProgressBar(len(images)), []
-    for index, image in enumerate(images, 1):
+    bar = comfy.utils.ProgressBar(len(images))
+    frames = torch.empty((len(images), *paste.original.shape))
+    for index, image in enumerate(images):
         check_interrupt()
-        frames.append(to_image([paste(to_picture(image))]))
-        bar.update_absolute(index)
-    return torch.cat(frames)
+        frames[index] = to_image([paste(to_picture(image))])[0]
+        bar.update_absolute(index + 1)
+    return frames
 
 
 def paste_video(paste: Paste, source: Driving, writer: VideoWriter) -> None:

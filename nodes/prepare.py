@@ -11,11 +11,12 @@ from comfy_api.v0_0_2 import io
 from PIL import Image
 
 from ..personalive_core.errors import PersonaLiveError
-from ..personalive_core.face import Crop, Picture, crop_image
+from ..personalive_core.face import Crop, Face, Picture, crop_image
 from ..personalive_core.reference import check_size, encode_reference
 from .errors import readable
-from .faces import detector_input, face_crop, face_inputs, mask_box, parse_box, shown_faces, square
+from .faces import boxes, detector_input, face_crop, face_inputs, helpful_faces, look_for, mask_box, parse_box, square
 from .folders import temp_file, viewable
+from .memory import activation_bytes, with_room
 from .sockets import (
     CATEGORY,
     Bank,
@@ -83,26 +84,30 @@ class PrepareReference(io.ComfyNode):
     ) -> io.NodeOutput:
         whole = only_picture(image, "Prepare Reference")
         box = parse_box(face_box) or mask_box(mask, whole)
-        crop = face_crop(whole, box, detector, face, model.weights)
+        faces = None if box else look_for(whole, detector, model.weights)
+        crop = face_crop(whole, box, faces, face)
         prepared = prepare(model, whole, crop, size)
-        shown = picker(whole, crop, helpful_faces(whole, detector, model.weights) if box is None else [])
+        if faces is None:
+            faces = also_there(whole, detector, model.weights)
+        shown = picker(whole, crop, boxes(faces))
         return io.NodeOutput(prepared, to_image([prepared.portrait]), ui={"personalive_faces": [shown]})
 
 
-def helpful_faces(whole: Picture, detector: str, weights: Path) -> list[list[float]]:
-    """The picker's boxes; a detector that is missing is no error here, as the crop is there already."""
+def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]:
+    """The picker's faces; a detector that is missing is no error here, as the crop is there already."""
     try:
-        return shown_faces(whole, detector, weights)
+        return helpful_faces(whole, detector, weights)
     except PersonaLiveError as error:
         _log.debug("No faces for the picker: %s", error)
-        return []
+        return ()
 
 
 def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:
     """The crop read by the networks, at full resolution where it is larger than they see it."""
     portrait = crop_image(whole, crop, check_size(size))
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else portrait
-    reference = encode_reference(model.networks, source, size)
+    networks = with_room(model.networks, activation_bytes(size, 1, model.networks.dtype))
+    reference = encode_reference(networks, source, size)
     kept = reference.to(torch.device("cpu"), model.networks.dtype)
     return PreparedReference(kept, whole, crop, portrait, model.weights)
 

@@ -89,12 +89,12 @@ def rescue(frames: torch.Tensor, task: Task) -> None:
     """Writes the frames of a run that was cancelled or failed into the output folder."""
     if not len(frames):
         return
-    path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
     try:
+        path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
         with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
             for frame in frames:
                 writer.write(to_picture(frame))
-    except PersonaLiveError as error:  # the reason why the run ended is the one to be shown
+    except (PersonaLiveError, OSError) as error:  # the reason why the run ended is the one to be shown
         _log.error("The frames made so far could not be saved: %s", error)
     else:
         _log.warning("The run ended early; its %d frames are in %s", len(frames), path)

@@ -18,7 +18,7 @@ from ..personalive_core.types import FittedMotion, HybridMotion, Reference, Stre
 CATEGORY = "PersonaLive"
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
-ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
+ReferenceSocket = io.Custom("REFERENCE")
 MotionSocket = io.Custom("HYBRID_MOTION")
 BankSocket = io.Custom("KEYFRAME_BANK")
 
@@ -36,7 +36,7 @@ class LoadedModel:
 
 @dataclass(frozen=True, eq=False)
 class PreparedReference:
-    """PERSONALIVE_REFERENCE."""
+    """REFERENCE."""
 
     reference: Reference  # on the CPU: a cached output must not hold memory of the GPU
     whole: Picture  # [H, W, 3] the picture it was cut from
@@ -105,8 +105,8 @@ def stream_config(bank: Bank, steps: int = len(StreamConfig.timesteps)) -> Strea
 
 def to_picture(image: torch.Tensor) -> Picture:
     """One picture of an IMAGE [H, W, C] in [0, 1] -> [H, W, 3] uint8, grey repeated, alpha over black."""
-    if image.shape[-1] == 4:  # noqa: PLR2004 - RGB and alpha
-        image = image[..., :3] * image[..., 3:]
+    if image.shape[-1] in (2, 4):  # the last channel is alpha
+        image = image[..., :-1] * image[..., -1:]
     levels = (image.float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     return levels.expand(*levels.shape[:2], 3).contiguous().numpy()
 

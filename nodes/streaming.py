@@ -15,8 +15,8 @@ from ..personalive_core.reference import encode_reference
 from ..personalive_core.sampling import StreamingSampler, first_bank, remember
 from ..personalive_core.schedule import seeded_noise
 from ..personalive_core.types import FittedMotion, KeyframeBank, Reference
-from .faces import LARGEST, face_crop
-from .memory import activation_bytes, check_interrupt, reserve
+from .faces import LARGEST, face_crop, look_for
+from .memory import activation_bytes, check_interrupt, settled
 from .panel import Panel
 from .sockets import (
     Bank,
@@ -142,7 +142,7 @@ class Keyframes:
 def fixed_keyframes(task: Task) -> Keyframes:
     """The bank's own portraits, cut to the face as Prepare Reference does it."""
     bank, weights = task.bank, task.model.weights
-    crops = [face_crop(picture, None, bank.detector, LARGEST, weights) for picture in bank.portraits]
+    crops = [face_crop(picture, None, look_for(picture, bank.detector, weights), LARGEST) for picture in bank.portraits]
     pictures = [crop_image(picture, crop, task.size) for picture, crop in zip(bank.portraits, crops, strict=True)]
     return Keyframes(tuple(pictures), bank.numbers)
 
@@ -161,7 +161,7 @@ def fixed_bank(task: Task, reference: Reference, pictures: tuple[Picture, ...]) 
 def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
     """Every step of the stream, with the keyframes so far; the panel shows it once the caller has taken it."""
     model, config = task.model.networks, stream_config(task.bank, task.steps)
-    reserve(model, activation_bytes(task.size, config.window * config.windows, model.dtype))
+    room = activation_bytes(task.size, config.window * config.windows, model.dtype)
     reference = task.prepared.reference.to(model.device, model.dtype)
     keyframes = fixed_keyframes(task)
     panel.keyframe(None, task.prepared.portrait)
@@ -170,6 +170,7 @@ def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
     panel.begin()
     with torch.inference_mode():
         bank = fixed_bank(task, reference, keyframes.pictures)
+    model = settled(model, room)
     sampler = StreamingSampler(model, reference, seeded_noise(task.seed), config)
     for emitted in stream_fitted(model, sampler, task.fitted, bank):
         keyframes = keyframes.then(emitted)

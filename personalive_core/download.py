@@ -82,7 +82,10 @@ def download(
         return
     if constants.HF_HUB_OFFLINE if offline is None else offline:
         report = WeightIndex(folder, ()).report(absent)
-        raise WeightsError(f"weights are missing and downloads are switched off (offline mode):\n{report}")
+        raise WeightsError(
+            "weights are missing and HF_HUB_OFFLINE (offline mode) forbids it: unset it, or put these files there"
+            f"\n{report}"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder / ".weights.download.lock"):  # two programs may start with the same empty folder

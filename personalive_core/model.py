@@ -122,12 +122,18 @@ class PersonaLive:
             self.placement.bring(networks)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device ran out of memory: CUDA and ROCm have a type for it, MPS only says so."""
+    told = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    return told or isinstance(error, torch.cuda.OutOfMemoryError)
+
+
 def in_parts(call: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     """`call` of all `frames` at once, or, when the device has too little memory, of ever smaller parts of them."""
     try:
         return call(frames)
-    except torch.cuda.OutOfMemoryError:
-        if len(frames) == 1:
+    except RuntimeError as error:
+        if len(frames) == 1 or not out_of_memory(error):
             raise
     # not in the handler: the error keeps the failed attempt's tensors alive
     torch.cuda.empty_cache()

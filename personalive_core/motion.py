@@ -188,6 +188,17 @@ def _gap(
     yield blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
 
 
+def gather(motions: Iterable[HybridMotion], block: int = 256) -> HybridMotion:
+    """All of them as one; joined in blocks, as an hour of single frames would take more memory than their numbers."""
+    blocks: list[HybridMotion] = []
+    parts: list[HybridMotion] = []
+    for motion in motions:
+        parts.append(motion)
+        if len(parts) == block:
+            blocks, parts = [*blocks, concat(parts)], []
+    return concat([*blocks, *parts])
+
+
 def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
     """The same frames in pieces of `window`; the last piece may be shorter."""
     held: list[HybridMotion] = []
@@ -196,7 +207,7 @@ def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridM
         held.append(motion)
         count += len(motion)
         while count >= window:
-            joined = concat(held)
+            joined = concat(held) if len(held) > 1 else held[0]  # a whole clip is cut, not copied
             yield joined[:window]
             held, count = [joined[window:]], count - window
     if count:

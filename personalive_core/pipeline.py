@@ -176,7 +176,7 @@ def stream(
             lead = next(pieces, None)
             if lead is None:
                 raise InputError(
-                    "no driving frame to animate: the video is empty, or it ends before the start asked for"
+                    "the video is empty, or ends before the start asked for: choose a driving with at least one frame"
                 )
             state = sampler.start(model.embed_motion(lead, size), keyframes)
     for motion in in_windows(pieces, config.window):
@@ -205,7 +205,9 @@ def stream_fitted(
     extra = max(fitted.lead - lookahead, 0)
     for emitted in stream(model, sampler, [motion[:lookahead], motion[lookahead:]], keyframes=keyframes):
         dropped = max(extra - emitted.first, 0)
-        yield replace(emitted, pictures=emitted.pictures[dropped:], first=emitted.first - extra + dropped)
+        keyframe = None if dropped else emitted.keyframe  # one of the lead-in's is no driving frame's
+        pictures, first = emitted.pictures[dropped:], emitted.first - extra + dropped
+        yield replace(emitted, pictures=pictures, first=first, keyframe=keyframe)
 
 
 def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures) -> Emitted:

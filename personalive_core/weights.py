@@ -126,7 +126,7 @@ class WeightIndex:
         """Raises WeightsError that lists each missing file, where it was looked for and where it comes from."""
         missing = self.missing(networks)
         if missing:
-            raise WeightsError(f"weights are missing; download them, or say where they are:\n{self.report(missing)}")
+            raise WeightsError(f"weights are missing: download them, or say where they are\n{self.report(missing)}")
 
     def report(self, files: Iterable[WeightFile]) -> str:
         """One line for each file: what it is for, its source, and every place where it was looked for."""

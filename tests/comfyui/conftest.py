@@ -11,13 +11,14 @@ from tests.comfyui.server import ComfyUI
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory, request):
-    """portrait.png, expression.png and driving.mp4: real ones where they are, else drawn ones with sound."""
+    """portrait.png, expression.png and driving.mp4: real ones where they are, else drawn ones; spoken.mp4 has sound."""
     folder = tmp_path_factory.mktemp("media")
+    write_sample(folder, seconds=2.0, size=256)
+    shutil.copy(folder / "driving.mp4", folder / "spoken.mp4")
     try:
         demo = request.getfixturevalue("demo_folder")
     except pytest.skip.Exception:
-        write_sample(folder, seconds=2.0, size=256)
-        (folder / "reference.png").rename(folder / "portrait.png")
+        shutil.copy(folder / "reference.png", folder / "portrait.png")
     else:
         shutil.copy(demo / "ref_image.png", folder / "portrait.png")
         shutil.copy(demo / "driving_video.mp4", folder / "driving.mp4")

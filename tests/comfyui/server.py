@@ -41,8 +41,9 @@ class Run:
 class ComfyUI:
     """A context manager: the server runs inside."""
 
-    def __init__(self, folder, weights=None, inputs=(), packs=(), arguments=("--cpu",)):
+    def __init__(self, folder, weights=None, inputs=(), packs=(), arguments=("--cpu",), environment=None):
         self.base, self.arguments, self.process = Path(folder) / "comfyui", list(arguments), None
+        self.environment = {**os.environ, **OFFLINE, **(environment or {})}
         for name in FOLDERS:
             (self.base / name).mkdir(parents=True)
         (self.base / "models" / "personalive").mkdir(parents=True)
@@ -63,7 +64,7 @@ class ComfyUI:
         command += [str(self.base), "--database-url", "sqlite:///:memory:", *self.arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=os.environ["COMFYUI_DIR"], stdout=log, stderr=log, env={**os.environ, **OFFLINE}
+                command, cwd=os.environ["COMFYUI_DIR"], stdout=log, stderr=log, env=self.environment
             )
         for _ in range(480):
             try:

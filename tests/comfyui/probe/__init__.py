@@ -1,35 +1,105 @@
-"""A pack for tests only: tells what ComfyUI still holds, and makes motion longer than anyone would film."""
+"""A pack for tests only: tells what ComfyUI still holds, and makes what no workflow has or should have."""
 
 import gc
+import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import comfy.model_management as mm
+import torch
 from aiohttp import web
+from comfy.clip_vision import ClipVisionModel
+from comfy.sd import VAE
+from comfy.taesd.taesd import TAESD
 from server import PromptServer
 
+CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_act": "quick_gelu",
+    "image_size": 224,
+    "patch_size": 32,
+    "num_channels": 3,
+}
 
-class Double:
-    """HYBRID_MOTION twice as long."""
 
-    RETURN_TYPES = ("HYBRID_MOTION",)
-    FUNCTION = "double"
+class Probe:
+    """What the nodes have in common."""
+
+    FUNCTION = "run"
     CATEGORY = "PersonaLive tests"
 
     @classmethod
     def INPUT_TYPES(cls):  # noqa: N802 - ComfyUI's name
-        return {"required": {"motion": ("HYBRID_MOTION",)}}
+        return {"required": cls.TAKES}
 
-    def double(self, motion):
-        frames = motion.frames
-        return (
-            replace(motion, frames=replace(frames, **{name: twice(value) for name, value in vars(frames).items()})),
-        )
+
+class Double(Probe):
+    """HYBRID_MOTION twice as long."""
+
+    RETURN_TYPES = ("HYBRID_MOTION",)
+    TAKES: ClassVar = {"motion": ("HYBRID_MOTION",)}
+
+    def run(self, motion):
+        frames = {name: twice(value) for name, value in vars(motion.frames).items()}
+        return (replace(motion, frames=replace(motion.frames, **frames)),)
+
+
+class TinyVae(Probe):
+    """A VAE of ComfyUI's own with random weights."""
+
+    RETURN_TYPES = ("VAE",)
+    TAKES: ClassVar = {}
+
+    def run(self):
+        return (VAE(sd=filled(TAESD().state_dict())),)
+
+
+class SmallClipVision(Probe):
+    """A CLIP_VISION of ComfyUI's own with random weights, for embeddings of `dim` numbers."""
+
+    RETURN_TYPES = ("CLIP_VISION",)
+    TAKES: ClassVar = {"dim": ("INT", {"default": 768})}
+
+    def run(self, dim):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "config.json"
+            file.write_text(json.dumps({**CLIP, "projection_dim": dim}))
+            clip = ClipVisionModel(str(file))
+        clip.load_sd(filled(clip.get_sd()))
+        return (clip,)
+
+
+class NoMemory(Probe):
+    """A model whose networks never fit."""
+
+    RETURN_TYPES = ("PERSONALIVE_MODEL",)
+    TAKES: ClassVar = {"model": ("PERSONALIVE_MODEL",)}
+
+    def run(self, model):
+        def bring(*_):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        networks = model.networks
+        return (replace(model, networks=replace(networks, placement=replace(networks.placement, bring=bring))),)
+
+
+def filled(state):
+    """The same names and shapes, small values that are always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(value.shape, generator=generator) * 0.05 if value.is_floating_point() else value
+        for name, value in state.items()
+    }
 
 
 def twice(value):
     """A tensor, or the poses made of tensors, twice along the frames."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return torch.cat([value, value])
     return replace(value, **{name: twice(part) for name, part in vars(value).items()})
@@ -43,4 +113,9 @@ async def held(_request):
     return web.json_response({"loaded": len(mm.current_loaded_models), "networks": len(networks)})
 
 
-NODE_CLASS_MAPPINGS = {"PersonaLiveTestDouble": Double}
+NODE_CLASS_MAPPINGS = {
+    "PersonaLiveTestDouble": Double,
+    "PersonaLiveTestVae": TinyVae,
+    "PersonaLiveTestClipVision": SmallClipVision,
+    "PersonaLiveTestNoMemory": NoMemory,
+}

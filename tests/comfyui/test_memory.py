@@ -1,0 +1,32 @@
+"""The networks loaded in part by ComfyUI, as on a GPU too small for them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.comfyui.server import ROOT
+
+pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    ("share", "storage", "decoder", "split"),
+    [
+        (0.0, "same", "full", False),  # --novram
+        (0.4, "same", "full", True),  # --lowvram
+        (0.4, "float8_e4m3fn", "tiny", True),
+        (0.9, "same", "tiny", True),
+        (2.0, "same", "full", False),  # all of it fits
+        (2.0, "float8_e4m3fn", "full", False),
+    ],
+)
+def test_networks_loaded_in_part_compute_on_one_device(standin_folder, share, storage, decoder, split):
+    program = Path(__file__).parent / "partial_load.py"
+    arguments = [os.environ["COMFYUI_DIR"], ROOT, standin_folder, share, storage, decoder]
+    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), program, *arguments]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (int(done.stdout.split()[0]) > 0) == split
