@@ -81,11 +81,9 @@ def download(
     if not absent:
         return
     if constants.HF_HUB_OFFLINE if offline is None else offline:
+        remedy = "unset HF_HUB_OFFLINE, or put these files there"
         report = WeightIndex(folder, ()).report(absent)
-        raise WeightsError(
-            "weights are missing and HF_HUB_OFFLINE (offline mode) forbids it: unset it, or put these files there"
-            f"\n{report}"
-        )
+        raise WeightsError(f"weights are missing in offline mode, without downloads: {remedy}\n{report}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder / ".weights.download.lock"):  # two programs may start with the same empty folder
