@@ -30,6 +30,7 @@ from .sockets import (
     to_picture,
 )
 
+ENCODING = 4  # encoding one picture takes as much memory as a step over so many (counted: 3.2)
 MOST_SHOWN = 1024  # pixels of the longer side of the picture in the face picker
 
 _log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> Prepar
     """The crop read by the networks, at full resolution where it is larger than they see it."""
     portrait = crop_image(whole, crop, check_size(size))
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else portrait
-    networks = with_room(model.networks, activation_bytes(size, 1, model.networks.dtype))
+    networks = with_room(model.networks, activation_bytes(size, ENCODING, model.networks.dtype))
     reference = encode_reference(networks, source, size)
     kept = reference.to(torch.device("cpu"), model.networks.dtype)
     return PreparedReference(kept, whole, crop, portrait, model.weights)

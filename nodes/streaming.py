@@ -142,8 +142,10 @@ class Keyframes:
 def fixed_keyframes(task: Task) -> Keyframes:
     """The bank's own portraits, cut to the face as Prepare Reference does it."""
     bank, weights = task.bank, task.model.weights
-    crops = [face_crop(picture, None, look_for(picture, bank.detector, weights), LARGEST) for picture in bank.portraits]
-    pictures = [crop_image(picture, crop, task.size) for picture, crop in zip(bank.portraits, crops, strict=True)]
+    pictures = []
+    for picture, number in zip(bank.portraits, bank.numbers, strict=True):
+        faces = look_for(picture, bank.detector, weights) if number is None else None  # a made frame is cut already
+        pictures.append(crop_image(picture, face_crop(picture, None, faces, LARGEST), task.size))
     return Keyframes(tuple(pictures), bank.numbers)
 
 
