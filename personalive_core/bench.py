@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .bench_networks import each, random_model
 from .bench_report import BenchReport, Row, Stage, compare, read_report, table
@@ -93,7 +93,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
     model = model or random_model(options.widths, options.device, options.precision)
     if options.decoder == "tiny" and model.tiny_vae is None:
         raise InputError("the model has no tiny decoder to measure: load it with decoder tiny, or measure full")
-    parameters, size = size_of([network for network in vars(model).values() if network is not None])
+    parameters, size = size_of([network for network in vars(model).values() if isinstance(network, nn.Module)])
     flops = count_stages(model, options.size)
     if options.compile:
         compiled: Any = torch.compile(model.denoising_unet, dynamic=False)

@@ -127,9 +127,9 @@ def test_keyframes_are_marked(standin, reference):
 
 def test_no_frames_at_all(standin, reference):
     sampler = StreamingSampler(standin, reference, seeded_noise(0))
-    with pytest.raises(InputError, match="no driving frame to animate"):
+    with pytest.raises(InputError, match="choose a driving with at least one frame"):
         list(stream(standin, sampler, iter(())))
-    with pytest.raises(InputError, match="no driving frame to animate"):
+    with pytest.raises(InputError, match="choose a driving with at least one frame"):
         list(animate(standin, reference, [], OPTIONS))
 
 

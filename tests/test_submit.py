@@ -368,7 +368,9 @@ def test_a_line_cut_short_costs_only_itself(submit, server, files):
 def run_apart(files, *servers):
     """The same command in a process of its own."""
     line = [sys.executable, "-m", "personalive_core", *map(str, command(files, *servers))]
-    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    # a runner in the background ignores Ctrl-C, and its children would inherit that
+    listen = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def test_a_killed_client_goes_on_where_it_was(submit, server, files):
