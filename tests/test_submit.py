@@ -365,12 +365,19 @@ def test_a_line_cut_short_costs_only_itself(submit, server, files):
     assert all(record.is_whole(files / "out") for record in read_journal(files / "out").values())
 
 
+# a runner in the background ignores Ctrl-C, and its children would inherit that
+APART = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from personalive_core.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def run_apart(files, *servers):
     """The same command in a process of its own."""
-    line = [sys.executable, "-m", "personalive_core", *map(str, command(files, *servers))]
-    # a runner in the background ignores Ctrl-C, and its children would inherit that
-    listen = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
+    line = [sys.executable, "-c", APART, *map(str, command(files, *servers))]
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_killed_client_goes_on_where_it_was(submit, server, files):
