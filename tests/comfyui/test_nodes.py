@@ -145,6 +145,37 @@ def test_a_vae_and_a_clip_vision_of_comfyuis_own(comfyui):
     assert first_line(run).startswith("Connect the image encoder of sd-image-variations, or nothing:")
 
 
+def test_extra_model_paths_are_searched_too(tmp_path, standin_folder, media):
+    """The name in the workflow stays the same wherever the weights lie."""
+    paths = tmp_path / "paths.yaml"
+    paths.write_text(f"elsewhere:\n  base_path: {standin_folder.parent}\n  personalive: {standin_folder.name}\n")
+    arguments = ["--cpu", "--extra-model-paths-config", str(paths)]
+    inputs = [media / "portrait.png", media / "driving.mp4"]
+    with ComfyUI(tmp_path / "server", inputs=inputs, arguments=arguments) as server:
+        run = server.run(small("long_video", count=4))
+        assert not run.error
+        assert len(list(read_frames(made(server, run)[0]))) == 4
+
+
+def test_a_used_bank_serves_another_run(comfyui):
+    """The reference and what joined in the first run are there from the start of the second."""
+    workflow = change(small("clip", count=22), "KeyframeBank", threshold=0.5, warm_up=3, maximum=2)
+    sampler = key_of(workflow, "StreamingSampler")
+    second = copy.deepcopy(workflow[sampler])
+    second["inputs"] |= {"bank": [sampler, 1], "seed": 5}
+    workflow |= {"90": second, "91": shown(sampler), "92": shown("90")}
+    run = comfyui.run(workflow)
+    assert not run.error
+    assert run.outputs["91"]["text"] == ["reference, 0, 4"]
+    assert run.outputs["92"]["text"][0].startswith("reference, fixed, fixed")
+    assert len(run.outputs["90"]["personalive_run"][0]["keyframes"]) == len(run.outputs["92"]["text"][0].split(","))
+
+
+def shown(sampler):
+    """A node that shows a sampler's keyframe_frames."""
+    return {"class_type": "PreviewAny", "inputs": {"source": [sampler, 3]}}
+
+
 def test_weights_that_do_not_fit_are_named(comfyui):
     wrong = comfyui.base / "models" / "personalive" / "wrong"
     shutil.copytree(
