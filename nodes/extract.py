@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import comfy.utils
@@ -27,6 +27,7 @@ from .memory import check_interrupt
 from .plot import plot
 from .sockets import (
     CATEGORY,
+    TICKS,
     Footage,
     LoadedModel,
     ModelSocket,
@@ -133,10 +134,11 @@ class ExtractHybridMotion(io.ComfyNode):
             missing=missing_face,
             smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,
         )
-        frames = extract(model, source, options, reference)
+        frames, times = extract(model, source, options, reference)
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
         valid = [white if seen else black for seen in frames.valid.tolist()]  # two masks, however many frames
-        motion = Motion(frames, source.rate, source.footage)
+        ticks = torch.tensor([round(time * TICKS) for time in times])
+        motion = Motion(frames, source.rate, source.footage, ticks=ticks)
         return io.NodeOutput(motion, valid, to_image([plot(motion)]))
 
 
@@ -191,16 +193,16 @@ def crop_box(face: Box, picture: Picture) -> Box:
 
 def extract(
     model: LoadedModel, source: Driving, options: MotionOptions, reference: PreparedReference | None
-) -> HybridMotion:
-    """The motion of all frames, with progress; Cancel stops it at the next frame."""
-    bar = comfy.utils.ProgressBar(max(source.total, 1))
+) -> tuple[HybridMotion, list[Fraction]]:
+    """The motion of all frames and their times, with progress; Cancel stops it at the next frame."""
+    bar, times = comfy.utils.ProgressBar(max(source.total, 1)), list[Fraction]()
 
     def pictures() -> Iterator[Picture]:
-        yield source.first.image
-        for index, frame in enumerate(source.frames, 1):
+        for index, frame in enumerate(chain([source.first], source.frames)):
             check_interrupt()
             bar.update_absolute(index, max(source.total, index))
+            times.append(frame.time)
             yield frame.image
 
     neutral = reference.reference.motion if reference else None
-    return gather(driving_motion(model.networks, pictures(), options, neutral))
+    return gather(driving_motion(model.networks, pictures(), options, neutral)), times

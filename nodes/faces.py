@@ -120,9 +120,7 @@ def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None,
     size = picture.shape[:2]
     if box is not None:
         if box.left >= size[1] or box.top >= size[0] or box.right <= 0 or box.bottom <= 0:
-            raise InputError(
-                f"face_box lies outside the {size[1]}x{size[0]} picture: choose a face in it, or clear it"
-            )
+            raise InputError(f"face_box lies outside the {size[1]}x{size[0]} picture: choose a face in it, or clear it")
         return portrait_crop(box, size)
     if faces is None:
         return whole_frame(size)

@@ -95,8 +95,8 @@ def write(task: Task, panel: Panel, writer: VideoWriter) -> Keyframes:
     try:
         with writer:
             for emitted, keyframes in run(task, panel):  # noqa: B007 - the last is given back
-                for picture in emitted.pictures:
-                    writer.write(picture)
+                for index, picture in enumerate(emitted.pictures, emitted.first):
+                    writer.write(picture, task.motion.time(index))
     except BaseException:
         _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
         raise

@@ -16,6 +16,7 @@ from ..personalive_core.model import PersonaLive
 from ..personalive_core.types import FittedMotion, HybridMotion, Reference, StreamConfig
 
 CATEGORY = "PersonaLive"
+TICKS = 90000  # a second; what MPEG counts in
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("REFERENCE")
@@ -66,9 +67,16 @@ class Motion:
     footage: Footage | None = None
     fitted: FittedMotion | None = None
     canonical: torch.Tensor | None = None  # [21, 3] of the reference it was fitted to
+    ticks: torch.Tensor | None = None  # [F] int64, when each frame is shown in units of 1 / TICKS s; None: evenly
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def time(self, index: int) -> Fraction:
+        """When frame `index` is shown, in seconds: phones film at varying rates, and the sound must still fit."""
+        if self.ticks is None or len(self.ticks) != len(self):
+            return index / self.rate
+        return Fraction(int(self.ticks[index]), TICKS)
 
     def __repr__(self) -> str:
         return f"{len(self)} frames at {float(self.rate):g} frames/s{', fitted' if self.fitted else ''}"

@@ -13,6 +13,7 @@ import pytest
 
 from personalive_core.storage import load_motion
 from personalive_core.video import probe, read_frames
+from personalive_core.video_write import VideoWriter, WriteOptions
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import reduce, stored
 
@@ -119,6 +120,21 @@ def test_the_drivings_sound_is_kept_cut_or_left_out(comfyui):
     assert max(near) > 0.9
     silent = comfyui.run(change(workflow, "StreamingSamplerVideo", audio=False))
     assert not probe(made(comfyui, silent)[0]).has_audio
+
+
+def test_frames_of_varying_rate_keep_their_times(comfyui, media):
+    """As phones film: the sound would run away from evenly spaced frames."""
+    times = [Fraction(n, 30) for n in (0, 1, 2, 5, 6, 9, 10, 11, 15, 16)]
+    pictures = [frame.image for frame in read_frames(media / "spoken.mp4", count=len(times))]
+    height, width = pictures[0].shape[:2]
+    path = comfyui.base / "input" / "varying.mp4"
+    with VideoWriter(path, (width, height), WriteOptions(rate=Fraction(30))) as writer:
+        for picture, time_shown in zip(pictures, times, strict=True):
+            writer.write(picture, time_shown)
+    run = comfyui.run(change(small("long_video"), "LoadVideo", file="varying.mp4"))
+    assert [float(frame.time) for frame in read_frames(made(comfyui, run)[0])] == pytest.approx(
+        [float(time_shown) for time_shown in times], abs=1e-3
+    )
 
 
 def heard(path):
