@@ -126,11 +126,11 @@ def settled(model: PersonaLive, extra: int) -> PersonaLive:
     if id(decoder) not in patchers.of:
         return with_room(model, extra)
     patchers((model.denoising_unet, model.pose_guider, decoder), extra)
-    return replace(model, placement=replace(model.placement, bring=stay))
+    return replace(model, placement=replace(model.placement, bring=partial(stay, patchers)))
 
 
-def stay(_networks: tuple[Any, ...]) -> None:
-    """All that runs is in place."""
+def stay(_patchers: Patchers, _networks: tuple[Any, ...]) -> None:
+    """All that runs is in place; held here, the patchers live as long as the networks do."""
 
 
 def check_interrupt() -> None:
