@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -245,9 +245,14 @@ def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, floa
     reference = encode_reference(model, portrait, options.size)
     begun = time.perf_counter()
     arrivals = [time.perf_counter() for _ in _animated(model, reference, frames, options)]
-    windows = arrivals[:: CONFIG.window][: options.frames // CONFIG.window - CONFIG.windows + 1]
+    return arrivals[0] - start, *frame_rates(begun, arrivals)
+
+
+def frame_rates(begun: float, arrivals: Sequence[float]) -> tuple[float, float]:
+    """Frames a second of a whole stream, and while frames still go in, from the times at which its frames came out."""
+    windows = arrivals[:: CONFIG.window][: len(arrivals) // CONFIG.window - CONFIG.windows + 1]
     steady = CONFIG.window / median(later - earlier for earlier, later in pairwise(windows))
-    return arrivals[0] - start, len(arrivals) / (arrivals[-1] - begun), steady
+    return len(arrivals) / (arrivals[-1] - begun), steady
 
 
 def _animated(

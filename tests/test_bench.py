@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from personalive_core.bench import BenchOptions, compare, count_stages, read_report, run_bench, table
+from personalive_core.bench import BenchOptions, compare, count_stages, frame_rates, read_report, run_bench, table
 from personalive_core.bench_networks import empty_model, random_model
 from personalive_core.bench_report import BenchReport, Stage
 from personalive_core.errors import InputError
@@ -93,9 +93,10 @@ def test_report_says_what_was_measured(report, model):
     assert report.first_frame_seconds > 0
 
 
-def test_whole_stream_is_slower_than_its_middle(report):
-    """Four steps pass before the first picture."""
-    assert report.fps_whole < report.fps
+def test_rates_of_a_stream_and_of_its_middle():
+    """A step a second: four pass before the first four frames; the end, without new frames, is twice as fast."""
+    arrivals = [float(second) for second in (4, 5, 6, 7, 7.5, 8, 8.5) for _ in range(4)]
+    assert frame_rates(0.0, arrivals) == (28 / 8.5, 4.0)
 
 
 def test_json_and_back(tmp_path):
