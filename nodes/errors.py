@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from ..personalive_core.errors import PersonaLiveError
+from ..personalive_core.errors import PersonaLiveError, remedy_first
 from ..personalive_core.model import out_of_memory
 
 P = ParamSpec("P")
@@ -26,15 +26,6 @@ class NodeError(Exception):
 
 class OutOfMemory(torch.cuda.OutOfMemoryError):
     """As `NodeError`; of this type, so that ComfyUI unloads all models before the next run."""
-
-
-def remedy_first(message: str) -> str:
-    """The core's "what came: what to do" the other way round; further lines stay behind."""
-    head, newline, rest = message.partition("\n")
-    problem, colon, remedy = head.rpartition(": ")
-    if colon and remedy:
-        head = f"{remedy[0].upper()}{remedy[1:].rstrip('.')}: {problem[0].lower()}{problem[1:]}"
-    return f"{head.rstrip('.:')}.{newline}{rest}"
 
 
 def readable(execute: Callable[P, R]) -> Callable[P, R]:

@@ -12,11 +12,10 @@ from comfy_api.v0_0_2 import io
 from server import PromptServer
 
 from ..personalive_core.detectors import make_detector
-from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError
+from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
 from ..personalive_core.face import Box, Crop, Face, FaceDetector, Picture, choose_face, portrait_crop, whole_frame
 from ..personalive_core.picture import read_image
 from ..personalive_core.weights import locate
-from .errors import remedy_first
 from .folders import MODELS, viewed, weight_folders
 
 DETECTORS = ("auto", "yunet", "haar", "insightface", "none")

@@ -12,12 +12,12 @@ import comfy.utils
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.download import download
-from ..personalive_core.errors import WeightsError
+from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.loader import DECODERS, Host, load_model
 from ..personalive_core.lockfile import read_lock
 from ..personalive_core.weights import WeightFile, locate
 from .adapters import ComfyImageEncoder, ComfyVae
-from .errors import readable, remedy_first
+from .errors import readable
 from .folders import MODELS, weight_folders, weights_folder
 from .memory import ATTENTIONS, FP8, PRECISIONS, check_interrupt, layers, place, types
 from .sockets import CATEGORY, LoadedModel, ModelSocket

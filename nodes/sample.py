@@ -92,8 +92,8 @@ def rescue(frames: torch.Tensor, task: Task) -> None:
     try:
         path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
         with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
-            for frame in frames:
-                writer.write(to_picture(frame))
+            for index, frame in enumerate(frames):
+                writer.write(to_picture(frame), task.motion.time(index))
     except (PersonaLiveError, OSError) as error:  # the reason why the run ended is the one to be shown
         _log.error("The frames made so far could not be saved: %s", error)
     else:

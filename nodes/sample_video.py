@@ -98,7 +98,8 @@ def write(task: Task, panel: Panel, writer: VideoWriter) -> Keyframes:
                 for index, picture in enumerate(emitted.pictures, emitted.first):
                     writer.write(picture, task.motion.time(index))
     except BaseException:
-        _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
+        if writer.frames:
+            _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
         raise
     return keyframes
 

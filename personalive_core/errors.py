@@ -35,3 +35,17 @@ class NumericalError(PersonaLiveError):
     """The networks gave NaN or a black picture."""
 
     exit_code = 6
+
+
+def remedy_first(message: str) -> str:
+    """An error's "what came: what to do" the other way round, for places that show its beginning only.
+
+    Further lines stay behind. Of the problem's beginning only an article loses its capital: it may be a file's name.
+    """
+    head, newline, rest = message.partition("\n")
+    problem, colon, remedy = head.rpartition(": ")
+    if colon and remedy:
+        if problem.startswith(("The ", "A ", "An ", "No ")):
+            problem = problem[0].lower() + problem[1:]
+        head = f"{remedy[0].upper()}{remedy[1:].rstrip('.')}: {problem}"
+    return f"{head.rstrip('.:')}.{newline}{rest}"
