@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .motion import lerp
-from .sampling import novelty, remember
+from .sampling import is_new, novelty, remember
 from .types import KeyframeBank, StreamConfig
 
 
@@ -44,15 +44,9 @@ def novelty_curve(embedding: Tensor, config: StreamConfig, reference: Tensor | N
     for chunk, first in enumerate(path[:: config.window]):
         motion = first[None, None]
         values.append(float(novelty(bank, motion)))
-        if is_new(bank, chunk, values[-1], config):
+        if is_new(bank, chunk, motion, config):
             bank = remember(bank, motion, (), chunk)
     lead = config.windows - 1
     frames = range(0, len(embedding), config.window)
     keyframes = tuple(frames[chunk - lead] for chunk in bank.chunks if chunk >= lead)
     return NoveltyCurve(tuple(values[lead:]), tuple(frames), keyframes)
-
-
-def is_new(bank: KeyframeBank, chunk: int, value: float, config: StreamConfig) -> bool:
-    """Whether a window of novelty `value`, denoised in `chunk`, joins the bank."""
-    has_room = len(bank) < config.max_keyframes
-    return has_room and chunk >= config.keyframe_warmup and value > config.keyframe_distance

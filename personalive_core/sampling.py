@@ -105,10 +105,8 @@ class StreamingSampler:
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:
         """Historical keyframe mechanism: a first frame whose motion is new becomes a keyframe for later chunks."""
-        bank, config = state.keyframes, self.config
-        if state.chunk < config.keyframe_warmup or len(bank) >= config.max_keyframes:
-            return bank
-        if not bool((novelty(bank, motion) > config.keyframe_distance).all()):
+        bank = state.keyframes
+        if not is_new(bank, state.chunk, motion, self.config):
             return bank
         features = self.model.encode_features(latent.to(self.reference.latent.dtype), self.reference)
         return remember(bank, motion, features, state.chunk)
@@ -124,6 +122,13 @@ def novelty(bank: KeyframeBank, motion: Tensor) -> Tensor:
     """L2 distance [B] of a facial embedding [B, 1, L, D] to the nearest in the bank (section 3.4)."""
     distance = torch.cdist(motion.flatten(2).float(), bank.motion.to(motion.device).flatten(2).float())
     return distance.amin((1, 2))
+
+
+def is_new(bank: KeyframeBank, chunk: int, motion: Tensor, config: StreamConfig) -> bool:
+    """Whether a window denoised in `chunk`, whose first embedding is `motion` [B, 1, L, D], becomes a keyframe."""
+    if chunk < config.keyframe_warmup or len(bank) >= config.max_keyframes:
+        return False
+    return bool((novelty(bank, motion) > config.keyframe_distance).all())
 
 
 def remember(bank: KeyframeBank, motion: Tensor, features: LayerFeatures, chunk: int) -> KeyframeBank:
