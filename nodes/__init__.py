@@ -10,6 +10,7 @@ from .faces import add_routes
 from .fit import KeypointInterpolate
 from .folders import register_model_folder
 from .load import LoadPersonaLive
+from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
 from .paste import PasteBack
 from .plot import MotionPlot
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadMotion,
     BlendMotion,
     MotionPlot,
+    LoadPersonaLiveLoRA,
 ]
 
 

@@ -15,7 +15,7 @@ import folder_paths
 from ..personalive_core.errors import InputError, WeightsError
 from ..personalive_core.weights import NETWORKS, locate
 
-MODELS = "personalive"
+MODELS, LORAS = "personalive", "loras"
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
 TYPES = ("input", "output", "temp")
 
@@ -147,6 +147,17 @@ def as_sound(audio: dict[str, Any]) -> Path:
         file.setframerate(int(audio["sample_rate"]))
         file.writeframes(samples.numpy().tobytes())
     return temp_file(buffer.getvalue(), ".wav")
+
+
+def lora_files() -> list[str]:
+    """The choices of Load PersonaLive LoRA, of which many may be for other models."""
+    return [name for name in folder_paths.get_filename_list(LORAS) if name.endswith(".safetensors")]
+
+
+def lora_file(choice: str) -> Path | None:
+    """The file behind a choice, or None."""
+    path = folder_paths.get_full_path(LORAS, choice)
+    return Path(path) if path else None
 
 
 def motion_files() -> dict[str, Path]:

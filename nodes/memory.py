@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
+import comfy.lora
 import comfy.model_management as mm
 import comfy.ops
 import torch
@@ -15,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..personalive_core.errors import InputError
+from ..personalive_core.lora import Lora, Pair, check_fit
 from ..personalive_core.model import PersonaLive, Placement
 
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -100,6 +102,29 @@ def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
     patchers = {key: ModelPatcher(network, device, offload) for key, network in held.items()}
     whole = id(networks["image_encoder"]) if "image_encoder" in networks else None
     return Placement(device, dtype, Patchers(patchers, whole))
+
+
+def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
+    """The same networks; ComfyUI adds `lora` to their weights when it loads them for this model, and takes it out again
+    for the given one. Raises WeightsError where it does not fit them."""
+    check_fit(lora, model)
+    if strength == 0:
+        return model
+    patchers = dict(model.placement.bring.of)
+    for name, pairs in lora.pairs.items():
+        key = id(getattr(model, name))
+        patchers[key] = patchers[key].clone()
+        patchers[key].add_patches(patches(pairs, lora.alpha), strength)
+    bring = replace(model.placement.bring, of=patchers)
+    return replace(model, placement=replace(model.placement, bring=bring))
+
+
+def patches(pairs: Mapping[str, Pair], alpha: float) -> dict[str, Any]:
+    """What is added to each weight, by its key, as ComfyUI makes it of any LoRA file."""
+    named = {f"{path}.alpha": torch.tensor(alpha) for path in pairs}
+    for path, pair in pairs.items():
+        named |= {f"{path}.lora_{half}.weight": tensor for half, tensor in zip("AB", pair, strict=True)}
+    return comfy.lora.load_lora(named, {path: f"{path}.weight" for path in pairs})
 
 
 def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:

@@ -121,6 +121,7 @@ def _or_refuse(make: Callable[[], T]) -> T:
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     from .submit_command import add_arguments as _submit  # which uses the readers above
+    from .train_command import add_arguments as _train
 
     parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
     parser.add_argument("--version", action="version", version=f"personalive {__version__}")
@@ -139,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     _info(add("info", "weights found and missing, where they were looked for, licences, memory"))
     _bench(add("bench", "time, FLOPs and memory of each stage, on random weights"))
     _check(add("check", "whether trained weights do what they should, figure by figure"))
+    _train(add("train", "the paper's recipe: stage by stage, on clips of your own or on drawn people"))
     _submit(add("submit", "every portrait with every driving video, on running ComfyUI servers"))
     return parser
 
@@ -175,6 +177,15 @@ def _engine(parser: argparse.ArgumentParser) -> None:
     _reporting(parser)
 
 
+def _loras(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lora", type=Path, action="append", default=[], metavar="FILE", help="LoRA to add; repeat it for more"
+    )
+    parser.add_argument(
+        "--lora-strength", type=number(-10, 10), action="append", metavar="X", help="one for each LoRA (default: 1)"
+    )
+
+
 def _reporting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON, alone on standard output")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -204,6 +215,7 @@ def _animate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
     parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov or .mkv")
     _engine(parser)
+    _loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
     parser.add_argument("--reference-box", type=box, metavar="L,T,R,B", help="the reference's crop in pixels, by hand")
@@ -232,6 +244,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=number(0.04, 60), default=1.0, help="of the drawn film (default: 1)")
     parser.add_argument("--size", type=picture_size, default=256, help="pixels a side (default: %(default)s)")
     parser.add_argument("--device", default="auto")
+    _loras(parser)
     _reporting(parser)
 
 
@@ -277,6 +290,7 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 
 def _check(parser: argparse.ArgumentParser) -> None:
     _engine(parser)
+    _loras(parser)
     parser.add_argument("--reference", type=Path, help="a square portrait of yours (default: a drawn one)")
     parser.add_argument("--driving", type=Path, help="a square driving video of yours (default: a drawn one)")
     parser.add_argument("--sheet", type=Path, default=Path("output/check.png"), help="default: %(default)s")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
 
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]  # [N, 2] in half pictures, x right, y down; [N, 3] in head units, z towards the viewer
+Picture = NDArray[np.uint8]  # [S, S, 3] RGB
 
-SOFTNESS_SIDE = 256  # blurred shapes are computed on a canvas reduced to about this many pixels
 HEAD_CENTRE = np.array([0.0, -0.1])
+SUBPIXEL_BITS = 4  # polygons are given to OpenCV in sixteenths of a pixel
+FEATHER = 1.4  # pixels a blurred shape's blur covers on its own, coarser grid
+LIGHT_GRID = 4  # pixels of the canvas to one sample of the light on a ball
+SHADE_TINT = np.array([0.93, 1.02, 1.06])  # shadows on skin and hair are warm: red fades least
 
 
 @dataclass(frozen=True)
@@ -21,94 +26,193 @@ class FaceMotion:
     """How the head is held and what the face does; all zero is a calm look into the camera."""
 
     yaw: float = 0.0  # degrees, positive turns to the picture's right
-    pitch: float = 0.0  # degrees, positive looks down
-    roll: float = 0.0  # degrees, positive tilts to the picture's right
-    shift: tuple[float, float] = (0.0, 0.0)  # of the head, in half pictures
+    pitch: float = 0.0  # degrees, positive looks up
+    roll: float = 0.0  # degrees, positive tilts the crown to the picture's right
+    shift: tuple[float, float] = (0.0, 0.0)  # of the head, in half pictures, right and down
     scale: float = 1.0  # of the head
     mouth: float = 0.0  # 0 closed .. 1 wide open
-    smile: float = 0.0  # -1 rounded lips .. 1 wide smile
-    blink: float = 0.0  # 0 eyes open .. 1 closed
-    brow: float = 0.0  # -1 lowered .. 1 raised
-    gaze: float = 0.0  # -1 to the picture's left .. 1 to its right
+    smile: float = 0.0  # -1 corners down .. 1 wide smile
+    pucker: float = 0.0  # 0 .. 1 lips narrow and forward
+    jaw: float = 0.0  # -1 to the picture's left .. 1 to its right
+    blink: tuple[float, float] = (0.0, 0.0)  # of the eye on the picture's left, right: 0 open .. 1 closed
+    brow: tuple[float, float] = (0.0, 0.0)  # of the brow on the picture's left, right: -1 lowered .. 1 raised
+    gaze: tuple[float, float] = (0.0, 0.0)  # -1 .. 1, to the picture's right and down
+    cheek: float = 0.0  # 0 .. 1 puffed
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a head's points lie in the picture: orthographic, turned by pitch, then yaw, then roll."""
+
+    rotation: NDArray[np.float64]  # [3, 3] for column vectors
+    scale: float
+    centre: NDArray[np.float64]  # [2] in half pictures
+
+    def place(self, points: Points) -> Points:
+        """Head points [N, 3] -> [N, 2] in half pictures."""
+        placed: Points = points @ (self.scale * self.rotation[:2].T) + self.centre
+        return placed
+
+
+def view_of(motion: FaceMotion) -> View:
+    """The view of a head so moved; the same projection as `pose_keypoints` of modules/keypoints.py."""
+    pitch, yaw, roll = np.radians([motion.pitch, motion.yaw, motion.roll])
+    (a, b, c), (d, e, f) = np.cos([pitch, yaw, roll]), np.sin([pitch, yaw, roll])
+    about_x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
+    about_y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])
+    about_z = np.array([[c, -f, 0], [f, c, 0], [0, 0, 1]])
+    return View(about_z @ about_y @ about_x, motion.scale, HEAD_CENTRE + np.array(motion.shift))
+
+
+@dataclass(frozen=True)
+class Ball:
+    """An ellipsoid of the head, for its light and shade."""
+
+    centre: tuple[float, float, float]
+    axes: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """A square picture to draw on, and the head's motion that places points of the head on it."""
+    """A square picture to draw on, the view that places points of the head on it, and what is being drawn."""
 
-    image: Image.Image
-    motion: FaceMotion
+    image: Picture
+    view: View
+    part: str = "background"
 
-    def place(self, points: Points) -> Points:
-        """Head points [N, 3] turned, tilted and moved: [N, 2] in half pictures."""
-        yaw, pitch, roll = np.radians([self.motion.yaw, self.motion.pitch, self.motion.roll])
-        x, y, z = points.T
-        x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
-        y = y * np.cos(pitch) + z * np.sin(pitch)
-        turned = np.stack([x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)], 1)
-        placed: Points = turned * self.motion.scale + HEAD_CENTRE + np.array(self.motion.shift)
-        return placed
+    def on(self, part: str) -> Canvas:
+        """The same canvas, about to draw a `part` of the person."""
+        return replace(self, part=part)
 
-    def pixels(self, points: Points) -> list[tuple[float, float]]:
-        """Where `points` ([N, 2], or [N, 3] of the head) lie, in pixels of the canvas."""
-        flat = self.place(points) if points.shape[1] == len("xyz") else points
-        return [(float(x), float(y)) for x, y in (flat + 1) * self.image.width / 2]
+    def pixels(self, points: Points) -> Points:
+        """Where `points` ([N, 2], or [N, 3] of the head) lie, in pixels of the canvas, whose centres are whole."""
+        flat = self.view.place(points) if points.shape[1] == len("xyz") else points
+        return (flat + 1) * (len(self.image) / 2) - 0.5
+
+    def outline(self, points: Points) -> Points:
+        """The convex outline [M, 2] in half pictures of a solid given by points [N, 3] on its surface."""
+        import cv2
+
+        return cv2.convexHull(self.view.place(points).astype(np.float32))[:, 0].astype(np.float64)
 
     def fill(self, points: Points, colour: Colour) -> None:
-        ImageDraw.Draw(self.image).polygon(self.pixels(points), fill=colour)
+        import cv2
+
+        cv2.fillPoly(self.image, [fixed(self.pixels(points))], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def line(self, points: Points, colour: Colour, width: float) -> None:
         """An open stroke, `width` in half pictures."""
-        pixels = max(1, round(width * self.image.width / 2))
-        ImageDraw.Draw(self.image).line(self.pixels(points), fill=colour, width=pixels, joint="curve")
+        import cv2
+
+        thick = max(1, round(width * len(self.image) / 2))
+        line = fixed(self.pixels(points))
+        cv2.polylines(self.image, [line], False, colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:
         """A filled shape with edges blurred over `blur` half pictures."""
-        grid = max(1, self.image.width // SOFTNESS_SIDE)
-        sigma = blur * self.image.width / 2
-        left, top, right, bottom = (grid * round(edge / grid) for edge in self.extent(points, 3 * sigma))
-        if right <= left or bottom <= top:
+        import cv2
+
+        spots, sigma, side = self.pixels(points), blur * len(self.image) / 2, len(self.image)
+        grid = max(1, int(sigma / FEATHER))
+        first = np.floor(spots.min(0) - 2.5 * sigma)
+        across, down = (int(n) for n in (spots.max(0) + 2.5 * sigma - first) // grid + 1)
+        left, top = int(first[0]), int(first[1])
+        if left >= side or top >= side or left + across * grid <= 0 or top + down * grid <= 0:
             return
-        mask = Image.new("L", ((right - left) // grid, (bottom - top) // grid))
-        shape = [((x - left) / grid, (y - top) / grid) for x, y in self.pixels(points)]
-        ImageDraw.Draw(mask).polygon(shape, fill=round(255 * opacity))
-        mask = mask.filter(ImageFilter.GaussianBlur(sigma / grid))
-        mask = mask.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
-        self.image.paste(colour, (left, top, right, bottom), mask)
+        mask = np.zeros((down, across), np.uint8)
+        shape = fixed((spots - first + 0.5) / grid - 0.5)
+        cv2.fillPoly(mask, [shape], round(255 * min(1.0, opacity)), cv2.LINE_AA, SUBPIXEL_BITS)
+        blurred = cv2.GaussianBlur(mask, (0, 0), sigma / grid)
+        cover = cv2.resize(blurred, (across * grid, down * grid), interpolation=cv2.INTER_LINEAR)
+        x, y = max(0, -left), max(0, -top)
+        shown = np.asarray(cover[y : side - top, x : side - left], np.uint8)
+        blend(self.image[top + y : top + down * grid, left + x : left + across * grid], colour, shown)
 
     def within(self, points: Points, draw: Callable[[Canvas], None]) -> None:
         """Whatever `draw` draws, kept inside the shape `points`."""
-        inner = Canvas(self.image.copy(), self.motion)
+        import cv2
+
+        inner = replace(self, image=self.image.copy())
         draw(inner)
-        mask = Image.new("L", self.image.size)
-        ImageDraw.Draw(mask).polygon(self.pixels(points), fill=255)
-        box = self.extent(points, 1)
-        self.image.paste(inner.image.crop(box), box, mask.crop(box))
+        spots, side = self.pixels(points), len(self.image)
+        left, top = (int(edge) for edge in (spots.min(0) - 1).clip(0, side))
+        right, bottom = (int(edge) for edge in (spots.max(0) + 2).clip(0, side))
+        if right <= left or bottom <= top:
+            return
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        cv2.fillPoly(mask, [fixed(spots - (left, top))], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+        blend(self.image[top:bottom, left:right], inner.image[top:bottom, left:right], mask)
 
-    def extent(self, points: Points, margin: float) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of what holds `points` with `margin` pixels around, within the canvas."""
-        spots, side = np.array(self.pixels(points)), self.image.width
-        left, top = (spots.min(0) - margin).clip(0, side)
-        right, bottom = np.ceil(spots.max(0) + margin).clip(0, side)
-        return int(left), int(top), int(right), int(bottom)
+    def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
+        """Light and shade of `ball`, lit from `source` (x right, y down, z to the viewer), on the box of `points`."""
+        import cv2
+
+        spots, side = self.pixels(points), len(self.image)
+        left, top = (int(edge) for edge in (spots.min(0) - 1).clip(0, side))
+        right, bottom = (int(edge) for edge in (spots.max(0) + 2).clip(0, side))
+        if right <= left or bottom <= top:
+            return
+        columns = np.linspace(left, right, max(2, (right - left) // LIGHT_GRID)) * 2 / side - 1
+        rows = np.linspace(top, bottom, max(2, (bottom - top) // LIGHT_GRID)) * 2 / side - 1
+        facing = normals(ball, self.view, columns, rows) @ (np.array(source) / np.linalg.norm(source))
+        bright = 1.04 + contrast * ((0.5 + 0.5 * facing) ** 1.5 - 0.87)
+        factor = (1 + (bright[..., None] - 1) * SHADE_TINT).astype(np.float32)
+        factor = cv2.resize(factor, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+        part = self.image[top:bottom, left:right]
+        cv2.multiply(part, factor, dst=part, dtype=cv2.CV_8U)
 
 
-def curve(points: list[tuple[float, float]], closed: bool = False, steps: int = 12) -> Points:
-    """A smooth line through `points` (Catmull-Rom): [N, 2]."""
-    knots = np.array(points)
-    around = np.vstack([knots[-1:], knots, knots[:2]] if closed else [knots[:1], knots, knots[-1:]])
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    pieces = []
-    for a, b, c, d in zip(around, around[1:], around[2:], around[3:], strict=False):
-        pieces.append(b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))))
-    return np.vstack([*pieces, knots[-1:]])
+def normals(ball: Ball, view: View, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit normals [H, W, 3] of a posed ball seen at those places of the picture; beside it, those of its rim."""
+    shrink = 1 / np.array(ball.axes)
+    across, down, ahead = (axis * shrink for axis in view.rotation)  # the picture's axes in the ball's own space
+    x, y = (columns - view.centre[0]) / view.scale, (rows - view.centre[1]) / view.scale
+    flat = x[None, :, None] * across + y[:, None, None] * down - np.array(ball.centre) * shrink
+    along, size = flat @ ahead, ahead @ ahead
+    depth = np.sqrt(np.maximum(along**2 - size * ((flat * flat).sum(-1) - 1), 0.0))
+    normal = (flat + ((depth - along) / size)[..., None] * ahead) * shrink
+    normal /= np.sqrt((normal * normal).sum(-1, keepdims=True))
+    return np.asarray(normal @ view.rotation.T)
 
 
-def evenly(line: Points, count: int = 40) -> Points:
-    """`count` points at equal steps along `line`."""
-    along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    steps = np.linspace(0, along[-1], count)
-    return np.stack([np.interp(steps, along, line[:, axis]) for axis in (0, 1)], 1)
+def blend(part: Picture, over: Colour | Picture, mask: NDArray[np.uint8]) -> None:
+    """Paint `over` on `part` [H, W, 3], in place, where `mask` [H, W] is set, 255 wholly."""
+    import cv2
+
+    wide = cv2.merge([mask, mask, mask])
+    kept = cv2.multiply(cv2.bitwise_not(wide), part, scale=1 / 255)
+    layer: Any = over if isinstance(over, np.ndarray) else (*over, 0)  # OpenCV's stubs forget that a colour will do
+    new = cv2.multiply(wide, layer, scale=1 / 255)
+    cv2.add(kept, new, dst=part)
+
+
+def fixed(pixels: Points) -> NDArray[np.int32]:
+    """Pixels as OpenCV's drawing takes them: whole sub-pixels."""
+    return np.rint(pixels * (1 << SUBPIXEL_BITS)).astype(np.int32)
+
+
+@lru_cache(maxsize=256)
+def curve_weights(knots: int, closed: bool, steps: int) -> NDArray[np.float64]:
+    """What each of [knots] adds to each point of a Catmull-Rom curve through them: [points, knots]."""
+    t = np.linspace(0, 1, steps, endpoint=False)
+    share = 0.5 * np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1)
+    pieces = knots if closed else knots - 1
+    weights = np.zeros((pieces * steps + (not closed), knots))
+    for piece in range(pieces):
+        for place in range(4):
+            knot = piece + place - 1
+            knot = knot % knots if closed else min(max(knot, 0), knots - 1)
+            weights[piece * steps : (piece + 1) * steps, knot] += share[:, place]
+    if not closed:
+        weights[-1, -1] = 1
+    return weights
+
+
+def curve(points: Sequence[Sequence[float]] | Points, closed: bool = False, steps: int = 8) -> Points:
+    """A smooth line through `points` [K, D] (Catmull-Rom): [N, D]."""
+    knots = np.asarray(points, float)
+    smooth: Points = curve_weights(len(knots), closed, steps) @ knots
+    return smooth
 
 
 def mirrored(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -116,9 +220,12 @@ def mirrored(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return half + [(-x, y) for x, y in reversed(half) if x]
 
 
+CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 32)), np.sin(np.linspace(0, 2 * np.pi, 32))], 1)
+
+
 def ellipse(x: float, y: float, across: float, down: float) -> Points:
-    angle = np.linspace(0, 2 * np.pi, 48)
-    return np.stack([x + across * np.cos(angle), y + down * np.sin(angle)], 1)
+    points: Points = np.array([x, y]) + CIRCLE * np.array([across, down])
+    return points
 
 
 def at_depth(points: Points, depth: float) -> Points:

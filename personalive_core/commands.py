@@ -13,8 +13,10 @@ import torch
 
 from .animation import SHEET_SUFFIXES, Job, Summary, check_written, extract, plural, read_portrait, run
 from .engine import Engine
+from .errors import InputError
 from .face import Picture
 from .loader import pick_device, pick_precision
+from .lora import Lora, read_lora
 from .motion import Strengths
 from .output import whole_file
 from .paste import PasteOptions
@@ -44,7 +46,7 @@ def animate(a: argparse.Namespace) -> Result:
             reference=a.reference,
             clip=_clip(a),
             output=a.output,
-            engine=_engine(a),
+            engine=_engine(a, _loras(a)),
             reference_box=a.reference_box,
             steps=a.steps,
             seed=a.seed,
@@ -72,7 +74,7 @@ def demo(a: argparse.Namespace) -> Result:
     folder = a.output.parent / "demo-files"
     reference, driving = write_sample(folder, a.seconds, a.size)
     weights = write_standin(folder / "pretrained_weights")
-    engine = Engine(weights, pick_device(a.device), torch.float32, size=a.size)
+    engine = Engine(weights, pick_device(a.device), torch.float32, size=a.size, loras=_loras(a))
     return _made(Job(reference, Clip(driving), a.output, engine, sheet=a.sheet, quiet=a.quiet))
 
 
@@ -117,7 +119,7 @@ def check(a: argparse.Namespace) -> Result:
     from .check import run_check, table
     from .sample import SITTER, FaceMotion, draw_portrait
 
-    engine = _engine(a)
+    engine = _engine(a, _loras(a))
     engine.require()
     read = {"reference": a.reference, "driving": a.driving}
     check_written(a.sheet, SHEET_SUFFIXES, {name: path for name, path in read.items() if path})
@@ -140,9 +142,19 @@ def _other_pose(a: argparse.Namespace) -> Picture:
     return deque(read_frames(a.driving, count=CHECK_FRAMES), maxlen=1)[0].image
 
 
-def _engine(a: argparse.Namespace) -> Engine:
+def _engine(a: argparse.Namespace, loras: tuple[tuple[Lora, float], ...] = ()) -> Engine:
     device = pick_device(a.device)
-    return Engine(a.weights, device, pick_precision(a.precision, device), a.decoder, a.size)
+    return Engine(a.weights, device, pick_precision(a.precision, device), a.decoder, a.size, loras)
+
+
+def _loras(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:
+    strengths = a.lora_strength or [1.0] * len(a.lora)
+    if len(strengths) != len(a.lora):
+        raise InputError(
+            f"--lora was given {len(a.lora)} times and --lora-strength {len(strengths)} times: give one strength for "
+            "each LoRA, in their order, or none"
+        )
+    return tuple((read_lora(path), strength) for path, strength in zip(a.lora, strengths, strict=True))
 
 
 def _clip(a: argparse.Namespace) -> Clip:

@@ -18,8 +18,8 @@ from torch import Tensor
 from .errors import OutputError, WeightsError
 from .loading import stays_float32
 from .lockfile import FileRecord
-from .tensorfile import State
-from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
+from .tensorfile import State, read_metadata
+from .weights import CONFIG_KEY, NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
 
 FORMAT_VERSION = "1"
 _log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:
         "personalive_format": FORMAT_VERSION,
         "dtype": str(dtype).removeprefix("torch."),
         SOURCES_KEY: json.dumps(records),
+        **{CONFIG_KEY: text for path in sources if (text := read_metadata(path).get(CONFIG_KEY))},
     }
 
 

@@ -9,6 +9,7 @@ import torch
 
 from .errors import WeightsError
 from .loader import DECODERS, load_model
+from .lora import Lora, with_lora
 from .model import PersonaLive
 from .weights import WeightIndex, locate
 
@@ -22,6 +23,7 @@ class Engine:
     precision: torch.dtype
     decoder: str = "full"
     size: int = 512  # pixels a side of the picture
+    loras: tuple[tuple[Lora, float], ...] = ()  # each with its strength
 
     def require(self) -> None:
         """Raises WeightsError naming every file that is missing and the command that fetches it; reads no weights."""
@@ -35,8 +37,11 @@ class Engine:
             )
 
     def load(self) -> PersonaLive:
-        """The loaded networks. Raises WeightsError where a file or a key is missing or wrong."""
-        return load_model(self.weights, self.device, self.precision, self.decoder)
+        """The loaded networks with the LoRAs. Raises WeightsError where a file, a key or a LoRA does not fit."""
+        model = load_model(self.weights, self.device, self.precision, self.decoder)
+        for lora, strength in self.loras:
+            model = with_lora(model, lora, strength)
+        return model
 
 
 def weight_index(folder: Path) -> WeightIndex:

@@ -20,7 +20,7 @@ from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.layers import Ops, with_ops
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
-from .weights import WeightIndex, locate, read_state
+from .weights import WeightIndex, locate, read_config, read_state
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -92,9 +92,10 @@ def load_model(
     index, ops = locate(folder), host.ops
     index.require(host.needs(decoder))
 
-    def load(network: str, build: Callable[[Shapes], nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
+    def load(network: str, build: Callable[..., nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
         state = read_state(index, network)
-        module = build_on_meta(network, build, state.shapes)
+        extra = read_config(state) if network in HELD_SMALL else {}
+        module = build_on_meta(network, lambda shapes: build(shapes, **extra), state.shapes)
         if network == "denoising_unet":
             state = complete(state, module, index)
         keep = partial(stays_float32, network)
@@ -105,8 +106,8 @@ def load_model(
         return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
     return PersonaLive(
-        reference_unet=load("reference_unet", lambda shapes: UNet(unet_config(shapes, denoises=False), ops)),
-        denoising_unet=load("denoising_unet", lambda shapes: UNet(unet_config(shapes, denoises=True), ops)),
+        reference_unet=load("reference_unet", lambda shapes, **more: UNet(unet_config(shapes, False, **more), ops)),
+        denoising_unet=load("denoising_unet", lambda shapes, **more: UNet(unet_config(shapes, True, **more), ops)),
         pose_guider=load("pose_guider", lambda shapes: PoseGuider(pose_guider_config(shapes), ops)),
         motion_encoder=load("motion_encoder", lambda shapes: FaceEncoder(face_encoder_config(shapes), ops)),
         motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
@@ -135,13 +136,15 @@ def count(shapes: Shapes, pattern: str) -> int:
     return found
 
 
-def unet_config(shapes: Shapes, denoises: bool) -> UNetConfig:
-    """Widths of a UNet from its checkpoint's shapes."""
+def unet_config(shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32) -> UNetConfig:
+    """Widths of a UNet from its checkpoint's shapes; `heads` and `groups`, which shapes do not tell, as published."""
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
     return UNetConfig(
         widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
         denoises=denoises,
         layers=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
+        heads=heads,
+        groups=groups,
         image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
         motion_dim=shapes[
             "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_k.weight"

@@ -120,9 +120,14 @@ def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> Hybr
 
     Pose parameters and embedding are interpolated, keypoints posed anew; `first` itself is not among them.
     """
+    return lead_path(reference.motion, reference.canonical, first, frames)
+
+
+def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames: int) -> HybridMotion:
+    """As `lead_in`, of a reference's `own` motion [1] and `canonical` keypoints [21, 3] alone."""
     steps = torch.linspace(0, 1, frames + 1)[:-1]
-    path = blend(reference.motion, first, steps, valid=False)
-    return HybridMotion(path.embedding, pose_keypoints(reference.canonical, path.pose), path.pose, path.box, path.valid)
+    path = blend(own, first, steps, valid=False)
+    return HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
 
 
 def fit(

@@ -11,17 +11,18 @@ from PIL import Image
 
 from .canvas import FaceMotion
 from .errors import OutputError
-from .portrait import Identity, draw_portrait
+from .portrait import draw_portrait
+from .portrait_head import Identity
 
 __all__ = ["DRIVER", "SITTER", "FaceMotion", "Identity", "draw_portrait", "driving_motion", "write_sample"]
 
 SITTER = Identity(
     skin=(236, 190, 160), hair=(92, 54, 36), iris=(84, 116, 92), lips=(196, 92, 92), shirt=(38, 96, 110),
-    backdrop=(196, 188, 178), long_hair=True, jaw=0.94,
+    backdrop=(196, 188, 178), style="long", jaw=0.94, parting=-0.5,
 )  # fmt: skip
 DRIVER = Identity(
     skin=(198, 140, 104), hair=(38, 32, 32), iris=(92, 62, 40), lips=(166, 88, 78), shirt=(178, 74, 52),
-    backdrop=(120, 146, 170), long_hair=False, jaw=1.08, brows=1.35,
+    backdrop=(120, 146, 170), style="short", jaw=1.08, brows=1.35, lashes=0.4, clothes="collar",
 )  # fmt: skip
 RATE = 25  # frames a second
 SOUND_RATE = 48000  # samples a second
@@ -31,17 +32,19 @@ def driving_motion(frame: int, rate: float) -> FaceMotion:
     """What the talking person does in `frame` of a film of `rate` frames a second; calm and frontal at frame 0."""
     t = frame / rate
     turn = 2 * np.pi * t
+    blink = float(max(0.0, 1 - abs((t + 1.5) % 2.4 - 2.2) / 0.1))
+    brow = float(0.7 * np.sin(0.55 * turn))
     return FaceMotion(
         yaw=float(17 * np.sin(0.45 * turn)),
-        pitch=float(6 * np.sin(0.7 * turn)),
+        pitch=float(-6 * np.sin(0.7 * turn)),
         roll=float(5 * np.sin(0.33 * turn)),
         shift=(float(0.05 * np.sin(0.3 * turn)), float(0.02 * np.sin(0.8 * turn))),
         scale=float(1 + 0.03 * np.sin(0.4 * turn)),
         mouth=float(mouth_opening(np.array(t))),
         smile=float(0.6 * np.sin(0.9 * turn)),
-        blink=float(max(0.0, 1 - abs((t + 1.5) % 2.4 - 2.2) / 0.1)),
-        brow=float(0.7 * np.sin(0.55 * turn)),
-        gaze=float(0.6 * np.sin(0.6 * turn)),
+        blink=(blink, blink),
+        brow=(brow, brow),
+        gaze=(float(0.6 * np.sin(0.6 * turn)), 0.0),
     )
 
 

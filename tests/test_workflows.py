@@ -154,4 +154,5 @@ def test_the_frozen_ids_are_there():
         "LoadMotion",
         "BlendMotion",
         "MotionPlot",
+        "LoadPersonaLiveLoRA",
     }

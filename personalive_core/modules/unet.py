@@ -155,9 +155,18 @@ class UNet(nn.Module):
         return tuple(transformer.block.attn2.one_token(image) for transformer in self.transformers())
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, image: tuple[Tensor, ...], motion: MotionFeatures, features: LayerFeatures
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        image: tuple[Tensor, ...],
+        motion: MotionFeatures,
+        features: LayerFeatures,
+        temporal: bool = True,
     ) -> Tensor:
-        """Predicted noise for `x` [B, F, 4, h, w] at `timesteps` [F]; `image` is what `project_image` gave."""
+        """Predicted noise for `x` [B, F, 4, h, w] at `timesteps` [F] or [B, F]; `image` is what `project_image` gave.
+
+        Without `temporal` the frames are pictures that know nothing of one another, as in training before stage 3.
+        """
         batch, frames = x.shape[:2]
         face = rearrange(motion.face, "b f l d -> (b f) l d")
         conditions = iter(zip(features, image, strict=True))
@@ -166,11 +175,11 @@ class UNet(nn.Module):
             if block.attentions:
                 x = block.attentions[site](x, *next(conditions))
             x = block.motion_modules[site](x, face, frames)
-            return block.temporal_modules[site](x, face, frames)
+            return block.temporal_modules[site](x, face, frames) if temporal else x
 
         inner = self.conv_in(rearrange(x, "b f c h w -> (b f) c h w"))
         inner = inner + rearrange(motion.pose, "b f c h w -> (b f) c h w")
-        inner = self._trunk(inner, timesteps.repeat(batch), visit)
+        inner = self._trunk(inner, timesteps.expand(batch, frames).flatten(), visit)
         inner = self.conv_out(functional.silu(self.conv_norm_out(inner)))
         return rearrange(inner, "(b f) c h w -> b f c h w", b=batch)
 

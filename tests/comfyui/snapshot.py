@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 
 FILE = ROOT / "tests" / "node_snapshot.json"
-ON_DISK = {("LoadPersonaLive", "weights"), ("LoadMotion", "file")}  # widgets whose choices are files
+# widgets whose choices are files
+ON_DISK = {("LoadPersonaLive", "weights"), ("LoadMotion", "file"), ("LoadPersonaLiveLoRA", "lora")}
 KEPT = ("input", "input_order", "output", "output_is_list", "output_name", "output_tooltips")
 KEPT += ("name", "display_name", "description", "category", "output_node")
 

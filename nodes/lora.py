@@ -1,0 +1,83 @@
+"""LoadPersonaLiveLoRA: a LoRA that ComfyUI adds to the networks whenever it loads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.errors import InputError, remedy_first
+from ..personalive_core.lora import read_lora
+from .errors import readable
+from .folders import lora_file, lora_files
+from .memory import with_lora
+from .sockets import CATEGORY, LoadedModel, ModelSocket
+
+NONE = "(no LoRA file yet)"
+
+
+class LoadPersonaLiveLoRA(io.ComfyNode):
+    """See the schema."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadPersonaLiveLoRA",
+            display_name="Load PersonaLive LoRA",
+            category=CATEGORY,
+            description="Adds a LoRA, a small file that adapts the networks, for example to a style of drawing.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load PersonaLive, or from another of these nodes."),
+                io.Combo.Input(
+                    "lora",
+                    options=lora_files() or [NONE],
+                    tooltip="A LoRA for PersonaLive in ComfyUI's loras folder. LoRAs for image models do not fit.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How much of it is added. 0: nothing, 1: as it was trained. Negative numbers take it away.",
+                ),
+            ],
+            outputs=[
+                ModelSocket.Output(
+                    "adapted_model",  # ComfyUI wants another id than the input's
+                    display_name="model",
+                    tooltip="The networks with the LoRA. The model that came in stays as it was.",
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str | None, **_: object) -> tuple[int, int] | None:
+        """A file that changed is read again."""
+        path = lora_file(lora or "")
+        return (path.stat().st_size, path.stat().st_mtime_ns) if path else None
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None) -> bool | str:
+        """A file that is not there is refused before anything runs; a name from another node is not known yet."""
+        try:
+            if lora is not None:
+                chosen(lora)
+        except InputError as error:
+            return remedy_first(str(error))
+        return True
+
+    @classmethod
+    @readable
+    def execute(cls, model: LoadedModel, lora: str, strength: float) -> io.NodeOutput:
+        networks = with_lora(model.networks, read_lora(chosen(lora)), strength)
+        return io.NodeOutput(replace(model, networks=networks))
+
+
+def chosen(lora: str) -> Path:
+    """The file behind a choice. Raises InputError for one that is not there."""
+    path = lora_file(lora)
+    if path is None:
+        raise InputError(f"there is no LoRA {lora}: put it into ComfyUI's models/loras folder and press R")
+    return path

@@ -1,0 +1,243 @@
+"""LoRA, low-rank additions to the networks' weights: trained, written, read and added, in peft's file format.
+
+A file adapts one network or several. Its keys are `base_model.model.<network>.<module path>.lora_A.weight` [r, in]
+and `.lora_B.weight` [out, r]; of a convolution [r, in, k, k] and [out, r, 1, 1]. `lora_alpha` stands in the safetensors
+metadata, where every value is JSON, or in peft's `adapter_config.json` beside the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .errors import InputError, WeightsError
+from .model import PersonaLive
+from .output import whole_file
+from .tensorfile import State, read_infos, read_metadata
+
+NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
+FILE, CONFIG, SUFFIX = "adapter_model.safetensors", "adapter_config.json", ".safetensors"
+_PREFIX = "base_model.model."
+_KEY = re.compile(rf"{re.escape(_PREFIX)}({'|'.join(NETWORKS)})\.(.+)\.lora_([AB])\.weight")
+_OTHER_SCALES = ("use_rslora", "alpha_pattern")  # peft's options that make the scale another than alpha / r
+_SLOPE = math.sqrt(5)  # of the kaiming-uniform start of lora_A, peft's and that of torch's own layers
+
+Pair = tuple[Tensor, Tensor]  # lora_A [r, in, ...], lora_B [out, r, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """What is to be added to the weight of each module: alpha / r * lora_B lora_A, r being that pair's own rank."""
+
+    pairs: Mapping[str, Mapping[str, Pair]]  # by network and module path
+    alpha: float
+    name: str = "LoRA"  # what errors call it
+
+
+def read_lora(path: Path) -> Lora:
+    """The LoRA in a .safetensors file, or in the folder that peft wrote. Raises WeightsError saying what is wrong."""
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file() or file.suffix != SUFFIX:
+        raise WeightsError(f"{file} is no LoRA file: name a {SUFFIX} file, or a folder that holds {FILE}")
+    infos = read_infos(file)
+    if not infos:
+        raise WeightsError(f"the LoRA {file} is empty: train or download it again")
+    halves: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for key, tensor in State(infos).stream(infos):
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise WeightsError(
+                f"{file} is no LoRA for PersonaLive, whose keys are {_PREFIX}NETWORK.LAYER.lora_A.weight and "
+                f"lora_B.weight with NETWORK {' or '.join(NETWORKS)}, but {key} came: choose one trained for it"
+            )
+        network, module, half = found.groups()
+        halves.setdefault(network, {}).setdefault(module, {})[half] = tensor.clone()
+    pairs = {
+        network: {module: _pair(file, f"{network}.{module}", both) for module, both in modules.items()}
+        for network, modules in halves.items()
+    }
+    return Lora(pairs, _alpha(file), path.stem)
+
+
+def save_lora(path: Path, lora: Lora) -> None:
+    """Writes `lora` as one file that `read_lora` reads; beside an adapter_config.json peft reads it too."""
+    tensors = {
+        f"{_PREFIX}{network}.{module}.lora_{half}.weight": tensor.detach().cpu().contiguous().clone()
+        for network, modules in lora.pairs.items()
+        for module, pair in modules.items()
+        for half, tensor in zip("AB", pair, strict=True)
+    }
+    config = {
+        "peft_type": "LORA",
+        "r": max(len(a) for modules in lora.pairs.values() for a, _ in modules.values()),
+        "lora_alpha": lora.alpha,
+        "target_modules": [f"{network}.{module}" for network, modules in lora.pairs.items() for module in modules],
+    }
+    with whole_file(path, (SUFFIX,)) as partial:
+        save_file(tensors, partial, {"format": "pt", **{key: json.dumps(value) for key, value in config.items()}})
+
+
+def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
+    """A model whose touched weights are W + strength * alpha / r * lora_B lora_A; all others are shared with `model`.
+
+    Added in float32 and rounded to the type that holds the weights (fp8 too). `model` stays as it was, and LoRAs may be
+    added one after another. The new weights lie where the old ones do, but a host that moves networks about does not
+    know of them: with a placement, let the host add the LoRA. Raises WeightsError where it does not fit the networks.
+    """
+    check_fit(lora, model)
+    if strength == 0:
+        return model
+    networks: dict[str, Any] = {
+        name: _added(getattr(model, name), modules, strength * lora.alpha) for name, modules in lora.pairs.items()
+    }
+    return replace(model, **networks)
+
+
+def check_fit(lora: Lora, model: PersonaLive) -> None:
+    """Raises WeightsError naming a module that the networks lack or that has another shape there."""
+    faults = [fault for name, modules in lora.pairs.items() for fault in _faults(name, getattr(model, name), modules)]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise WeightsError(
+            f"the LoRA {lora.name} does not fit these networks, {faults[0]}{more}: choose one that was trained for "
+            "weights of this size"
+        )
+
+
+class Adapted(nn.Module):
+    """A frozen layer and the LoRA that is being trained for it: base(x) + alpha / r * lora_B lora_A x."""
+
+    def __init__(self, base: nn.Linear | nn.Conv2d, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        out, *inner = base.weight.shape
+        a = nn.init.kaiming_uniform_(torch.empty(rank, *inner, device="cpu"), _SLOPE, generator=generator)
+        b = torch.zeros(out, rank, *(1 for _ in inner[1:]))  # so that training starts from the network as it is
+        device = base.weight.device
+        self.base, self.scale = base, alpha / rank
+        self.lora_A, self.lora_B = nn.Parameter(a.to(device)), nn.Parameter(b.to(device))
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen layer's: networks ask it for the device and the type."""
+        return self.base.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's own shapes; the LoRA computes in its own type, float32, unless autocast says otherwise."""
+        own, narrow = cast("Tensor", self.base(x)), x.to(self.lora_A.dtype)
+        if isinstance(self.base, nn.Conv2d):
+            base = self.base
+            narrow = functional.conv2d(narrow, self.lora_A, None, base.stride, base.padding, base.dilation)
+            more = functional.conv2d(narrow, self.lora_B)
+        else:
+            more = functional.linear(functional.linear(narrow, self.lora_A), self.lora_B)
+        return own + (self.scale * more).to(own.dtype)
+
+
+def attach(network: nn.Module, targets: tuple[str, ...], rank: int, alpha: float, seed: int) -> nn.Module:
+    """`network` itself, frozen, the linear layers and convolutions that `targets` name `Adapted` for training.
+
+    A target is a layer's dotted name or the end of it, in whole parts: "to_q", "attn1.to_out.0". Raises InputError for
+    a rank below 1, and for a target that names no layer.
+    """
+    if rank < 1:
+        raise InputError(f"a LoRA has a rank of 1 or more, not {rank}: choose 8, for example")
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    for target in targets:
+        if not any(_ends(name, target) for name in layers):
+            raise InputError(f"no layer of the network is named {target}: name linear layers or convolutions")
+    network.requires_grad_(False)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    for name, layer in layers.items():
+        if any(_ends(name, target) for target in targets):
+            owner, _, leaf = name.rpartition(".")
+            network.get_submodule(owner).add_module(leaf, Adapted(layer, rank, alpha, generator))
+    return network
+
+
+def extract(network: nn.Module) -> dict[str, Pair]:
+    """Copies, on the CPU, of what was trained in each `Adapted` module of `network`, by module path."""
+    return {
+        name: (module.lora_A.detach().to("cpu", copy=True), module.lora_B.detach().to("cpu", copy=True))
+        for name, module in network.named_modules()
+        if isinstance(module, Adapted)
+    }
+
+
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")
+
+
+def _pair(file: Path, name: str, halves: Mapping[str, Tensor]) -> Pair:
+    missing = {"A", "B"} - halves.keys()
+    if missing:
+        raise WeightsError(f"the LoRA {file} lacks lora_{missing.pop()} of {name}: train or download it again")
+    a, b = halves["A"], halves["B"]
+    if min(a.dim(), b.dim()) < 2 or not 0 < len(a) == b.shape[1]:  # noqa: PLR2004 - what a matrix has
+        raise WeightsError(
+            f"the LoRA {file} has lora_A {list(a.shape)} and lora_B {list(b.shape)} for {name}, expected [r, in, ...] "
+            "and [out, r, ...]: train or download it again"
+        )
+    return a, b
+
+
+def _alpha(file: Path) -> float:
+    """`lora_alpha`: without it nobody knows how strong the LoRA was while it was trained, so it is never guessed."""
+    config, source = _config(file)
+    other = [name for name in _OTHER_SCALES if config.get(name)]
+    if other:
+        raise WeightsError(f"{source} sets {' and '.join(other)}, which is not supported: train it without")
+    alpha = config.get("lora_alpha")
+    if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+        raise WeightsError(
+            f"the LoRA {file} does not say its lora_alpha: put peft's {CONFIG} beside it, or save it with "
+            "lora_alpha in the metadata"
+        )
+    return float(alpha)
+
+
+def _config(file: Path) -> tuple[Mapping[str, Any], Path]:
+    """The settings in the metadata, else in the file beside it, and the file they are from."""
+    metadata, beside = read_metadata(file), file.with_name(CONFIG)
+    try:
+        if "lora_alpha" in metadata:
+            known = {*_OTHER_SCALES, "lora_alpha"}
+            return {key: json.loads(value) for key, value in metadata.items() if key in known}, file
+        return dict(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else {}, beside
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"the settings of the LoRA {file} are not readable JSON: save it again") from error
+
+
+def _faults(network: str, module: nn.Module, pairs: Mapping[str, Pair]) -> Iterator[str]:
+    shapes = {key: tuple(value.shape) for key, value in module.named_parameters()}
+    for path, (a, b) in pairs.items():
+        out, *inner = shapes.get(f"{path}.weight", (0,))
+        if not inner:
+            yield f"{network} has no layer {path} with a matrix"
+        elif a.shape[1:] != tuple(inner) or b.shape != (out, len(a), *(1 for _ in inner[1:])):
+            yield f"{network}.{path} has a weight of {[out, *inner]}, lora_A {list(a.shape)}, lora_B {list(b.shape)}"
+
+
+@torch.no_grad()
+def _added(network: nn.Module, pairs: Mapping[str, Pair], factor: float) -> nn.Module:
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    copied = copy.deepcopy(network, shared)  # what it finds there it does not copy
+
+    def added(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        a, b = (half.to(weight.device, torch.float32).flatten(1) for half in (a, b))
+        changed = weight.float() + factor / len(a) * (b @ a).view(weight.shape)
+        return torch.empty_like(weight).copy_(changed)  # in the type and the memory format of the old
+
+    weights = {f"{path}.weight": added(network.get_parameter(f"{path}.weight"), *pair) for path, pair in pairs.items()}
+    copied.load_state_dict(weights, strict=False, assign=True)
+    return copied

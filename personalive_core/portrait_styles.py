@@ -1,0 +1,96 @@
+"""Other ways to draw the same person: ink on paper, and flat labels that tell what each pixel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .canvas import SUBPIXEL_BITS, Ball, Canvas, Colour, Picture, Points, fixed
+
+PAPER, INK = (246, 241, 230), (38, 34, 44)
+INK_WIDTH = 0.011  # of an outline, in half pictures
+TINT, DETAIL_TINT = 0.3, 0.75  # how much of a colour an ink drawing keeps, and of a brow's or a beard's
+HATCH_GAP, HATCH_FROM = 0.03, 0.35  # half pictures between hatching lines; opacity of shadows that are hatched
+REGIONS = ("skin", "hair", "clothes", "background")  # label 0 is anything else, label n the n-th of these
+BRIGHT = 384  # sum of a colour's channels above which it is light, not shadow
+
+
+class LineCanvas(Canvas):
+    """Ink outlines and pale tints; shadows are hatched."""
+
+    def fill(self, points: Points, colour: Colour) -> None:
+        super().fill(points, tinted(colour))
+        super().line(np.vstack([points, points[:1]]), INK, INK_WIDTH)
+
+    def line(self, points: Points, colour: Colour, width: float) -> None:
+        ink = INK if sum(colour) < BRIGHT or self.part != "details" else tinted(colour)
+        super().line(points, ink, max(0.6 * INK_WIDTH, 0.6 * width))
+
+    def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:  # noqa: ARG002 - as in Canvas
+        if self.part == "details":
+            super().fill(points, tinted(colour, DETAIL_TINT))
+        elif opacity >= HATCH_FROM and sum(colour) < BRIGHT:
+            self.within(points, lambda inner: hatch(inner, points))
+
+    def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
+        """Paper has no light."""
+
+
+def hatch(canvas: Canvas, points: Points) -> None:
+    """Slanting thin lines over the box of `points`."""
+    spots = (canvas.pixels(points) + 0.5) * 2 / len(canvas.image) - 1
+    (left, top), (right, bottom) = spots.min(0), spots.max(0)
+    tall = bottom - top
+    for x in np.arange(np.floor((left - tall) / HATCH_GAP) * HATCH_GAP, right, HATCH_GAP):
+        Canvas.line(canvas, np.array([[x, bottom], [x + tall, top]]), (120, 112, 116), 0.004)
+
+
+def tinted(colour: Colour, tint: float = TINT) -> Colour:
+    red, green, blue = (round((1 - tint) * paper + tint * value) for paper, value in zip(PAPER, colour, strict=True))
+    return red, green, blue
+
+
+class LabelCanvas(Canvas):
+    """Each shape in one grey value, the number of its part in REGIONS counted from 1; light and shade are left out."""
+
+    def fill(self, points: Points, colour: Colour) -> None:  # noqa: ARG002 - as in Canvas
+        import cv2
+
+        cv2.fillPoly(self.image, [fixed(self.pixels(points))], label(self.part), cv2.LINE_8, SUBPIXEL_BITS)
+
+    def line(self, points: Points, colour: Colour, width: float) -> None:  # noqa: ARG002 - as in Canvas
+        import cv2
+
+        if self.part == "details":
+            thick = max(1, round(width * len(self.image) / 2))
+            cv2.polylines(self.image, [fixed(self.pixels(points))], False, label(""), thick, cv2.LINE_8, SUBPIXEL_BITS)
+
+    def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:  # noqa: ARG002 - as in Canvas
+        if self.part == "details":
+            self.fill(points, colour)
+
+    def within(self, points: Points, draw: Callable[[Canvas], None]) -> None:
+        import cv2
+
+        before = self.image.copy()
+        draw(self)
+        mask = np.zeros(self.image.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [fixed(self.pixels(points))], 255, cv2.LINE_8, SUBPIXEL_BITS)
+        np.copyto(self.image, before, where=mask[..., None] == 0)
+
+    def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
+        """Labels have no light."""
+
+
+def label(part: str) -> Colour:
+    number = REGIONS.index(part) + 1 if part in REGIONS else 0
+    return number, number, number
+
+
+def paper(side: int) -> Picture:
+    return np.full((side, side, 3), PAPER, np.uint8)
+
+
+def unlabelled(side: int) -> Picture:
+    return np.full((side, side, 3), label("background"), np.uint8)

@@ -1,0 +1,86 @@
+"""A run's state on disk: weights, their average, the optimiser and the step, in one safetensors file without pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ..errors import InputError, WeightsError
+from ..output import whole_file
+
+FILE = "state.safetensors"
+_WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, and what it was told."""
+
+    step: int  # steps done
+    settings: str  # JSON of all that must stay the same for the run to go on as it began
+    scaler: str = ""  # JSON of the gradient scaler's state, in float16 alone
+
+
+@torch.no_grad()
+def save_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: AdamW, progress: Progress) -> None:
+    """Writes the state whole or not at all. Raises OutputError where the disk is full."""
+    from safetensors.torch import save_file
+
+    tensors = {f"{_WEIGHT}{key}": value for key, value in learner.state_dict().items()}
+    tensors |= {f"{_MEAN}{key}": value for key, value in mean.items()}
+    for name, parameter in learner.named_parameters():
+        for part, value in adam.state.get(parameter, {}).items():
+            tensors[f"{_ADAM}{part}/{name}"] = value
+    metadata = {"step": str(progress.step), "settings": progress.settings, "scaler": progress.scaler}
+    with whole_file(folder / FILE, (".safetensors",)) as partial:
+        save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, partial, metadata)
+
+
+@torch.no_grad()
+def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: AdamW, settings: str) -> Progress:
+    """Puts a saved state back, bit for bit; without a file the run is at its start.
+
+    Raises WeightsError for a damaged file, InputError where the run was told something else then.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Progress(0, settings)
+    tensors, metadata = _read(path)
+    if metadata["settings"] != settings:
+        raise InputError(
+            f"{folder} holds a run with other settings ({_difference(metadata['settings'], settings)}): "
+            "give another --output, or the same settings again"
+        )
+    learner.load_state_dict({key.removeprefix(_WEIGHT): t for key, t in tensors.items() if key.startswith(_WEIGHT)})
+    for key, value in mean.items():
+        value.copy_(tensors[_MEAN + key])
+    for name, parameter in learner.named_parameters():
+        found = {
+            key.split("/")[1]: value for key, value in tensors.items() if key.startswith(_ADAM) and key.endswith(f"/{name}")
+        }
+        if found:
+            adam.state[parameter] = {
+                part: value.to(parameter.device) if value.ndim else value for part, value in found.items()
+            }
+    return Progress(int(metadata["step"]), settings, metadata["scaler"])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return load_file(path), dict(file.metadata())
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}): delete it to begin the run anew") from error
+
+
+def _difference(before: str, now: str) -> str:
+    old, new = json.loads(before), json.loads(now)
+    return ", ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in new if old.get(key) != new[key]) or "fewer"

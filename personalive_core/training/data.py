@@ -1,0 +1,143 @@
+"""Clips that training reads: pictures with their motion, one safetensors file each, drawn by (seed, step) alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError, WeightsError
+from ..types import HeadPose, HybridMotion
+
+SUFFIX = ".clip.safetensors"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive square pictures of one person, and what each shows."""
+
+    pictures: Tensor  # [F, S, S, 3] uint8
+    motion: HybridMotion  # of each frame itself; of a drawn clip the true one, of a real one as the networks saw it
+    canonical: Tensor  # [F, 21, 3] canonical keypoints, before pose
+    landmarks: Tensor | None = None  # [F, 31, 2] in [-1, 1] of the picture, of drawn people
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def tensors(self) -> dict[str, Tensor]:
+        motion, pose = self.motion, self.motion.pose
+        known = {} if self.landmarks is None else {"landmarks": self.landmarks}
+        return {
+            **known,
+            "pictures": self.pictures,
+            "embedding": motion.embedding,
+            "keypoints": motion.keypoints,
+            "angles": pose.angles,
+            "translation": pose.translation,
+            "scale": pose.scale,
+            "box": motion.box,
+            "valid": motion.valid,
+            "canonical": self.canonical,
+        }
+
+
+def save_clip(path: Path, clip: Clip) -> None:
+    """Writes one clip; the file's name has to end with SUFFIX."""
+    from safetensors.torch import save_file
+
+    save_file({key: tensor.contiguous() for key, tensor in clip.tensors().items()}, path)
+
+
+def read_clip(path: Path) -> Clip:
+    """Raises WeightsError for a damaged file, InputError for one that holds something else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        read = load_file(path)
+        pose = HeadPose(read["angles"], read["translation"], read["scale"])
+        motion = HybridMotion(read["embedding"], read["keypoints"], pose, read["box"], read["valid"])
+        return Clip(read["pictures"], motion, read["canonical"], read.get("landmarks"))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}): prepare it again") from error
+    except KeyError as error:
+        raise InputError(f"{path} is no prepared clip, it lacks {error.args[0]}: run `train prepare` again") from error
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The readable clips of a prepared folder, opened when they are asked for and then kept."""
+
+    paths: tuple[Path, ...]
+    kept: dict[int, Clip] = field(default_factory=dict, repr=False)  # a cache: what it holds never changes a result
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def clip(self, index: int) -> Clip:
+        if index not in self.kept:
+            self.kept[index] = read_clip(self.paths[index])
+        return self.kept[index]
+
+
+def open_dataset(folder: Path, frames: int) -> Dataset:
+    """All clips of `folder` with at least `frames` frames; damaged and shorter ones are named and left out.
+
+    Raises InputError when none is left.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    usable = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                count = file.get_slice("pictures").get_shape()[0]
+        except (SafetensorError, OSError) as error:
+            _log.warning("%s cannot be read (%s) and is left out", path, error)
+            continue
+        if count < frames:
+            _log.warning("%s has %d frames, this stage needs %d: it is left out", path, count, frames)
+            continue
+        usable.append(path)
+    if not usable:
+        raise InputError(
+            f"{folder} holds no prepared clip of {frames} frames or more: run `personalive train prepare` first"
+        )
+    return Dataset(tuple(usable))
+
+
+def generator(*numbers: int) -> np.random.Generator:
+    """The random numbers of one place in a run, a function of `numbers` such as (seed, step, item)."""
+    return np.random.default_rng(numbers)
+
+
+def normal(shape: Sequence[int], *numbers: int) -> Tensor:
+    """Standard normal noise, a function of `numbers`."""
+    seed = int(generator(*numbers).integers(2**62))
+    return torch.randn(tuple(shape), generator=torch.Generator("cpu").manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Which frames of which clip an item of a batch takes."""
+
+    clip: int
+    reference: int
+    driving: tuple[int, ...]
+
+
+def pick(data: Dataset, frames: int, random: np.random.Generator, consecutive: bool = False) -> Pick:
+    """A clip, a reference frame and `frames` driving frames of it, the latter in a row if asked for."""
+    clip = int(random.integers(len(data)))
+    length = len(data.clip(clip))
+    reference = int(random.integers(length))
+    if consecutive:
+        first = int(random.integers(length - frames + 1))
+        return Pick(clip, reference, tuple(range(first, first + frames)))
+    return Pick(clip, reference, tuple(int(i) for i in random.integers(length, size=frames)))

@@ -1,0 +1,61 @@
+"""A StyleGAN2-type discriminator (arXiv 1912.04958): residual blocks down to 4x4, minibatch deviation, one score."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SMALLEST, GROUP = 4, 4  # pixels a side of the last map; pictures whose deviation is measured together
+SLOPE, GAIN = 0.2, math.sqrt(2)  # of the leaky ReLU; what keeps the variance through it
+
+
+class Down(nn.Module):
+    """Two convolutions and a shortcut around them, at half the resolution: [N, C, H, W] -> [N, D, H/2, W/2]."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels_in, channels_in, 3, padding=1)
+        self.second = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = GAIN * functional.leaky_relu(self.first(x), SLOPE)
+        inner = GAIN * functional.leaky_relu(functional.avg_pool2d(self.second(inner), 2), SLOPE)
+        return (inner + self.shortcut(functional.avg_pool2d(x, 2))) / math.sqrt(2)
+
+
+class Discriminator(nn.Module):
+    """Pictures [N, 3, S, S] in [-1, 1] -> scores [N], high for real ones."""
+
+    def __init__(self, size: int, width: int = 32, most: int = 512) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(3, width, 1)
+        self.blocks = nn.ModuleList()
+        side = size
+        while side > SMALLEST:
+            wider = min(2 * width, most)
+            self.blocks.append(Down(width, wider))
+            width, side = wider, side // 2
+        self.join = nn.Conv2d(width + 1, width, 3, padding=1)
+        self.hidden, self.score = nn.Linear(width * side * side, width), nn.Linear(width, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = GAIN * functional.leaky_relu(self.enter(pictures), SLOPE)
+        for block in self.blocks:
+            x = block(x)
+        x = torch.cat([x, minibatch_deviation(x)], 1)
+        x = GAIN * functional.leaky_relu(self.join(x), SLOPE)
+        x = GAIN * functional.leaky_relu(self.hidden(x.flatten(1)), SLOPE)
+        score: Tensor = self.score(x)[:, 0]
+        return score
+
+
+def minibatch_deviation(x: Tensor) -> Tensor:
+    """[N, C, h, w] -> [N, 1, h, w]: how much the pictures of a group differ, a mean over all features."""
+    count = len(x)
+    group = max(size for size in range(1, GROUP + 1) if count % size == 0)
+    spread = x.unflatten(0, (group, -1)).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
+    return spread.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

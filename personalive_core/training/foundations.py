@@ -1,0 +1,102 @@
+"""What the paper takes ready-made, learned for a model of our own: VAE, keypoint extractor, first facial embedding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..model import LATENT_SCALE, PersonaLive
+from ..modules.keypoints import PICTURE_SIZE
+from ..motion import to_signed
+from .augment import augment, recolour
+from .data import generator, normal
+from .losses import absolute_error, edge_error, kl_to_normal, squared_error
+from .presets import Preset
+from .source import Source, face_crops
+
+Losses = dict[str, Tensor]
+EDGES, KL = 1.0, 3e-5  # weights of the VAE's second and third term
+DEGREES, LENGTHS = 0.05, 5.0  # weights that make a keypoint error of 0.01 count as one of a degree
+
+
+def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
+    """L1 and L2 of pixels, L1 of edges, and a small KL term, on random crops of single pictures."""
+    vae, random = source.model.vae, generator(*numbers, 2)
+    pictures = torch.cat([_crop(_pictures(source, p), row.crop, random) for p in _singles(source, row, *numbers)])
+    posterior = vae.encode(pictures.to(source.model.device)).latent_dist
+    noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
+    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+    true = pictures.to(decoded)
+    return {
+        "pixels": absolute_error(decoded, true),
+        "l2": squared_error(decoded, true),
+        "edges": EDGES * edge_error(decoded, true),
+        "kl": KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float()),
+    }
+
+
+def keypoint_losses(source: Source, row: Preset, *numbers: int) -> Losses:
+    """L1 of head pose and canonical keypoints to the renderer's numbers."""
+    picks = _singles(source, row, *numbers)
+    pictures = torch.cat([_pictures(source, p) for p in picks])
+    small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear")
+    small = recolour(small, row.augment, *numbers, 1) / 2 + 0.5
+    pose, canonical = source.model.motion_extractor(small.to(source.model.device))
+    true = [source.data.clip(clip) for clip, _ in picks]
+    index = [frame for _, frame in picks]
+
+    def stack(values: list[Tensor]) -> Tensor:
+        return torch.stack([value[i] for value, i in zip(values, index, strict=True)]).to(canonical)
+
+    return {
+        "angles": DEGREES * absolute_error(pose.angles, stack([c.motion.pose.angles for c in true])),
+        "translation": LENGTHS * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
+        "scale": LENGTHS * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
+        "keypoints": LENGTHS * absolute_error(canonical, stack([c.canonical for c in true])),
+    }
+
+
+def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
+    """L2 of the facial embedding to the code of the renderer's expression numbers, whoever shows it."""
+    picks = _singles(source, row, *numbers)
+    crops = torch.cat([face_crops(source.data.clip(clip), torch.tensor([frame])) for clip, frame in picks])
+    embedding = source.model.motion_encoder(augment(crops, row.augment, *numbers, 1).to(source.model.device))
+    true = torch.stack([source.data.clip(clip).motion.embedding[frame] for clip, frame in picks])
+    return {"embedding": squared_error(embedding.float(), true.to(embedding))}
+
+
+@torch.no_grad()
+def normalise_latents(model: PersonaLive, source: Source, count: int = 64) -> None:
+    """Folds mean and spread of the latents into the VAE's 1x1 convolutions: scaled latents get mean 0, variance 1."""
+    vae = model.vae
+    step = max(1, len(source.data) // count)
+    pictures = torch.cat([to_signed(source.data.clip(i).pictures[:1].numpy()) for i in range(0, len(source.data), step)])
+    latents = torch.cat([vae.encode(part.to(model.device)).latent_dist.mean for part in pictures.split(8)])
+    mean, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3)) * LATENT_SCALE
+    channels = len(mean)
+    before, after = vae.quant_conv, vae.post_quant_conv
+    before.weight[:channels] /= spread[:, None, None, None]
+    before.bias[:channels] = (before.bias[:channels] - mean) / spread
+    before.bias[channels:] -= 2 * spread.log()  # the posterior's log variance follows
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= spread[None, :, None, None]
+
+
+def _singles(source: Source, row: Preset, *numbers: int) -> list[tuple[int, int]]:
+    """(clip, frame) of each picture of a batch."""
+    return [(p.clip, p.driving[0]) for p in source.picks(row.clips, 1, False, *numbers)]
+
+
+def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
+    clip, frame = place
+    return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
+
+
+def _crop(picture: Tensor, side: int, random: np.random.Generator) -> Tensor:
+    """A random square of [1, 3, S, S], `side` pixels a side; 0: the whole."""
+    if not side:
+        return picture
+    top, left = (int(n) for n in random.integers(picture.shape[-1] - side + 1, size=2))
+    return picture[..., top : top + side, left : left + side]

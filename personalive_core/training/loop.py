@@ -1,0 +1,227 @@
+"""The one training loop: any stage, from any start, resumed to the same bits."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ..errors import InputError, NumericalError, OutputError
+from ..model import PersonaLive
+from .checkpoint import Progress, load_state, save_state
+from .networks import save_networks, with_networks
+from .presets import Preset
+from .report import append_metrics, draw_curve, forget_after, save_sheet
+from .source import Source
+
+Losses = dict[str, Tensor]
+Objective = Callable[..., Losses]  # (source, row, *numbers) -> terms whose sum is descended
+LOG_EVERY, SAMPLE_EVERY = 10, 250  # steps
+LOWEST_RATE = 0.05  # of the highest, where a cosine ends
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage does with the loop."""
+
+    objective: Objective
+    extra: nn.ModuleDict  # networks that learn beside the model's and are not exported: a discriminator
+    sheet: Callable[[Source, Preset], list[Tensor]] | None = None  # rows of a sample sheet
+    finish: Callable[[PersonaLive, Source], None] | None = None  # done to the exported networks
+    statistics: bool = False  # whether batch norms gather theirs
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run is kept and what it is."""
+
+    folder: Path
+    stage: str
+    row: Preset
+    seed: int
+    precision: str = "no"  # accelerate's word: no, bf16 or fp16
+    export: Callable[[PersonaLive, Path], object] = save_networks
+    quiet: bool = False
+    tensorboard: bool = False
+
+    @property
+    def settings(self) -> str:
+        """What must be the same for a run to be resumed."""
+        return json.dumps({"stage": self.stage, "seed": self.seed, "precision": self.precision, **asdict(self.row)})
+
+
+class Learner(nn.Module):
+    """The networks that learn, with a forward that gives the losses: what `accelerate` wraps."""
+
+    def __init__(self, networks: nn.ModuleDict, stage: Stage, source: Source, row: Preset) -> None:
+        super().__init__()
+        self.networks, self.extra = networks, stage.extra
+        self.objective, self.source, self.row = stage.objective, source, row
+
+    def forward(self, *numbers: int) -> Losses:
+        return self.objective(self.source, self.row, *numbers)
+
+
+def rate_at(row: Preset, step: int) -> float:
+    """The learning rate of a step."""
+    rise = min(1.0, (step + 1) / row.warmup) if row.warmup else 1.0
+    if not row.cosine:
+        return row.rate * rise
+    fall = 0.5 * (1 + math.cos(math.pi * min(step / row.steps, 1.0)))
+    return row.rate * rise * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)
+
+
+def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Path:
+    """Trains `networks` to the end of the row's steps, from where the run's folder left off; returns the weights.
+
+    Raises InputError without `accelerate`, NumericalError at a loss that is no number, OutputError for a full disk.
+    """
+    accelerator = _accelerator(run)
+    _make_folder(run.folder)
+    learner = Learner(networks, stage, source, run.row)
+    for network in networks.values():
+        network.requires_grad_(True).train(stage.statistics)
+    if run.row.checkpointing:
+        for network in networks.values():
+            network.apply(_keep_less)
+    adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay)
+    mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
+    progress = load_state(run.folder, learner, mean, adam, run.settings)
+    wrapped, adam = accelerator.prepare(learner, adam)
+    if accelerator.is_main_process:
+        forget_after(run.folder, progress.step)
+    keeper = Keeper(run, stage, source, learner, mean, adam)
+    step = progress.step
+    try:
+        for step in _steps(run, progress.step, accelerator.is_main_process):
+            values = _descend(accelerator, wrapped, adam, run, step)
+            _average(mean, networks, run.row.ema)
+            if accelerator.is_main_process:
+                keeper.after(step, values)
+    except KeyboardInterrupt:
+        _log.warning("interrupted: the run is kept at step %d; the same command goes on from there", keeper.saved())
+        raise
+    if accelerator.is_main_process:
+        keeper.save(run.row.steps)
+    return run.folder / "weights"
+
+
+def _descend(accelerator: Any, learner: nn.Module, adam: Any, run: Run, step: int) -> dict[str, float]:
+    """One step of the optimiser over the row's micro-batches; the mean of each loss."""
+    row, totals = run.row, dict[str, float]()
+    for group in adam.param_groups:
+        group["lr"] = rate_at(row, step)
+    adam.zero_grad()
+    for micro in range(row.accumulation):
+        last = micro == row.accumulation - 1
+        with contextlib.nullcontext() if last else accelerator.no_sync(learner):
+            losses = learner(run.seed, step, micro, accelerator.process_index)
+            accelerator.backward(sum(losses.values()) / row.accumulation)
+        for name, value in losses.items():
+            totals[f"loss/{name}"] = totals.get(f"loss/{name}", 0.0) + float(value.detach()) / row.accumulation
+    norm = float(accelerator.clip_grad_norm_(learner.parameters(), row.clip_norm))
+    if not all(map(math.isfinite, totals.values())):
+        raise NumericalError(
+            f"a loss of step {step} is no number ({totals}): lower the learning rate, or use --precision bf16 or fp32"
+        )
+    adam.step()
+    return {"step": step, "rate": rate_at(row, step), "gradient": norm, **totals}
+
+
+@torch.no_grad()
+def _average(mean: dict[str, Tensor], networks: nn.ModuleDict, decay: float) -> None:
+    """Exponential moving average of the weights; of what is not a weight, the newest value."""
+    if not mean:
+        return
+    parameters = dict(networks.named_parameters())
+    keys = list(parameters)
+    torch._foreach_lerp_([mean[key] for key in keys], [parameters[key].detach() for key in keys], 1 - decay)
+    for key, value in networks.named_buffers():
+        if key in mean:
+            mean[key].copy_(value)
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Writes what a run leaves behind."""
+
+    run: Run
+    stage: Stage
+    source: Source
+    learner: Learner
+    mean: dict[str, Tensor]
+    adam: Any
+
+    def after(self, step: int, values: dict[str, float]) -> None:
+        """Metrics, sheets and checkpoints that are due after `step`."""
+        if step % LOG_EVERY == 0:
+            append_metrics(self.run.folder, {**values, "time": round(time.time(), 1)})
+        if (step + 1) % SAMPLE_EVERY == 0 and self.stage.sheet:
+            with torch.no_grad():
+                save_sheet(self.run.folder / f"sheet_{step + 1:06d}.jpg", self.stage.sheet(self.source, self.run.row))
+        if (step + 1) % self.run.row.save_every == 0 and step + 1 < self.run.row.steps:
+            self.save(step + 1)
+
+    def save(self, step: int) -> None:
+        """The state after `step` steps, the exported weights, the curve."""
+        save_state(self.run.folder, self.learner, self.mean, _plain(self.adam), Progress(step, self.run.settings))
+        networks = copy.deepcopy(self.learner.networks)
+        if self.mean:
+            networks.load_state_dict(self.mean)
+        model = with_networks(self.source.model, {name: net.eval() for name, net in networks.items()})
+        if self.stage.finish:
+            self.stage.finish(model, self.source)
+        self.run.export(model, self.run.folder / "weights")
+        draw_curve(self.run.folder)
+
+    def saved(self) -> int:
+        """The step that the run's folder holds."""
+        return load_state(self.run.folder, self.learner, self.mean, _plain(self.adam), self.run.settings).step
+
+
+def _plain(adam: Any) -> AdamW:
+    """The optimiser inside what `accelerate` made of it."""
+    return getattr(adam, "optimizer", adam)
+
+
+def _steps(run: Run, first: int, show: bool) -> Iterator[int]:
+    from tqdm import tqdm
+
+    bar = tqdm(
+        range(first, run.row.steps), initial=first, total=run.row.steps, desc=f"stage {run.stage}", file=sys.stderr,
+        disable=run.quiet or not show, mininterval=5,
+    )  # fmt: skip
+    yield from bar
+
+
+def _accelerator(run: Run) -> Any:
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise InputError("training needs accelerate: `pip install personalive-comfyui[train]`") from error
+    return Accelerator(mixed_precision=run.precision)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made ({error.strerror}): choose another --output") from error
+
+
+def _keep_less(module: nn.Module) -> None:
+    if isinstance(getattr(module, "checkpointing", None), bool):
+        module.checkpointing = True

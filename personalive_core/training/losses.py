@@ -1,0 +1,54 @@
+"""The losses of all stages, a few lines each with its equation; every one is a mean over all values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """E[w ||eps - eps_theta(x_t, t, c)||^2]: equation 1, with a weight w that broadcasts (1 in the paper)."""
+    return (weight * (predicted - noise).square()).mean()
+
+
+def snr_weight(alpha: Tensor, limit: float) -> Tensor:
+    """min(1 / SNR, limit) with SNR = alpha / (1 - alpha): the noise error as an error of x0 (arXiv 2303.09556)."""
+    return ((1 - alpha) / alpha).clamp(max=limit)
+
+
+def squared_error(predicted: Tensor, true: Tensor) -> Tensor:
+    """||x - x_hat||^2: the first term of equation 8."""
+    return (predicted - true).square().mean()
+
+
+def absolute_error(predicted: Tensor, true: Tensor) -> Tensor:
+    """|x - x_hat|."""
+    return (predicted - true).abs().mean()
+
+
+def edge_error(predicted: Tensor, true: Tensor) -> Tensor:
+    """|dx - dx_hat| of neighbouring pixels, across and down: pictures [N, C, H, W] keep their lines."""
+    difference = predicted - true
+    return difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+
+
+def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - 1 - log sigma^2) / 2, per latent value (arXiv 1312.6114)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+
+
+def generator_loss(fake_score: Tensor) -> Tensor:
+    """-log D(G(z)) with D = sigmoid(score): softplus(-score), the non-saturating loss of StyleGAN2."""
+    return functional.softplus(-fake_score).mean()
+
+
+def discriminator_loss(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))): softplus(-real) + softplus(fake)."""
+    return functional.softplus(-real_score).mean() + functional.softplus(fake_score).mean()
+
+
+def gradient_penalty(real_score: Tensor, real: Tensor) -> Tensor:
+    """R1: E||grad_x D(x)||^2 / 2 of real pictures [N, C, H, W] that require gradients (arXiv 1801.04406)."""
+    (gradient,) = torch.autograd.grad(real_score.sum(), real, create_graph=True)
+    return 0.5 * gradient.square().sum((1, 2, 3)).mean()

@@ -1,0 +1,60 @@
+"""The perceptual distance: LPIPS from its package, or the same form on features that the model itself has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InputError
+from ..model import PersonaLive
+from ..modules.keypoints import PICTURE_SIZE
+
+Distance = Callable[[Tensor, Tensor], Tensor]  # (predicted, true), pictures [N, 3, H, W] in [-1, 1] -> one number
+KINDS = ("lpips", "extractor")
+
+
+def feature_distance(predicted: list[Tensor], true: list[Tensor]) -> Tensor:
+    """sum over layers of the mean squared difference of unit-length features (arXiv 1801.03924, equation 1, w = 1)."""
+    pairs = zip(predicted, true, strict=True)
+    return sum((_unit(a) - _unit(b)).square().sum(1).mean() for a, b in pairs)  # type: ignore[return-value]
+
+
+def _unit(features: Tensor) -> Tensor:
+    return functional.normalize(features.float(), dim=1)
+
+
+def extractor_features(model: PersonaLive, pictures: Tensor) -> list[Tensor]:
+    """What each stage of the keypoint extractor sees in pictures [N, 3, H, W] in [-1, 1]."""
+    detector: Any = model.motion_extractor.detector
+    x = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
+    features = []
+    for downsample, stage in zip(detector.downsample_layers, detector.stages, strict=True):
+        x = stage(downsample(x))
+        features.append(x)
+    return features
+
+
+def perceptual_distance(kind: str, model: PersonaLive) -> Distance:
+    """The distance of that kind. Raises InputError for an unknown kind, or where the package is not installed."""
+    if kind == "extractor":
+        return lambda a, b: feature_distance(extractor_features(model, a), extractor_features(model, b))
+    if kind != "lpips":
+        raise InputError(f"there is no perceptual distance {kind!r}: use one of {', '.join(KINDS)}")
+    try:
+        import lpips
+    except ImportError as error:
+        raise InputError(
+            "the perceptual loss needs the lpips package, which fetches VGG's weights once: "
+            "`pip install personalive-comfyui[train]`"
+        ) from error
+    network = lpips.LPIPS(net="vgg", verbose=False).requires_grad_(False).to(model.device)
+    return partial(_mean, network)
+
+
+def _mean(network: Any, predicted: Tensor, true: Tensor) -> Tensor:
+    distance: Tensor = network(predicted, true).mean()
+    return distance

@@ -1,0 +1,54 @@
+"""Prepares clips for training: drawn people, or real videos cropped and read by the motion networks, cached on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..modules.keypoints import pose_keypoints
+from ..modules.layers import concatenated_positions
+from ..motion import face_boxes
+from ..types import HybridMotion
+from .data import SUFFIX, Clip, save_clip
+from .puppets import Split, canonical_keypoints, clip_motion, draw, expression, head_pose, landmarks, person
+
+TOKENS, TOKEN_DIM = 32, 16
+CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
+CODE_SEED = 20251211
+
+
+def expression_code(numbers: Tensor) -> Tensor:
+    """Expression numbers [F, E <= 16] as a facial embedding [F, 32, 16]: token l says number l mod E.
+
+    Each number along its own one of 16 orthogonal directions, beside the position code that every embedding carries.
+    A first target for the facial encoder on drawn people, whose numbers are known; stage 1 may move on from it.
+    """
+    count = numbers.shape[1]
+    noise = torch.randn(TOKEN_DIM, TOKEN_DIM, generator=torch.Generator("cpu").manual_seed(CODE_SEED))
+    directions = torch.linalg.qr(noise).Q[:count]
+    which = torch.arange(TOKENS) % count
+    code = numbers[:, which, None] * directions[which] * CODE_SCALE / (TOKENS / count) ** 0.5
+    return code + concatenated_positions(torch.arange(TOKENS), TOKEN_DIM)
+
+
+def drawn_clip(split: Split, index: int, frames: int, size: int, stride: int, style: str = "photo") -> Clip:
+    """One drawn person in motion, every `stride`-th frame of it, with the true numbers of each."""
+    who, motions = person(split, index), clip_motion(split, index, frames * stride)[::stride]
+    pose, canonical = head_pose(motions), canonical_keypoints(who)[None].expand(frames, -1, -1)
+    keypoints = pose_keypoints(canonical, pose)
+    box = face_boxes(keypoints, size).float()
+    valid = torch.ones(frames, dtype=torch.bool)
+    motion = HybridMotion(expression_code(expression(motions)), keypoints, pose, box, valid)
+    pictures = torch.from_numpy(draw(who, motions, size, style))
+    return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
+
+
+def prepare_drawn(folder: Path, split: Split, clips: range, frames: int, size: int, stride: int, style: str) -> None:
+    """Draws `clips` into `folder`, one file each; those already there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in clips:
+        path = folder / f"{split}_{index:06d}{SUFFIX}"
+        if not path.exists():
+            save_clip(path, drawn_clip(split, index, frames, size, stride, style))

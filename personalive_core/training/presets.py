@@ -1,0 +1,80 @@
+"""The table of training runs: every number of a stage that is not in the paper's equations, one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+STAGES = ("vae", "keypoints", "face", "1", "2", "3")  # the first three make what the paper takes ready-made
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One stage of one model. Defaults are the paper's (section 4.1 and supplement) where it names them."""
+
+    steps: int
+    trains: tuple[str, ...]  # networks of PersonaLive that learn; the others stay as they are
+    rate: float = 1e-5  # AdamW's learning rate
+    decay: float = 0.01  # AdamW's weight decay
+    warmup: int = 0  # steps over which the rate rises from 0
+    cosine: bool = False  # the rate falls to a twentieth along half a cosine; False: it stays
+    clips: int = 1  # items a micro-batch
+    frames: int = 4  # driving frames of each clip
+    accumulation: int = 1  # micro-batches a step
+    ema: float = 0.999  # of the weights that are exported; 0: none
+    clip_norm: float = 1.0  # largest norm of the gradient
+    size: int = 512  # pixels a side
+    crop: int = 0  # vae: pixels a side of the random crops that it learns from; 0: whole pictures
+    checkpointing: bool = False  # activations computed twice instead of kept
+    snr_limit: float = 0.0  # weight min(1 / SNR, limit) on the noise error; 0: none, as in the paper
+    levels: float = 0.0  # stage 1: share of the frames that get one of the noise levels of inference
+    augment: float = 1.0  # strength of the driving crop's changes
+    perceptual: float = 2.0  # stages 2 and 3, equation 8
+    adversarial: float = 0.05  # likewise
+    features: str = "lpips"  # what the perceptual term compares: lpips, or extractor (the model's own, no download)
+    chunks: int = 6  # stage 3: steps of the stream in one step of training
+    learned: int = 2  # stage 3: how many of them carry gradients
+    sliding: bool = True  # stage 3: the stream goes on from its own outputs; False: always from true ones (ablation)
+    save_every: int = 500  # steps
+
+
+_UNETS = ("reference_unet", "denoising_unet")
+_STAGE_1 = (*_UNETS, "pose_guider", "motion_encoder")
+
+PRESETS: dict[tuple[str, str], Preset] = {
+    # the published size: 8 GPUs of the paper, 30,000 steps a stage
+    ("published", "1"): Preset(30_000, _STAGE_1, clips=8, frames=1, checkpointing=True),
+    ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
+    ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
+    # the small model that ships: two processor cores, an afternoon
+    ("small", "vae"): Preset(
+        8000, ("vae",), rate=2e-3, decay=0.0, warmup=100, cosine=True, clips=12, frames=1, ema=0.995, size=128, crop=64,
+    ),
+    ("small", "keypoints"): Preset(
+        1500, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
+    ),
+    ("small", "face"): Preset(
+        2000, ("motion_encoder",), rate=1e-3, warmup=100, cosine=True, clips=8, frames=1, ema=0.99, size=128
+    ),
+    ("small", "1"): Preset(
+        6000, (*_UNETS, "pose_guider", "image_encoder"), rate=6e-4, warmup=200, cosine=True, clips=4, frames=4,
+        size=128, snr_limit=5.0, levels=0.5,
+    ),
+    ("small", "2"): Preset(
+        1000, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=50, cosine=True, clips=4, frames=4,
+        size=128, ema=0.99, features="extractor",
+    ),
+    ("small", "3"): Preset(
+        1000, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=50, cosine=True, clips=1, frames=4,
+        size=128, ema=0.99, features="extractor", snr_limit=5.0,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str, stage: str) -> Preset:
+    """The row of (name, stage). Raises InputError that says which rows there are."""
+    if (name, stage) not in PRESETS:
+        there = ", ".join(f"{n} {s}" for n, s in PRESETS)
+        raise InputError(f"there is no preset {name!r} for stage {stage!r}: choose one of {there}")
+    return PRESETS[name, stage]

@@ -1,0 +1,154 @@
+"""Random motion of a head that looks about and speaks: smooth walks, syllables, blinks, glances and gestures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..canvas import FaceMotion
+
+Numbers = NDArray[np.float64]
+
+KNOT_SECONDS, MEMORY_SECONDS = 0.4, 1.2  # between a walk's knots; over which a walk forgets where it was
+# Of each walk: its standard deviation and the limit that it never passes
+WALKS = {"yaw": (14.0, 35.0), "pitch": (8.0, 25.0), "roll": (8.0, 25.0), "x": (0.06, 0.15), "y": (0.045, 0.15)}
+SCALE_WALK = (0.05, 0.2)
+
+
+def random_motion(rng: np.random.Generator, frames: int, rate: float = 25.0) -> tuple[FaceMotion, ...]:
+    """What a person does in `frames` frames, `rate` a second; a longer film begins with the shorter one."""
+    times = np.arange(frames) / rate
+    walkers = rng.spawn(len(WALKS) + 1)
+    yaw, pitch, roll, x, y = (walk(r, times, *limits) for r, limits in zip(walkers, WALKS.values(), strict=False))
+    scale = 1 + walk(walkers[-1], times, *SCALE_WALK)
+    speech, smile, brow, blink, gaze, odd = rng.spawn(6)
+    spoken = eased(times, *syllables(speech, duration(times)))
+    smiles = eased(times, *gestures(smile, duration(times), (2.5, 0.5, 1.2), smiling))
+    brows = eased(times, *gestures(brow, duration(times), (2.0, 0.25, 0.6), brow_raising))
+    blinks = eased(times, *gestures(blink, duration(times), (2.6, 0.09, 0.04), blinking))
+    looks = eased(times, *glances(gaze, duration(times)))
+    odds = eased(times, *gestures(odd, duration(times), (4.0, 0.3, 0.5), grimace))
+    mouth = spoken + np.column_stack([0 * times, smiles, odds[:, :2]])
+    low, high = np.array([0.0, -1.0, 0.0, -1.0]), np.ones(4)
+    columns = [yaw, pitch, roll, x, y, scale, *np.clip(mouth, low, high).T, *blinks.T, *brows.T, *looks.T, odds[:, 2]]
+    return tuple(face_motion([float(value) for value in row]) for row in np.stack(columns, 1))
+
+
+def face_motion(row: list[float]) -> FaceMotion:
+    yaw, pitch, roll, x, y, scale, mouth, smile, pucker, jaw, *eyes, cheek = row
+    blink, brow, gaze = (eyes[0], eyes[1]), (eyes[2], eyes[3]), (eyes[4], eyes[5])
+    return FaceMotion(yaw, pitch, roll, (x, y), scale, mouth, smile, pucker, jaw, blink, brow, gaze, cheek)
+
+
+def duration(times: Numbers) -> float:
+    return float(times[-1]) if len(times) else 0.0
+
+
+def walk(rng: np.random.Generator, times: Numbers, spread: float, limit: float) -> Numbers:
+    """A smooth random walk around 0 [F], of that standard deviation and always within the limit."""
+    knots = int(duration(times) / KNOT_SECONDS) + 4
+    keep = np.exp(-KNOT_SECONDS / MEMORY_SECONDS)
+    steps = rng.normal(size=knots)
+    values = [steps[0]]
+    for step in steps[1:]:
+        values.append(keep * values[-1] + np.sqrt(1 - keep**2) * step)
+    place = times / KNOT_SECONDS
+    first = place.astype(int)
+    t = place - first
+    a, b, c, d = (np.array(values)[first + i] for i in range(4))
+    smooth = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    return np.asarray(limit * np.tanh(1.12 * smooth * spread / limit))
+
+
+def eased(times: Numbers, knots: Numbers, values: Numbers) -> Numbers:
+    """Values [K, D] at rising knots [K], joined without overshoot and held at both ends: [F, D]."""
+    last = np.clip(np.searchsorted(knots, times, side="right") - 1, 0, len(knots) - 2)
+    t = np.clip((times - knots[last]) / np.maximum(knots[last + 1] - knots[last], 1e-9), 0, 1)[:, None]
+    return np.asarray(values[last] + (values[last + 1] - values[last]) * t * t * (3 - 2 * t))
+
+
+def syllables(rng: np.random.Generator, seconds: float) -> tuple[Numbers, Numbers]:
+    """Knots of speech: times [K] and mouth, smile, pucker, jaw [K, 4]; phrases of syllables, and pauses."""
+    now = float(rng.uniform(0, 0.6))
+    times, shapes = [0.0, now], [np.zeros(4), np.zeros(4)]
+    while now <= seconds:
+        loudness = rng.uniform(0.5, 1.0)
+        for _ in range(int(rng.integers(3, 14))):
+            pucker = rng.uniform(0.3, 1.0) if likely(rng, 0.3) else 0.0
+            mouth = loudness * rng.uniform(0.15, 1.0) * (1 - 0.5 * pucker)
+            shape = np.array([mouth, rng.uniform(-0.3, 0.4), pucker, rng.normal(0, 0.12)])
+            times += [now + 0.09, now + rng.uniform(0.16, 0.26)]
+            shapes += [shape, shape * rng.uniform(0, 0.45)]
+            now = times[-1]
+        now += 0.12
+        times.append(now)
+        shapes.append(np.zeros(4))
+        now += float(rng.exponential(0.7)) + 0.15
+        times.append(now)
+        shapes.append(np.zeros(4))
+    return np.array(times), np.array(shapes)
+
+
+def gestures(
+    rng: np.random.Generator,
+    seconds: float,
+    pace: tuple[float, float, float],
+    shape: Callable[[np.random.Generator], list[float]],
+) -> tuple[Numbers, Numbers]:
+    """Knots of something done now and then: times [K], values [K, D]; `pace` is the mean gap, the rise and the hold."""
+    gap, rise, hold = pace
+    rest = np.zeros(len(shape(np.random.default_rng(0))))
+    now, times, values = 0.0, [0.0], [rest]
+    while now <= seconds:
+        start = now + 0.2 + rng.exponential(gap)
+        done = np.array(shape(rng))
+        top = start + rise * rng.uniform(0.8, 1.3)
+        end = top + hold * rng.uniform(0.5, 2.0)
+        now = end + rise * rng.uniform(1.0, 1.6)
+        times += [start, top, end, now]
+        values += [rest, done, done, rest]
+    return np.array(times), np.array(values)
+
+
+def likely(rng: np.random.Generator, share: float) -> bool:
+    """True in that share of the calls."""
+    return bool(rng.random() < share)
+
+
+def smiling(rng: np.random.Generator) -> list[float]:
+    return [rng.uniform(0.3, 1.0) if likely(rng, 0.7) else rng.uniform(-1.0, -0.3)]
+
+
+def brow_raising(rng: np.random.Generator) -> list[float]:
+    """Both brows mostly, sometimes one."""
+    level = rng.uniform(0.3, 1.0) * (1 if likely(rng, 0.65) else -1)
+    left, right = rng.choice(((1, 1), (1, 1), (1, 1), (1, 0.1), (0.1, 1)))
+    return [float(np.clip(level * left + rng.normal(0, 0.06), -1, 1)), float(np.clip(level * right, -1, 1))]
+
+
+def blinking(rng: np.random.Generator) -> list[float]:
+    """Both eyes, seldom a wink."""
+    if not likely(rng, 0.1):
+        return [1.0, 1.0]
+    return [0.0, 1.0] if likely(rng, 0.5) else [1.0, 0.0]
+
+
+def grimace(rng: np.random.Generator) -> list[float]:
+    """Pucker, jaw and cheek: one of them."""
+    done = [0.0, 0.0, 0.0]
+    done[int(rng.integers(3))] = rng.uniform(0.4, 1.0)
+    return [done[0], done[1] * rng.choice((-1, 1)), done[2]]
+
+
+def glances(rng: np.random.Generator, seconds: float) -> tuple[Numbers, Numbers]:
+    """Knots of the gaze [K], [K, 2]: held, then moved at once, often back to the viewer."""
+    now, times, values = 0.0, [0.0], [np.zeros(2)]
+    while now <= seconds:
+        aim = np.zeros(2) if likely(rng, 0.35) else np.clip(rng.normal(0, (0.5, 0.35)), -1, 1)
+        start = now + rng.uniform(0.3, 1.8)
+        now = start + 0.06
+        times += [start, now]
+        values += [values[-1], aim]
+    return np.array(times), np.array(values)

@@ -1,0 +1,103 @@
+"""Random people to draw, from a wide and plausible distribution."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TypeVar
+
+import numpy as np
+
+from ..canvas import Colour
+from ..portrait_face import mixed, shade
+from ..portrait_head import Background, Clothes, Glasses, HairStyle, Identity
+from .puppet_motion import likely
+
+Choice = TypeVar("Choice")
+
+SKINS: tuple[Colour, ...] = (  # from very light to very dark
+    (242, 212, 194), (234, 192, 164), (220, 170, 136), (200, 144, 106), (164, 108, 74), (120, 76, 52), (78, 48, 36),
+)  # fmt: skip
+HAIRS: tuple[Colour, ...] = (
+    (26, 22, 22), (44, 32, 28), (72, 46, 32), (104, 68, 42), (128, 62, 34), (176, 92, 46), (186, 144, 88),
+    (216, 186, 132), (150, 146, 144), (208, 206, 204),
+)  # fmt: skip
+DARK_HAIRS = 3  # of HAIRS that go with every skin
+BROWN_EYED = 3.5  # place in SKINS from which all eyes are brown
+IRISES: tuple[Colour, ...] = (
+    (62, 40, 28), (88, 56, 34), (116, 82, 44), (104, 110, 62), (84, 122, 92), (86, 128, 160), (112, 126, 138),
+)  # fmt: skip
+STYLES: tuple[HairStyle, ...] = ("long", "bob", "short", "curly", "bun", "bald", "fringe")
+STYLE_SHARES = (0.2, 0.14, 0.24, 0.12, 0.12, 0.06, 0.12)
+BEARDED: tuple[HairStyle, ...] = ("short", "bald", "curly")  # styles that may go with a beard
+CLOTHES: tuple[Clothes, ...] = ("round", "v", "collar", "jacket")
+BACKGROUNDS: tuple[Background, ...] = ("plain", "gradient", "bokeh", "stripes", "window")
+GLASSES: tuple[Glasses, ...] = ("none", "round", "square")
+
+
+def random_identity(rng: np.random.Generator) -> Identity:
+    """A person: every draw comes from `rng`."""
+    tone = rng.uniform(0, len(SKINS) - 1)
+    skin = varied(rng, mixed(SKINS[int(tone)], SKINS[min(int(tone) + 1, len(SKINS) - 1)], tone % 1), 5)
+    lips = mixed(shade(skin, -0.2), (188, 62, 72), rng.uniform(0.25, 0.75))
+    style = STYLES[rng.choice(len(STYLES), p=STYLE_SHARES)]
+    bearded = style in BEARDED and likely(rng, 0.5)
+    return Identity(
+        skin=skin,
+        hair=random_hair(rng, tone),
+        iris=varied(rng, pick(rng, IRISES[:3] if tone > BROWN_EYED else IRISES), 8),
+        lips=mixed(skin, lips, 0.55) if bearded else lips,
+        shirt=random_colour(rng, (0.0, 0.85), (0.12, 0.92)),
+        backdrop=random_colour(rng, (0.0, 0.7), (0.2, 0.95)),
+        style=style,
+        face_width=around(rng, 1.0, 0.05, 0.12),
+        face_length=around(rng, 1.0, 0.05, 0.1),
+        jaw=around(rng, 1.06 if bearded else 0.98, 0.07, 0.16),
+        chin=around(rng, 1.0, 0.2, 0.4),
+        parting=rng.uniform(-1, 1),
+        hairline=rng.uniform(-1, 1),
+        brows=around(rng, 1.25 if bearded else 1.0, 0.25, 0.5),
+        lashes=0.2 if bearded else rng.uniform(0.2, 1.4),
+        eye_size=around(rng, 1.0, 0.07, 0.16),
+        eye_gap=around(rng, 1.0, 0.04, 0.08),
+        eye_tilt=rng.uniform(-1, 1),
+        nose=around(rng, 1.0, 0.15, 0.3),
+        mouth_width=around(rng, 1.0, 0.08, 0.18),
+        fullness=around(rng, 1.0, 0.2, 0.4),
+        glasses=GLASSES[rng.choice(len(GLASSES), p=(0.72, 0.14, 0.14))],
+        frame=pick(rng, ((34, 30, 30), (86, 56, 36), (150, 120, 70), (70, 74, 84), (140, 40, 50))),
+        beard=rng.uniform(0.15, 1.0) if bearded else 0.0,
+        clothes=pick(rng, CLOTHES),
+        background=pick(rng, BACKGROUNDS),
+        pattern=int(rng.integers(1 << 31)),
+        light=rng.choice((-1, 1)) * rng.uniform(0.35, 1.0),
+    )  # fmt: skip
+
+
+def random_hair(rng: np.random.Generator, tone: float) -> Colour:
+    """A natural hair colour, darker with darker skin more often than not; now and then dyed."""
+    if likely(rng, 0.07):
+        return random_colour(rng, (0.4, 0.8), (0.35, 0.8))
+    dark = likely(rng, tone / len(SKINS))
+    return varied(rng, pick(rng, HAIRS[:DARK_HAIRS] if dark else HAIRS), 8)
+
+
+def random_colour(rng: np.random.Generator, strength: tuple[float, float], value: tuple[float, float]) -> Colour:
+    """Any hue, within those ranges of saturation and value."""
+    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*strength), rng.uniform(*value))
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def varied(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
+    """A little lighter or darker, and a trace of another hue."""
+    lighter = rng.normal(0, amount)
+    red, green, blue = (int(np.clip(value + lighter + rng.normal(0, amount / 5), 0, 255)) for value in colour)
+    return red, green, blue
+
+
+def around(rng: np.random.Generator, middle: float, spread: float, most: float) -> float:
+    """A normal number, at most `most` from the middle."""
+    return float(middle + np.clip(rng.normal(0, spread), -most, most))
+
+
+def pick(rng: np.random.Generator, choices: tuple[Choice, ...]) -> Choice:
+    return choices[int(rng.integers(len(choices)))]

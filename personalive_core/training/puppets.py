@@ -1,0 +1,146 @@
+"""Drawn people of known looks in known motion: pictures, and every number behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..canvas import HEAD_CENTRE, FaceMotion, Points, view_of
+from ..portrait import OVERSAMPLING, draw_person, draw_portrait
+from ..portrait_head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
+from ..portrait_styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
+from ..types import HeadPose
+from .puppet_motion import random_motion
+from .puppet_people import random_identity
+
+__all__ = [
+    "EXPRESSION", "KEYPOINT_NAMES", "LANDMARKS", "REGIONS", "FaceMotion", "Identity", "Split", "Style",
+    "canonical_keypoints", "clip_motion", "draw", "expression", "head_pose", "landmarks", "person", "random_identity",
+    "random_motion", "regions",
+]  # fmt: skip
+
+Split = Literal["train", "test"]
+Style = Literal["photo", "line"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+PERSON_SEED, MOTION_SEED = 1, 2  # what a seed is for, so that a person and a clip of one index have nothing in common
+
+EXPRESSION = (
+    "mouth", "smile", "pucker", "jaw", "blink left", "blink right", "brow left", "brow right", "gaze right",
+    "gaze down", "cheek",
+)  # fmt: skip
+
+# "left" is the picture's left. Those that modules/pose_guider.py draws: 1, 2, 3, 4, 12, 15, 20.
+KEYPOINT_NAMES = (
+    "crown", "forehead", "left eye", "right eye", "left cheek", "nose bridge", "left temple", "right temple",
+    "left ear", "right ear", "left jaw", "right jaw", "right cheek", "left brow", "right brow", "nose tip",
+    "left inner eye corner", "right inner eye corner", "mouth", "nose base", "chin",
+)  # fmt: skip
+
+LANDMARKS = (
+    *(f"{side} brow {place}" for side in ("left", "right") for place in ("inner", "middle", "outer")),
+    *(f"{side} eye {place}" for side in ("left", "right") for place in ("left", "right", "upper", "under", "pupil")),
+    "nose bridge", "nose tip", "left nose wing", "right nose wing",
+    "left mouth corner", "right mouth corner", "upper lip over", "upper lip under", "lower lip over", "lower lip under",
+    "chin", "left jaw", "right jaw", "left cheek", "right cheek",
+)  # fmt: skip
+
+
+def person(split: Split, index: int) -> Identity:
+    """The `index`-th person of a split; no two splits share one."""
+    return random_identity(generator(split, PERSON_SEED, index))
+
+
+def clip_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, ...]:
+    """The first `frames` frames of the `index`-th motion of a split, at 25 a second."""
+    return random_motion(generator(split, MOTION_SEED, index), frames)
+
+
+def generator(split: Split, purpose: int, index: int) -> np.random.Generator:
+    return np.random.default_rng((SPLITS.index(split), purpose, index))
+
+
+def draw(who: Identity, motions: Sequence[FaceMotion], size: int, style: Style = "photo") -> NDArray[np.uint8]:
+    """Pictures [F, size, size, 3] of a person in each of those motions."""
+    one = draw_portrait if style == "photo" else draw_lines
+    return np.stack([one(who, motion, size) for motion in motions])
+
+
+def draw_lines(who: Identity, motion: FaceMotion, size: int) -> NDArray[np.uint8]:
+    """The portrait as ink on paper: [size, size, 3]."""
+    import cv2
+
+    canvas = LineCanvas(paper(size * OVERSAMPLING), view_of(motion))
+    draw_person(canvas, who, motion)
+    return np.asarray(cv2.resize(canvas.image, (size, size), interpolation=cv2.INTER_AREA))
+
+
+def regions(who: Identity, motions: Sequence[FaceMotion], size: int) -> NDArray[np.bool_]:
+    """Where the skin, hair, clothes and background of REGIONS are: [F, 4, size, size].
+
+    Left out of all: eyes, lips, brows, beard, glasses, and pixels on an edge.
+    """
+    masks = []
+    for motion in motions:
+        canvas = LabelCanvas(unlabelled(size * OVERSAMPLING), view_of(motion))
+        draw_person(canvas, who, motion)
+        cells = canvas.image[..., 0].reshape(size, OVERSAMPLING, size, OVERSAMPLING)
+        masks.append([(cells == number).all((1, 3)) for number in range(1, len(REGIONS) + 1)])
+    return np.array(masks)
+
+
+def canonical_keypoints(who: Identity) -> Tensor:
+    """The 21 points of KEYPOINT_NAMES of a calm, unturned head: [21, 3] in head units."""
+    head = head_of(who, FaceMotion())
+    nose, eye = nose_of(head), 0.162 * who.eye_gap
+    corner = float(eye_of(who, FaceMotion(), 1).upper[0, 0])
+    flat = np.array([
+        (0.0, -0.5), (0.0, -0.3), (-eye, EYE_HEIGHT), (eye, EYE_HEIGHT), (-0.2, 0.2), (0.0, EYE_HEIGHT),
+        (-0.33, -0.15), (0.33, -0.15), (-0.36, 0.02), (0.36, 0.02), (-0.28, 0.29), (0.28, 0.29), (0.2, 0.2),
+        (-eye, -0.145), (eye, -0.145), (0.0, 0.15), (-corner, EYE_HEIGHT), (corner, EYE_HEIGHT), (0.0, MOUTH_HEIGHT),
+        (0.0, 0.19), (0.0, 0.49),
+    ])  # fmt: skip
+    points = head.on(flat)
+    points[KEYPOINT_NAMES.index("nose tip")] = nose.tip
+    return torch.tensor(points, dtype=torch.float32)
+
+
+def head_pose(motions: Sequence[FaceMotion]) -> HeadPose:
+    """How the head is held: with `canonical_keypoints` it places them where they are drawn."""
+    angles = [(motion.pitch, motion.yaw, motion.roll) for motion in motions]
+    shift = [(*(HEAD_CENTRE + np.array(motion.shift)), 0.0) for motion in motions]
+    scale = torch.tensor([[motion.scale] for motion in motions])
+    return HeadPose(torch.tensor(angles).float(), torch.tensor(np.array(shift)).float(), scale.float())
+
+
+def expression(motions: Sequence[FaceMotion]) -> Tensor:
+    """The numbers of EXPRESSION, [F, 11], each within -1 .. 1."""
+    return torch.tensor([(m.mouth, m.smile, m.pucker, m.jaw, *m.blink, *m.brow, *m.gaze, m.cheek) for m in motions])
+
+
+def landmarks(who: Identity, motions: Sequence[FaceMotion]) -> Tensor:
+    """Where the points of LANDMARKS are drawn, hidden ones too: [F, 31, 2] in -1 .. 1 of the picture."""
+    placed = [view_of(motion).place(landmark_points(who, motion)) for motion in motions]
+    return torch.tensor(np.array(placed), dtype=torch.float32)
+
+
+def landmark_points(who: Identity, motion: FaceMotion) -> Points:
+    """The points of LANDMARKS of a head with an expression: [31, 3] in head units."""
+    head = head_of(who, motion)
+    nose, mouth = nose_of(head), mouth_of(who, motion)
+    flat = [spine[[0, len(spine) // 2, -1]] for spine in (brow_of(who, motion, side) for side in (-1, 1))]
+    for eye in (eye_of(who, motion, side) for side in (-1, 1)):
+        middle = len(eye.upper) // 2
+        flat.append(np.array([eye.upper[0], eye.upper[-1], eye.upper[middle], eye.under[middle], eye.look]))
+    middle = len(mouth.top) // 2
+    lines = (mouth.over, mouth.top, mouth.bottom, mouth.beneath)
+    lips = [mouth.top[0], mouth.top[-1], *(line[middle] for line in lines)]
+    noses = np.stack([nose.bridge[0], nose.tip, nose.wings[0][-1], nose.wings[1][-1]])
+    sides = np.radians([-64.0, 64.0])
+    chin = head.around(np.zeros(1), head.rings[-4:-3, 0], 0.0)
+    jaws = [head.around(sides, np.full(2, height), 0.0) for height in (0.3, 0.2)]
+    return np.vstack([head.on(np.vstack(flat)), noses, head.on(np.array(lips), mouth.lift), chin, *jaws])

@@ -1,0 +1,65 @@
+"""Which objective, discriminator, sample sheet and finish each stage has."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..model import PersonaLive
+from ..motion import to_signed
+from ..sampling import StreamingSampler
+from ..types import StreamConfig
+from .discriminator import Discriminator
+from .foundations import face_losses, keypoint_losses, normalise_latents, vae_losses
+from .loop import Stage
+from .networks import initialise
+from .perceptual import perceptual_distance
+from .presets import Preset
+from .source import Source
+from .stages import PictureLoss, distillation_losses, image_losses, sample_pictures, streaming_losses
+
+SHEET_CLIPS = 6
+
+
+def frames_needed(stage: str, row: Preset) -> int:
+    """The fewest frames of a clip that the stage can use."""
+    return StreamConfig(window=row.frames).lookahead + row.chunks * row.frames if stage == "3" else 2
+
+
+def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
+    """What the loop does in `stage`."""
+    if stage == "vae":
+        return Stage(vae_losses, nn.ModuleDict(), vae_sheet, normalise_latents)
+    if stage == "keypoints":
+        return Stage(keypoint_losses, nn.ModuleDict())
+    if stage == "face":
+        return Stage(face_losses, nn.ModuleDict(), statistics=True)
+    if stage == "1":
+        return Stage(image_losses, nn.ModuleDict(), stream_sheet)
+    extra, critic = nn.ModuleDict(), None
+    if row.adversarial:
+        critic = Discriminator(row.size)
+        initialise(critic, f"{seed}.discriminator")
+        extra["critic"] = critic
+    judge = PictureLoss(perceptual_distance(row.features, model) if row.perceptual else None, critic)
+    objective = distillation_losses if stage == "2" else streaming_losses
+    return Stage(partial(objective, judge), extra, stream_sheet)
+
+
+def vae_sheet(source: Source, row: Preset) -> list[Tensor]:
+    """Pictures, and what the VAE makes of them."""
+    pictures = torch.cat([to_signed(source.data.clip(i).pictures[:1].numpy()) for i in _some(source)])
+    vae = source.model.vae
+    decoded = vae.decode(vae.encode(pictures.to(source.model.device)).latent_dist.mean).sample
+    return [pictures / 2 + 0.5, decoded.float() / 2 + 0.5]
+
+
+def stream_sheet(source: Source, row: Preset) -> list[Tensor]:
+    """References, driving frames, and single pictures made in four steps."""
+    return sample_pictures(source, row, list(_some(source)))
+
+
+def _some(source: Source) -> range:
+    return range(min(SHEET_CLIPS, len(source.data)))

@@ -1,0 +1,203 @@
+"""The three stages of the recipe (section 3): noise prediction, distillation to four steps, and streaming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from ..model import LATENT_SCALE, PersonaLive
+from ..motion import lead_path
+from ..sampling import StreamingSampler
+from ..schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
+from ..types import HybridMotion, MotionFeatures, StreamConfig, StreamState
+from .data import Pick, generator, normal
+from .discriminator import Discriminator
+from .losses import discriminator_loss, generator_loss, gradient_penalty, noise_error, snr_weight, squared_error
+from .perceptual import Distance
+from .presets import Preset
+from .source import Batch, Source, batch, encode_references, motion_features
+from .streaming import Course, Recorder, begin, behind, detached
+
+Losses = dict[str, Tensor]
+CONFIG = StreamConfig()
+PENALTY = 1.0  # R1's weight; each step, not lazily
+LED_SHARE = 0.5  # of the streams that begin as at inference
+
+
+def image_losses(source: Source, row: Preset, *numbers: int) -> Losses:
+    """Stage 1, equation 1: the noise of single frames, told the reference and each frame's hybrid motion."""
+    items = _batch(source, row, row.frames, False, *numbers)
+    timesteps = draw_timesteps(row, items.latents.shape[:2], *numbers)
+    alpha = alphas_cumprod()[timesteps][..., None, None, None]
+    noise = normal(items.latents.shape, *numbers, 1)
+    noisy = add_noise(items.latents, noise, alpha)
+    predicted = _denoise(source.model, items, noisy, timesteps)
+    weight = snr_weight(alpha, row.snr_limit) if row.snr_limit else 1.0
+    return {"noise": noise_error(predicted, noise.to(predicted), weight)}
+
+
+def draw_timesteps(row: Preset, shape: torch.Size, *numbers: int) -> Tensor:
+    """Uniform noise levels [B, F], a share of them replaced by those of inference."""
+    random = generator(*numbers, 2)
+    anywhere = random.integers(TRAIN_STEPS, size=tuple(shape))
+    streamed = random.choice(CONFIG.timesteps, size=tuple(shape))
+    return torch.tensor([[int(b if random.random() < row.levels else a) for a, b in zip(*rows, strict=True)]
+                         for rows in zip(anywhere, streamed, strict=True)])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PictureLoss:
+    """Equation 8: L2 + 2.0 LPIPS + 0.05 adversarial, of decoded pictures; and the discriminator's own losses."""
+
+    distance: Distance | None
+    critic: Discriminator | None
+
+    def __call__(self, row: Preset, predicted: Tensor, true: Tensor) -> Losses:
+        """Pictures [N, 3, S, S] in [-1, 1]."""
+        losses = {"l2": squared_error(predicted, true)}
+        if self.distance and row.perceptual:
+            losses["perceptual"] = row.perceptual * self.distance(predicted, true)
+        if self.critic and row.adversarial:
+            frozen = {key: value.detach() for key, value in self.critic.named_parameters()}
+            score = functional_call(self.critic, frozen, (predicted,))
+            losses["adversarial"] = row.adversarial * generator_loss(score)
+            real = true.detach().requires_grad_()
+            real_score = self.critic(real)
+            losses["critic"] = discriminator_loss(real_score, self.critic(predicted.detach()))
+            losses["penalty"] = PENALTY * gradient_penalty(real_score, real)
+        return losses
+
+
+def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
+    """Stage 2: from noise through a random number of the four levels; gradients through the last step alone.
+
+    As at inference the noise is the reference's latents at the highest level.
+    """
+    items = _batch(source, row, row.frames, False, *numbers)
+    shape, levels = items.latents.shape, CONFIG.timesteps[::-1]
+    alphas = alphas_cumprod()
+    x = add_noise(items.reference[:, None].expand(shape), normal(shape, *numbers, 1), alphas[levels[0]])
+    passes = int(generator(*numbers, 2).integers(1, len(levels) + 1))
+    for i, level in enumerate(levels[:passes]):
+        last = i == passes - 1
+        with torch.set_grad_enabled(last):
+            eps = _denoise(source.model, items, x, torch.tensor([level])).float()
+        if not last:
+            x = ddim_step(x, eps, alphas[level], alphas[levels[i + 1]])
+    x0 = predict_x0(x, eps, alphas[level])
+    return judge(row, decode(source.model, x0), items.pictures.flatten(0, 1).to(x0))
+
+
+def decode(model: PersonaLive, latents: Tensor) -> Tensor:
+    """Latents [B, F, 4, h, w] -> pictures [(B F), 3, S, S] around [-1, 1], with gradients."""
+    pictures: Tensor = model.vae.decode(latents.flatten(0, 1).to(model.dtype) / LATENT_SCALE).sample
+    return pictures.float()
+
+
+def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
+    """Stage 3: the stream of inference, from true chunks or, half the time, from the reference (MII).
+
+    It slides on its own outputs. Of its steps a random `learned` carry gradients: there the clean latents that each
+    frame in flight stands for are compared with the true ones, and those of one window, decoded, in pictures.
+    """
+    config, random = replace(CONFIG, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
+    items, course, own, canonical = _course(source, row, config, *numbers)
+    learned = set(random.permutation(row.chunks)[: row.learned].tolist())
+    state: StreamState | None = None
+    totals: Losses = {}
+    for chunk in range(row.chunks):
+        ahead, recorder = course.after(chunk * config.window), Recorder(source.model)
+        with torch.set_grad_enabled(chunk in learned):
+            reference = encode_references(source.model, items, own, canonical)
+            sampler = StreamingSampler(recorder, reference, partial(_noise, numbers), config)
+            flying, newest = _features(source.model, ahead, config)
+            if state is None or not row.sliding:
+                start = normal(ahead.latents[None, : config.lookahead].shape, *numbers, 4, chunk)
+                state = begin(sampler, ahead, flying, start)
+            state, _ = sampler.step(detached(state, flying), newest)
+            terms = judge_stream(judge, source.model, row, recorder.seen[-1], ahead, random) if chunk in learned else {}
+        for name, value in terms.items():
+            totals[name] = totals.get(name, value * 0) + value / len(learned)
+    return totals
+
+
+def _course(
+    source: Source, row: Preset, config: StreamConfig, *numbers: int
+) -> tuple[Batch, Course, HybridMotion, Tensor]:
+    """The reference of a batch of one, and the stream's frames; the reference's own motion and keypoints."""
+    frames = config.lookahead + row.chunks * config.window
+    (picked,) = source.picks(1, frames, True, *numbers)
+    items, clip = batch(source, [picked], None, *numbers), source.data.clip(picked.clip)
+    own = clip.motion[picked.reference : picked.reference + 1]
+    canonical = clip.canonical[picked.reference]
+    rows = slice(picked.driving[0], picked.driving[-1] + 1)
+    known = torch.ones(frames, dtype=torch.bool)
+    course = Course(clip.motion[rows], items.latents[0], items.pictures[0], known)
+    if row.sliding and generator(*numbers, 4).random() < LED_SHARE:
+        path = lead_path(own, canonical, course.motion[:1], config.lookahead)
+        course = behind(path, course)
+    return items, course, own, canonical
+
+
+def _features(model: PersonaLive, ahead: Course, config: StreamConfig) -> tuple[MotionFeatures, MotionFeatures]:
+    """Of the frames in flight, and of the newest window."""
+    features = model.embed_motion(ahead.motion[: config.lookahead + config.window], ahead.pictures.shape[-1])
+    flying = MotionFeatures(features.face[:, : config.lookahead], features.pose[:, : config.lookahead])
+    return flying, features.drop(config.lookahead)
+
+
+def _noise(numbers: tuple[int, ...], chunk: int, shape: torch.Size) -> Tensor:
+    return normal(shape, *numbers, 5, chunk + 1)
+
+
+def judge_stream(
+    judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: Course, random: np.random.Generator
+) -> Losses:
+    """The clean latents [1, F, 4, h, w] that frames in flight stand for against the truth, where there is one."""
+    known = ahead.known[: x0.shape[1]].nonzero()[:, 0]
+    if not len(known):
+        return {"latents": 0 * x0.sum()}
+    alpha = alphas_cumprod()[list(CONFIG.timesteps)].repeat_interleave(row.frames)[known, None, None, None]
+    weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # an error of x0, not of the noise
+    losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
+    window = known[int(random.integers(len(known) // row.frames)) * row.frames :][: row.frames]
+    return losses | judge(row, decode(model, x0[:, window]), ahead.pictures[window].to(x0))
+
+
+def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> Tensor:
+    """Noise of frames that know nothing of one another."""
+    clip = model.embed_image(items.image)
+    latent = items.reference.to(model.device)
+    return model.denoising_unet(
+        x.to(model.device, model.dtype),
+        timesteps.to(model.device),
+        model.project_image(clip),
+        motion_features(model, items),
+        model.project_tokens(latent, clip),
+        temporal=False,
+    )
+
+
+def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers: int) -> Batch:
+    strength = row.augment if "motion_encoder" in row.trains else None
+    picks = source.picks(row.clips, frames, consecutive, *numbers)
+    return batch(source, picks, strength, *numbers)
+
+
+def sample_pictures(source: Source, row: Preset, clips: list[int]) -> list[Tensor]:
+    """References, driving frames, and what four steps make of them; one column for each clip, pictures in [0, 1]."""
+    picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
+    items = batch(source, picks, None)
+    alphas, levels = alphas_cumprod(), CONFIG.timesteps[::-1]
+    shape = items.latents.shape
+    x = add_noise(items.reference[:, None].expand(shape), normal(shape, 0), alphas[levels[0]])
+    for level, following in zip(levels, [*alphas[list(levels[1:])], torch.tensor(1.0)], strict=True):
+        eps = _denoise(source.model, items, x, torch.tensor([level])).float()
+        x = ddim_step(x, eps, alphas[level], following)
+    reference = source.model.decode(items.reference[:, None])[:, 0]
+    return [reference, items.pictures[:, 0] / 2 + 0.5, source.model.decode(x)[:, 0]]

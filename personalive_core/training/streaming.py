@@ -1,0 +1,84 @@
+"""Stage 3's stream: the sampler of inference on one prepared clip, with the truth of each frame in flight beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..model import PersonaLive
+from ..sampling import StreamingSampler, first_bank
+from ..schedule import add_noise, alphas_cumprod, predict_x0
+from ..types import HybridMotion, LayerFeatures, MotionFeatures, Reference, StreamState, concat
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """The stream's two networks, keeping each prediction of clean latents that they make."""
+
+    model: PersonaLive
+    seen: list[Tensor] = field(default_factory=list)  # x0 [B, F, 4, h, w] of each pass
+
+    def denoise(
+        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
+    ) -> Tensor:
+        """As `PersonaLive.denoise`."""
+        eps = self.model.denoise(x, timesteps, reference, motion, features)
+        alpha = alphas_cumprod().to(x.device)[timesteps][None, :, None, None, None]
+        self.seen.append(predict_x0(x.float(), eps.float(), alpha))
+        return eps
+
+    def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
+        """As `PersonaLive.encode_features`."""
+        return self.model.encode_features(latent, reference)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Motion and truth of the frames of one stream, in order, from the one that is the oldest in flight; B = 1."""
+
+    motion: HybridMotion  # [T]
+    latents: Tensor  # [T, 4, h, w] true ones; zeros where there is no truth
+    pictures: Tensor  # [T, 3, S, S] in [-1, 1], likewise
+    known: Tensor  # [T] bool: False for lead-in frames, which belong to no picture
+
+    def after(self, frames: int) -> Course:
+        """Without the first `frames`."""
+        rows = slice(frames, None)
+        return Course(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows])
+
+
+def behind(lead: HybridMotion, course: Course) -> Course:
+    """As many frames as `course`, the first of them the lead-in (MII), its last ones dropped for it."""
+    count = len(lead)
+    kept = slice(0, len(course.known) - count)
+
+    def later(values: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(values[:count]), values[kept]])
+
+    motion = concat([lead, course.motion[kept]])
+    return Course(motion, later(course.latents), later(course.pictures), later(course.known))
+
+
+def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noise: Tensor) -> StreamState:
+    """In flight before the first step: true chunks, each at its level; where truth is lacking, as the sampler starts.
+
+    `noise` is as large as what is in flight: [1, lookahead, 4, h, w].
+    """
+    config = sampler.config
+    count = config.lookahead
+    if not bool(course.known[:count].all()):
+        return sampler.start(flying)
+    alphas = alphas_cumprod()[list(config.timesteps)].repeat_interleave(config.window)[:count]
+    noisy = add_noise(course.latents[None, :count], noise, alphas[None, :, None, None, None])
+    return StreamState(noisy.to(sampler.reference.latent.device), flying, first_bank(sampler.reference))
+
+
+def detached(state: StreamState, flying: MotionFeatures) -> StreamState:
+    """The same state as a value that no gradient flows through, with motion features made anew."""
+    bank = state.keyframes
+    features = tuple((key.detach(), value.detach()) for key, value in bank.features)
+    return replace(
+        state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features)
+    )
