@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Colour = tuple[int, int, int]
-Points = NDArray[np.float64]  # [N, 2] in half pictures, x right, y down; [N, 3] in head units, z towards the viewer
+Points = NDArray[np.float64]  # [N, 2] of the scene, x right, y down; [N, 3] in head units, z towards the viewer
 Picture = NDArray[np.uint8]  # [S, S, 3] RGB
 
-HEAD_CENTRE = np.array([0.0, -0.1])
+HEAD_CENTRE = np.array([0.0, -0.1])  # of the scene
+LENS, AIM = 1.15, np.array([0.0, 0.0])  # how much of the scene the picture shows, and what is in its middle
 SUBPIXEL_BITS = 4  # polygons are given to OpenCV in sixteenths of a pixel
 FEATHER = 1.4  # pixels a blurred shape's blur covers on its own, coarser grid
 LIGHT_GRID = 4  # pixels of the canvas to one sample of the light on a ball
@@ -28,7 +29,7 @@ class FaceMotion:
     yaw: float = 0.0  # degrees, positive turns to the picture's right
     pitch: float = 0.0  # degrees, positive looks up
     roll: float = 0.0  # degrees, positive tilts the crown to the picture's right
-    shift: tuple[float, float] = (0.0, 0.0)  # of the head, in half pictures, right and down
+    shift: tuple[float, float] = (0.0, 0.0)  # of the head in the scene, right and down
     scale: float = 1.0  # of the head
     mouth: float = 0.0  # 0 closed .. 1 wide open
     smile: float = 0.0  # -1 corners down .. 1 wide smile
@@ -40,16 +41,21 @@ class FaceMotion:
     cheek: float = 0.0  # 0 .. 1 puffed
 
 
+def framed(scene: Points) -> Points:
+    """Points [N, 2] of the scene in half pictures from the picture's middle."""
+    return np.asarray(LENS * (scene - AIM))
+
+
 @dataclass(frozen=True)
 class View:
-    """Where a head's points lie in the picture: orthographic, turned by pitch, then yaw, then roll."""
+    """Where a head's points lie in the scene: orthographic, turned by pitch, then yaw, then roll."""
 
     rotation: NDArray[np.float64]  # [3, 3] for column vectors
     scale: float
-    centre: NDArray[np.float64]  # [2] in half pictures
+    centre: NDArray[np.float64]  # [2] in the scene
 
     def place(self, points: Points) -> Points:
-        """Head points [N, 3] -> [N, 2] in half pictures."""
+        """Head points [N, 3] -> [N, 2] of the scene."""
         placed: Points = points @ (self.scale * self.rotation[:2].T) + self.centre
         return placed
 
@@ -87,10 +93,15 @@ class Canvas:
     def pixels(self, points: Points) -> Points:
         """Where `points` ([N, 2], or [N, 3] of the head) lie, in pixels of the canvas, whose centres are whole."""
         flat = self.view.place(points) if points.shape[1] == len("xyz") else points
-        return (flat + 1) * (len(self.image) / 2) - 0.5
+        return (framed(flat) + 1) * (len(self.image) / 2) - 0.5
+
+    @property
+    def unit(self) -> float:
+        """Pixels of the canvas to a unit of the scene."""
+        return LENS * len(self.image) / 2
 
     def outline(self, points: Points) -> Points:
-        """The convex outline [M, 2] in half pictures of a solid given by points [N, 3] on its surface."""
+        """The convex outline [M, 2] in the scene of a solid given by points [N, 3] on its surface."""
         import cv2
 
         return cv2.convexHull(self.view.place(points).astype(np.float32))[:, 0].astype(np.float64)
@@ -101,18 +112,18 @@ class Canvas:
         cv2.fillPoly(self.image, [fixed(self.pixels(points))], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def line(self, points: Points, colour: Colour, width: float) -> None:
-        """An open stroke, `width` in half pictures."""
+        """An open stroke, `width` in units of the scene."""
         import cv2
 
-        thick = max(1, round(width * len(self.image) / 2))
+        thick = max(1, round(width * self.unit))
         line = fixed(self.pixels(points))
         cv2.polylines(self.image, [line], False, colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:
-        """A filled shape with edges blurred over `blur` half pictures."""
+        """A filled shape with edges blurred over `blur` units of the scene."""
         import cv2
 
-        spots, sigma, side = self.pixels(points), blur * len(self.image) / 2, len(self.image)
+        spots, sigma, side = self.pixels(points), blur * self.unit, len(self.image)
         grid = max(1, int(sigma / FEATHER))
         first = np.floor(spots.min(0) - 2.5 * sigma)
         across, down = (int(n) for n in (spots.max(0) + 2.5 * sigma - first) // grid + 1)
@@ -152,8 +163,8 @@ class Canvas:
         right, bottom = (int(edge) for edge in (spots.max(0) + 2).clip(0, side))
         if right <= left or bottom <= top:
             return
-        columns = np.linspace(left, right, max(2, (right - left) // LIGHT_GRID)) * 2 / side - 1
-        rows = np.linspace(top, bottom, max(2, (bottom - top) // LIGHT_GRID)) * 2 / side - 1
+        columns = (np.linspace(left, right, max(2, (right - left) // LIGHT_GRID)) - side / 2) / self.unit + AIM[0]
+        rows = (np.linspace(top, bottom, max(2, (bottom - top) // LIGHT_GRID)) - side / 2) / self.unit + AIM[1]
         facing = normals(ball, self.view, columns, rows) @ (np.array(source) / np.linalg.norm(source))
         bright = 1.04 + contrast * ((0.5 + 0.5 * facing) ** 1.5 - 0.87)
         factor = (1 + (bright[..., None] - 1) * SHADE_TINT).astype(np.float32)
@@ -163,7 +174,7 @@ class Canvas:
 
 
 def normals(ball: Ball, view: View, columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit normals [H, W, 3] of a posed ball seen at those places of the picture; beside it, those of its rim."""
+    """Unit normals [H, W, 3] of a posed ball seen at those places of the scene; beside it, those of its rim."""
     shrink = 1 / np.array(ball.axes)
     across, down, ahead = (axis * shrink for axis in view.rotation)  # the picture's axes in the ball's own space
     x, y = (columns - view.centre[0]) / view.scale, (rows - view.centre[1]) / view.scale

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .canvas import SUBPIXEL_BITS, Ball, Canvas, Colour, Picture, Points, fixed
+from .canvas import AIM, SUBPIXEL_BITS, Ball, Canvas, Colour, Picture, Points, fixed
 
 PAPER, INK = (246, 241, 230), (38, 34, 44)
 INK_WIDTH = 0.011  # of an outline, in half pictures
@@ -39,7 +39,7 @@ class LineCanvas(Canvas):
 
 def hatch(canvas: Canvas, points: Points) -> None:
     """Slanting thin lines over the box of `points`."""
-    spots = (canvas.pixels(points) + 0.5) * 2 / len(canvas.image) - 1
+    spots = (canvas.pixels(points) + 0.5 - len(canvas.image) / 2) / canvas.unit + AIM
     (left, top), (right, bottom) = spots.min(0), spots.max(0)
     tall = bottom - top
     for x in np.arange(np.floor((left - tall) / HATCH_GAP) * HATCH_GAP, right, HATCH_GAP):
@@ -63,7 +63,7 @@ class LabelCanvas(Canvas):
         import cv2
 
         if self.part == "details":
-            thick = max(1, round(width * len(self.image) / 2))
+            thick = max(1, round(width * self.unit))
             cv2.polylines(self.image, [fixed(self.pixels(points))], False, label(""), thick, cv2.LINE_8, SUBPIXEL_BITS)
 
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:  # noqa: ARG002 - as in Canvas

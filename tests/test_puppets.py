@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.canvas import FaceMotion, view_of
+from personalive_core.canvas import FaceMotion, framed, view_of
 from personalive_core.modules.keypoints import pose_keypoints
 from personalive_core.modules.pose_guider import DRAWN
 from personalive_core.motion import face_boxes
@@ -65,7 +65,7 @@ def test_projection_is_that_of_the_keypoints(index):
     who, motions = person("train", index), clip_motion("train", index, 40)
     points = canonical_keypoints(who)
     posed = pose_keypoints(points[None], head_pose(motions))[..., :2]
-    placed = np.stack([view_of(motion).place(points.double().numpy()) for motion in motions])
+    placed = np.stack([framed(view_of(motion).place(points.double().numpy())) for motion in motions])
     assert np.abs(posed.numpy() - placed).max() < 1e-5
     turned = view_of(FaceMotion(yaw=30, pitch=-20, roll=10)).rotation
     assert np.allclose(turned @ turned.T, np.eye(3))
@@ -92,7 +92,7 @@ def test_face_box_holds_the_face_in_every_pose():
         spots = (landmarks(who, extremes) + 1) * 64
         assert (boxes[:, None, :2] <= spots).all()
         assert (boxes[:, None, 2:] >= spots).all()
-        assert (boxes[:, 2] - boxes[:, 0]).max() < 110
+        assert (boxes[:, 2] - boxes[:, 0]).max() < 120
 
 
 @pytest.mark.parametrize("yaw", [-30, 0, 25])

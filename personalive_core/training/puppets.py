@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..canvas import HEAD_CENTRE, FaceMotion, Points, view_of
+from ..canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
 from ..portrait import OVERSAMPLING, draw_person, draw_portrait
 from ..portrait_head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
 from ..portrait_styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
@@ -112,8 +112,8 @@ def canonical_keypoints(who: Identity) -> Tensor:
 def head_pose(motions: Sequence[FaceMotion]) -> HeadPose:
     """How the head is held: with `canonical_keypoints` it places them where they are drawn."""
     angles = [(motion.pitch, motion.yaw, motion.roll) for motion in motions]
-    shift = [(*(HEAD_CENTRE + np.array(motion.shift)), 0.0) for motion in motions]
-    scale = torch.tensor([[motion.scale] for motion in motions])
+    shift = [(*framed(HEAD_CENTRE + np.array(motion.shift)), 0.0) for motion in motions]
+    scale = torch.tensor([[LENS * motion.scale] for motion in motions])
     return HeadPose(torch.tensor(angles).float(), torch.tensor(np.array(shift)).float(), scale.float())
 
 
@@ -124,7 +124,7 @@ def expression(motions: Sequence[FaceMotion]) -> Tensor:
 
 def landmarks(who: Identity, motions: Sequence[FaceMotion]) -> Tensor:
     """Where the points of LANDMARKS are drawn, hidden ones too: [F, 31, 2] in -1 .. 1 of the picture."""
-    placed = [view_of(motion).place(landmark_points(who, motion)) for motion in motions]
+    placed = [framed(view_of(motion).place(landmark_points(who, motion))) for motion in motions]
     return torch.tensor(np.array(placed), dtype=torch.float32)
 
 
