@@ -120,7 +120,8 @@ def _or_refuse(make: Callable[[], T]) -> T:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from .submit_command import add_arguments as _submit  # which uses the readers above
+    from .evaluate_command import add_arguments as _evaluate  # which use the readers above
+    from .submit_command import add_arguments as _submit
     from .train_command import add_arguments as _train
 
     parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
@@ -141,6 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     _bench(add("bench", "time, FLOPs and memory of each stage, on random weights"))
     _check(add("check", "whether trained weights do what they should, figure by figure"))
     _train(add("train", "the paper's recipe: stage by stage, on clips of your own or on drawn people"))
+    _evaluate(add("evaluate", "how near a model comes to the true pictures, on drawn people that it has never seen"))
     _submit(add("submit", "every portrait with every driving video, on running ComfyUI servers"))
     return parser
 

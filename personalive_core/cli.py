@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 
-from . import commands, submit_command, train_command, weight_commands
+from . import commands, evaluate_command, submit_command, train_command, weight_commands
 from .arguments import build_parser
 from .commands import Command, Result
 from .errors import OutputError, PersonaLiveError
@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": commands.check,
     "submit": submit_command.submit,
     "train": train_command.train,
+    "evaluate": evaluate_command.evaluate,
 }
 
 

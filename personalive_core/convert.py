@@ -18,8 +18,8 @@ from torch import Tensor
 from .errors import OutputError, WeightsError
 from .loading import stays_float32
 from .lockfile import FileRecord
-from .tensorfile import State, read_metadata
-from .weights import CONFIG_KEY, NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
+from .tensorfile import CONFIG_KEY, State, read_metadata
+from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
 
 FORMAT_VERSION = "1"
 _log = logging.getLogger(__name__)
@@ -76,12 +76,13 @@ def _replace(target: Path, write: Callable[[Path], object]) -> None:
 
 def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:
     records = {path.name: asdict(FileRecord.of(path)) for path in sources}
+    configs = [text for path in sources if (text := read_metadata(path).get(CONFIG_KEY))]
     return {
         "format": "pt",  # without which transformers refuses the file
         "personalive_format": FORMAT_VERSION,
         "dtype": str(dtype).removeprefix("torch."),
         SOURCES_KEY: json.dumps(records),
-        **{CONFIG_KEY: text for path in sources if (text := read_metadata(path).get(CONFIG_KEY))},
+        **({CONFIG_KEY: configs[-1]} if configs else {}),
     }
 
 

@@ -20,7 +20,8 @@ from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.layers import Ops, with_ops
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
-from .weights import WeightIndex, locate, read_config, read_state
+from .tensorfile import read_config
+from .weights import WeightIndex, locate, read_state
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -136,8 +137,8 @@ def count(shapes: Shapes, pattern: str) -> int:
     return found
 
 
-def unet_config(shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32) -> UNetConfig:
-    """Widths of a UNet from its checkpoint's shapes; `heads` and `groups`, which shapes do not tell, as published."""
+def unet_config(shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0) -> UNetConfig:
+    """Widths of a UNet from its checkpoint's shapes; what shapes do not tell is as published, or given."""
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
     return UNetConfig(
         widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
@@ -145,6 +146,7 @@ def unet_config(shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32
         layers=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
         heads=heads,
         groups=groups,
+        chunk=chunk,
         image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
         motion_dim=shapes[
             "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_k.weight"

@@ -56,15 +56,21 @@ def crop_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
     return torch.cat(crops)
 
 
-@torch.inference_mode()
 def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
     """Driving pictures [F, 3, S, S] in [-1, 1] -> their own motion, not yet a reference's; boxes in those pictures."""
+    return extract_shape(model, pictures)[0]
+
+
+@torch.inference_mode()
+def extract_shape(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
+    """As `extract_motion`, with the canonical keypoints [F, 21, 3] behind the posed ones."""
     small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
     pose, canonical = model.detect_keypoints(small)
     keypoints = pose_keypoints(canonical, pose)
     boxes = face_boxes(keypoints, pictures.shape[-1])
     embedding = model.embed_faces(crop_faces(pictures, boxes))
-    return HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, pictures.shape[-1]))
+    motion = HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, pictures.shape[-1]))
+    return motion, canonical
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
@@ -130,9 +136,7 @@ def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames:
     return HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
 
 
-def fit(
-    motion: HybridMotion, reference: Reference, lead: int = 12, strengths: Strengths = Strengths()
-) -> FittedMotion:
+def fit(motion: HybridMotion, reference: Reference, lead: int = 12, strengths: Strengths = Strengths()) -> FittedMotion:
     """A whole clip's `motion` retargeted to `reference`, behind `lead` lead-in frames; more of them start more gently.
 
     Raises InputError for motion of no frames.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .errors import InputError, NumericalError
-from .face import FaceDetector, crop_image, whole_frame
+from .face import Crop, FaceDetector, crop_image, whole_frame
 from .model import LATENT_PIXELS, PersonaLive
 from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget, to_signed
 from .sampling import StreamingSampler, novelty
@@ -88,32 +89,36 @@ def driving_motion(
     return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
 
 
-def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
+@dataclass(frozen=True, eq=False)
+class CroppedFrame:
+    """A driving frame as the extractor and the encoder see it."""
+
+    picture: np.ndarray  # [S, S, 3] uint8 RGB
+    crop: Crop  # the square of the frame that it shows
+    found: bool  # False: the detector saw no face, and the crop waits where it was
+
+
+def crop_frames(frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[CroppedFrame]:
+    """Each of the frames [H, W, 3] uint8 cut to the face that is followed, one at a time."""
     state: TrackState | None = None
-    crops: list[np.ndarray] = []
-    found: list[bool] = []
-    placed: list[tuple[float, float, float]] = []
     for frame in frames:
-        crop, seen = whole_frame(frame.shape[:2]), True
+        crop, found = whole_frame(frame.shape[:2]), True
         if options.detector or options.track.manual:
             faces = options.detector(frame) if options.detector else ()
-            state, seen = track(state, faces, frame.shape[:2], options.track)
+            state, found = track(state, faces, frame.shape[:2], options.track)
             crop = state.crop
-        crops.append(crop_image(frame, crop, options.size))
-        found.append(seen)
-        placed.append((crop.left, crop.top, crop.size / options.size))
-        if len(crops) == options.window:
-            yield _in_frame(extract_motion(model, to_signed(np.stack(crops))), found, placed)
-            crops, found, placed = [], [], []
-    if crops:
-        yield _in_frame(extract_motion(model, to_signed(np.stack(crops))), found, placed)
+        yield CroppedFrame(crop_image(frame, crop, options.size), crop, found)
 
 
-def _in_frame(motion: HybridMotion, found: list[bool], placed: list[tuple[float, float, float]]) -> HybridMotion:
-    """Boxes moved from the crop to the frame; frames without a detected face marked."""
-    left, top, scale = torch.tensor(placed).T[..., None]
-    box = motion.box * scale + torch.cat([left, top, left, top], 1)
-    return replace(motion, box=box, valid=motion.valid & torch.tensor(found))
+def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
+    """Motion with boxes in the frame, not in the crop; frames without a detected face are marked."""
+    cropped = crop_frames(frames, options)
+    while window := list(islice(cropped, options.window)):
+        motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
+        crops = [item.crop for item in window]
+        left, top, scale = torch.tensor([(c.left, c.top, c.size / options.size) for c in crops]).T[..., None]
+        box = motion.box * scale + torch.cat([left, top, left, top], 1)
+        yield replace(motion, box=box, valid=motion.valid & torch.tensor([item.found for item in window]))
 
 
 def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:

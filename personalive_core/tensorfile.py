@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from .errors import WeightsError
 
+CONFIG_KEY = "personalive_config"  # in the header of a UNet of other than the published kind: what shapes do not tell
 _WRAPPERS = ("state_dict", "model")
 _PARALLEL_PREFIX = "module."  # what DataParallel puts before every key
 _STREAM_PARTS = 16
@@ -105,6 +107,12 @@ def read_infos(path: Path) -> dict[str, TensorInfo]:
 def read_metadata(path: Path) -> dict[str, str]:
     """The free text in a safetensors header; empty for other files. Raises WeightsError."""
     return dict(_safetensors(path).metadata() or {}) if path.suffix == ".safetensors" else {}
+
+
+def read_config(state: State) -> dict[str, int]:
+    """What the headers of a network's files say beyond its shapes; empty for the published networks."""
+    texts = (read_metadata(path).get(CONFIG_KEY, "{}") for path in {info.file for info in state.entries.values()})
+    return {key: int(value) for text in texts for key, value in json.loads(text).items()}
 
 
 def _open(path: Path) -> Callable[[str], Tensor]:

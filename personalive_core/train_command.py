@@ -1,24 +1,33 @@
-"""`personalive train` and `personalive train prepare`: their arguments, and the parts of a run put together."""
+"""The commands `personalive train` and `personalive train prepare`: arguments, and a run put together."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
+from .animation import plural
 from .commands import Result
+from .engine import Engine
 from .errors import InputError
+from .loader import pick_device
+
+if TYPE_CHECKING:
+    from .training.loop import Stage
+    from .training.prepare_videos import Prepared
+    from .training.presets import Preset
+    from .training.source import Source
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as `accelerate` calls them
+CHANGED = ("steps", "clips", "accumulation", "rate")  # of a preset, by arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`personalive train [prepare]`."""
+    from .arguments import number, whole
     from .training.presets import STAGES
 
     actions = parser.add_subparsers(dest="action", metavar="prepare")
@@ -28,58 +37,107 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder that `train prepare` wrote")
     parser.add_argument("--output", type=Path, help="folder of the run; an unfinished one there is gone on with")
     parser.add_argument("--start", type=Path, metavar="DIR", help="weights folder to train on from (default: fresh)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--precision", choices=[*PRECISIONS], default="fp32", help="(default: %(default)s)")
-    for name, kind in (("steps", int), ("clips", int), ("accumulation", int), ("rate", float)):
+    for name in CHANGED:
+        kind = number(0) if name == "rate" else whole(1)
         parser.add_argument(f"--{name}", type=kind, help="instead of the preset's")
+    parser.add_argument(
+        "--lora", type=whole(1), metavar="RANK", help="learn a LoRA of this rank beside the frozen networks of --start"
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="the losses for TensorBoard too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, help="folder for the clips")
-    parser.add_argument("--drawn", type=int, default=0, metavar="N", help="draw N people instead of reading videos")
-    parser.add_argument("--split", choices=["train", "test"], default="train", help="whose people and motions")
-    parser.add_argument("--style", choices=["photo", "line"], default="photo", help="how drawn people are drawn")
-    parser.add_argument("--frames", type=int, default=16, help="of each clip (default: %(default)s)")
-    parser.add_argument("--stride", type=int, default=1, help="frames from one to the next (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="pixels a side (default: %(default)s)")
+    from .arguments import DEFAULT_WEIGHTS, DETECTORS, picture_size, whole
+    from .training.prepare_videos import LARGEST_STRIDE
+
+    parser.add_argument("--output", type=Path, required=True, help="folder for the clips; those there already stay")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--videos", type=Path, metavar="DIR", help="read all videos in this folder and those in it")
+    source.add_argument("--drawn", type=whole(1), metavar="N", help="draw N people instead")
+    parser.add_argument("--frames", type=whole(2), default=16, help="of each clip (default: %(default)s)")
+    parser.add_argument(
+        "--stride", type=whole(1, LARGEST_STRIDE), default=1, help="frames from one to the next (default: %(default)s)"
+    )
+    parser.add_argument("--size", type=picture_size, default=128, help="pixels a side (default: %(default)s)")
+    videos = parser.add_argument_group("of videos")
+    videos.add_argument(
+        "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR",
+        help="whose networks read the motion (default: ./%(default)s)",
+    )  # fmt: skip
+    videos.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    videos.add_argument(
+        "--detector", default="auto", choices=DETECTORS, help="auto: none for square pictures, else yunet"
+    )
+    videos.add_argument("--quiet", action="store_true", help="no progress bar")
+    drawn = parser.add_argument_group("of drawn people")
+    drawn.add_argument("--split", choices=["train", "test"], default="train", help="whose people and motions")
+    drawn.add_argument("--style", choices=["photo", "line"], default="photo", help="how they are drawn")
 
 
 def train(a: argparse.Namespace) -> Result:
     """`personalive train`."""
     if a.action == "prepare":
-        return _prepared(a)
+        return _prepared_videos(a) if a.videos else _prepared_drawn(a)
     for name in ("stage", "data", "output"):
         if getattr(a, name) is None:
             raise InputError(f"the argument --{name} is missing: `personalive train --help` says what it is")
-    from .training.loop import Run, train as run_training  # noqa: I001 - one name is the command's own
+    from .training.adapters import with_adapters
+    from .training.loop import Run
+    from .training.loop import train as run_training
     from .training.networks import networks_of
     from .training.presets import preset
 
-    changed = {name: getattr(a, name) for name in ("steps", "clips", "accumulation", "rate") if getattr(a, name)}
+    changed = {name: getattr(a, name) for name in CHANGED if getattr(a, name) is not None}
     row = replace(preset(a.preset, a.stage), **changed)
     source, stage = assemble(a.preset, a.stage, row, a.data, a.start, a.seed)
-    run = Run(a.output, a.stage, row, a.seed, PRECISIONS[a.precision], quiet=a.quiet)
-    weights = run_training(run, stage, source, networks_of(source.model, row.trains))
-    return Result(f"{weights}: the weights of stage {a.stage} after {row.steps} steps", {"weights": str(weights)})
+    networks = networks_of(source.model, () if a.lora else row.trains)
+    if a.lora:
+        if not a.start:
+            raise InputError("a LoRA is learned for weights that are there: name their folder with --start")
+        stage, row = with_adapters(stage, source.model, row.trains, a.lora, a.seed), replace(row, ema=0.0)
+    run = Run(a.output, a.stage, row, a.seed, PRECISIONS[a.precision], quiet=a.quiet, tensorboard=a.tensorboard)
+    weights = run_training(run, stage, source, networks)
+    steps = plural(row.steps, "step")
+    return Result(f"{weights}: the weights of stage {a.stage} after {steps}", {"weights": str(weights)})
 
 
-def assemble(name: str, stage: str, row: Any, data: Path, start: Path | None, seed: int) -> tuple[Any, Any]:
+def assemble(name: str, stage: str, row: Preset, data: Path, start: Path | None, seed: int) -> tuple[Source, Stage]:
     """The source and the stage of a run."""
     from .training.data import open_dataset
-    from .training.networks import SHAPES, fresh, trainable
+    from .training.networks import SHAPES, fresh, recomputing, trainable
     from .training.recipe import frames_needed, stage_of
     from .training.source import Source
 
     if start is None and name not in SHAPES:
         raise InputError(f"preset {name} starts from weights: name their folder with --start")
+    data_set = open_dataset(data, frames_needed(stage, row), row.size)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
-    source = Source(open_dataset(data, frames_needed(stage, row)), model)
-    return source, stage_of(stage, row, model, seed)
+    source = Source(data_set, recomputing(model) if row.checkpointing else model)
+    return source, stage_of(stage, row, source.model, seed)
 
 
-def _prepared(a: argparse.Namespace) -> Result:
-    from .training.prepare import prepare_drawn
+def _prepared_drawn(a: argparse.Namespace) -> Result:
+    from .training.prepare import Drawing, prepare_drawn
 
-    prepare_drawn(a.output, a.split, range(a.drawn), a.frames, a.size, a.stride, a.style)
-    return Result(f"{a.output}: {a.drawn} drawn clips of {a.frames} frames")
+    prepare_drawn(a.output, a.split, range(a.drawn), Drawing(a.size, a.frames, a.stride, a.style))
+    return Result(f"{a.output}: {plural(a.drawn, 'drawn clip')} of {a.frames} frames")
+
+
+def _prepared_videos(a: argparse.Namespace) -> Result:
+    from .training.prepare_videos import Cut, prepare_videos
+
+    engine = Engine(a.weights, pick_device(a.device), torch.float32, size=a.size)
+    made = prepare_videos(a.videos, engine, a.output, Cut(a.size, a.frames, a.stride, a.detector), a.quiet)
+    return Result(_sentence(a, made), {"clips": dict(made.clips), "left_out": dict(made.left_out)})
+
+
+def _sentence(a: argparse.Namespace, made: Prepared) -> str:
+    clips = plural(sum(made.clips.values()), "clip")
+    said = [f"{a.output}: {clips} of {a.frames} frames from {plural(len(made.clips), 'video')}"]
+    if made.left_out:
+        said.append(f"{plural(len(made.left_out), 'video')} gave none:")
+        said.extend(f"  {name}: {reason}" for name, reason in made.left_out.items())
+    return "\n".join(said)

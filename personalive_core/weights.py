@@ -13,7 +13,6 @@ from .lockfile import FileRecord, check_locked
 from .tensorfile import State, TensorInfo, read_infos, read_metadata
 
 SOURCES_KEY = "personalive_sources"  # in the header of our converted files: the files they were made from
-CONFIG_KEY = "personalive_config"  # in the header of a UNet of other than the published kind: what shapes do not tell
 
 
 @dataclass(frozen=True)
@@ -238,12 +237,6 @@ def original_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
     found = _weight_paths(index, network)
     originals = tuple(next((path for path in paths if not converted_from(path)), None) for paths in found)
     return tuple(path for path in originals if path) or tuple(paths[0] for paths in found)
-
-
-def read_config(state: State) -> dict[str, int]:
-    """What the header of a network's file says beyond its shapes; empty for the published networks."""
-    texts = {read_metadata(path).get(CONFIG_KEY, "") for path in {info.file for info in state.entries.values()}}
-    return {key: int(value) for text in texts if text for key, value in json.loads(text).items()}
 
 
 def converted_place(network: str) -> PurePosixPath:

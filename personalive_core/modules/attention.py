@@ -129,8 +129,10 @@ class MotionTransformerBlock(nn.Module):
 class MotionTransformer(nn.Module):
     """A motion module (spatial cross-attention to motion tokens) or a temporal module (attention along the frames)."""
 
-    def __init__(self, dim: int, motion_dim: int | None, heads: int, groups: int, ops: Ops) -> None:
+    def __init__(self, dim: int, motion_dim: int | None, heads: int, groups: int, ops: Ops, chunk: int = 0) -> None:
+        """With a `chunk` only so many frames, those of one chunk, see each other in a temporal module; 0: all."""
         super().__init__()
+        self.chunk = chunk
         positions = 0 if motion_dim else 32  # temporal modules have room for 32 frames in flight
         inner = self.temporal_transformer = nn.Module()
         inner.norm = ops.GroupNorm(groups, dim, eps=1e-6)
@@ -143,9 +145,10 @@ class MotionTransformer(nn.Module):
         inner, height = self.temporal_transformer, x.shape[2]
         tokens = inner.proj_in(rearrange(inner.norm(x), "n c h w -> n (h w) c"))
         if self.temporal:
-            tokens = rearrange(tokens, "(b f) l c -> (b l) f c", f=frames)
+            chunk = self.chunk or frames
+            tokens = rearrange(tokens, "(b n f) l c -> (b l n) f c", n=frames // chunk, f=chunk)
             tokens = inner.transformer_blocks[0](tokens)
-            tokens = rearrange(tokens, "(b l) f c -> (b f) l c", l=x.shape[2] * x.shape[3])
+            tokens = rearrange(tokens, "(b l n) f c -> (b n f) l c", n=frames // chunk, l=x.shape[2] * x.shape[3])
         else:
             tokens = inner.transformer_blocks[0](tokens, motion)
         return x + rearrange(inner.proj_out(tokens), "n (h w) c -> n c h w", h=height)

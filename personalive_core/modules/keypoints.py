@@ -68,7 +68,7 @@ class Detector(nn.Module):
 
     def __init__(self, config: KeypointConfig, ops: Ops) -> None:
         super().__init__()
-        widths = config.widths
+        widths = self.widths = config.widths
         stem = nn.Sequential(ops.Conv2d(3, widths[0], 4, stride=4), ChannelNorm(widths[0]))
         self.downsample_layers = nn.ModuleList([stem])
         for narrow, wide in itertools.pairwise(widths):
@@ -84,11 +84,21 @@ class Detector(nn.Module):
         self.fc_t = ops.Linear(widths[-1], 3)
         self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas: in the checkpoint, read by nobody here
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, 3, 256, 256] -> [N, C]."""
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """[N, 3, 256, 256] -> what each stage gives, from [N, C_0, 64, 64] to [N, C_3, 8, 8]."""
+        maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
-        return self.norm(x.mean((-2, -1)))
+            maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 3, 256, 256] -> [N, C]."""
+        return self.summary(self.maps(x)[-1])
+
+    def summary(self, last: Tensor) -> Tensor:
+        """What the last stage gives [N, C, 8, 8] -> [N, C]."""
+        return self.norm(last.mean((-2, -1)))
 
 
 class KeypointExtractor(nn.Module):
@@ -102,10 +112,15 @@ class KeypointExtractor(nn.Module):
         self.register_buffer("idx_tensor", torch.arange(BINS, dtype=torch.float32, device="cpu"))
 
     def forward(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
-        heads, x = self.detector, self.detector(pictures)
-        bins = torch.stack([heads.fc_pitch(x), heads.fc_yaw(x), heads.fc_roll(x)], 1)
-        pose = HeadPose(expected_angle(bins.float()), heads.fc_t(x).float(), heads.fc_scale(x).float())
-        return pose, rearrange(heads.fc_kp(x).float(), "n (k d) -> n k d", d=3)
+        _, pose, canonical = self.read(self.detector(pictures))
+        return pose, canonical
+
+    def read(self, x: Tensor) -> tuple[Tensor, HeadPose, Tensor]:
+        """Features [N, C] -> the scores [N, 3, 66] of the angles' bins, head pose, canonical keypoints [N, 21, 3]."""
+        heads = self.detector
+        scores = torch.stack([heads.fc_pitch(x), heads.fc_yaw(x), heads.fc_roll(x)], 1).float()
+        pose = HeadPose(expected_angle(scores), heads.fc_t(x).float(), heads.fc_scale(x).float())
+        return scores, pose, rearrange(heads.fc_kp(x).float(), "n (k d) -> n k d", d=3)
 
 
 def expected_angle(bins: Tensor) -> Tensor:

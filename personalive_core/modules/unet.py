@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ..types import LayerFeatures, MotionFeatures
 from .attention import MotionTransformer, SpatialTransformer
@@ -18,7 +19,7 @@ from .layers import Ops, sinusoid
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shapes of one UNet; `published` and small twins differ in `widths` alone."""
+    """Shapes of one UNet; the defaults are the published ones."""
 
     widths: tuple[int, ...] = (320, 640, 1280, 1280)
     denoises: bool = True  # motion and temporal modules and an output layer; False for the reference UNet
@@ -28,6 +29,8 @@ class UNetConfig:
     image_dim: int = 768  # width of the image embedding
     motion_dim: int = 16  # width of a motion token
     latent_channels: int = 4
+    chunk: int = 0  # frames that see each other in temporal modules; 0: all in flight, as published
+    recomputes: bool = False  # in training: activations inside a layer are computed twice instead of kept
 
 
 class Resnet(nn.Module):
@@ -78,7 +81,7 @@ class Block(nn.Module):
             MotionTransformer(width, config.motion_dim, heads, groups, ops) for _ in range(modules)
         )
         self.temporal_modules = nn.ModuleList(
-            MotionTransformer(width, None, heads, groups, ops) for _ in range(modules)
+            MotionTransformer(width, None, heads, groups, ops, config.chunk) for _ in range(modules)
         )
         self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
 
@@ -139,7 +142,7 @@ class UNet(nn.Module):
             tokens.append(transformer.embed(x)[1])
             if len(tokens) == count:
                 return x
-            return transformer(x, None, transformer.block.attn2.one_token(image))
+            return self._run(transformer, x, None, transformer.block.attn2.one_token(image))
 
         self._trunk(self.conv_in(latent), latent.new_zeros(len(latent)), visit)
         return tuple(tokens)
@@ -173,15 +176,21 @@ class UNet(nn.Module):
 
         def visit(block: Block, site: int, x: Tensor) -> Tensor:
             if block.attentions:
-                x = block.attentions[site](x, *next(conditions))
-            x = block.motion_modules[site](x, face, frames)
-            return block.temporal_modules[site](x, face, frames) if temporal else x
+                x = self._run(block.attentions[site], x, *next(conditions))
+            x = self._run(block.motion_modules[site], x, face, frames)
+            return self._run(block.temporal_modules[site], x, face, frames) if temporal else x
 
         inner = self.conv_in(rearrange(x, "b f c h w -> (b f) c h w"))
         inner = inner + rearrange(motion.pose, "b f c h w -> (b f) c h w")
         inner = self._trunk(inner, timesteps.expand(batch, frames).flatten(), visit)
         inner = self.conv_out(functional.silu(self.conv_norm_out(inner)))
         return rearrange(inner, "(b f) c h w -> b f c h w", b=batch)
+
+    def _run(self, layer: nn.Module, x: Tensor, *inputs: object) -> Tensor:
+        """`layer` of `x`; where gradients are wanted and the config says so, without keeping what is inside it."""
+        if self.config.recomputes and torch.is_grad_enabled():
+            return checkpoint(layer, x, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return layer(x, *inputs)
 
     def _trunk(self, x: Tensor, timesteps: Tensor, visit: Visit) -> Tensor:
         sine, cosine = sinusoid(timesteps, self.config.widths[0], 10000.0)
@@ -190,16 +199,16 @@ class UNet(nn.Module):
         skips = [x]
         for block in self.down_blocks:
             for i, resnet in enumerate(block.resnets):
-                x = visit(block, i, resnet(x, time))
+                x = visit(block, i, self._run(resnet, x, time))
                 skips.append(x)
             for sampler in block.downsamplers:
                 x = sampler(x)
                 skips.append(x)
         mid = self.mid_block
-        x = mid.resnets[1](visit(mid, 0, mid.resnets[0](x, time)), time)
+        x = self._run(mid.resnets[1], visit(mid, 0, self._run(mid.resnets[0], x, time)), time)
         for block in self.up_blocks:
             for i, resnet in enumerate(block.resnets):
-                x = visit(block, i, resnet(torch.cat([x, skips.pop()], 1), time))
+                x = visit(block, i, self._run(resnet, torch.cat([x, skips.pop()], 1), time))
             for sampler in block.upsamplers:
                 x = sampler(x)
         return x

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from ..errors import InputError, WeightsError
-from ..output import whole_file
+from .files import save_tensors
 
 FILE = "state.safetensors"
 _WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"
@@ -27,22 +27,19 @@ class Progress:
 
 
 @torch.no_grad()
-def save_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: AdamW, progress: Progress) -> None:
+def save_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, progress: Progress) -> None:
     """Writes the state whole or not at all. Raises OutputError where the disk is full."""
-    from safetensors.torch import save_file
-
     tensors = {f"{_WEIGHT}{key}": value for key, value in learner.state_dict().items()}
     tensors |= {f"{_MEAN}{key}": value for key, value in mean.items()}
     for name, parameter in learner.named_parameters():
         for part, value in adam.state.get(parameter, {}).items():
             tensors[f"{_ADAM}{part}/{name}"] = value
     metadata = {"step": str(progress.step), "settings": progress.settings, "scaler": progress.scaler}
-    with whole_file(folder / FILE, (".safetensors",)) as partial:
-        save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, partial, metadata)
+    save_tensors(folder / FILE, tensors, metadata)
 
 
 @torch.no_grad()
-def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: AdamW, settings: str) -> Progress:
+def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, settings: str) -> Progress:
     """Puts a saved state back, bit for bit; without a file the run is at its start.
 
     Raises WeightsError for a damaged file, InputError where the run was told something else then.
@@ -50,37 +47,42 @@ def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: 
     path = folder / FILE
     if not path.is_file():
         return Progress(0, settings)
-    tensors, metadata = _read(path)
-    if metadata["settings"] != settings:
+    tensors, progress = _read(path)
+    if progress.settings != settings:
         raise InputError(
-            f"{folder} holds a run with other settings ({_difference(metadata['settings'], settings)}): "
+            f"{folder} holds a run with other settings ({_difference(progress.settings, settings)}): "
             "give another --output, or the same settings again"
         )
-    learner.load_state_dict({key.removeprefix(_WEIGHT): t for key, t in tensors.items() if key.startswith(_WEIGHT)})
-    for key, value in mean.items():
-        value.copy_(tensors[_MEAN + key])
+    try:
+        learner.load_state_dict({key.removeprefix(_WEIGHT): t for key, t in tensors.items() if key.startswith(_WEIGHT)})
+        for key, value in mean.items():
+            value.copy_(tensors[_MEAN + key])
+    except (RuntimeError, KeyError) as error:
+        raise InputError(f"{path} is of networks of another size: give another --output") from error
+    parts = {key.split("/")[1] for key in tensors if key.startswith(_ADAM)}
     for name, parameter in learner.named_parameters():
-        found = {
-            key.split("/")[1]: value for key, value in tensors.items() if key.startswith(_ADAM) and key.endswith(f"/{name}")
-        }
+        found = {part: tensors[f"{_ADAM}{part}/{name}"] for part in parts if f"{_ADAM}{part}/{name}" in tensors}
         if found:
             adam.state[parameter] = {
                 part: value.to(parameter.device) if value.ndim else value for part, value in found.items()
             }
-    return Progress(int(metadata["step"]), settings, metadata["scaler"])
+    return progress
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
         with safe_open(path, framework="pt") as file:
-            return load_file(path), dict(file.metadata())
-    except (SafetensorError, OSError) as error:
+            known = file.metadata() or {}
+        return load_file(path), Progress(int(known["step"]), known["settings"], known["scaler"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}): delete it to begin the run anew") from error
 
 
 def _difference(before: str, now: str) -> str:
     old, new = json.loads(before), json.loads(now)
-    return ", ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in new if old.get(key) != new[key]) or "fewer"
+    return (
+        ", ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in new if old.get(key) != new[key]) or "fewer"
+    )

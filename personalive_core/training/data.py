@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from ..types import HeadPose, HybridMotion
+from .files import save_tensors
 
 SUFFIX = ".clip.safetensors"
 _log = logging.getLogger(__name__)
@@ -48,10 +49,8 @@ class Clip:
 
 
 def save_clip(path: Path, clip: Clip) -> None:
-    """Writes one clip; the file's name has to end with SUFFIX."""
-    from safetensors.torch import save_file
-
-    save_file({key: tensor.contiguous() for key, tensor in clip.tensors().items()}, path)
+    """Writes one clip, whole or not at all; the file's name has to end with SUFFIX. Raises OutputError."""
+    save_tensors(path, clip.tensors())
 
 
 def read_clip(path: Path) -> Clip:
@@ -86,8 +85,8 @@ class Dataset:
         return self.kept[index]
 
 
-def open_dataset(folder: Path, frames: int) -> Dataset:
-    """All clips of `folder` with at least `frames` frames; damaged and shorter ones are named and left out.
+def open_dataset(folder: Path, frames: int, size: int | None = None) -> Dataset:
+    """All clips of `folder` with at least `frames` frames, of `size` pixels a side; others are named and left out.
 
     Raises InputError when none is left.
     """
@@ -97,17 +96,21 @@ def open_dataset(folder: Path, frames: int) -> Dataset:
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             with safe_open(path, framework="pt") as file:
-                count = file.get_slice("pictures").get_shape()[0]
+                count, side = file.get_slice("pictures").get_shape()[:2]
         except (SafetensorError, OSError) as error:
             _log.warning("%s cannot be read (%s) and is left out", path, error)
             continue
         if count < frames:
             _log.warning("%s has %d frames, this stage needs %d: it is left out", path, count, frames)
             continue
+        if size and side != size:
+            _log.warning("%s has pictures of %d pixels a side, not %d: it is left out", path, side, size)
+            continue
         usable.append(path)
     if not usable:
         raise InputError(
-            f"{folder} holds no prepared clip of {frames} frames or more: run `personalive train prepare` first"
+            f"{folder} holds no prepared clip of {frames} frames or more{f' at {size} pixels' if size else ''}: "
+            "run `personalive train prepare` first"
         )
     return Dataset(tuple(usable))
 
@@ -132,12 +135,12 @@ class Pick:
     driving: tuple[int, ...]
 
 
-def pick(data: Dataset, frames: int, random: np.random.Generator, consecutive: bool = False) -> Pick:
+def pick(data: Dataset, frames: int, draws: np.random.Generator, consecutive: bool = False) -> Pick:
     """A clip, a reference frame and `frames` driving frames of it, the latter in a row if asked for."""
-    clip = int(random.integers(len(data)))
+    clip = int(draws.integers(len(data)))
     length = len(data.clip(clip))
-    reference = int(random.integers(length))
+    reference = int(draws.integers(length))
     if consecutive:
-        first = int(random.integers(length - frames + 1))
+        first = int(draws.integers(length - frames + 1))
         return Pick(clip, reference, tuple(range(first, first + frames)))
-    return Pick(clip, reference, tuple(int(i) for i in random.integers(length, size=frames)))
+    return Pick(clip, reference, tuple(int(i) for i in draws.integers(length, size=frames)))

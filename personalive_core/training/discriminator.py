@@ -24,7 +24,8 @@ class Down(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = GAIN * functional.leaky_relu(self.first(x), SLOPE)
         inner = GAIN * functional.leaky_relu(functional.avg_pool2d(self.second(inner), 2), SLOPE)
-        return (inner + self.shortcut(functional.avg_pool2d(x, 2))) / math.sqrt(2)
+        joined: Tensor = (inner + self.shortcut(functional.avg_pool2d(x, 2))) / math.sqrt(2)
+        return joined
 
 
 class Discriminator(nn.Module):
@@ -57,5 +58,5 @@ def minibatch_deviation(x: Tensor) -> Tensor:
     """[N, C, h, w] -> [N, 1, h, w]: how much the pictures of a group differ, a mean over all features."""
     count = len(x)
     group = max(size for size in range(1, GROUP + 1) if count % size == 0)
-    spread = x.unflatten(0, (group, -1)).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
+    spread: Tensor = x.unflatten(0, (group, -1)).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
     return spread.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

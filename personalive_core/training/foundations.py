@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model import LATENT_SCALE, PersonaLive
-from ..modules.keypoints import PICTURE_SIZE
+from ..evaluation.landmarker import soft_argmax
+from ..model import LATENT_PIXELS, LATENT_SCALE, PersonaLive
+from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import to_signed
 from .augment import augment, recolour
 from .data import generator, normal
-from .losses import absolute_error, edge_error, kl_to_normal, squared_error
+from .losses import absolute_error, bin_error, edge_error, kl_to_normal, squared_error
 from .presets import Preset
 from .source import Source, face_crops
 
 Losses = dict[str, Tensor]
-EDGES, KL = 1.0, 3e-5  # weights of the VAE's second and third term
-DEGREES, LENGTHS = 0.05, 5.0  # weights that make a keypoint error of 0.01 count as one of a degree
+COLOURS, EDGES, KL = 3.0, 0.7, 3e-5  # weights of the VAE's terms beside those of pixels
+ANGLES, LENGTHS, PLACES = 1.0, 5.0, 10.0  # weights of the extractor's cross-entropy, its lengths, and its pointers
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """L1 and L2 of pixels, L1 of edges, and a small KL term, on random crops of single pictures."""
-    vae, random = source.model.vae, generator(*numbers, 2)
-    pictures = torch.cat([_crop(_pictures(source, p), row.crop, random) for p in _singles(source, row, *numbers)])
+    """L1 and L2 of pixels, L1 of edges and of the mean colour of each latent pixel, and a small KL term, on crops."""
+    vae, draws = source.model.vae, generator(*numbers, 2)
+    pictures = torch.cat([_crop(_pictures(source, p), row.crop, draws) for p in _singles(source, row, *numbers)])
     posterior = vae.encode(pictures.to(source.model.device)).latent_dist
     noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
     decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
@@ -33,28 +34,45 @@ def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
         "pixels": absolute_error(decoded, true),
         "l2": squared_error(decoded, true),
         "edges": EDGES * edge_error(decoded, true),
+        "colours": COLOURS * absolute_error(*(functional.avg_pool2d(x, LATENT_PIXELS) for x in (decoded, true))),
         "kl": KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float()),
     }
 
 
-def keypoint_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """L1 of head pose and canonical keypoints to the renderer's numbers."""
+def fresh_pointers(widths: tuple[int, ...]) -> nn.ModuleList:
+    """Layers that learn beside the extractor: each maps what one of its last two stages sees to a map a keypoint.
+
+    What pictures show where teaches the stages far faster than the mean over all places, which the heads read.
+    """
+    return nn.ModuleList(nn.Conv2d(width, KEYPOINTS, 1) for width in widths[-2:])
+
+
+def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbers: int) -> Losses:
+    """Cross-entropy of the angles' bins, L1 of translation, scale and canonical keypoints, to the true numbers.
+
+    Also L1 of where `pointers` see the posed keypoints.
+    """
     picks = _singles(source, row, *numbers)
     pictures = torch.cat([_pictures(source, p) for p in picks])
     small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear")
     small = recolour(small, row.augment, *numbers, 1) / 2 + 0.5
-    pose, canonical = source.model.motion_extractor(small.to(source.model.device))
+    extractor = source.model.motion_extractor
+    maps = extractor.detector.maps(small.to(source.model.device))
+    scores, pose, canonical = extractor.read(extractor.detector.summary(maps[-1]))
     true = [source.data.clip(clip) for clip, _ in picks]
     index = [frame for _, frame in picks]
 
     def stack(values: list[Tensor]) -> Tensor:
         return torch.stack([value[i] for value, i in zip(values, index, strict=True)]).to(canonical)
 
+    places = stack([c.motion.keypoints for c in true])[..., :2]
+    seen = [soft_argmax(pointer(x).float()) for pointer, x in zip(pointers, maps[-2:], strict=True)]
     return {
-        "angles": DEGREES * absolute_error(pose.angles, stack([c.motion.pose.angles for c in true])),
+        "angles": ANGLES * bin_error(scores, stack([c.motion.pose.angles for c in true])),
         "translation": LENGTHS * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
         "scale": LENGTHS * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
         "keypoints": LENGTHS * absolute_error(canonical, stack([c.canonical for c in true])),
+        "places": PLACES * sum((absolute_error(points, places) for points in seen), places.new_zeros(())),
     }
 
 
@@ -72,7 +90,9 @@ def normalise_latents(model: PersonaLive, source: Source, count: int = 64) -> No
     """Folds mean and spread of the latents into the VAE's 1x1 convolutions: scaled latents get mean 0, variance 1."""
     vae = model.vae
     step = max(1, len(source.data) // count)
-    pictures = torch.cat([to_signed(source.data.clip(i).pictures[:1].numpy()) for i in range(0, len(source.data), step)])
+    pictures = torch.cat(
+        [to_signed(source.data.clip(i).pictures[:1].numpy()) for i in range(0, len(source.data), step)]
+    )
     latents = torch.cat([vae.encode(part.to(model.device)).latent_dist.mean for part in pictures.split(8)])
     mean, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3)) * LATENT_SCALE
     channels = len(mean)
@@ -94,9 +114,9 @@ def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
     return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
 
 
-def _crop(picture: Tensor, side: int, random: np.random.Generator) -> Tensor:
+def _crop(picture: Tensor, side: int, draws: np.random.Generator) -> Tensor:
     """A random square of [1, 3, S, S], `side` pixels a side; 0: the whole."""
     if not side:
         return picture
-    top, left = (int(n) for n in random.integers(picture.shape[-1] - side + 1, size=2))
+    top, left = (int(n) for n in draws.integers(picture.shape[-1] - side + 1, size=2))
     return picture[..., top : top + side, left : left + side]

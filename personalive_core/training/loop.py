@@ -12,19 +12,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
-from ..errors import InputError, NumericalError, OutputError
+from ..errors import InputError, NumericalError
+from ..loader import NEEDED
 from ..model import PersonaLive
 from .checkpoint import Progress, load_state, save_state
+from .files import make_folder
+from .interrupt import held_interrupts
 from .networks import save_networks, with_networks
 from .presets import Preset
-from .report import append_metrics, draw_curve, forget_after, save_sheet
+from .report import append_metrics, draw_curve, forget_after, open_board, save_sheet
 from .source import Source
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Losses = dict[str, Tensor]
 Objective = Callable[..., Losses]  # (source, row, *numbers) -> terms whose sum is descended
@@ -39,9 +45,10 @@ class Stage:
 
     objective: Objective
     extra: nn.ModuleDict  # networks that learn beside the model's and are not exported: a discriminator
-    sheet: Callable[[Source, Preset], list[Tensor]] | None = None  # rows of a sample sheet
+    sheet: Callable[[Source], list[Tensor]] | None = None  # rows of a sample sheet
     finish: Callable[[PersonaLive, Source], None] | None = None  # done to the exported networks
     statistics: bool = False  # whether batch norms gather theirs
+    export: Callable[[PersonaLive, Path], object] | None = None  # in the run's stead: where what learns is no network
 
 
 @dataclass(frozen=True)
@@ -87,39 +94,56 @@ def rate_at(row: Preset, step: int) -> float:
 def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Path:
     """Trains `networks` to the end of the row's steps, from where the run's folder left off; returns the weights.
 
-    Raises InputError without `accelerate`, NumericalError at a loss that is no number, OutputError for a full disk.
+    After Ctrl-C the folder holds the last whole step, and KeyboardInterrupt is raised. Raises InputError without
+    `accelerate`, NumericalError at a loss that is no number, OutputError for a full disk.
     """
     accelerator = _accelerator(run)
-    _make_folder(run.folder)
+    make_folder(run.folder)
+    _place(source.model, stage, networks, accelerator.device)
     learner = Learner(networks, stage, source, run.row)
-    for network in networks.values():
-        network.requires_grad_(True).train(stage.statistics)
-    if run.row.checkpointing:
-        for network in networks.values():
-            network.apply(_keep_less)
-    adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay)
+    adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
     mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
     progress = load_state(run.folder, learner, mean, adam, run.settings)
     wrapped, adam = accelerator.prepare(learner, adam)
-    if accelerator.is_main_process:
+    if accelerator.scaler and progress.scaler:
+        accelerator.scaler.load_state_dict(json.loads(progress.scaler))
+    main = accelerator.is_main_process
+    board = open_board(run.folder, progress.step) if run.tensorboard and main else None
+    keeper = Keeper(run, stage, source, learner, mean, adam, accelerator.scaler, board)
+    if main:
         forget_after(run.folder, progress.step)
-    keeper = Keeper(run, stage, source, learner, mean, adam)
-    step = progress.step
-    try:
-        for step in _steps(run, progress.step, accelerator.is_main_process):
+    with held_interrupts() as interrupted:
+        for step in _steps(run, progress.step, main):
             values = _descend(accelerator, wrapped, adam, run, step)
             _average(mean, networks, run.row.ema)
-            if accelerator.is_main_process:
+            if main:
                 keeper.after(step, values)
-    except KeyboardInterrupt:
-        _log.warning("interrupted: the run is kept at step %d; the same command goes on from there", keeper.saved())
-        raise
-    if accelerator.is_main_process:
-        keeper.save(run.row.steps)
+            if _by_anyone(accelerator, interrupted()) and step + 1 < run.row.steps:
+                if main:
+                    keeper.save(step + 1)
+                    _log.warning("the run is kept after %d steps; the same command goes on from there", step + 1)
+                raise KeyboardInterrupt
+        if main:
+            keeper.save(run.row.steps)
+    accelerator.end_training()
     return run.folder / "weights"
 
 
-def _descend(accelerator: Any, learner: nn.Module, adam: Any, run: Run, step: int) -> dict[str, float]:
+def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, device: torch.device) -> None:
+    """Everything on `device`; gradients for what learns, and for nothing else."""
+    for name in NEEDED:
+        getattr(model, name).requires_grad_(False).to(device)
+    stage.extra.to(device).requires_grad_(True)
+    for network in networks.values():
+        network.requires_grad_(True).train(stage.statistics)
+
+
+def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
+    """Whether a process of the run was interrupted: they stop after the same step, or they wait for one another."""
+    return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device)))
+
+
+def _descend(accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run: Run, step: int) -> dict[str, float]:
     """One step of the optimiser over the row's micro-batches; the mean of each loss."""
     row, totals = run.row, dict[str, float]()
     for group in adam.param_groups:
@@ -163,38 +187,43 @@ class Keeper:
     source: Source
     learner: Learner
     mean: dict[str, Tensor]
-    adam: Any
+    adam: Optimizer
+    scaler: Any = None  # of gradients in float16
+    board: Any = None  # TensorBoard's writer
 
     def after(self, step: int, values: dict[str, float]) -> None:
         """Metrics, sheets and checkpoints that are due after `step`."""
         if step % LOG_EVERY == 0:
             append_metrics(self.run.folder, {**values, "time": round(time.time(), 1)})
+            for name, value in values.items() if self.board else ():
+                self.board.add_scalar(name, value, step)
         if (step + 1) % SAMPLE_EVERY == 0 and self.stage.sheet:
             with torch.no_grad():
-                save_sheet(self.run.folder / f"sheet_{step + 1:06d}.jpg", self.stage.sheet(self.source, self.run.row))
+                save_sheet(self.run.folder / f"sheet_{step + 1:06d}.jpg", self.stage.sheet(self.source))
         if (step + 1) % self.run.row.save_every == 0 and step + 1 < self.run.row.steps:
             self.save(step + 1)
 
     def save(self, step: int) -> None:
         """The state after `step` steps, the exported weights, the curve."""
-        save_state(self.run.folder, self.learner, self.mean, _plain(self.adam), Progress(step, self.run.settings))
+        scaler = json.dumps(self.scaler.state_dict()) if self.scaler else ""
+        progress = Progress(step, self.run.settings, scaler)
+        save_state(self.run.folder, self.learner, self.mean, _plain(self.adam), progress)
         networks = copy.deepcopy(self.learner.networks)
         if self.mean:
             networks.load_state_dict(self.mean)
         model = with_networks(self.source.model, {name: net.eval() for name, net in networks.items()})
         if self.stage.finish:
             self.stage.finish(model, self.source)
-        self.run.export(model, self.run.folder / "weights")
+        (self.stage.export or self.run.export)(model, self.run.folder / "weights")
         draw_curve(self.run.folder)
-
-    def saved(self) -> int:
-        """The step that the run's folder holds."""
-        return load_state(self.run.folder, self.learner, self.mean, _plain(self.adam), self.run.settings).step
+        if self.board:
+            self.board.flush()
 
 
-def _plain(adam: Any) -> AdamW:
+def _plain(adam: Optimizer) -> Optimizer:
     """The optimiser inside what `accelerate` made of it."""
-    return getattr(adam, "optimizer", adam)
+    inside: Optimizer = getattr(adam, "optimizer", adam)
+    return inside
 
 
 def _steps(run: Run, first: int, show: bool) -> Iterator[int]:
@@ -207,21 +236,15 @@ def _steps(run: Run, first: int, show: bool) -> Iterator[int]:
     yield from bar
 
 
-def _accelerator(run: Run) -> Any:
+def _accelerator(run: Run) -> Accelerator:
     try:
         from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise InputError("training needs accelerate: `pip install personalive-comfyui[train]`") from error
-    return Accelerator(mixed_precision=run.precision)
-
-
-def _make_folder(folder: Path) -> None:
+    # a step leaves layers out: temporal ones before stage 3, and those behind the reference's last tokens
+    sparse = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made ({error.strerror}): choose another --output") from error
-
-
-def _keep_less(module: nn.Module) -> None:
-    if isinstance(getattr(module, "checkpointing", None), bool):
-        module.checkpointing = True
+        return Accelerator(mixed_precision=run.precision, kwargs_handlers=[sparse])
+    except ValueError as error:
+        raise InputError(f"--precision {run.precision} cannot be used here ({error}): use bf16 or fp32") from error

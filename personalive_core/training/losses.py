@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..modules.keypoints import BINS, DEGREES_PER_BIN, FIRST_BIN
+
 
 def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """E[w ||eps - eps_theta(x_t, t, c)||^2]: equation 1, with a weight w that broadcasts (1 in the paper)."""
@@ -36,6 +38,16 @@ def edge_error(predicted: Tensor, true: Tensor) -> Tensor:
 def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - 1 - log sigma^2) / 2, per latent value (arXiv 1312.6114)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+
+
+def bin_error(scores: Tensor, degrees: Tensor) -> Tensor:
+    """-sum_b q_b log softmax(scores)_b: `degrees` [...] as shares q of the two nearest of 66 bins (arXiv 1710.00925).
+
+    An expectation over bins saturates when it is trained alone.
+    """
+    place = ((degrees - FIRST_BIN) / DEGREES_PER_BIN).clamp(0, BINS - 1)
+    share = (1 - (place[..., None] - torch.arange(BINS, device=place.device)).abs()).clamp(min=0)
+    return -(share * scores.log_softmax(-1)).sum(-1).mean()
 
 
 def generator_loss(fake_score: Tensor) -> Tensor:

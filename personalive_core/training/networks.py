@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -21,7 +22,9 @@ from ..modules.keypoints import KeypointConfig, KeypointExtractor
 from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
 from ..output import whole_file
-from ..weights import CONFIG_KEY, converted_place
+from ..tensorfile import CONFIG_KEY
+from ..weights import converted_place
+from .files import make_folder, save_tensors
 
 FRESH_LOG_VARIANCE = -6.0
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids", "positions")
@@ -65,7 +68,7 @@ class Shapes:
 
 SHAPES: dict[str, Shapes] = {
     "small": Shapes(
-        UNetConfig((64, 96, 128, 128), layers=1, heads=4, groups=2, image_dim=128),
+        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
         FaceEncoderConfig(width=64, attention_dim=64),
         KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
@@ -88,7 +91,7 @@ def fresh(shapes: Shapes, seed: int) -> PersonaLive:
     from diffusers import AutoencoderKL
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    networks: dict[str, nn.Module] = {
+    networks: dict[str, Any] = {
         "reference_unet": UNet(replace(shapes.unet, denoises=False)),
         "denoising_unet": UNet(shapes.unet),
         "pose_guider": PoseGuider(shapes.pose_guider),
@@ -100,22 +103,27 @@ def fresh(shapes: Shapes, seed: int) -> PersonaLive:
     for name, network in networks.items():
         initialise(network, f"{seed}.{name}")
     silence_temporal(networks["denoising_unet"])
+    begin_as_identity(networks["denoising_unet"], networks["pose_guider"])
     sharpen_posterior(networks["vae"])
     return PersonaLive(**{name: network.eval() for name, network in networks.items()})
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: str) -> None:
-    """Matrices of variance 1 / (3 fan-in), as torch's own layers have; norms of 1 and 0; biases of 0."""
-    for key, tensor in network.state_dict().items():
-        leaf = key.rpartition(".")[2]
+    """Matrices and their biases of variance 1 / (3 fan-in), as torch's own layers have; norms of 1 and 0.
+
+    Biases of 0 would let layer norms see features of no variance where a picture is black, and gradients explode.
+    """
+    state = network.state_dict()
+    for key, tensor in state.items():
+        owner, _, leaf = key.rpartition(".")
         if leaf in _COMPUTED or not tensor.is_floating_point() or leaf.startswith("running_"):
             continue
-        if tensor.ndim > 1 and leaf not in ("gamma", "beta"):
+        like = state.get(f"{owner}.weight", tensor) if leaf == "bias" else tensor
+        if like.ndim > 1 and leaf not in ("gamma", "beta"):
             digest = hashlib.sha256(f"{seed}.{key}".encode()).digest()
             generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "little"))
-            noise = torch.randn(tensor.shape, generator=generator)
-            tensor.copy_(noise / math.sqrt(3 * math.prod(tensor.shape[1:])))
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / math.sqrt(3 * math.prod(like.shape[1:])))
         else:
             tensor.fill_(1.0 if leaf == "weight" else 0.0)
 
@@ -126,6 +134,33 @@ def silence_temporal(denoising_unet: nn.Module) -> None:
     for key, tensor in denoising_unet.state_dict().items():
         if ".temporal_modules." in key and ".temporal_transformer.proj_out." in key:
             tensor.zero_()
+
+
+@torch.no_grad()
+def begin_as_identity(denoising_unet: Any, pose_guider: Any) -> None:  # noqa: ANN401 - a network's parts have no types
+    """A fresh denoising UNet predicts, as noise, what it is given: almost right at the highest level.
+
+    There the clean picture is 0.07 of the input, and any error of the noise counts 15 times in it. Each latent channel
+    and its negative, side by side, go through the outermost skip to the last norm: silu(y) - silu(-y) = y.
+    """
+    unet, count = denoising_unet, denoising_unet.config.latent_channels
+    through, block = 2 * count, denoising_unet.up_blocks[-1]
+    last = block.resnets[-1]
+    below = last.conv_shortcut.weight.shape[1] - unet.config.widths[0]
+    silent = [last.conv2, last.conv_shortcut, unet.conv_in, pose_guider.conv_out_modify]
+    silent += [block.attentions[-1].proj_out] if len(block.attentions) else []
+    silent += [module[-1].temporal_transformer.proj_out for module in (block.motion_modules, block.temporal_modules)]
+    for layer in silent:
+        layer.weight[:through] = 0
+        layer.bias[:through] = 0
+    unet.conv_out.weight.zero_()
+    group = unet.config.widths[0] // unet.config.groups
+    share = math.sqrt(min(through, group) / group)  # of a norm's group that is theirs
+    for channel in range(count):
+        for place, sign in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):
+            unet.conv_in.weight[place, channel, 1, 1] = sign
+            last.conv_shortcut.weight[place, below + place] = 1.0
+            unet.conv_out.weight[channel, place, 1, 1] = sign * share
 
 
 @torch.no_grad()
@@ -140,7 +175,17 @@ def trainable(folder: Path, device: torch.device) -> PersonaLive:
     return load_model(folder, device, torch.float32)
 
 
-def with_networks(model: PersonaLive, networks: Mapping[str, nn.Module]) -> PersonaLive:
+def recomputing(model: PersonaLive) -> PersonaLive:
+    """`model` with the same weights, whose UNets keep fewer activations for their gradients and take more time."""
+    unets = {}
+    for name in ("reference_unet", "denoising_unet"):
+        unet = copy.copy(getattr(model, name))
+        unet.config = replace(unet.config, recomputes=True)
+        unets[name] = unet
+    return replace(model, **unets)
+
+
+def with_networks(model: PersonaLive, networks: Mapping[str, Any]) -> PersonaLive:
     """`model` with some of its networks replaced."""
     return replace(model, **networks)
 
@@ -150,16 +195,13 @@ def save_networks(model: PersonaLive, folder: Path, dtype: torch.dtype = torch.f
 
     Raises OutputError where the folder cannot be written.
     """
-    from safetensors.torch import save_file
-
     for name in NEEDED:
         network = getattr(model, name)
         place = folder / converted_place(name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(place, (".safetensors",)) as partial:
-            save_file(_tensors(network, dtype), partial, metadata={"format": "pt", **_metadata(network)})
-        config = getattr(network, "config", None)
+        make_folder(place.parent)
+        save_tensors(place, _tensors(network, dtype), {"format": "pt", **_metadata(network)})
         if name in ("vae", "image_encoder"):
+            config = network.config
             values = {**config} if isinstance(config, Mapping) else config.to_dict()
             text = json.dumps({key: values[key] for key in sorted(values)}, indent=1, default=str)
             with whole_file(place.with_name("config.json"), (".json",)) as partial:
@@ -169,7 +211,7 @@ def save_networks(model: PersonaLive, folder: Path, dtype: torch.dtype = torch.f
 
 def _tensors(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     return {
-        key: tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous().cpu()
+        key: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype)
         for key, tensor in network.state_dict().items()
     }
 
@@ -178,7 +220,8 @@ def _metadata(network: nn.Module) -> dict[str, str]:
     """What shapes do not tell of a UNet."""
     if not isinstance(network, UNet):
         return {}
-    return {CONFIG_KEY: json.dumps({"heads": network.config.heads, "groups": network.config.groups})}
+    config = network.config
+    return {CONFIG_KEY: json.dumps({"heads": config.heads, "groups": config.groups, "chunk": config.chunk})}
 
 
 def networks_of(model: PersonaLive, names: tuple[str, ...]) -> nn.ModuleDict:

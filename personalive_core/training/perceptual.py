@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
@@ -29,13 +28,8 @@ def _unit(features: Tensor) -> Tensor:
 
 def extractor_features(model: PersonaLive, pictures: Tensor) -> list[Tensor]:
     """What each stage of the keypoint extractor sees in pictures [N, 3, H, W] in [-1, 1]."""
-    detector: Any = model.motion_extractor.detector
     x = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
-    features = []
-    for downsample, stage in zip(detector.downsample_layers, detector.stages, strict=True):
-        x = stage(downsample(x))
-        features.append(x)
-    return features
+    return model.motion_extractor.detector.maps(x)
 
 
 def perceptual_distance(kind: str, model: PersonaLive) -> Distance:
@@ -51,10 +45,10 @@ def perceptual_distance(kind: str, model: PersonaLive) -> Distance:
             "the perceptual loss needs the lpips package, which fetches VGG's weights once: "
             "`pip install personalive-comfyui[train]`"
         ) from error
-    network = lpips.LPIPS(net="vgg", verbose=False).requires_grad_(False).to(model.device)
+    network = lpips.LPIPS(net="vgg", verbose=False).requires_grad_(False)
     return partial(_mean, network)
 
 
-def _mean(network: Any, predicted: Tensor, true: Tensor) -> Tensor:
-    distance: Tensor = network(predicted, true).mean()
+def _mean(network: nn.Module, predicted: Tensor, true: Tensor) -> Tensor:
+    distance: Tensor = network.to(predicted.device)(predicted, true).mean()
     return distance

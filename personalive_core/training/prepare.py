@@ -1,7 +1,8 @@
-"""Prepares clips for training: drawn people, or real videos cropped and read by the motion networks, cached on disk."""
+"""Prepares clips of drawn people for training, cached on disk."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ from ..modules.layers import concatenated_positions
 from ..motion import face_boxes
 from ..types import HybridMotion
 from .data import SUFFIX, Clip, save_clip
-from .puppets import Split, canonical_keypoints, clip_motion, draw, expression, head_pose, landmarks, person
+from .files import make_folder
+from .puppets import Split, Style, canonical_keypoints, clip_motion, draw, expression, head_pose, landmarks, person
 
 TOKENS, TOKEN_DIM = 32, 16
 CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
@@ -29,26 +31,37 @@ def expression_code(numbers: Tensor) -> Tensor:
     noise = torch.randn(TOKEN_DIM, TOKEN_DIM, generator=torch.Generator("cpu").manual_seed(CODE_SEED))
     directions = torch.linalg.qr(noise).Q[:count]
     which = torch.arange(TOKENS) % count
-    code = numbers[:, which, None] * directions[which] * CODE_SCALE / (TOKENS / count) ** 0.5
+    code: Tensor = numbers[:, which, None] * directions[which] * CODE_SCALE / (TOKENS / count) ** 0.5
     return code + concatenated_positions(torch.arange(TOKENS), TOKEN_DIM)
 
 
-def drawn_clip(split: Split, index: int, frames: int, size: int, stride: int, style: str = "photo") -> Clip:
-    """One drawn person in motion, every `stride`-th frame of it, with the true numbers of each."""
+@dataclass(frozen=True)
+class Drawing:
+    """How drawn people become clips."""
+
+    size: int  # pixels a side
+    frames: int = 16  # of a clip
+    stride: int = 1  # frames of the motion from one of the clip to the next
+    style: Style = "photo"
+
+
+def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
+    """One drawn person in motion, with the true numbers of each frame."""
+    frames, stride = drawing.frames, drawing.stride
     who, motions = person(split, index), clip_motion(split, index, frames * stride)[::stride]
     pose, canonical = head_pose(motions), canonical_keypoints(who)[None].expand(frames, -1, -1)
     keypoints = pose_keypoints(canonical, pose)
-    box = face_boxes(keypoints, size).float()
+    box = face_boxes(keypoints, drawing.size).float()
     valid = torch.ones(frames, dtype=torch.bool)
     motion = HybridMotion(expression_code(expression(motions)), keypoints, pose, box, valid)
-    pictures = torch.from_numpy(draw(who, motions, size, style))
+    pictures = torch.from_numpy(draw(who, motions, drawing.size, drawing.style))
     return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
 
 
-def prepare_drawn(folder: Path, split: Split, clips: range, frames: int, size: int, stride: int, style: str) -> None:
+def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing) -> None:
     """Draws `clips` into `folder`, one file each; those already there stay."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for index in clips:
         path = folder / f"{split}_{index:06d}{SUFFIX}"
         if not path.exists():
-            save_clip(path, drawn_clip(split, index, frames, size, stride, style))
+            save_clip(path, drawn_clip(split, index, drawing))

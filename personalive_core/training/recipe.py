@@ -7,12 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..evaluation.landmarker import Landmarker, landmark_losses, save_landmarker
 from ..model import PersonaLive
 from ..motion import to_signed
-from ..sampling import StreamingSampler
 from ..types import StreamConfig
 from .discriminator import Discriminator
-from .foundations import face_losses, keypoint_losses, normalise_latents, vae_losses
+from .foundations import face_losses, fresh_pointers, keypoint_losses, normalise_latents, vae_losses
 from .loop import Stage
 from .networks import initialise
 from .perceptual import perceptual_distance
@@ -33,11 +33,18 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     if stage == "vae":
         return Stage(vae_losses, nn.ModuleDict(), vae_sheet, normalise_latents)
     if stage == "keypoints":
-        return Stage(keypoint_losses, nn.ModuleDict())
+        pointers = fresh_pointers(model.motion_extractor.detector.widths)
+        initialise(pointers, f"{seed}.pointers")
+        return Stage(partial(keypoint_losses, pointers), nn.ModuleDict({"pointers": pointers}))
     if stage == "face":
         return Stage(face_losses, nn.ModuleDict(), statistics=True)
     if stage == "1":
         return Stage(image_losses, nn.ModuleDict(), stream_sheet)
+    if stage == "landmarks":
+        network = Landmarker()
+        initialise(network, f"{seed}.landmarker")
+        export = partial(save_landmarker, network)
+        return Stage(partial(landmark_losses, network), nn.ModuleDict({"landmarker": network}), export=export)
     extra, critic = nn.ModuleDict(), None
     if row.adversarial:
         critic = Discriminator(row.size)
@@ -48,7 +55,7 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     return Stage(partial(objective, judge), extra, stream_sheet)
 
 
-def vae_sheet(source: Source, row: Preset) -> list[Tensor]:
+def vae_sheet(source: Source) -> list[Tensor]:
     """Pictures, and what the VAE makes of them."""
     pictures = torch.cat([to_signed(source.data.clip(i).pictures[:1].numpy()) for i in _some(source)])
     vae = source.model.vae
@@ -56,9 +63,9 @@ def vae_sheet(source: Source, row: Preset) -> list[Tensor]:
     return [pictures / 2 + 0.5, decoded.float() / 2 + 0.5]
 
 
-def stream_sheet(source: Source, row: Preset) -> list[Tensor]:
+def stream_sheet(source: Source) -> list[Tensor]:
     """References, driving frames, and single pictures made in four steps."""
-    return sample_pictures(source, row, list(_some(source)))
+    return sample_pictures(source, list(_some(source)))
 
 
 def _some(source: Source) -> range:

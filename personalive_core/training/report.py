@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS, CURVE = "metrics.jsonl", "curve.png"
 PAPER, INK, GRID = (250, 250, 248), (28, 30, 34), (224, 225, 228)
@@ -21,6 +27,15 @@ def append_metrics(folder: Path, row: dict[str, float]) -> None:
     """One line more."""
     with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def open_board(folder: Path, step: int) -> SummaryWriter:
+    """TensorBoard's writer, for the same numbers from `step` on. Raises InputError without the package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("--tensorboard needs the package: `pip install tensorboard`, or leave it out") from error
+    return SummaryWriter(folder / "tensorboard", purge_step=step)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -17,6 +17,7 @@ from .augment import augment
 from .data import Clip, Dataset, Pick, generator, pick
 
 ENCODED_AT_ONCE = 8  # pictures
+PICKED = 9  # what these random numbers are for: no stage draws any other under it
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Source:
     kept: dict[int, Tensor] = field(default_factory=dict, repr=False)  # latents by clip, of the VAE that stays as it is
 
     def latents(self, clip: int) -> Tensor:
-        """[F, 4, h, w] of all frames of a clip."""
+        """[F, 4, h, w] of all frames of a clip, float32 on the CPU, where batches are put together."""
         if clip not in self.kept:
             pictures = to_signed(self.data.clip(clip).pictures.numpy())
             with torch.no_grad():
                 parts = [self.model.encode(part) for part in pictures.split(ENCODED_AT_ONCE)]
-            self.kept[clip] = torch.cat(parts)
+            self.kept[clip] = torch.cat(parts).float().cpu()
         return self.kept[clip]
 
     def picks(self, count: int, frames: int, consecutive: bool, *numbers: int) -> list[Pick]:
         """`count` items of a batch, a function of `numbers`."""
-        return [pick(self.data, frames, generator(*numbers, item), consecutive) for item in range(count)]
+        return [pick(self.data, frames, generator(*numbers, PICKED, item), consecutive) for item in range(count)]
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,7 @@ def encode_references(model: PersonaLive, batch: Batch, motion: HybridMotion, ca
     """The reference of each of B clips, gradients and all; `motion` and `canonical` are of the first clip's."""
     clip = model.embed_image(batch.image)
     latent = batch.reference.to(model.device)
-    return Reference(
-        latent, clip, model.project_image(clip), model.project_tokens(latent, clip), motion, canonical
-    )
+    return Reference(latent, clip, model.project_image(clip), model.project_tokens(latent, clip), motion, canonical)
 
 
 def motion_features(model: PersonaLive, batch: Batch) -> MotionFeatures:

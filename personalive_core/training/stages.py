@@ -37,16 +37,16 @@ def image_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     noise = normal(items.latents.shape, *numbers, 1)
     noisy = add_noise(items.latents, noise, alpha)
     predicted = _denoise(source.model, items, noisy, timesteps)
-    weight = snr_weight(alpha, row.snr_limit) if row.snr_limit else 1.0
+    weight = snr_weight(alpha, row.snr_limit).to(predicted) if row.snr_limit else 1.0
     return {"noise": noise_error(predicted, noise.to(predicted), weight)}
 
 
 def draw_timesteps(row: Preset, shape: torch.Size, *numbers: int) -> Tensor:
-    """Uniform noise levels [B, F], a share of them replaced by those of inference."""
-    random = generator(*numbers, 2)
-    anywhere = random.integers(TRAIN_STEPS, size=tuple(shape))
-    streamed = random.choice(CONFIG.timesteps, size=tuple(shape))
-    return torch.tensor([[int(b if random.random() < row.levels else a) for a, b in zip(*rows, strict=True)]
+    """Uniform noise levels [B, F], a share of them replaced by those of inference that still hide the picture."""
+    draws = generator(*numbers, 2)
+    anywhere = draws.integers(TRAIN_STEPS, size=tuple(shape))
+    streamed = draws.choice(CONFIG.timesteps[1:] or CONFIG.timesteps, size=tuple(shape))
+    return torch.tensor([[int(b if draws.uniform() < row.levels else a) for a, b in zip(*rows, strict=True)]
                          for rows in zip(anywhere, streamed, strict=True)])  # fmt: skip
 
 
@@ -82,6 +82,7 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
     shape, levels = items.latents.shape, CONFIG.timesteps[::-1]
     alphas = alphas_cumprod()
     x = add_noise(items.reference[:, None].expand(shape), normal(shape, *numbers, 1), alphas[levels[0]])
+    x = x.to(source.model.device)
     passes = int(generator(*numbers, 2).integers(1, len(levels) + 1))
     for i, level in enumerate(levels[:passes]):
         last = i == passes - 1
@@ -105,9 +106,9 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
     It slides on its own outputs. Of its steps a random `learned` carry gradients: there the clean latents that each
     frame in flight stands for are compared with the true ones, and those of one window, decoded, in pictures.
     """
-    config, random = replace(CONFIG, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
+    config, draws = replace(CONFIG, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
     items, course, own, canonical = _course(source, row, config, *numbers)
-    learned = set(random.permutation(row.chunks)[: row.learned].tolist())
+    learned = set(draws.permutation(row.chunks)[: row.learned].tolist())
     state: StreamState | None = None
     totals: Losses = {}
     for chunk in range(row.chunks):
@@ -120,7 +121,7 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
                 start = normal(ahead.latents[None, : config.lookahead].shape, *numbers, 4, chunk)
                 state = begin(sampler, ahead, flying, start)
             state, _ = sampler.step(detached(state, flying), newest)
-            terms = judge_stream(judge, source.model, row, recorder.seen[-1], ahead, random) if chunk in learned else {}
+            terms = judge_stream(judge, source.model, row, recorder.seen[-1], ahead, draws) if chunk in learned else {}
         for name, value in terms.items():
             totals[name] = totals.get(name, value * 0) + value / len(learned)
     return totals
@@ -138,7 +139,7 @@ def _course(
     rows = slice(picked.driving[0], picked.driving[-1] + 1)
     known = torch.ones(frames, dtype=torch.bool)
     course = Course(clip.motion[rows], items.latents[0], items.pictures[0], known)
-    if row.sliding and generator(*numbers, 4).random() < LED_SHARE:
+    if row.sliding and generator(*numbers, 4).uniform() < LED_SHARE:
         path = lead_path(own, canonical, course.motion[:1], config.lookahead)
         course = behind(path, course)
     return items, course, own, canonical
@@ -156,7 +157,7 @@ def _noise(numbers: tuple[int, ...], chunk: int, shape: torch.Size) -> Tensor:
 
 
 def judge_stream(
-    judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: Course, random: np.random.Generator
+    judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: Course, draws: np.random.Generator
 ) -> Losses:
     """The clean latents [1, F, 4, h, w] that frames in flight stand for against the truth, where there is one."""
     known = ahead.known[: x0.shape[1]].nonzero()[:, 0]
@@ -165,7 +166,7 @@ def judge_stream(
     alpha = alphas_cumprod()[list(CONFIG.timesteps)].repeat_interleave(row.frames)[known, None, None, None]
     weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # an error of x0, not of the noise
     losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
-    window = known[int(random.integers(len(known) // row.frames)) * row.frames :][: row.frames]
+    window = known[int(draws.integers(len(known) // row.frames)) * row.frames :][: row.frames]
     return losses | judge(row, decode(model, x0[:, window]), ahead.pictures[window].to(x0))
 
 
@@ -173,7 +174,7 @@ def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> 
     """Noise of frames that know nothing of one another."""
     clip = model.embed_image(items.image)
     latent = items.reference.to(model.device)
-    return model.denoising_unet(
+    noise: Tensor = model.denoising_unet(
         x.to(model.device, model.dtype),
         timesteps.to(model.device),
         model.project_image(clip),
@@ -181,6 +182,7 @@ def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> 
         model.project_tokens(latent, clip),
         temporal=False,
     )
+    return noise
 
 
 def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers: int) -> Batch:
@@ -189,13 +191,14 @@ def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers
     return batch(source, picks, strength, *numbers)
 
 
-def sample_pictures(source: Source, row: Preset, clips: list[int]) -> list[Tensor]:
+def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:
     """References, driving frames, and what four steps make of them; one column for each clip, pictures in [0, 1]."""
     picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
     items = batch(source, picks, None)
     alphas, levels = alphas_cumprod(), CONFIG.timesteps[::-1]
     shape = items.latents.shape
     x = add_noise(items.reference[:, None].expand(shape), normal(shape, 0), alphas[levels[0]])
+    x = x.to(source.model.device)
     for level, following in zip(levels, [*alphas[list(levels[1:])], torch.tensor(1.0)], strict=True):
         eps = _denoise(source.model, items, x, torch.tensor([level])).float()
         x = ddim_step(x, eps, alphas[level], following)

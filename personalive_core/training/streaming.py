@@ -79,6 +79,4 @@ def detached(state: StreamState, flying: MotionFeatures) -> StreamState:
     """The same state as a value that no gradient flows through, with motion features made anew."""
     bank = state.keyframes
     features = tuple((key.detach(), value.detach()) for key, value in bank.features)
-    return replace(
-        state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features)
-    )
+    return replace(state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features))

@@ -1,0 +1,109 @@
+"""The command `personalive evaluate`: its arguments, and the page, the figures and the pictures that it leaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from .commands import Result
+from .engine import Engine
+from .errors import InputError
+from .loader import pick_device
+from .output import whole_file
+from .picture import write_image
+
+SHIPPED = {"small": Path(__file__).parent / "assets" / "small"}  # weights of each preset that has some
+PAGE = "evaluation"
+
+T = TypeVar("T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive evaluate`."""
+    from .arguments import whole
+    from .evaluation.evaluate import Options
+
+    parser.add_argument("--preset", choices=[*SHIPPED], default="small", help="(default: %(default)s)")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="weights folder (default: the preset's)")
+    parser.add_argument(
+        "--ablation", action="append", default=[], metavar="NAME=DIR", help="weights of a trained ablation; repeat it"
+    )
+    parser.add_argument("--output", type=Path, default=Path("docs"), metavar="DIR", help="(default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    default = Options()
+    for name, least, text in (
+        ("people", 1, "of each task"),
+        ("frames", 3, "of each clip"),
+        ("long", 12, "frames of the long stream"),
+        ("ablation-frames", 3, "of each clip of the ablations"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=whole(least), default=value, help=f"{text} (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the figures as one line of JSON, alone on standard output")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def evaluate(a: argparse.Namespace) -> Result:
+    """`personalive evaluate`."""
+    from .evaluation.evaluate import Options
+    from .evaluation.evaluate import evaluate as run
+    from .evaluation.landmarker import load_landmarker
+    from .evaluation.pictures import psnr_plot, sheet
+    from .evaluation.report import page, values
+
+    device = pick_device(a.device)
+    folders = ablation_folders(a.ablation)
+    engines = {name: Engine(folder, device, torch.float32) for name, folder in folders.items()}
+    engine = Engine(a.weights or SHIPPED[a.preset], device, torch.float32)
+    for each in (engine, *engines.values()):
+        each.require()
+    judge = load_landmarker().to(device)
+    options = Options(a.people, a.frames, a.long, a.ablation_frames)
+    others = {name: each.load() for name, each in engines.items()}
+    found, sheets = run(engine.load(), judge, options, others, _quietly if a.quiet else _shown)
+    pictures = {f"{PAGE}_{name}.jpg": sheet(columns) for name, columns in sheets.items()}
+    pictures[f"{PAGE}_stability.png"] = psnr_plot(found.stability.trace)
+    figures = values(found)
+    command = f"python -m personalive_core evaluate --preset {a.preset}"
+    command += " --weights DIR" * bool(a.weights) + "".join(f" --ablation {name}=DIR" for name in folders)
+    text = page(found, command)
+    _write(a.output / f"{PAGE}.md", text)
+    _write(a.output / f"{PAGE}.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    for name, picture in pictures.items():
+        write_image(a.output / name, picture)
+    return Result("\n".join([*map(str, found.targets), f"{a.output / PAGE}.md: all figures"]), figures)
+
+
+def ablation_folders(given: list[str]) -> dict[str, Path]:
+    """NAME=DIR of each trained ablation. Raises InputError for another name, or without a folder."""
+    from .evaluation.ablations import TRAINED
+
+    folders = {}
+    for text in given:
+        name, _, folder = text.partition("=")
+        if name not in TRAINED or not folder:
+            raise InputError(f"--ablation takes NAME=DIR with a NAME of {', '.join(TRAINED)}, got {text!r}")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path, (path.suffix,)) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _quietly(items: Iterable[T], title: str, total: int) -> Iterable[T]:  # noqa: ARG001 - as `_shown`
+    return items
+
+
+def _shown(items: Iterable[T], title: str, total: int) -> Iterable[T]:
+    from tqdm import tqdm
+
+    bar: Iterable[T] = tqdm(items, desc=title, total=total, file=sys.stderr)
+    return bar

@@ -1,0 +1,131 @@
+"""A small heat-map network that finds the landmarks of drawn people, to measure where a model has put them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError, WeightsError
+from ..motion import to_signed
+from ..training.augment import recolour
+from ..training.data import Clip, generator, normal
+from ..training.files import make_folder, save_tensors
+from ..training.losses import absolute_error
+from ..training.presets import Preset
+from ..training.puppets import LANDMARKS
+from ..training.source import Source
+
+SIZE = 128  # pixels a side of the pictures that it reads
+FILE = "landmarker.safetensors"
+SHIPPED = Path(__file__).parent.parent / "assets" / FILE
+GROUP = 8  # channels normalised together
+BLUR = 4  # pixels a side of the mean that the blurriest training pictures are mixed with
+NOISE = 0.03  # standard deviation of the noise on training pictures
+AT_ONCE = 32  # pictures
+
+Losses = dict[str, Tensor]
+
+
+def layer(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
+    """A convolution that keeps the resolution or halves it."""
+    convolution = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.GroupNorm(channels // GROUP, channels), nn.ReLU())
+
+
+class Landmarker(nn.Module):
+    """Pictures [N, 3, S, S] in [-1, 1] -> points [N, 31, 2] in [-1, 1] of the picture, x first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(layer(3, 24, 2), layer(24, 48, 2))
+        self.middle, self.deep = layer(48, 96, 2), nn.Sequential(layer(96, 128, 2), layer(128, 128))
+        self.from_deep, self.join_middle = nn.Conv2d(128, 96, 1), layer(96, 96)
+        self.from_middle, self.join = nn.Conv2d(96, 48, 1), layer(48, 48)
+        self.heat = nn.Conv2d(48, len(LANDMARKS), 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        fine = self.enter(pictures)
+        middle = self.middle(fine)
+        middle = self.join_middle(middle + twice(self.from_deep(self.deep(middle))))
+        heat: Tensor = self.heat(self.join(fine + twice(self.from_middle(middle))))
+        return soft_argmax(heat.float())  # half precision would round places to a quarter of a pixel
+
+
+def twice(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def soft_argmax(heat: Tensor) -> Tensor:
+    """The mean place [N, K, 2] in [-1, 1] under the softmax of each map [N, K, h, w]."""
+    share = heat.flatten(2).softmax(-1).unflatten(2, heat.shape[2:])
+    rows, columns = (centres(side).to(heat) for side in heat.shape[2:])
+    return torch.stack([(share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)], -1)
+
+
+def centres(count: int) -> Tensor:
+    """The middles of `count` equal cells of [-1, 1]."""
+    return (torch.arange(count) * 2 + 1) / count - 1
+
+
+def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: int) -> Losses:
+    """Mean distance in pixels, along x and y, to the renderer's landmarks; on pictures as a model may blur them."""
+    picks = source.picks(row.clips, 1, False, *numbers)
+    clips = [(source.data.clip(p.clip), p.driving[0]) for p in picks]
+    pictures = torch.cat([to_signed(clip.pictures[i : i + 1].numpy()) for clip, i in clips])
+    seen = worsened(recolour(pictures, row.augment, *numbers, 1), row.augment, *numbers)
+    true = torch.stack([landmarks_of(clip)[i] for clip, i in clips])
+    points = network(seen.to(source.model.device))
+    return {"pixels": row.size / 2 * absolute_error(points, true.to(points))}
+
+
+def landmarks_of(clip: Clip) -> Tensor:
+    """[F, 31, 2] of a drawn clip. Raises InputError for any other."""
+    if clip.landmarks is None:
+        raise InputError("the clips have no landmarks, only drawn people do: prepare some with `train prepare --drawn`")
+    return clip.landmarks
+
+
+def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
+    """Each picture [N, 3, S, S] softer by its own amount, little more often than much, and noisy."""
+    amount = torch.tensor(generator(*numbers, 2).random(len(pictures)) ** 2).float()[:, None, None, None]
+    soft = functional.interpolate(functional.avg_pool2d(pictures, BLUR), scale_factor=BLUR, mode="bilinear")
+    noise = NOISE * amount * normal(pictures.shape, *numbers, 3)
+    return pictures + strength * (amount * (soft - pictures) + noise)
+
+
+@torch.inference_mode()
+def locate(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
+    """Pictures [F, S, S, 3] uint8 of any size -> landmarks [F, 31, 2] in [-1, 1]."""
+    device = network.heat.weight.device
+    parts = []
+    for part in to_signed(pictures).split(AT_ONCE):
+        fitted = part if part.shape[-1] == SIZE else functional.interpolate(part, size=SIZE, mode="bilinear")
+        parts.append(network(fitted.to(device)).cpu())
+    return torch.cat(parts)
+
+
+def save_landmarker(network: Landmarker, _: object, folder: Path) -> None:
+    """Writes the network into `folder` in half precision; a run's export, without its model. Raises OutputError."""
+    make_folder(folder)
+    save_tensors(folder / FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})
+
+
+def load_landmarker(path: Path = SHIPPED) -> Landmarker:
+    """The network of a file, the shipped one by default. Raises WeightsError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = Landmarker()
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path} is no landmark network ({next(iter(str(error).splitlines()), 'no reason')}): "
+            "install PersonaLive again, or train it with `personalive train --stage landmarks`"
+        ) from error
+    return network.eval()

@@ -1,0 +1,153 @@
+"""Prepares clips of real videos: the face cropped as in driving videos, read by the motion networks, cut and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..engine import Engine
+from ..errors import InputError
+from ..model import PersonaLive
+from ..motion import extract_shape, to_signed
+from ..output import whole_file
+from ..pipeline import MotionOptions, crop_frames
+from ..sources import Clip as Driving
+from ..sources import open_driving
+from ..submit_rows import VIDEO_SUFFIXES
+from ..tracking import TrackOptions
+from ..types import concat
+from .data import SUFFIX, Clip, save_clip
+from .files import make_folder
+
+LEDGER = "videos.json"  # which videos are done, in the folder of their clips
+LARGEST_STRIDE = TrackOptions.patience  # a crop that goes to another person has lacked the first one for so long
+NAMED = 40  # letters of a video's name in those of its clips
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How videos become clips."""
+
+    size: int  # pixels a side
+    frames: int = 16  # of a clip
+    stride: int = 1  # frames of the video from one of the clip to the next
+    detector: str = "auto"  # as for driving videos: none for square pictures, yunet for others
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a folder of videos gave, now and before."""
+
+    clips: Mapping[str, int]  # by video
+    left_out: Mapping[str, str]  # the reason by video
+
+
+def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: bool = False) -> Prepared:
+    """Writes the clips of every video below the folder `videos` into `output`; videos that are done already stay.
+
+    Raises InputError where no video gives a clip or `output` holds clips of another cut, WeightsError, OutputError.
+    """
+    from tqdm import tqdm
+
+    paths = {path.relative_to(videos).as_posix(): path for path in find_videos(videos)}
+    done = _read_ledger(make_folder(output) / LEDGER, cut)
+    engine.require()
+    model, broken = engine.load(), dict[str, str]()
+    with tqdm(sorted(paths.keys() - done.keys()), "prepare", unit=" videos", disable=quiet) as bar:
+        for name in bar:
+            try:
+                done[name] = _prepare(paths[name], _place(output, name), model, engine.weights, cut)
+            except InputError as error:
+                _log.warning("%s is left out: %s", name, error)
+                broken[name] = str(error)
+            else:
+                _write_ledger(output / LEDGER, cut, done)
+    clips = {name: count for name, count in done.items() if count}
+    faceless = dict.fromkeys(done.keys() - clips.keys(), f"no {cut.frames} frames in a row show one person's face")
+    left_out = dict(sorted({**broken, **faceless}.items()))
+    if not clips:
+        name, reason = next(iter(left_out.items()))
+        raise InputError(f"none of the videos in {videos} gave a clip; the first of them, {name}: {reason}")
+    return Prepared(clips, left_out)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All videos below `folder`, by their endings. Raises InputError where there is none."""
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    if not paths:
+        raise InputError(f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}): name the folder they are in")
+    return sorted(paths)
+
+
+def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, cut: Cut) -> Iterator[Clip]:
+    """The clips of one video's frames [H, W, 3] uint8; a frame without a face ends the clip that it would be in."""
+    kept: list[Clip] = []
+    for frame in _singles(model, frames, options, cut.stride):
+        kept = [*kept, frame] if bool(frame.motion.valid) else []
+        if len(kept) == cut.frames:
+            yield _joined(kept)
+            kept = []
+
+
+def _singles(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, stride: int) -> Iterator[Clip]:
+    """Every `stride`-th frame as a clip of its own; the crop follows the face through all of them."""
+    cropped = islice(crop_frames(frames, options), 0, None, stride)
+    while window := list(islice(cropped, options.window)):
+        pictures = np.stack([item.picture for item in window])
+        motion, canonical = extract_shape(model, to_signed(pictures))
+        motion = replace(motion, valid=motion.valid & torch.tensor([item.found for item in window]))
+        for i in range(len(window)):
+            yield Clip(torch.from_numpy(pictures[i : i + 1]), motion[i : i + 1], canonical[i : i + 1])
+
+
+def _joined(frames: list[Clip]) -> Clip:
+    return Clip(
+        torch.cat([frame.pictures for frame in frames]),
+        concat([frame.motion for frame in frames]),
+        torch.cat([frame.canonical for frame in frames]),
+    )
+
+
+def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: Cut) -> int:
+    """Writes the clips of one video and counts them; `place` is what their names begin with."""
+    driving = open_driving(Driving(video, detector=cut.detector), cut.size, weights)
+    frames = (frame.image for frame in driving.read())
+    count = 0
+    for clip in clips_of(model, frames, driving.options, cut):
+        save_clip(place.with_name(f"{place.name}_{count:05d}{SUFFIX}"), clip)
+        count += 1
+    return count
+
+
+def _place(output: Path, name: str) -> Path:
+    """Tells apart videos of one name in different folders."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return output / f"{Path(name).stem[:NAMED]}_{digest}"
+
+
+def _read_ledger(path: Path, cut: Cut) -> dict[str, int]:
+    """Clips by video."""
+    if not path.is_file():
+        return {}
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        before, done = Cut(**read["cut"]), dict(read["clips"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged: delete it, and the videos are prepared again") from error
+    if before != cut:
+        raise InputError(f"{path.parent} holds clips of {before}, not of {cut}: give another --output")
+    return done
+
+
+def _write_ledger(path: Path, cut: Cut, done: Mapping[str, int]) -> None:
+    with whole_file(path, (".json",)) as partial:
+        partial.write_text(json.dumps({"cut": asdict(cut), "clips": done}, indent=1), encoding="utf-8")
