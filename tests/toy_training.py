@@ -18,7 +18,6 @@ from personalive_core.training.source import Source
 from personalive_core.types import HeadPose, HybridMotion
 
 SIZE = 64
-GAIN = 3**0.5  # what `initialise` makes weights smaller by
 LIVELY = ("reference_unet", "denoising_unet", "pose_guider", "image_encoder")
 UNETS = ("reference_unet", "denoising_unet", "pose_guider")
 RED, BLUE = (200, 40, 40), (40, 40, 200)
@@ -64,8 +63,8 @@ def _weights():
     model = fresh(SHAPES["twin"], 0)
     with torch.no_grad():
         for name in LIVELY:
-            for parameter in getattr(model, name).parameters():
-                parameter.mul_(GAIN if parameter.ndim > 1 else 1)
+            for key, parameter in getattr(model, name).named_parameters():
+                parameter.mul_(0 if key.endswith("bias") else 1)
         _take_all_for_noise(model.denoising_unet)
         model.pose_guider.conv_out_modify.weight.zero_()
     return {name: getattr(model, name).state_dict() for name in LIVELY}

@@ -19,7 +19,8 @@ from .source import Source, face_crops
 
 Losses = dict[str, Tensor]
 COLOURS, EDGES, KL = 3.0, 0.7, 3e-5  # weights of the VAE's terms beside those of pixels
-ANGLES, LENGTHS, PLACES = 1.0, 5.0, 10.0  # weights of the extractor's cross-entropy, its lengths, and its pointers
+# weights of the extractor's losses: what each sends back to the stages is to be alike, and places' is the smallest
+ANGLES, LENGTHS, PLACES = 0.1, 0.1, 30.0
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:

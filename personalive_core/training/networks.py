@@ -110,7 +110,7 @@ def fresh(shapes: Shapes, seed: int) -> PersonaLive:
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: str) -> None:
-    """Matrices and their biases of variance 1 / (3 fan-in), as torch's own layers have; norms of 1 and 0.
+    """Matrices and their biases of variance 1 / fan-in, which keeps that of what goes through; norms of 1 and 0.
 
     Biases of 0 would let layer norms see features of no variance where a picture is black, and gradients explode.
     """
@@ -123,7 +123,7 @@ def initialise(network: nn.Module, seed: str) -> None:
         if like.ndim > 1 and leaf not in ("gamma", "beta"):
             digest = hashlib.sha256(f"{seed}.{key}".encode()).digest()
             generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "little"))
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) / math.sqrt(3 * math.prod(like.shape[1:])))
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / math.sqrt(math.prod(like.shape[1:])))
         else:
             tensor.fill_(1.0 if leaf == "weight" else 0.0)
 
@@ -154,6 +154,7 @@ def begin_as_identity(denoising_unet: Any, pose_guider: Any) -> None:  # noqa: A
         layer.weight[:through] = 0
         layer.bias[:through] = 0
     unet.conv_out.weight.zero_()
+    unet.conv_out.bias.zero_()
     group = unet.config.widths[0] // unet.config.groups
     share = math.sqrt(min(through, group) / group)  # of a norm's group that is theirs
     for channel in range(count):

@@ -1,0 +1,128 @@
+"""Networks as training makes them: where fresh ones begin, and what the arguments that only training uses change."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from personalive_core.modules.keypoints import BINS
+from personalive_core.modules.unet import UNet
+from personalive_core.training.foundations import fresh_pointers, keypoint_losses
+from personalive_core.training.losses import bin_error
+from personalive_core.training.networks import SHAPES, fresh, initialise
+from personalive_core.training.prepare import Drawing, drawn_clip
+from personalive_core.training.presets import preset
+from personalive_core.types import MotionFeatures
+from tests.toy_training import toy_source
+
+SIDE = 8  # of a latent
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def denoise(model, x, timesteps, **more):
+    """The denoising UNet of `model` (or another of its shapes) on random conditions."""
+    batch, frames = x.shape[:2]
+    unet, config = model.denoising_unet, model.denoising_unet.config
+    image = drawn(batch, 1, config.image_dim, seed=1)
+    tokens = model.reference_unet.reference_tokens(drawn(batch, 4, SIDE, SIDE, seed=2), image)
+    face = drawn(batch, frames, 32, 16, seed=3)
+    pose = model.pose_guider(drawn(batch * frames, 3, 8 * SIDE, 8 * SIDE, seed=4)).unflatten(0, (batch, frames))
+    motion = MotionFeatures(face, pose)
+    return unet(x, timesteps, unet.project_image(image), motion, unet.project_reference(tokens), **more)
+
+
+@torch.no_grad()
+def lively(model):
+    """Temporal modules that say something."""
+    for key, tensor in model.denoising_unet.state_dict().items():
+        if ".temporal_modules." in key and ".temporal_transformer.proj_out.weight" in key:
+            tensor.copy_(drawn(*tensor.shape, seed=5) / math.sqrt(tensor.shape[1]))
+    return model
+
+
+@pytest.mark.parametrize("size", ["twin", "small"])
+@torch.no_grad()
+def test_fresh_networks_take_all_they_see_for_noise(size):
+    model, x = fresh(SHAPES[size], 3), drawn(2, 4, 4, SIDE, SIDE)
+    predicted = denoise(model, x, torch.tensor([0, 333, 666, 999]))
+    assert (predicted - x).abs().mean() < 0.1 * x.abs().mean()
+
+
+@torch.no_grad()
+def test_fresh_weights_are_a_function_of_the_seed():
+    one, same, other = (fresh(SHAPES["twin"], seed).motion_extractor.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(value, same[key]) for key, value in one.items())
+    assert not torch.equal(one["detector.fc_kp.weight"], other["detector.fc_kp.weight"])
+    assert one["detector.fc_kp.bias"].abs().min() > 0, "biases of 0 make layer norms explode where a picture is black"
+
+
+@torch.no_grad()
+def test_frames_without_temporal_modules_know_nothing_of_one_another():
+    model, x, times = lively(fresh(SHAPES["twin"], 0)), drawn(1, 4, 4, SIDE, SIDE), torch.tensor([0, 333, 666, 999])
+    changed = torch.cat([x[:, :3], drawn(1, 1, 4, SIDE, SIDE, seed=9)], 1)
+    alone = [denoise(model, latents, times, temporal=False)[:, :3] for latents in (x, changed)]
+    together = [denoise(model, latents, times)[:, :3] for latents in (x, changed)]
+    assert torch.allclose(*alone, atol=1e-6)
+    assert not torch.allclose(*together, atol=1e-3)
+
+
+@torch.no_grad()
+def test_chunkwise_attention_ends_at_the_chunk():
+    whole = lively(fresh(SHAPES["twin"], 0))
+    unet = UNet(replace(whole.denoising_unet.config, chunk=2))
+    unet.load_state_dict(whole.denoising_unet.state_dict())
+    chunked, times = replace(whole, denoising_unet=unet), torch.tensor([0, 0, 999, 999])
+    x = drawn(1, 4, 4, SIDE, SIDE)
+    changed = torch.cat([x[:, :3], drawn(1, 1, 4, SIDE, SIDE, seed=9)], 1)
+    before, after = (denoise(chunked, latents, times) for latents in (x, changed))
+    assert torch.allclose(before[:, :2], after[:, :2], atol=1e-6)
+    assert not torch.allclose(before[:, 2], after[:, 2], atol=1e-3)
+    assert not torch.allclose(before, denoise(whole, x, times), atol=1e-3)
+
+
+@torch.no_grad()
+def test_each_clip_of_a_batch_may_have_its_own_noise_levels():
+    model, x = lively(fresh(SHAPES["twin"], 0)), drawn(2, 2, 4, SIDE, SIDE)
+    times = torch.tensor([[0, 333], [666, 999]])
+    both = denoise(model, x, times)
+    for clip in range(2):
+        assert torch.allclose(both[clip], denoise(model, x, times[clip])[clip], atol=1e-6)
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_bin_error_by_hand():
+    scores = torch.zeros(1, BINS)
+    scores[0, 33] = math.log(3)  # bin 33 stands for 1.5 degrees, bin 32 for -1.5
+    total = 3 + (BINS - 1)
+    expected = -(0.75 * math.log(3 / total) + 0.25 * math.log(1 / total))
+    assert float(bin_error(scores, torch.tensor([0.75]))) == pytest.approx(expected, rel=1e-5)
+    assert float(bin_error(scores, torch.tensor([500.0]))) == pytest.approx(math.log(total), rel=1e-5)
+
+
+def test_keypoint_losses_teach_the_stages_and_the_heads():
+    model = fresh(SHAPES["twin"], 0)
+    pointers = fresh_pointers(model.motion_extractor.detector.widths)
+    initialise(pointers, "0")
+    source = toy_source(model, drawn_clip("train", 0, Drawing(64, 4, 5)))
+    row = replace(preset("small", "keypoints"), size=64, clips=2)
+    model.motion_extractor.requires_grad_(True)
+    losses = keypoint_losses(pointers, source, row, 0, 0, 0, 0)
+    assert set(losses) == {"angles", "translation", "scale", "keypoints", "places"}
+    losses["places"].backward()
+    detector = model.motion_extractor.detector
+    assert float(detector.downsample_layers[0][0].weight.grad.abs().sum()) > 0
+    assert detector.fc_pitch.weight.grad is None
+    sum(keypoint_losses(pointers, source, row, 0, 0, 0, 0).values()).backward()
+    assert float(detector.fc_pitch.weight.grad.abs().sum()) > 0
