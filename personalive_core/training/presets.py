@@ -12,7 +12,7 @@ STAGES = ("vae", "keypoints", "face", "1", "2", "3", "landmarks")
 
 @dataclass(frozen=True)
 class Preset:
-    """One stage of one model. Defaults are the paper's (section 4.1 and supplement) where it names them."""
+    """One stage of one model. Rate, decay and the weights of equation 8 are the paper's; the other defaults are ours."""
 
     steps: int
     trains: tuple[str, ...]  # networks of PersonaLive that learn; the others stay as they are
@@ -44,7 +44,7 @@ _UNETS = ("reference_unet", "denoising_unet")
 _STAGE_1 = (*_UNETS, "pose_guider", "motion_encoder")
 
 PRESETS: dict[tuple[str, str], Preset] = {
-    # the published size: 8 GPUs of the paper, 30,000 steps a stage
+    # the published size; steps and batches are ours, for one large GPU or several
     ("published", "1"): Preset(30_000, _STAGE_1, clips=8, frames=1, checkpointing=True),
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
