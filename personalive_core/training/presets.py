@@ -12,7 +12,7 @@ STAGES = ("vae", "keypoints", "face", "1", "2", "3", "landmarks")
 
 @dataclass(frozen=True)
 class Preset:
-    """One stage of one model. Rate, decay and the weights of equation 8 are the paper's; the other defaults are ours."""
+    """One stage of one model. Rate, decay and the weights of equation 8 are the paper's, the other defaults ours."""
 
     steps: int
     trains: tuple[str, ...]  # networks of PersonaLive that learn; the others stay as they are
