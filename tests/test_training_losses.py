@@ -124,7 +124,7 @@ def test_terms_of_weight_zero_are_left_out():
 
 
 def test_discriminator_gives_one_score_a_picture():
-    scores = Discriminator(32, width=4, most=8)(torch.zeros(3, 3, 32, 32))
+    scores = Discriminator(32, most=8)(torch.zeros(3, 3, 32, 32))
     assert scores.shape == (3,)
 
 

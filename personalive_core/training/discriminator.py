@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+PIXELS_A_CHANNEL = 16  # a side of the picture, to one channel of the first map
 SMALLEST, GROUP = 4, 4  # pixels a side of the last map; pictures whose deviation is measured together
 SLOPE, GAIN = 0.2, math.sqrt(2)  # of the leaky ReLU; what keeps the variance through it
 
@@ -31,8 +32,9 @@ class Down(nn.Module):
 class Discriminator(nn.Module):
     """Pictures [N, 3, S, S] in [-1, 1] -> scores [N], high for real ones."""
 
-    def __init__(self, size: int, width: int = 32, most: int = 512) -> None:
+    def __init__(self, size: int, most: int = 512) -> None:
         super().__init__()
+        width = max(size // PIXELS_A_CHANNEL, 1)
         self.enter = nn.Conv2d(3, width, 1)
         self.blocks = nn.ModuleList()
         side = size

@@ -63,7 +63,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         size=128, snr_limit=5.0, levels=0.75,
     ),
     ("small", "2"): Preset(
-        1000, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=50, cosine=True, clips=4, frames=4,
+        1000, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=50, cosine=True, clips=4, frames=2,
         size=128, ema=0.99, features="extractor",
     ),
     ("small", "3"): Preset(
