@@ -19,8 +19,8 @@ from .source import Source, face_crops
 
 Losses = dict[str, Tensor]
 COLOURS, EDGES, KL = 3.0, 0.7, 3e-5  # weights of the VAE's terms beside those of pixels
-# weights of the extractor's losses: what each sends back to the stages is to be alike, and places' is the smallest
-ANGLES, LENGTHS, PLACES = 0.1, 0.1, 30.0
+# weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
+ANGLES, LENGTHS, PLACES = 1.0, 1.0, 30.0
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
