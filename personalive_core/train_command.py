@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="prepare")
     _prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
     parser.add_argument("--stage", choices=STAGES, help="1, 2, 3 of the paper, or a network that it takes ready-made")
-    parser.add_argument("--preset", default="small", help="published or small (default: %(default)s)")
+    parser.add_argument("--preset", default="small", help="published, small, or its ablations (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="folder that `train prepare` wrote")
     parser.add_argument("--output", type=Path, help="folder of the run; an unfinished one there is gone on with")
     parser.add_argument("--start", type=Path, metavar="DIR", help="weights folder to train on from (default: fresh)")
@@ -107,7 +107,7 @@ def train(a: argparse.Namespace) -> Result:
 def assemble(name: str, stage: str, row: Preset, data: Path, start: Path | None, seed: int) -> tuple[Source, Stage]:
     """The source and the stage of a run."""
     from .training.data import open_dataset
-    from .training.networks import SHAPES, fresh, recomputing, trainable
+    from .training.networks import SHAPES, chunked, fresh, recomputing, trainable
     from .training.recipe import frames_needed, stage_of
     from .training.source import Source
 
@@ -115,6 +115,7 @@ def assemble(name: str, stage: str, row: Preset, data: Path, start: Path | None,
         raise InputError(f"preset {name} starts from weights: name their folder with --start")
     data_set = open_dataset(data, frames_needed(stage, row), row.size)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
+    model = chunked(model, row.frames) if row.chunkwise else model
     source = Source(data_set, recomputing(model) if row.checkpointing else model)
     return source, stage_of(stage, row, source.model, seed)
 

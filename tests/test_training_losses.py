@@ -103,7 +103,7 @@ def test_picture_loss_is_equation_8():
         "perceptual": 0.5,  # 2.0 * 12 / 48
         "adversarial": 0.034657,  # 0.05 ln 2
         "critic": SOFTPLUS_MINUS_1 + SOFTPLUS_0,
-        "penalty": 1 / 24,  # twelve gradients of 1 / 12, squared, halved
+        "penalty": 10 / 24,  # 10 times twelve gradients of 1 / 12, squared, halved
     })  # fmt: skip
 
 

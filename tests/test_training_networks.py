@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from personalive_core.loader import load_model
 from personalive_core.modules.keypoints import BINS
-from personalive_core.modules.unet import UNet
+from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses
 from personalive_core.training.losses import bin_error
-from personalive_core.training.networks import SHAPES, fresh, initialise
-from personalive_core.training.prepare import Drawing, drawn_clip
+from personalive_core.training.networks import SHAPES, chunked, fresh, initialise, save_networks
+from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.types import MotionFeatures
 from tests.toy_training import toy_source
@@ -80,16 +81,28 @@ def test_frames_without_temporal_modules_know_nothing_of_one_another():
 
 @torch.no_grad()
 def test_chunkwise_attention_ends_at_the_chunk():
-    whole = lively(fresh(SHAPES["twin"], 0))
-    unet = UNet(replace(whole.denoising_unet.config, chunk=2))
-    unet.load_state_dict(whole.denoising_unet.state_dict())
-    chunked, times = replace(whole, denoising_unet=unet), torch.tensor([0, 0, 999, 999])
+    whole, times = lively(fresh(SHAPES["twin"], 0)), torch.tensor([0, 0, 999, 999])
+    ended = chunked(whole, 2)
     x = drawn(1, 4, 4, SIDE, SIDE)
     changed = torch.cat([x[:, :3], drawn(1, 1, 4, SIDE, SIDE, seed=9)], 1)
-    before, after = (denoise(chunked, latents, times) for latents in (x, changed))
+    before, after = (denoise(ended, latents, times) for latents in (x, changed))
     assert torch.allclose(before[:, :2], after[:, :2], atol=1e-6)
     assert not torch.allclose(before[:, 2], after[:, 2], atol=1e-3)
     assert not torch.allclose(before, denoise(whole, x, times), atol=1e-3)
+
+
+def test_ablations_are_rows_that_a_run_follows_and_its_weights_remember(tmp_path):
+    assert not preset("small-unslid", "3").sliding
+    row = preset("small-chunkwise", "3")
+    assert row == replace(preset("small", "3"), chunkwise=True)
+    weights = save_networks(fresh(SHAPES["twin"], 0), tmp_path / "weights")
+    data = tmp_path / "data"
+    prepare_drawn(data, "train", range(1), Drawing(64, 8, 1))
+    tiny = replace(row, size=64, chunks=1, frames=2, perceptual=0.0, adversarial=0.0)
+    source, _ = assemble("small-chunkwise", "3", tiny, data, weights, 0)
+    assert source.model.denoising_unet.config.chunk == 2
+    again = load_model(save_networks(source.model, tmp_path / "again"), torch.device("cpu"), torch.float32)
+    assert again.denoising_unet.config == source.model.denoising_unet.config
 
 
 @torch.no_grad()

@@ -186,6 +186,14 @@ def recomputing(model: PersonaLive) -> PersonaLive:
     return replace(model, **unets)
 
 
+def chunked(model: PersonaLive, frames: int) -> PersonaLive:
+    """`model` with the same weights, whose temporal modules let only the `frames` of one chunk see each other."""
+    own = model.denoising_unet
+    unet = UNet(replace(own.config, chunk=frames))
+    unet.load_state_dict(own.state_dict())
+    return replace(model, denoising_unet=unet.to(model.device).eval())
+
+
 def with_networks(model: PersonaLive, networks: Mapping[str, Any]) -> PersonaLive:
     """`model` with some of its networks replaced."""
     return replace(model, **networks)

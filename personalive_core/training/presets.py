@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
@@ -37,6 +37,7 @@ class Preset:
     chunks: int = 6  # stage 3: steps of the stream in one step of training
     learned: int = 2  # stage 3: how many of them carry gradients
     sliding: bool = True  # stage 3: the stream goes on from its own outputs; False: always from true ones (ablation)
+    chunkwise: bool = False  # stage 3: temporal modules end at the chunk (ablation)
     save_every: int = 500  # steps
 
 
@@ -72,6 +73,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("small", "landmarks"): Preset(5000, (), rate=2e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.0, size=128),
 }  # fmt: skip
+
+
+# The paper's ablations that take a training of their own.
+PRESETS["small-unslid", "3"] = replace(PRESETS["small", "3"], sliding=False)
+PRESETS["small-chunkwise", "3"] = replace(PRESETS["small", "3"], chunkwise=True)
 
 
 def preset(name: str, stage: str) -> Preset:

@@ -25,7 +25,7 @@ from .streaming import Course, Recorder, begin, behind, detached
 
 Losses = dict[str, Tensor]
 CONFIG = StreamConfig()
-PENALTY = 1.0  # R1's weight; each step, not lazily
+PENALTY = 10.0  # R1's weight, StyleGAN2's; each step, not lazily
 LED_SHARE = 0.5  # of the streams that begin as at inference
 
 
