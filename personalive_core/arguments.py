@@ -243,8 +243,7 @@ def _result(result: argparse._ArgumentGroup) -> None:
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"))
     parser.add_argument("--sheet", type=Path, default=Path("output/demo.png"))
-    parser.add_argument("--seconds", type=number(0.04, 60), default=1.0, help="of the drawn film (default: 1)")
-    parser.add_argument("--size", type=picture_size, default=256, help="pixels a side (default: %(default)s)")
+    parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="of the drawn film (default: 4)")
     parser.add_argument("--device", default="auto")
     _loras(parser)
     _reporting(parser)

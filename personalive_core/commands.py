@@ -23,7 +23,9 @@ from .paste import PasteOptions
 from .picture import write_image
 from .sources import Clip
 from .video import read_frames
+from .weights import SHIPPED
 
+DEMO_SIZE = 128  # pixels a side, the small model's
 CHECK_FRAMES = 30  # a second or so into a driving video of the user's own, the face has moved
 
 
@@ -63,18 +65,16 @@ def animate(a: argparse.Namespace) -> Result:
 
 
 def demo(a: argparse.Namespace) -> Result:
-    """`personalive demo`: the drawn sample through small random networks."""
+    """`personalive demo`: the drawn sample through the small model that ships."""
     from .sample import write_sample
-    from .standin import write_standin
 
     sys.stderr.write(
-        "demo: no trained weights are used. The networks are small and random, so the pictures are noise; "
-        "every stage that makes them is real.\n"
+        "demo: the small model, which comes with PersonaLive, has learned drawn people alone, at "
+        f"{DEMO_SIZE}x{DEMO_SIZE} pixels. For photographs run `personalive download`, then `personalive animate`.\n"
     )
-    folder = a.output.parent / "demo-files"
-    reference, driving = write_sample(folder, a.seconds, a.size)
-    weights = write_standin(folder / "pretrained_weights")
-    engine = Engine(weights, pick_device(a.device), torch.float32, size=a.size, loras=_loras(a))
+    reference, driving = write_sample(a.output.parent / "demo-files", a.seconds, DEMO_SIZE)
+    device = pick_device(a.device)
+    engine = Engine(SHIPPED["small"], device, torch.float32, size=DEMO_SIZE, loras=_loras(a))
     return _made(Job(reference, Clip(driving), a.output, engine, sheet=a.sheet, quiet=a.quiet))
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +16,11 @@ from .commands import Result
 from .engine import Engine
 from .errors import InputError
 from .loader import pick_device
+from .lora import read_lora
 from .output import whole_file
 from .picture import write_image
+from .weights import SHIPPED
 
-SHIPPED = {"small": Path(__file__).parent / "assets" / "small"}  # weights of each preset that has some
 PAGE = "evaluation"
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ablation", action="append", default=[], metavar="NAME=DIR", help="weights of a trained ablation; repeat it"
     )
+    parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA for line-art, measured on portraits drawn so")
     parser.add_argument("--output", type=Path, default=Path("docs"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
     default = Options()
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(a: argparse.Namespace) -> Result:
     """`personalive evaluate`."""
-    from .evaluation.evaluate import Options
+    from .evaluation.evaluate import Options, Subject
     from .evaluation.evaluate import evaluate as run
     from .evaluation.landmarker import load_landmarker
     from .evaluation.pictures import psnr_plot, sheet
@@ -61,17 +64,20 @@ def evaluate(a: argparse.Namespace) -> Result:
     folders = ablation_folders(a.ablation)
     engines = {name: Engine(folder, device, torch.float32) for name, folder in folders.items()}
     engine = Engine(a.weights or SHIPPED[a.preset], device, torch.float32)
+    adapted = replace(engine, loras=((read_lora(a.lora), 1.0),)) if a.lora else None
     for each in (engine, *engines.values()):
         each.require()
     judge = load_landmarker().to(device)
     options = Options(a.people, a.frames, a.long, a.ablation_frames)
     others = {name: each.load() for name, each in engines.items()}
-    found, sheets = run(engine.load(), judge, options, others, _quietly if a.quiet else _shown)
+    subject = Subject(engine.load(), others, adapted.load() if adapted else None)
+    found, sheets = run(subject, judge, options, _quietly if a.quiet else _shown)
     pictures = {f"{PAGE}_{name}.jpg": sheet(columns) for name, columns in sheets.items()}
     pictures[f"{PAGE}_stability.png"] = psnr_plot(found.stability.trace)
     figures = values(found)
-    command = f"python -m personalive_core evaluate --preset {a.preset}"
-    command += " --weights DIR" * bool(a.weights) + "".join(f" --ablation {name}=DIR" for name in folders)
+    given = [" --weights DIR" * bool(a.weights), " --lora FILE" * bool(a.lora)]
+    given += [f" --ablation {name}=DIR" for name in folders]
+    command = f"python -m personalive_core evaluate --preset {a.preset}{''.join(given)}"
     text = page(found, command)
     _write(a.output / f"{PAGE}.md", text)
     _write(a.output / f"{PAGE}.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")

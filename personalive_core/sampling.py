@@ -21,7 +21,7 @@ class Denoiser(Protocol):
     def denoise(
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
-        """Noise predicted for `x` [B, F, 4, h, w] at `timesteps` [F]."""
+        """Noise predicted for `x` [B, F, 4, h, w], float32, at `timesteps` [F]."""
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
         """Keys and values of a clean `latent` [B, 4, h, w], as `Reference.features`."""
@@ -99,8 +99,7 @@ class StreamingSampler:
 
     def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, levels: Tensor) -> Tensor:
         timesteps = torch.tensor(self.config.timesteps)[levels].to(latents.device)
-        dtype = self.reference.latent.dtype  # the network's; latents in flight stay float32
-        eps = self.model.denoise(latents.to(dtype), timesteps, self.reference, motion, bank.features)
+        eps = self.model.denoise(latents, timesteps, self.reference, motion, bank.features)
         return ddim_step(latents, eps.float(), self._alphas(levels), self._alphas(levels - 1))
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:

@@ -30,6 +30,11 @@ def predict_x0(x: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
     return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 
+def noise_from_velocity(velocity: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
+    """The noise in `x` if its velocity is v = sqrt(alpha) eps - sqrt(1 - alpha) x0 (arXiv 2202.00512, appendix D)."""
+    return alpha.sqrt() * velocity + (1 - alpha).sqrt() * x
+
+
 def ddim_step(x: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
     """Deterministic DDIM (eta = 0), equation 12 of arXiv 2010.02502; `alpha_next` 1 gives clean latents."""
     return add_noise(predict_x0(x, eps, alpha), eps, alpha_next)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
     parser.add_argument("--stage", choices=STAGES, help="1, 2, 3 of the paper, or a network that it takes ready-made")
     parser.add_argument("--preset", default="small", help="published, small, or its ablations (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="folder that `train prepare` wrote")
+    parser.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="folders that `train prepare` wrote")
     parser.add_argument("--output", type=Path, help="folder of the run; an unfinished one there is gone on with")
     parser.add_argument("--start", type=Path, metavar="DIR", help="weights folder to train on from (default: fresh)")
     parser.add_argument("--seed", type=whole(0), default=0)
@@ -104,7 +105,9 @@ def train(a: argparse.Namespace) -> Result:
     return Result(f"{weights}: the weights of stage {a.stage} after {steps}", {"weights": str(weights)})
 
 
-def assemble(name: str, stage: str, row: Preset, data: Path, start: Path | None, seed: int) -> tuple[Source, Stage]:
+def assemble(
+    name: str, stage: str, row: Preset, data: Sequence[Path], start: Path | None, seed: int
+) -> tuple[Source, Stage]:
     """The source and the stage of a run."""
     from .training.data import open_dataset
     from .training.networks import SHAPES, chunked, fresh, recomputing, trainable

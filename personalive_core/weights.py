@@ -12,6 +12,7 @@ from .errors import WeightsError
 from .lockfile import FileRecord, check_locked
 from .tensorfile import State, TensorInfo, read_infos, read_metadata
 
+SHIPPED = {"small": Path(__file__).parent / "assets" / "small"}  # weights that come with this package, by preset
 SOURCES_KEY = "personalive_sources"  # in the header of our converted files: the files they were made from
 
 

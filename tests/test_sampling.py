@@ -207,7 +207,7 @@ def test_latents_in_flight_stay_float32_under_half_precision_networks(reference)
     stub = Stub()
     stream = sampler(replace(reference, latent=reference.latent.bfloat16()), model=stub)
     state, done = run(stream, stream.start(still(12)), [still(4)])
-    assert stub.dtypes == [torch.bfloat16]
+    assert stub.dtypes == [torch.float32]
     assert state.latents.dtype == done[0].dtype == torch.float32
 
 

@@ -340,7 +340,7 @@ def clips(tmp_path):
 
 
 def test_training_goes_on_without_the_clips_that_do_not_fit_and_names_them(clips, tmp_path, caplog):
-    data = open_dataset(clips, 2, 64)
+    data = open_dataset([clips], 2, 64)
     assert [path.name.partition(".")[0] for path in data.paths] == ["good_a", "good_b"]
     for name, reason in (
         ("broken", "cannot be read"),
@@ -354,19 +354,19 @@ def test_training_goes_on_without_the_clips_that_do_not_fit_and_names_them(clips
 
 
 def test_a_clip_is_read_as_it_was_written(clips):
-    read, written = open_dataset(clips, 2, 64).clip(0), toy_clip(RED, 4)
+    read, written = open_dataset([clips], 2, 64).clip(0), toy_clip(RED, 4)
     assert same(read.tensors(), written.tensors())
 
 
 @pytest.mark.parametrize(("frames", "size"), [(9, 64), (2, 192)])
 def test_a_folder_without_a_clip_that_fits_is_refused(clips, frames, size):
     with pytest.raises(InputError, match=f"no prepared clip of {frames} frames or more at {size} pixels"):
-        open_dataset(clips, frames, size)
+        open_dataset([clips], frames, size)
 
 
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no prepared clip"):
-        open_dataset(tmp_path / "nothing", 2)
+        open_dataset([tmp_path / "nothing"], 2)
 
 
 PROGRAM = """

@@ -8,6 +8,8 @@ import torch
 
 from personalive_core.loader import load_model
 from personalive_core.modules.keypoints import BINS
+from personalive_core.modules.unet import UNet
+from personalive_core.schedule import alphas_cumprod, predict_x0
 from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses
 from personalive_core.training.losses import bin_error
@@ -55,10 +57,25 @@ def lively(model):
 
 @pytest.mark.parametrize("size", ["twin", "small"])
 @torch.no_grad()
-def test_fresh_networks_take_all_they_see_for_noise(size):
-    model, x = fresh(SHAPES[size], 3), drawn(2, 4, 4, SIDE, SIDE)
-    predicted = denoise(model, x, torch.tensor([0, 333, 666, 999]))
-    assert (predicted - x).abs().mean() < 0.1 * x.abs().mean()
+def test_fresh_networks_take_what_they_see_for_noise_as_far_as_its_level_goes(size):
+    model, x, times = fresh(SHAPES[size], 3), drawn(2, 4, 4, SIDE, SIDE), torch.tensor([0, 333, 666, 999])
+    share = (1 - alphas_cumprod()[times]).sqrt()[:, None, None, None]
+    assert torch.allclose(denoise(model, x, times), share * x, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_velocity_is_told_as_the_noise_it_stands_for():
+    """Networks of one output: the noise is sqrt(alpha) v + sqrt(1 - alpha) x, as precise as x where v is not."""
+    model, x, times = lively(fresh(SHAPES["twin"], 0)), drawn(1, 4, 4, SIDE, SIDE), torch.tensor([0, 333, 666, 999])
+    initialise(model.denoising_unet, "lively")
+    unet = UNet(replace(model.denoising_unet.config, velocity=False))
+    unet.load_state_dict(model.denoising_unet.state_dict())
+    velocity = denoise(replace(model, denoising_unet=unet.eval()), x, times)
+    alpha = alphas_cumprod()[times][:, None, None, None]
+    noise = denoise(model, x, times)
+    assert torch.allclose(noise, alpha.sqrt() * velocity + (1 - alpha).sqrt() * x, atol=1e-5)
+    assert torch.allclose(predict_x0(x, noise, alpha), alpha.sqrt() * x - (1 - alpha).sqrt() * velocity, atol=1e-4)
+    assert float(velocity.abs().mean()) > 0.1
 
 
 @torch.no_grad()
@@ -99,7 +116,7 @@ def test_ablations_are_rows_that_a_run_follows_and_its_weights_remember(tmp_path
     data = tmp_path / "data"
     prepare_drawn(data, "train", range(1), Drawing(64, 8, 1))
     tiny = replace(row, size=64, chunks=1, frames=2, perceptual=0.0, adversarial=0.0)
-    source, _ = assemble("small-chunkwise", "3", tiny, data, weights, 0)
+    source, _ = assemble("small-chunkwise", "3", tiny, [data], weights, 0)
     assert source.model.denoising_unet.config.chunk == 2
     again = load_model(save_networks(source.model, tmp_path / "again"), torch.device("cpu"), torch.float32)
     assert again.denoising_unet.config == source.model.denoising_unet.config

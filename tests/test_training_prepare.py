@@ -138,7 +138,7 @@ def test_every_video_is_prepared_and_a_broken_one_is_named(videos, engine, tmp_p
     assert list(made.left_out) == ["broken.mp4"]
     assert "not a video that can be read" in made.left_out["broken.mp4"]
     assert "broken.mp4 is left out" in caplog.text
-    data = open_dataset(tmp_path / "clips", 2, SIZE)
+    data = open_dataset([tmp_path / "clips"], 2, SIZE)
     assert len(data) == 4
     assert {bool(data.clip(i).motion.valid.all()) for i in range(4)} == {True}
 

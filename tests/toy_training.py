@@ -65,24 +65,8 @@ def _weights():
         for name in LIVELY:
             for key, parameter in getattr(model, name).named_parameters():
                 parameter.mul_(0 if key.endswith("bias") else 1)
-        _take_all_for_noise(model.denoising_unet)
         model.pose_guider.conv_out_modify.weight.zero_()
     return {name: getattr(model, name).state_dict() for name in LIVELY}
-
-
-def _take_all_for_noise(unet):
-    """The prediction begins as what came in: y = silu(y) - silu(-y), each channel beside its negative."""
-    block = unet.up_blocks[-1]
-    last = block.resnets[-1]
-    silent = [last.conv2, block.attentions[-1].proj_out, block.motion_modules[-1].temporal_transformer.proj_out]
-    for layer in (*silent, unet.conv_in, unet.conv_out, last.conv_shortcut):
-        layer.weight.zero_()
-    for channel in range(4):
-        for sign, place in ((1, 2 * channel), (-1, 2 * channel + 1)):
-            unet.conv_in.weight[place, channel, 1, 1] = sign
-            unet.conv_out.weight[channel, place, 1, 1] = sign
-    width = len(last.conv_shortcut.weight)
-    last.conv_shortcut.weight[:, width:, 0, 0] = torch.eye(width)  # the skip connection alone
 
 
 def twin():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..training.puppets import FaceMotion, Identity, Split, clip_motion, draw, landmarks, person, regions
+from ..training.puppets import FaceMotion, Identity, Split, Style, clip_motion, draw, landmarks, person, regions
 
 SPLIT: Split = "test"  # people and motions that no training has seen
 LONG_INDEX = 100  # beyond the people of the short clips
@@ -35,6 +35,7 @@ class Case:
     own: FaceMotion  # what the sitter does in the reference picture
     actor: Identity  # of the driving
     motions: tuple[FaceMotion, ...]  # what the actor does
+    style: Style = "photo"  # of the reference and the answers; the driving is a film
 
     @property
     def is_self(self) -> bool:
@@ -43,7 +44,7 @@ class Case:
 
     def reference(self, size: int) -> NDArray[np.uint8]:
         """[S, S, 3]."""
-        return np.asarray(draw(self.sitter, [self.own], size)[0])
+        return np.asarray(draw(self.sitter, [self.own], size, self.style)[0])
 
     def driving(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """Pictures [S, S, 3], each drawn when it is asked for."""
@@ -53,7 +54,7 @@ class Case:
         """The answer to those frames."""
         motions = [answer(self.own, self.motions[0], motion) for motion in self.motions[rows]]
         who = self.sitter
-        return Truth(draw(who, motions, size), landmarks(who, motions), regions(who, motions, size))
+        return Truth(draw(who, motions, size, self.style), landmarks(who, motions), regions(who, motions, size))
 
 
 def answer(own: FaceMotion, first: FaceMotion, motion: FaceMotion) -> FaceMotion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import torch
@@ -14,12 +14,13 @@ from ..measure import size_of
 from ..model import PersonaLive
 from ..types import StreamConfig
 from .ablations import Finding, run_ablations
+from .adaptation import Adaptation, line_case, run_adaptation
 from .cases import cross_case, self_case
 from .landmarker import SIZE, Landmarker
 from .reenactment import DRIVING, MODEL, REPEATED, Column, Task, reenact, run_task
 from .stability import Stability, long_case, measured, run_long
 
-GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1 / 3, 1 / 2, 1.0, 2.0
+GAIN, LORA_GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1.0, 1 / 3, 1 / 2, 1.0, 2.0
 ABLATION_PEOPLE = 8  # at most
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Evaluation:
     tasks: tuple[Task, Task]  # self- and cross-reenactment
     stability: Stability
     findings: tuple[Finding, ...]
+    adaptation: Adaptation | None = None  # where a LoRA was given
     torch: str = torch.__version__
 
     @property
@@ -72,7 +74,8 @@ class Evaluation:
         """In the order in which they were set."""
         gains = [gain_target(task) for task in self.tasks]
         places = [landmark_target(task) for task in self.tasks]
-        return (*gains, *places, identity_target(self.tasks[1]), *stability_targets(self.stability))
+        adapted = [adaptation_target(self.adaptation)] if self.adaptation else []
+        return (*gains, *places, identity_target(self.tasks[1]), *stability_targets(self.stability), *adapted)
 
 
 def gain_target(task: Task) -> Target:
@@ -101,10 +104,25 @@ def stability_targets(found: Stability) -> tuple[Target, Target]:
     return loss, Target("Long stream: largest colour drift", f"at most {MOST_DRIFT:g} ΔE", moved, drift <= MOST_DRIFT)
 
 
+def adaptation_target(found: Adaptation) -> Target:
+    gain = found.gain
+    return Target("Line-art: PSNR that the LoRA adds", f"+{LORA_GAIN:g} dB", f"{gain:+.2f} dB", gain >= LORA_GAIN)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is evaluated, and its relatives."""
+
+    model: PersonaLive
+    ablations: Mapping[str, PersonaLive] = field(default_factory=dict)  # models of trained ablations
+    adapted: PersonaLive | None = None  # the model with a LoRA for line-art
+
+
 def evaluate(
-    model: PersonaLive, judge: Landmarker, options: Options, others: Mapping[str, PersonaLive], watch: Watch
+    subject: Subject, judge: Landmarker, options: Options, watch: Watch
 ) -> tuple[Evaluation, Mapping[str, list[Column]]]:
-    """Every figure, and the columns of both tasks' picture sheets; `others` are the models of trained ablations."""
+    """Every figure, and the columns of the picture sheets."""
+    model = subject.model
     people, frames = options.people, options.frames
     tasks, sheets = [], {}
     for key, name, make in (("self", "Self-reenactment", self_case), ("cross", "Cross-reenactment", cross_case)):
@@ -113,7 +131,11 @@ def evaluate(
         tasks.append(task)
     few = min(people, ABLATION_PEOPLE)
     cases = watch((cross_case(i, options.ablation_frames) for i in range(few)), "Ablations", few)
-    findings = run_ablations(model, cases, judge, others)
+    findings = run_ablations(model, cases, judge, subject.ablations)
+    adaptation = None
+    if subject.adapted:
+        cases = watch((line_case(i, frames) for i in range(few)), "Line-art", few)
+        adaptation, sheets["line"] = run_adaptation(model, subject.adapted, cases)
     case = long_case(options.long)
     windows = watch(measured(model, case), "Long stream", -(-options.long // StreamConfig.window))
     stability = run_long(windows, options.long, model.device)
@@ -126,6 +148,7 @@ def evaluate(
         (tasks[0], tasks[1]),
         stability,
         tuple(findings),
+        adaptation,
     )
     return evaluation, sheets
 

@@ -33,11 +33,7 @@ MODEL, REPEATED = (0, 114, 178), (230, 159, 0)  # blue and orange of Okabe and I
 
 def sheet(columns: Sequence[Column]) -> NDArray[np.uint8]:
     """Rows of references, driving frames, true frames and outputs: [H, W, 3]."""
-    strips = [
-        np.concatenate([padded(part) for part in (c.reference, c.driving, c.truth, c.output)])
-        for c in columns[:COLUMNS]
-    ]
-    return np.concatenate(strips, 1)
+    return np.concatenate([np.concatenate([*map(padded, column.rows)]) for column in columns[:COLUMNS]], 1)
 
 
 def padded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -80,6 +80,13 @@ class Column:
     driving: Picture
     truth: Picture
     output: Picture
+    adapted: Picture | None = None  # the output with a LoRA
+
+    @property
+    def rows(self) -> tuple[Picture, ...]:
+        """From top to bottom of a sheet."""
+        adapted = () if self.adapted is None else (self.adapted,)
+        return (self.reference, self.driving, self.truth, self.output, *adapted)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 from .ablations import CLEAR, FIRST, Finding
+from .adaptation import Adaptation
 from .evaluate import ABLATION_PEOPLE, Evaluation, Target
 from .landmarker import SIZE
 from .metrics import Scores
@@ -24,7 +25,9 @@ def page(found: Evaluation, command: str) -> str:
     """Markdown, written by `command`."""
     parts = [intro(found, command), targets(found.targets)]
     parts += [reenactment(task) for task in found.tasks]
-    parts += [stability(found.stability), ablations(found.findings), speed(found)]
+    parts += [stability(found.stability), ablations(found.findings)]
+    parts += [adaptation(found.adaptation)] if found.adaptation else []
+    parts += [speed(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -118,6 +121,19 @@ paper each of these is worse than the full model; here an ablation agrees when i
 standard errors of the mean over people (the ± of the table)."""
 
 
+def adaptation(found: Adaptation) -> str:
+    rows = {"without": found.without, "with the LoRA": found.adapted, "reference repeated": found.repeated}
+    lines = [f"| {name} | {level:.2f} |" for name, level in rows.items()]
+    return f"""{table("A LoRA for line-art", ("", "PSNR (dB)"), lines)}
+
+{found.clips} portraits in line-art, led by films of other people, {found.frames} frames each. The motion networks are
+the same without and with the LoRA, which is for the UNets alone.
+
+![rows: reference, driving, truth, output without and with the LoRA](evaluation_line.jpg)
+
+Rows: reference, driving, truth, output without and with the LoRA."""
+
+
 def speed(found: Evaluation) -> str:
     return f"""## Speed
 
@@ -137,6 +153,7 @@ def values(found: Evaluation) -> dict[str, object]:
         "tasks": [asdict(task) for task in found.tasks],
         "stability": stability_values(found.stability),
         "ablations": [finding_values(row) for row in found.findings],
+        "adaptation": asdict(found.adaptation) if found.adaptation else None,
     }
 
 

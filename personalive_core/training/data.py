@@ -85,15 +85,15 @@ class Dataset:
         return self.kept[index]
 
 
-def open_dataset(folder: Path, frames: int, size: int | None = None) -> Dataset:
-    """All clips of `folder` with at least `frames` frames, of `size` pixels a side; others are named and left out.
+def open_dataset(folders: Sequence[Path], frames: int, size: int | None = None) -> Dataset:
+    """All clips of `folders` with at least `frames` frames, of `size` pixels a side; others are named and left out.
 
     Raises InputError when none is left.
     """
     from safetensors import SafetensorError, safe_open
 
     usable = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))):
         try:
             with safe_open(path, framework="pt") as file:
                 count, side = file.get_slice("pictures").get_shape()[:2]
@@ -108,9 +108,9 @@ def open_dataset(folder: Path, frames: int, size: int | None = None) -> Dataset:
             continue
         usable.append(path)
     if not usable:
+        where, large = " and ".join(map(str, folders)), f" at {size} pixels" if size else ""
         raise InputError(
-            f"{folder} holds no prepared clip of {frames} frames or more{f' at {size} pixels' if size else ''}: "
-            "run `personalive train prepare` first"
+            f"{where} holds no prepared clip of {frames} frames or more{large}: run `personalive train prepare` first"
         )
     return Dataset(tuple(usable))
 

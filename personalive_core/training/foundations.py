@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..evaluation.landmarker import soft_argmax
-from ..model import LATENT_PIXELS, LATENT_SCALE, PersonaLive
+from ..model import LATENT_SCALE, PersonaLive
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import to_signed
 from .augment import augment, recolour
@@ -18,25 +18,37 @@ from .presets import Preset
 from .source import Source, face_crops
 
 Losses = dict[str, Tensor]
-COLOURS, EDGES, KL = 3.0, 0.7, 3e-5  # weights of the VAE's terms beside those of pixels
+# weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
+PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
-ANGLES, LENGTHS, PLACES = 1.0, 1.0, 30.0
+ANGLES, LENGTHS, PLACES = 3.0, 1.0, 10.0
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """L1 and L2 of pixels, L1 of edges and of the mean colour of each latent pixel, and a small KL term, on crops."""
-    vae, draws = source.model.vae, generator(*numbers, 2)
-    pictures = torch.cat([_crop(_pictures(source, p), row.crop, draws) for p in _singles(source, row, *numbers)])
-    posterior = vae.encode(pictures.to(source.model.device)).latent_dist
+    """What `picture_losses` says of decoded posterior samples, and a small KL term, on crops."""
+    pictures = _crops(source, row, *numbers)
+    posterior = source.model.vae.encode(pictures).latent_dist
     noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
-    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
-    true = pictures.to(decoded)
+    decoded = source.model.vae.decode(posterior.mean + posterior.std * noise).sample
+    kl = KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float())
+    return {**picture_losses(decoded, pictures), "kl": kl}
+
+
+def decoder_losses(source: Source, row: Preset, *numbers: int) -> Losses:
+    """What `picture_losses` says of decoded latents; the encoder stays as it is, and so do latents made before."""
+    pictures = _crops(source, row, *numbers)
+    with torch.no_grad():
+        latents = source.model.vae.encode(pictures).latent_dist.mean
+    return picture_losses(source.model.vae.decode(latents).sample, pictures)
+
+
+def picture_losses(decoded: Tensor, true: Tensor) -> Losses:
+    """L2 of pixels, and a little L1 of pixels and edges."""
+    decoded, true = decoded.float(), true.float()
     return {
-        "pixels": absolute_error(decoded, true),
         "l2": squared_error(decoded, true),
+        "pixels": PIXELS * absolute_error(decoded, true),
         "edges": EDGES * edge_error(decoded, true),
-        "colours": COLOURS * absolute_error(*(functional.avg_pool2d(x, LATENT_PIXELS) for x in (decoded, true))),
-        "kl": KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float()),
     }
 
 
@@ -113,6 +125,13 @@ def _singles(source: Source, row: Preset, *numbers: int) -> list[tuple[int, int]
 def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
     clip, frame = place
     return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
+
+
+def _crops(source: Source, row: Preset, *numbers: int) -> Tensor:
+    """A batch of random squares of random pictures, [N, 3, C, C]."""
+    draws = generator(*numbers, 2)
+    pictures = [_crop(_pictures(source, place), row.crop, draws) for place in _singles(source, row, *numbers)]
+    return torch.cat(pictures).to(source.model.device)
 
 
 def _crop(picture: Tensor, side: int, draws: np.random.Generator) -> Tensor:

@@ -25,8 +25,8 @@ from ..output import whole_file
 from ..tensorfile import CONFIG_KEY
 from ..weights import converted_place
 from .files import make_folder, save_tensors
+from .fresh_vae import FAINT, begin_with_colours
 
-FRESH_LOG_VARIANCE = -6.0
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids", "positions")
 
 
@@ -68,15 +68,15 @@ class Shapes:
 
 SHAPES: dict[str, Shapes] = {
     "small": Shapes(
-        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128),
+        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, velocity=True),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
         FaceEncoderConfig(width=64, attention_dim=64),
         KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
-        _vae((16, 32, 64, 128), 4),
+        _vae((16, 32, 64, 128), 1),
         _image_encoder(64, 128),
     ),
     "twin": Shapes(  # the tests'
-        UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16),
+        UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, velocity=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
         FaceEncoderConfig(width=64, attention_dim=32),
         KeypointConfig((8, 8, 16, 16), (1, 1, 1, 1)),
@@ -102,9 +102,11 @@ def fresh(shapes: Shapes, seed: int) -> PersonaLive:
     }
     for name, network in networks.items():
         initialise(network, f"{seed}.{name}")
+    for name in ("reference_unet", "denoising_unet"):
+        soften_branches(networks[name])
     silence_temporal(networks["denoising_unet"])
-    begin_as_identity(networks["denoising_unet"], networks["pose_guider"])
-    sharpen_posterior(networks["vae"])
+    silence_output(networks["denoising_unet"])
+    begin_with_colours(networks["vae"])
     return PersonaLive(**{name: network.eval() for name, network in networks.items()})
 
 
@@ -129,6 +131,14 @@ def initialise(network: nn.Module, seed: str) -> None:
 
 
 @torch.no_grad()
+def soften_branches(unet: nn.Module) -> None:
+    """The last layer of each residual branch begins small: a fresh UNet is nearly a chain of its resampling layers."""
+    for key, parameter in unet.named_parameters():
+        if key.endswith(("conv2.weight", "proj_out.weight")):
+            parameter.mul_(FAINT)
+
+
+@torch.no_grad()
 def silence_temporal(denoising_unet: nn.Module) -> None:
     """Fresh temporal modules add nothing, so that stage 3 starts from what stage 2 made."""
     for key, tensor in denoising_unet.state_dict().items():
@@ -137,38 +147,10 @@ def silence_temporal(denoising_unet: nn.Module) -> None:
 
 
 @torch.no_grad()
-def begin_as_identity(denoising_unet: Any, pose_guider: Any) -> None:  # noqa: ANN401 - a network's parts have no types
-    """A fresh denoising UNet predicts, as noise, what it is given: almost right at the highest level.
-
-    There the clean picture is 0.07 of the input, and any error of the noise counts 15 times in it. Each latent channel
-    and its negative, side by side, go through the outermost skip to the last norm: silu(y) - silu(-y) = y.
-    """
-    unet, count = denoising_unet, denoising_unet.config.latent_channels
-    through, block = 2 * count, denoising_unet.up_blocks[-1]
-    last = block.resnets[-1]
-    below = last.conv_shortcut.weight.shape[1] - unet.config.widths[0]
-    silent = [last.conv2, last.conv_shortcut, unet.conv_in, pose_guider.conv_out_modify]
-    silent += [block.attentions[-1].proj_out] if len(block.attentions) else []
-    silent += [module[-1].temporal_transformer.proj_out for module in (block.motion_modules, block.temporal_modules)]
-    for layer in silent:
-        layer.weight[:through] = 0
-        layer.bias[:through] = 0
-    unet.conv_out.weight.zero_()
-    unet.conv_out.bias.zero_()
-    group = unet.config.widths[0] // unet.config.groups
-    share = math.sqrt(min(through, group) / group)  # of a norm's group that is theirs
-    for channel in range(count):
-        for place, sign in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):
-            unet.conv_in.weight[place, channel, 1, 1] = sign
-            last.conv_shortcut.weight[place, below + place] = 1.0
-            unet.conv_out.weight[channel, place, 1, 1] = sign * share
-
-
-@torch.no_grad()
-def sharpen_posterior(vae: nn.Module) -> None:
-    """A fresh VAE's latents vary little around their mean, so that its decoder has something to learn from."""
-    bias = vae.get_parameter("quant_conv.bias")
-    bias[len(bias) // 2 :] = FRESH_LOG_VARIANCE
+def silence_output(denoising_unet: nn.Module) -> None:
+    """A fresh denoising UNet predicts the velocity 0: at the highest level all it sees is noise, at the lowest none."""
+    for leaf in ("weight", "bias"):
+        denoising_unet.get_parameter(f"conv_out.{leaf}").zero_()
 
 
 def trainable(folder: Path, device: torch.device) -> PersonaLive:
@@ -230,7 +212,8 @@ def _metadata(network: nn.Module) -> dict[str, str]:
     if not isinstance(network, UNet):
         return {}
     config = network.config
-    return {CONFIG_KEY: json.dumps({"heads": config.heads, "groups": config.groups, "chunk": config.chunk})}
+    told = {name: int(getattr(config, name)) for name in ("heads", "groups", "chunk", "velocity")}
+    return {CONFIG_KEY: json.dumps(told)}
 
 
 def networks_of(model: PersonaLive, names: tuple[str, ...]) -> nn.ModuleDict:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
-STAGES = ("vae", "keypoints", "face", "1", "2", "3", "landmarks")
-# The first three make what the paper takes ready-made, the last what `evaluate` measures with.
+STAGES = ("vae", "decoder", "keypoints", "face", "1", "2", "3", "landmarks")
+# The first four make what the paper takes ready-made, the last what `evaluate` measures with.
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Preset:
     ema: float = 0.999  # of the weights that are exported; 0: none
     clip_norm: float = 1.0  # largest norm of the gradient
     size: int = 512  # pixels a side
-    crop: int = 0  # vae: pixels a side of the random crops that it learns from; 0: whole pictures
+    crop: int = 0  # vae, decoder: pixels a side of the random crops that it learns from; 0: whole pictures
     checkpointing: bool = False  # activations computed twice instead of kept
     snr_limit: float = 0.0  # weight min(1 / SNR, limit) on the noise error; 0: none, as in the paper
     levels: float = 0.0  # stage 1: share of the frames that get one of the noise levels of inference
@@ -50,18 +51,21 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
     # the small model that ships: two processor cores, an afternoon
-    ("small", "vae"): Preset(
-        8000, ("vae",), rate=2e-3, decay=0.0, warmup=100, cosine=True, clips=12, frames=1, ema=0.995, size=128, crop=64,
+    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else
+        2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
+    ),
+    ("small", "decoder"): Preset(
+        3000, ("vae",), rate=2e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
     ),
     ("small", "keypoints"): Preset(
-        6000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
+        4000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
     ),
     ("small", "face"): Preset(
-        2000, ("motion_encoder",), rate=1e-3, warmup=100, cosine=True, clips=8, frames=1, ema=0.99, size=128
+        1200, ("motion_encoder",), rate=5e-4, warmup=50, cosine=True, clips=8, frames=1, ema=0.99, size=128
     ),
     ("small", "1"): Preset(
-        6000, (*_UNETS, "pose_guider", "image_encoder"), rate=6e-4, warmup=200, cosine=True, clips=4, frames=4,
-        size=128, snr_limit=5.0, levels=0.75,
+        2500, (*_UNETS, "pose_guider", "image_encoder"), rate=4e-4, warmup=100, cosine=True, clips=4, frames=4,
+        size=128, snr_limit=math.inf, levels=0.9,
     ),
     ("small", "2"): Preset(
         1000, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=50, cosine=True, clips=4, frames=2,

@@ -12,7 +12,7 @@ from ..model import PersonaLive
 from ..motion import to_signed
 from ..types import StreamConfig
 from .discriminator import Discriminator
-from .foundations import face_losses, fresh_pointers, keypoint_losses, normalise_latents, vae_losses
+from .foundations import decoder_losses, face_losses, fresh_pointers, keypoint_losses, normalise_latents, vae_losses
 from .loop import Stage
 from .networks import initialise
 from .perceptual import perceptual_distance
@@ -30,8 +30,9 @@ def frames_needed(stage: str, row: Preset) -> int:
 
 def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     """What the loop does in `stage`."""
-    if stage == "vae":
-        return Stage(vae_losses, nn.ModuleDict(), vae_sheet, normalise_latents)
+    if stage in ("vae", "decoder"):
+        losses, finish = (vae_losses, normalise_latents) if stage == "vae" else (decoder_losses, None)
+        return Stage(losses, nn.ModuleDict(), vae_sheet, finish)
     if stage == "keypoints":
         pointers = fresh_pointers(model.motion_extractor.detector.widths)
         initialise(pointers, f"{seed}.pointers")
