@@ -1,14 +1,17 @@
 """The whole evaluation on networks that know nothing, and the shipped model's figures above stored floors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from personalive_core.evaluate_command import SHIPPED
+from personalive_core.evaluation.adaptation import line_case, run_adaptation
 from personalive_core.evaluation.cases import cross_case, self_case
 from personalive_core.evaluation.landmarker import SIZE, load_landmarker
+from personalive_core.evaluation.pictures import sheet
 from personalive_core.evaluation.reenactment import (
     FULL,
     MODEL,
@@ -114,6 +117,23 @@ def test_the_command_writes_page_figures_and_pictures(personalive, twin_folder, 
     for picture in ("evaluation_self.jpg", "evaluation_cross.jpg", "evaluation_stability.png"):
         assert f"({picture})" in page
         assert (tmp_path / picture).stat().st_size > 1000
+
+
+def test_a_lora_is_measured_on_portraits_in_line_art(twin):
+    """Without it the streams are the model's own, with it the other's: here each is the other's."""
+    other = replace(twin, denoising_unet=fresh(SHAPES["twin"], 1).denoising_unet)
+    with torch.no_grad():
+        other.denoising_unet.conv_out.bias.fill_(0.5)
+    found, columns = run_adaptation(twin, other, [line_case(0, 3), line_case(1, 3)])
+    turned, _ = run_adaptation(other, twin, [line_case(0, 3), line_case(1, 3)])
+    assert (found.clips, found.frames) == (2, 3)
+    assert (found.without, found.adapted) == (turned.adapted, turned.without)
+    assert found.gain == pytest.approx(found.adapted - found.without)
+    assert found.gain != 0
+    assert found.repeated > max(found.without, found.adapted)
+    assert sheet(columns).shape[0] == 5 * (SIZE + 4)
+    colour = [picture.astype(float).std(2).mean() for picture in (columns[0].reference, columns[0].driving)]
+    assert colour[0] < 0.5 * colour[1], "the portrait is ink on paper, the film is coloured"
 
 
 @pytest.mark.parametrize("given", ["sliding", "keyframes=somewhere", "sliding="])

@@ -48,9 +48,11 @@ def denoise(model, x, timesteps, **more):
 
 @torch.no_grad()
 def lively(model):
-    """Temporal modules that say something."""
+    """Temporal modules and an output layer that say something."""
     for key, tensor in model.denoising_unet.state_dict().items():
-        if ".temporal_modules." in key and ".temporal_transformer.proj_out.weight" in key:
+        if ".temporal_transformer.proj_out.weight" in key and ".temporal_modules." in key:
+            tensor.copy_(drawn(*tensor.shape, seed=5) / math.sqrt(tensor.shape[1]))
+        if key == "conv_out.weight":
             tensor.copy_(drawn(*tensor.shape, seed=5) / math.sqrt(tensor.shape[1]))
     return model
 
