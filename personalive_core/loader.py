@@ -138,7 +138,7 @@ def count(shapes: Shapes, pattern: str) -> int:
 
 
 def unet_config(
-    shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, velocity: int = 0
+    shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, preconditioned: int = 0
 ) -> UNetConfig:
     """Widths of a UNet from its checkpoint's shapes; what shapes do not tell is as published, or given."""
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
@@ -149,7 +149,7 @@ def unet_config(
         heads=heads,
         groups=groups,
         chunk=chunk,
-        velocity=bool(velocity),
+        preconditioned=bool(preconditioned),
         image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
         motion_dim=shapes[
             "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_k.weight"

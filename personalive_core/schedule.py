@@ -12,6 +12,7 @@ NoiseFn = Callable[[int, torch.Size], Tensor]  # (chunk index, shape) -> standar
 
 TRAIN_STEPS = 1000  # Stable Diffusion's scaled-linear schedule
 BETA_START, BETA_END = 0.00085, 0.02
+UNKNOWN = 0.5  # standard deviation of clean latents around what a preconditioned network's conditions tell of them
 
 
 def alphas_cumprod() -> Tensor:
@@ -30,9 +31,16 @@ def predict_x0(x: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
     return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 
-def noise_from_velocity(velocity: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
-    """The noise in `x` if its velocity is v = sqrt(alpha) eps - sqrt(1 - alpha) x0 (arXiv 2202.00512, appendix D)."""
-    return alpha.sqrt() * velocity + (1 - alpha).sqrt() * x
+def noise_from_output(output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
+    """The noise in `x` as a preconditioned network's `output` tells it (arXiv 2206.00364, equation 7 and table 1).
+
+    Clean latents are s x / sqrt(alpha) + sqrt(s) sigma output, with sigma^2 = (1 - alpha) / alpha and
+    s = d^2 / (sigma^2 + d^2): the more noise, the less of what is seen. d is what the conditions leave unknown.
+    """
+    variance = (1 - alpha) / alpha
+    share = UNKNOWN**2 / (variance + UNKNOWN**2)
+    x0 = share * x / alpha.sqrt() + (share * variance).sqrt() * output
+    return (x - alpha.sqrt() * x0) / (1 - alpha).sqrt()
 
 
 def ddim_step(x: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:

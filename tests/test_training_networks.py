@@ -9,7 +9,7 @@ import torch
 from personalive_core.loader import load_model
 from personalive_core.modules.keypoints import BINS
 from personalive_core.modules.unet import UNet
-from personalive_core.schedule import alphas_cumprod, predict_x0
+from personalive_core.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses
 from personalive_core.training.losses import bin_error
@@ -61,23 +61,33 @@ def lively(model):
 @torch.no_grad()
 def test_fresh_networks_take_what_they_see_for_noise_as_far_as_its_level_goes(size):
     model, x, times = fresh(SHAPES[size], 3), drawn(2, 4, 4, SIDE, SIDE), torch.tensor([0, 333, 666, 999])
-    share = (1 - alphas_cumprod()[times]).sqrt()[:, None, None, None]
-    assert torch.allclose(denoise(model, x, times), share * x, atol=1e-6)
+    alpha = alphas_cumprod()[times][:, None, None, None]
+    clean = predict_x0(x, denoise(model, x, times), alpha)
+    left = (clean / x).abs().mean((0, 2, 3, 4))  # of what is seen, in the clean latents
+    assert left[0] == pytest.approx(1, abs=0.01)
+    assert left[3] < 0.03
+    assert (left.diff() < 0).all()
+
+
+def test_preconditioned_noise_by_hand():
+    """Where sigma^2 = 3/4, s = 1/4: x0 = x / (4 sqrt(4/7)) + sqrt(3)/4 output."""
+    x, output, alpha = torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([4 / 7])
+    assert UNKNOWN == 0.5
+    x0 = 2 / (4 * math.sqrt(4 / 7)) - math.sqrt(3) / 4
+    noise = (2 - math.sqrt(4 / 7) * x0) / math.sqrt(3 / 7)
+    assert float(noise_from_output(output, x, alpha)) == pytest.approx(noise, rel=1e-5)
+    assert float(predict_x0(x, torch.tensor([noise]), alpha)) == pytest.approx(x0, rel=1e-5)
 
 
 @torch.no_grad()
-def test_a_velocity_is_told_as_the_noise_it_stands_for():
-    """Networks of one output: the noise is sqrt(alpha) v + sqrt(1 - alpha) x, as precise as x where v is not."""
+def test_a_preconditioned_network_gives_the_noise_that_its_output_stands_for():
     model, x, times = lively(fresh(SHAPES["twin"], 0)), drawn(1, 4, 4, SIDE, SIDE), torch.tensor([0, 333, 666, 999])
-    initialise(model.denoising_unet, "lively")
-    unet = UNet(replace(model.denoising_unet.config, velocity=False))
+    unet = UNet(replace(model.denoising_unet.config, preconditioned=False))
     unet.load_state_dict(model.denoising_unet.state_dict())
-    velocity = denoise(replace(model, denoising_unet=unet.eval()), x, times)
+    output = denoise(replace(model, denoising_unet=unet.eval()), x, times)
     alpha = alphas_cumprod()[times][:, None, None, None]
-    noise = denoise(model, x, times)
-    assert torch.allclose(noise, alpha.sqrt() * velocity + (1 - alpha).sqrt() * x, atol=1e-5)
-    assert torch.allclose(predict_x0(x, noise, alpha), alpha.sqrt() * x - (1 - alpha).sqrt() * velocity, atol=1e-4)
-    assert float(velocity.abs().mean()) > 0.1
+    assert torch.allclose(denoise(model, x, times), noise_from_output(output, x, alpha), atol=1e-4)
+    assert float(output.abs().mean()) > 0.1
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ..schedule import alphas_cumprod, noise_from_velocity
+from ..schedule import alphas_cumprod, noise_from_output
 from ..types import LayerFeatures, MotionFeatures
 from .attention import MotionTransformer, SpatialTransformer
 from .layers import Ops, sinusoid
@@ -31,7 +31,7 @@ class UNetConfig:
     motion_dim: int = 16  # width of a motion token
     latent_channels: int = 4
     chunk: int = 0  # frames that see each other in temporal modules; 0: all in flight, as published
-    velocity: bool = False  # the output layer gives v (arXiv 2202.00512), not the noise, as the published one does
+    preconditioned: bool = False  # the output layer's part in the noise depends on the level; the published gives noise
     recomputes: bool = False  # in training: activations inside a layer are computed twice instead of kept
 
 
@@ -170,7 +170,7 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Predicted noise for `x` [B, F, 4, h, w] at `timesteps` [F] or [B, F]; `image` is what `project_image` gave.
 
-        Computed in the conditions' type. `x` may be more precise: the noise of a velocity is then as precise as `x`.
+        Computed in the conditions' type. `x` may be more precise: preconditioned noise is then as precise as `x`.
 
         Without `temporal` the frames are pictures that know nothing of one another, as in training before stage 3.
         """
@@ -189,10 +189,10 @@ class UNet(nn.Module):
         inner = self._trunk(inner, timesteps.expand(batch, frames).flatten(), visit)
         inner = self.conv_out(functional.silu(self.conv_norm_out(inner)))
         predicted = rearrange(inner, "(b f) c h w -> b f c h w", b=batch)
-        if not self.config.velocity:
+        if not self.config.preconditioned:
             return predicted
         alpha = alphas_cumprod().to(x.device)[timesteps].expand(batch, frames)[..., None, None, None]
-        return noise_from_velocity(predicted.to(x.dtype), x, alpha.to(x.dtype))
+        return noise_from_output(predicted.to(x.dtype), x, alpha.to(x.dtype))
 
     def _run(self, layer: nn.Module, x: Tensor, *inputs: object) -> Tensor:
         """`layer` of `x`; where gradients are wanted and the config says so, without keeping what is inside it."""

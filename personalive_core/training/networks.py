@@ -68,7 +68,7 @@ class Shapes:
 
 SHAPES: dict[str, Shapes] = {
     "small": Shapes(
-        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, velocity=True),
+        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, preconditioned=True),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
         FaceEncoderConfig(width=64, attention_dim=64),
         KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
@@ -76,7 +76,7 @@ SHAPES: dict[str, Shapes] = {
         _image_encoder(64, 128),
     ),
     "twin": Shapes(  # the tests'
-        UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, velocity=True),
+        UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
         FaceEncoderConfig(width=64, attention_dim=32),
         KeypointConfig((8, 8, 16, 16), (1, 1, 1, 1)),
@@ -148,7 +148,7 @@ def silence_temporal(denoising_unet: nn.Module) -> None:
 
 @torch.no_grad()
 def silence_output(denoising_unet: nn.Module) -> None:
-    """A fresh denoising UNet predicts the velocity 0: at the highest level all it sees is noise, at the lowest none."""
+    """A fresh denoising UNet says nothing: at the highest level all it sees counts as noise, at the lowest none."""
     for leaf in ("weight", "bias"):
         denoising_unet.get_parameter(f"conv_out.{leaf}").zero_()
 
@@ -212,7 +212,7 @@ def _metadata(network: nn.Module) -> dict[str, str]:
     if not isinstance(network, UNet):
         return {}
     config = network.config
-    told = {name: int(getattr(config, name)) for name in ("heads", "groups", "chunk", "velocity")}
+    told = {name: int(getattr(config, name)) for name in ("heads", "groups", "chunk", "preconditioned")}
     return {CONFIG_KEY: json.dumps(told)}
 
 
