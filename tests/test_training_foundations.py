@@ -5,17 +5,29 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from personalive_core.model import LATENT_PIXELS
 from personalive_core.motion import to_signed
-from personalive_core.training.foundations import EDGES, PIXELS, decoder_losses, picture_losses, vae_losses
+from personalive_core.training.foundations import (
+    EDGES,
+    JITTER,
+    PIXELS,
+    decoder_losses,
+    face_losses,
+    in_boxes,
+    jittered,
+    picture_losses,
+    vae_losses,
+)
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of
 from personalive_core.training.prepare import Drawing, drawn_clip
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
-from tests.toy_training import toy_source
+from personalive_core.training.source import face_crops
+from tests.toy_training import RED, toy_clip, toy_source
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +56,32 @@ def test_a_fresh_vae_passes_mean_colours(pictures):
     assert 0.5 < float(gain) < 1.5
     assert float((decoded - gain * true).square().mean()) < 0.1 * float((gain * true).var())
     assert float(posterior.std.mean()) < 0.25 * float(posterior.mean.std())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@torch.no_grad()
+def test_a_fresh_facial_encoder_is_alive_and_says_little(seed):
+    """Its one rectified map is above zero nearly everywhere, so that gradients come through."""
+    encoder = fresh(SHAPES["small"], seed).motion_encoder.train()
+    crops = face_crops(drawn_clip("test", 0, Drawing(128, 3, 20)), torch.arange(3))
+    inside = []
+    conv6 = encoder.model.conv6
+    encoder.model.conv6 = nn.Sequential(conv6, Noting(inside))
+    embedding = encoder(crops) - encoder.pe
+    assert float((inside[0] > 0).float().mean()) > 0.9
+    assert float(embedding.std()) < 0.2
+
+
+class Noting(nn.Module):
+    """Keeps what goes through."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, x):
+        self.seen.append(x)
+        return x
 
 
 def test_picture_losses_by_hand():
@@ -81,3 +119,36 @@ def test_the_vae_learns_on_crops_or_whole_pictures():
         losses = vae_losses(source, replace(row, crop=crop), 0, 0, 0, 0)
         assert set(losses) == {"l2", "pixels", "edges", "kl"}
     assert seen == [(3, 3, 64, 64), (3, 3, 32, 32)]
+
+
+def test_points_in_boxes_by_hand():
+    """Of a picture of 100 pixels and a box from (20, 40) to (60, 100): its corners and its middle."""
+    box = torch.tensor([[20, 40, 60, 100]])
+    points = torch.tensor([[(20.0, 40.0), (60.0, 100.0), (40.0, 70.0)]]) / 50 - 1
+    assert torch.allclose(in_boxes(points, box, 100), torch.tensor([[(-1.0, -1.0), (1.0, 1.0), (0.0, 0.0)]]), atol=1e-6)
+
+
+def test_boxes_err_by_little_and_stay_in_the_picture():
+    boxes, row = torch.tensor([[0.0, 20.0, 60.0, 80.0]]).expand(200, -1), replace(preset("small", "face"), size=128)
+    moved = jittered(boxes, row, 0, 0, 0, 0).float() - boxes
+    assert 0.5 < float(moved[:, 1:].std()) / (JITTER * 60) < 1.5
+    assert int(jittered(boxes, row, 0, 0, 0, 0).min()) == 0
+    assert torch.equal(jittered(boxes, replace(row, augment=0.0), 0, 0, 0, 0).float(), boxes)
+
+
+def test_face_losses_teach_the_maps_and_the_embedding():
+    source = drawn_source(fresh(SHAPES["twin"], 0))
+    row, encoder = replace(preset("small", "face"), size=64, clips=2), source.model.motion_encoder
+    encoder.requires_grad_(True)
+    losses = face_losses(source, row, 0, 0, 0, 0)
+    losses["places"].backward()
+    assert float(encoder.model.l0.weight.grad.abs().sum()) > 0
+    assert encoder.final_proj.weight.grad is None
+    face_losses(source, row, 0, 0, 0, 0)["embedding"].backward()
+    assert float(encoder.final_proj.weight.grad.abs().sum()) > 0
+
+
+def test_without_landmarks_faces_are_learned_from_their_embedding_alone():
+    source = toy_source(fresh(SHAPES["twin"], 0), toy_clip(RED, 4))
+    row = replace(preset("small", "face"), size=64, clips=2)
+    assert set(face_losses(source, row, 0, 0, 0, 0)) == {"embedding"}

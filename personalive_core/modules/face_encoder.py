@@ -120,11 +120,18 @@ class FaceNetwork(nn.Module):
         self.att_3 = PatchAttention(width, dim, half // 2, 2, ops)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.read(self.maps(x))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """[N, 3, 224, 224] -> heat maps [N, M, 56, 56]."""
         x = self.att_1(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         x = self.att_2(self.conv4(self.conv3(functional.max_pool2d(x, 2))))
         x = self.att_3(self.bn_end0(self.conv_last0(self.top_m_0(self.m0(x)))))
-        x = functional.relu(self.bn5(self.l0(functional.relu(x))))
-        return self.fc(functional.relu(self.conv6(x).flatten(1)))
+        return self.l0(functional.relu(x))
+
+    def read(self, maps: Tensor) -> Tensor:
+        """Heat maps [N, M, 56, 56] -> [N, tokens * token_dim]."""
+        return self.fc(functional.relu(self.conv6(functional.relu(self.bn5(maps))).flatten(1)))
 
 
 class FaceEncoder(nn.Module):
@@ -142,5 +149,9 @@ class FaceEncoder(nn.Module):
         self.register_buffer("pe", positions[None])
 
     def forward(self, faces: Tensor) -> Tensor:
-        embedding = rearrange(self.final_proj(self.model(faces)), "n (l d) -> n l d", l=self.tokens)
+        return self.read(self.model.maps(faces))
+
+    def read(self, maps: Tensor) -> Tensor:
+        """What the network's heat maps say: [N, M, 56, 56] -> [N, 32, 16]."""
+        embedding = rearrange(self.final_proj(self.model.read(maps)), "n (l d) -> n l d", l=self.tokens)
         return embedding + self.pe.to(embedding)

@@ -7,21 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..evaluation.landmarker import soft_argmax
+from ..evaluation.landmarker import landmarks_of, soft_argmax
 from ..model import LATENT_SCALE, PersonaLive
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
-from ..motion import to_signed
-from .augment import augment, recolour
+from ..motion import crop_faces, to_signed
+from .augment import recolour
 from .data import generator, normal
 from .losses import absolute_error, bin_error, edge_error, kl_to_normal, squared_error
 from .presets import Preset
-from .source import Source, face_crops
+from .source import Source
 
 Losses = dict[str, Tensor]
 # weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
 ANGLES, LENGTHS, PLACES = 3.0, 1.0, 10.0
+CODES = 10.0  # weight of the facial embedding's error beside that of the landmarks' places
+JITTER = 0.04  # standard deviation of a training box's sides, in box sides
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
@@ -90,12 +92,38 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
 
 
 def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """L2 of the facial embedding to the code of the renderer's expression numbers, whoever shows it."""
+    """L2 of the facial embedding to the code of the renderer's expression numbers, whoever shows it.
+
+    Also L1 of where the first heat maps see the landmarks in the crop: what they see, the embedding is read from.
+    """
     picks = _singles(source, row, *numbers)
-    crops = torch.cat([face_crops(source.data.clip(clip), torch.tensor([frame])) for clip, frame in picks])
-    embedding = source.model.motion_encoder(augment(crops, row.augment, *numbers, 1).to(source.model.device))
-    true = torch.stack([source.data.clip(clip).motion.embedding[frame] for clip, frame in picks])
-    return {"embedding": squared_error(embedding.float(), true.to(embedding))}
+    clips = [(source.data.clip(clip), frame) for clip, frame in picks]
+    pictures = torch.cat([_pictures(source, place) for place in picks])
+    boxes = jittered(torch.stack([clip.motion.box[frame] for clip, frame in clips]), row, *numbers)
+    crops = recolour(crop_faces(pictures, boxes), row.augment, *numbers, 1)
+    encoder = source.model.motion_encoder
+    maps = encoder.model.maps(crops.to(source.model.device))
+    embedding = encoder.read(maps)
+    true = torch.stack([clip.motion.embedding[frame] for clip, frame in clips])
+    losses = {"embedding": CODES * squared_error(embedding.float(), true.to(embedding).float())}
+    if all(clip.landmarks is not None for clip, _ in clips):
+        points = in_boxes(torch.stack([landmarks_of(clip)[frame] for clip, frame in clips]), boxes, row.size)
+        seen = soft_argmax(maps[:, : points.shape[1]].float())
+        losses["places"] = absolute_error(seen, points.to(seen))
+    return losses
+
+
+def jittered(boxes: Tensor, row: Preset, *numbers: int) -> Tensor:
+    """Face boxes [N, 4] as an extractor that errs a little would give them, in whole pixels of the picture."""
+    side = (boxes[:, 2:] - boxes[:, :2]).mean(1, keepdim=True)
+    moved = row.augment * JITTER * side * normal((len(boxes), 4), *numbers, 3)
+    return (boxes + moved).round().clamp(0, row.size - 1).long()
+
+
+def in_boxes(points: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Points [N, K, 2] in [-1, 1] of pictures of `size` pixels -> in [-1, 1] of the boxes [N, 4]."""
+    corner, side = boxes[:, None, :2].float(), (boxes[:, 2:] - boxes[:, :2])[:, None].float()
+    return ((points + 1) * size / 2 - corner) / side * 2 - 1
 
 
 @torch.no_grad()

@@ -107,6 +107,7 @@ def fresh(shapes: Shapes, seed: int) -> PersonaLive:
     silence_temporal(networks["denoising_unet"])
     silence_output(networks["denoising_unet"])
     begin_with_colours(networks["vae"])
+    keep_alive(networks["motion_encoder"])
     return PersonaLive(**{name: network.eval() for name, network in networks.items()})
 
 
@@ -136,6 +137,18 @@ def soften_branches(unet: nn.Module) -> None:
     for key, parameter in unet.named_parameters():
         if key.endswith(("conv2.weight", "proj_out.weight")):
             parameter.mul_(FAINT)
+
+
+@torch.no_grad()
+def keep_alive(motion_encoder: FaceEncoder) -> None:
+    """All that a facial encoder says goes through one rectified map: it begins positive, and the embedding small.
+
+    Else the first steps, which make a large random embedding smaller, push the map below zero, and it learns no more.
+    """
+    model = motion_encoder.model
+    model.conv6.weight.mul_(0.5)
+    model.get_parameter("conv6.bias").fill_(1.0)
+    motion_encoder.final_proj.weight.mul_(FAINT)
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         4000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
     ),
     ("small", "face"): Preset(
-        1200, ("motion_encoder",), rate=5e-4, warmup=50, cosine=True, clips=8, frames=1, ema=0.99, size=128
+        1200, ("motion_encoder",), rate=1e-3, warmup=50, cosine=True, clips=8, frames=1, ema=0.99, size=128
     ),
     ("small", "1"): Preset(
         2500, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
@@ -69,12 +69,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS
     ("small", "2"): Preset(
-        300, (*_UNETS, "pose_guider", "image_encoder"), rate=1e-4, warmup=20, cosine=True, clips=4, frames=2,
-        size=128, ema=0.98, features="extractor", perceptual=0.1, adversarial=0.0,
+        300, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=20, cosine=True, clips=4, frames=2,
+        size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0,
     ),
     ("small", "3"): Preset(
         250, (*_UNETS, "pose_guider", "image_encoder"), rate=1e-4, warmup=20, cosine=True, clips=1, frames=4,
-        size=128, ema=0.98, features="extractor", perceptual=0.1, adversarial=0.0, snr_limit=math.inf, chunks=4,
+        size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
     ),
     ("small", "landmarks"): Preset(5000, (), rate=2e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.0, size=128),
 }  # fmt: skip
