@@ -24,7 +24,7 @@ from personalive_core.training.networks import SHAPES, fresh, networks_of, save_
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.report import read_metrics
 from personalive_core.training.source import Source
-from tests.toy_training import BLUE, RED, UNETS, row_of, toy_clip, toy_source, twin
+from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 CPU = torch.device("cpu")
 ROW = row_of(steps=4, clips=1, frames=1, accumulation=2, ema=0.9, warmup=3, cosine=True, trains=("pose_guider",))
@@ -47,7 +47,7 @@ def _alone(monkeypatch):
 
 def go_on(folder, stage="1", row=ROW, around=lambda objective: objective, **changed):
     """Begins a run, or goes on with it, with nothing left of what ran before but `folder`."""
-    source = toy_source(twin(), toy_clip(RED, 4), toy_clip(BLUE, 4))
+    source = toy_source(speaking(twin()), toy_clip(RED, 4), toy_clip(BLUE, 4))
     made = stage_of(stage, row, source.model, 0)
     run = Run(folder, stage, row, **{"seed": 0, "export": lambda *_: None, "quiet": True, **changed})
     return train(run, replace(made, objective=around(made.objective)), source, networks_of(source.model, row.trains))

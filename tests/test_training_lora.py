@@ -18,7 +18,7 @@ from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.stages import sample_pictures
 from tests.test_training_loop import pressed
-from tests.toy_training import toy_source
+from tests.toy_training import speaking, toy_source
 
 ROW = replace(preset("small", "1"), size=64, clips=1, frames=2, steps=4, warmup=0, rate=1e-2, ema=0.0, save_every=2)
 CLIP = drawn_clip("train", 0, Drawing(64, 3, 2))
@@ -34,7 +34,7 @@ def one_thread():
 
 def learned(folder, around=lambda objective: objective):
     """The model in which a LoRA of rank 2 was trained, or went on being trained."""
-    model = fresh(SHAPES["twin"], 0)
+    model = speaking(fresh(SHAPES["twin"], 0))
     source = toy_source(model, CLIP)
     stage = with_adapters(stage_of("1", ROW, model, 0), model, ROW.trains, 2, 0)
     stage = replace(stage, objective=around(stage.objective))
@@ -44,7 +44,7 @@ def learned(folder, around=lambda objective: objective):
 
 def test_what_was_trained_is_what_is_added_at_inference(tmp_path):
     trained = learned(tmp_path)
-    plain = fresh(SHAPES["twin"], 0)
+    plain = speaking(fresh(SHAPES["twin"], 0))
     added = with_lora(plain, read_lora(tmp_path / "weights" / FILE), 1.0)
     with torch.no_grad():
         *_, expected = sample_pictures(trained, [0])
