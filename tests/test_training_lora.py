@@ -56,7 +56,7 @@ def test_what_was_trained_is_what_is_added_at_inference(tmp_path):
 
 def test_only_the_additions_learn_and_are_kept(tmp_path):
     source = learned(tmp_path)
-    untouched = fresh(SHAPES["twin"], 0)
+    untouched = speaking(fresh(SHAPES["twin"], 0))
     for name in ("reference_unet", "denoising_unet", "vae", "image_encoder", "pose_guider"):
         before = getattr(untouched, name).state_dict()
         after = {key.replace(".base.", "."): value for key, value in getattr(source.model, name).state_dict().items()}
