@@ -10,11 +10,12 @@ import sys
 import pytest
 from PIL import Image
 
-from personalive_core.weights import FILES, locate
+from personalive_core.weights import FILES, SHIPPED, locate
 
 tomllib = pytest.importorskip("tomllib", reason="Python's own TOML reader came with 3.11: run it with that or newer")
 
 OLDEST = "0.3.64"
+SMALL = SHIPPED["small"]  # no node uses it
 UNREAD = {"base_unet"}  # only a stand-in for missing training weights: no node reads it
 
 
@@ -133,7 +134,13 @@ def test_archive_holds_the_whole_packages(repository, archived):
     for folder in ("nodes", "personalive_core", "web", "locales"):
         files = [path for path in (repository / folder).rglob("*") if path.suffix in {".py", ".js", ".md", ".json"}]
         assert files
-        assert {path.relative_to(repository).as_posix() for path in files} <= archived
+        kept = {path.relative_to(repository).as_posix() for path in files if SMALL not in path.parents}
+        assert kept <= archived
+
+
+def test_archive_leaves_the_small_model_to_the_command_line(repository, archived):
+    assert any(SMALL.rglob("*.safetensors"))
+    assert not [name for name in archived if SMALL in (repository / name).parents]
 
 
 def test_archive_is_small(repository, archived):
