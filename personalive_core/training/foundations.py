@@ -22,7 +22,7 @@ Losses = dict[str, Tensor]
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
 ANGLES, LENGTHS, PLACES = 3.0, 1.0, 10.0
-CODES = 10.0  # weight of the facial embedding's error beside that of the landmarks' places
+SEEN = 0.1  # weight of the landmarks' places beside the facial embedding's error
 JITTER = 0.04  # standard deviation of a training box's sides, in box sides
 
 
@@ -105,11 +105,11 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     maps = encoder.model.maps(crops.to(source.model.device))
     embedding = encoder.read(maps)
     true = torch.stack([clip.motion.embedding[frame] for clip, frame in clips])
-    losses = {"embedding": CODES * squared_error(embedding.float(), true.to(embedding).float())}
+    losses = {"embedding": squared_error(embedding.float(), true.to(embedding).float())}
     if all(clip.landmarks is not None for clip, _ in clips):
         points = in_boxes(torch.stack([landmarks_of(clip)[frame] for clip, frame in clips]), boxes, row.size)
         seen = soft_argmax(maps[:, : points.shape[1]].float())
-        losses["places"] = absolute_error(seen, points.to(seen))
+        losses["places"] = SEEN * absolute_error(seen, points.to(seen))
     return losses
 
 

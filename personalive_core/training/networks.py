@@ -141,16 +141,16 @@ def soften_branches(unet: nn.Module) -> None:
 
 @torch.no_grad()
 def keep_alive(motion_encoder: FaceEncoder) -> None:
-    """All that a facial encoder says goes through one rectified map: it begins far above zero, the embedding small.
+    """All that a facial encoder says goes through one rectified map: it begins far above zero, and nearly flat.
 
     Else the first steps, which make a large random embedding smaller, push the map below zero, and it learns no more.
-    What is read from the map has no mean over its places, so that nothing pushes the whole map either way.
+    What is read from the map has no mean over its places, so that nothing pushes the whole map either way, and keeps
+    its usual size, so that gradients reach the layers before the map.
     """
     model = motion_encoder.model
-    model.conv6.weight.mul_(0.5)
+    model.conv6.weight.mul_(FAINT)
     model.get_parameter("conv6.bias").fill_(3.0)
     model.fc.weight.sub_(model.fc.weight.mean(1, keepdim=True))
-    motion_encoder.final_proj.weight.mul_(FAINT / 3)
 
 
 @torch.no_grad()
