@@ -35,6 +35,7 @@ NEEDED = (
     "image_encoder",
 )
 HELD_SMALL = ("reference_unet", "denoising_unet")  # nine tenths of all weights
+TELLING = (*HELD_SMALL, "motion_encoder")  # their header may tell what shapes do not
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -95,7 +96,7 @@ def load_model(
 
     def load(network: str, build: Callable[..., nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
         state = read_state(index, network)
-        extra = read_config(state) if network in HELD_SMALL else {}
+        extra = read_config(state) if network in TELLING else {}
         module = build_on_meta(network, lambda shapes: build(shapes, **extra), state.shapes)
         if network == "denoising_unet":
             state = complete(state, module, index)
@@ -110,7 +111,9 @@ def load_model(
         reference_unet=load("reference_unet", lambda shapes, **more: UNet(unet_config(shapes, False, **more), ops)),
         denoising_unet=load("denoising_unet", lambda shapes, **more: UNet(unet_config(shapes, True, **more), ops)),
         pose_guider=load("pose_guider", lambda shapes: PoseGuider(pose_guider_config(shapes), ops)),
-        motion_encoder=load("motion_encoder", lambda shapes: FaceEncoder(face_encoder_config(shapes), ops)),
+        motion_encoder=load(
+            "motion_encoder", lambda shapes, **more: FaceEncoder(face_encoder_config(shapes, **more), ops)
+        ),
         motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
         vae=host.vae or load("vae", lambda _: with_ops(vae(index), ops)),
         image_encoder=host.image_encoder or load("image_encoder", lambda _: image_encoder(index)),
@@ -167,12 +170,13 @@ def pose_guider_config(shapes: Shapes) -> PoseGuiderConfig:
     return PoseGuiderConfig(out_channels=shapes["conv_out_modify.weight"][0], widths=tuple(widths))
 
 
-def face_encoder_config(shapes: Shapes) -> FaceEncoderConfig:
+def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) -> FaceEncoderConfig:
     """Widths of a facial motion encoder from its checkpoint's shapes."""
     token_dim = shapes["pe"][2] if "pe" in shapes else FaceEncoderConfig.token_dim
     return FaceEncoderConfig(
         width=shapes["model.conv_last0.weight"][0],
         attention_dim=shapes["model.att_1.pos_embed.proj.weight"][0],
+        heads=heads,
         maps=shapes["model.l0.weight"][0],
         tokens=shapes["final_proj.weight"][0] // token_dim,
         token_dim=token_dim,

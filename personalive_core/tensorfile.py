@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .errors import WeightsError
 
-CONFIG_KEY = "personalive_config"  # in the header of a UNet of other than the published kind: what shapes do not tell
+CONFIG_KEY = "personalive_config"  # in the header of a network unlike the published: what shapes do not tell
 _WRAPPERS = ("state_dict", "model")
 _PARALLEL_PREFIX = "module."  # what DataParallel puts before every key
 _STREAM_PARTS = 16

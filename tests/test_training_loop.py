@@ -306,6 +306,7 @@ def test_saved_networks_load_and_give_the_same(saved, tmp_path, converted):
     loaded = load_model(folder, CPU, torch.float32)
     assert loaded.denoising_unet.config == model.denoising_unet.config
     assert loaded.reference_unet.config == model.reference_unet.config
+    assert loaded.motion_encoder.config == model.motion_encoder.config
     for one, two in zip(outputs(model), outputs(loaded), strict=True):
         assert torch.allclose(one, two, atol=1e-5)  # a loaded network may lie otherwise in memory
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from personalive_core.evaluation.landmarker import soft_argmax
 from personalive_core.loader import load_model
+from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.keypoints import BINS
 from personalive_core.modules.unet import UNet
 from personalive_core.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses
-from personalive_core.training.losses import bin_error
+from personalive_core.training.losses import bin_error, heat_error
 from personalive_core.training.networks import SHAPES, chunked, fresh, initialise, save_networks
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
@@ -132,6 +134,7 @@ def test_ablations_are_rows_that_a_run_follows_and_its_weights_remember(tmp_path
     assert source.model.denoising_unet.config.chunk == 2
     again = load_model(save_networks(source.model, tmp_path / "again"), torch.device("cpu"), torch.float32)
     assert again.denoising_unet.config == source.model.denoising_unet.config
+    assert again.motion_encoder.config.heads == SHAPES["twin"].face_encoder.heads != FaceEncoderConfig.heads
 
 
 @torch.no_grad()
@@ -142,6 +145,25 @@ def test_each_clip_of_a_batch_may_have_its_own_noise_levels():
     for clip in range(2):
         assert torch.allclose(both[clip], denoise(model, x, times[clip])[clip], atol=1e-6)
     assert not torch.allclose(both[0], both[1])
+
+
+def test_heat_error_by_hand():
+    """A point in the middle of four cells, and one beyond the corner, of a map of 6 rows and 4 columns."""
+    maps = torch.zeros(1, 2, 6, 4)
+    maps[0, 0, 3, 2] = maps[0, 1, 5, 3] = 2.0
+    places = torch.tensor([[(0.0, 0.0), (5.0, 5.0)]])
+    total = math.log(23 + math.exp(2.0))
+    inner = total - 2.0 / 9  # each of the four cells gives a ninth of its quarter to this one
+    corner = total * 4 / 9 - 2.0 / 9  # five of its nine neighbours are outside
+    assert float(heat_error(maps, places)) == pytest.approx((inner + corner) / 2, rel=1e-5)
+
+
+def test_heat_error_moves_maps_to_their_places():
+    maps, places = torch.zeros(2, 3, 8, 8, requires_grad=True), drawn(2, 3, 2, seed=4).clamp(-0.6, 0.6)
+    for _ in range(1000):
+        (slope,) = torch.autograd.grad(heat_error(maps, places), maps)
+        maps = (maps - 10 * slope).detach().requires_grad_()
+    assert float((soft_argmax(maps.detach()) - places).abs().max()) < 0.05
 
 
 def test_bin_error_by_hand():

@@ -21,6 +21,7 @@ class FaceEncoderConfig:
 
     width: int = 256  # channels of the hourglass
     attention_dim: int = 1024
+    heads: int = 8  # of the attention among patches
     maps: int = 68  # heat maps between the hourglass and the embedding
     tokens: int = 32
     token_dim: int = 16
@@ -75,13 +76,13 @@ class PatchAttention(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, channels: int, dim: int, size: int, patch: int, ops: Ops) -> None:
+    def __init__(self, channels: int, config: FaceEncoderConfig, size: int, patch: int, ops: Ops) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, dim = patch, config.attention_dim
         self.norm = ops.GroupNorm(32, channels, eps=1e-6)
         self.pos_embed = nn.Module()
         self.pos_embed.proj = ops.Conv2d(channels, dim, patch, stride=patch)
-        self.transformer_blocks = nn.ModuleList([MotionTransformerBlock(dim, None, 0, 8, ops, count=1)])
+        self.transformer_blocks = nn.ModuleList([MotionTransformerBlock(dim, None, 0, config.heads, ops, count=1)])
         self.proj_out = ops.Linear(dim // patch**2, channels)
         axis = torch.arange(size // patch, device="cpu")
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
@@ -101,7 +102,7 @@ class FaceNetwork(nn.Module):
 
     def __init__(self, config: FaceEncoderConfig, ops: Ops) -> None:
         super().__init__()
-        width, dim, half = config.width, config.attention_dim, FACE_SIZE // 2
+        width, half = config.width, FACE_SIZE // 2
         self.conv1 = ops.Conv2d(3, width // 4, 7, stride=2, padding=3)
         self.bn1 = BatchNorm2d(width // 4)
         self.conv2 = ConvBlock(width // 4, width // 2, ops)
@@ -115,9 +116,9 @@ class FaceNetwork(nn.Module):
         self.bn5 = BatchNorm2d(config.maps)
         self.conv6 = ops.Conv2d(config.maps, 1, 3, stride=2, padding=1)
         self.fc = ops.Linear((FACE_SIZE // 8) ** 2, config.tokens * config.token_dim)
-        self.att_1 = PatchAttention(width // 2, dim, half, 4, ops)
-        self.att_2 = PatchAttention(width, dim, half // 2, 2, ops)
-        self.att_3 = PatchAttention(width, dim, half // 2, 2, ops)
+        self.att_1 = PatchAttention(width // 2, config, half, 4, ops)
+        self.att_2 = PatchAttention(width, config, half // 2, 2, ops)
+        self.att_3 = PatchAttention(width, config, half // 2, 2, ops)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(self.maps(x))
@@ -142,7 +143,7 @@ class FaceEncoder(nn.Module):
     def __init__(self, config: FaceEncoderConfig = FaceEncoderConfig(), ops: Ops = nn) -> None:
         super().__init__()
         size = config.tokens * config.token_dim
-        self.tokens = config.tokens
+        self.config, self.tokens = config, config.tokens
         self.model = FaceNetwork(config, ops)
         self.final_proj = ops.Linear(size, size)
         positions = concatenated_positions(torch.arange(config.tokens, device="cpu"), config.token_dim)

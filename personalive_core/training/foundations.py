@@ -9,12 +9,15 @@ from torch.nn import functional
 
 from ..evaluation.landmarker import landmarks_of, soft_argmax
 from ..model import LATENT_SCALE, PersonaLive
+from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import crop_faces, to_signed
 from .augment import recolour
 from .data import generator, normal
-from .losses import absolute_error, bin_error, edge_error, kl_to_normal, squared_error
+from .losses import absolute_error, bin_error, edge_error, heat_error, kl_to_normal, squared_error
+from .prepare import expression_code
 from .presets import Preset
+from .puppets import EXPRESSION
 from .source import Source
 
 Losses = dict[str, Tensor]
@@ -22,7 +25,13 @@ Losses = dict[str, Tensor]
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
 ANGLES, LENGTHS, PLACES = 3.0, 1.0, 10.0
-SEEN = 0.1  # weight of the landmarks' places beside the facial embedding's error
+SEEN = 0.02  # weight of the landmarks' cross-entropy beside the facial embedding's error
+# which expression number is read off which cell of a facial encoder's map: near what it is about, as the crop shows it
+READING = (
+    ("brow left", "gaze right", "gaze down", "brow right"),
+    ("blink left", "cheek", "", "blink right"),  # what the others differ from
+    ("smile", "mouth", "pucker", "jaw"),
+)
 JITTER = 0.04  # standard deviation of a training box's sides, in box sides
 
 
@@ -94,7 +103,7 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
 def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     """L2 of the facial embedding to the code of the renderer's expression numbers, whoever shows it.
 
-    Also L1 of where the first heat maps see the landmarks in the crop: what they see, the embedding is read from.
+    Also cross-entropy of where the first heat maps see the landmarks in the crop: the embedding is read from them.
     """
     picks = _singles(source, row, *numbers)
     clips = [(source.data.clip(clip), frame) for clip, frame in picks]
@@ -108,9 +117,32 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     losses = {"embedding": squared_error(embedding.float(), true.to(embedding).float())}
     if all(clip.landmarks is not None for clip, _ in clips):
         points = in_boxes(torch.stack([landmarks_of(clip)[frame] for clip, frame in clips]), boxes, row.size)
-        seen = soft_argmax(maps[:, : points.shape[1]].float())
-        losses["places"] = SEEN * absolute_error(seen, points.to(seen))
+        losses["places"] = SEEN * heat_error(maps[:, : points.shape[1]].float(), points.to(maps.device))
     return losses
+
+
+@torch.no_grad()
+def read_in_cells(encoder: FaceEncoder) -> nn.ModuleList:
+    """Has the embedding read off the encoder's one map as the code of a number a cell; the layers that read it so.
+
+    They had better stay: their 784 inputs are all positive, so that each step moves their sums by hundreds of times
+    its rate, and the map, pushed down to make up for it, dies.
+    """
+    names, side = [name for row in READING for name in row], FACE_SIZE // 8
+    axis = torch.arange(side)
+    cells = (axis * len(READING) // side)[:, None] * len(READING[0]) + axis * len(READING[0]) // side
+    inside = torch.stack([(cells.flatten() == index).float() for index in range(len(names))])
+    means = inside / inside.sum(1, keepdim=True)
+    differences = torch.stack([means[names.index(name)] for name in EXPRESSION]) - means[names.index("")]
+    count = len(EXPRESSION)
+    code = (expression_code(torch.eye(count)) - expression_code(torch.zeros(1, count))).flatten(1)
+    layers = nn.ModuleList([encoder.model.fc, encoder.final_proj])
+    encoder.model.fc.weight.copy_(code.T @ differences)
+    encoder.final_proj.weight.copy_(torch.eye(code.shape[1]))
+    for key, bias in layers.named_parameters():
+        if key.endswith("bias"):
+            bias.zero_()
+    return layers
 
 
 def jittered(boxes: Tensor, row: Preset, *numbers: int) -> Tensor:

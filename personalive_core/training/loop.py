@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Stage:
     sheet: Callable[[Source], list[Tensor]] | None = None  # rows of a sample sheet
     finish: Callable[[PersonaLive, Source], None] | None = None  # done to the exported networks
     statistics: bool = False  # whether batch norms gather theirs
+    still: nn.ModuleList = field(default_factory=nn.ModuleList)  # layers of the networks that stay as they are
     export: Callable[[PersonaLive, Path], object] | None = None  # in the run's stead: where what learns is no network
 
 
@@ -136,6 +137,7 @@ def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, device: to
     stage.extra.to(device).requires_grad_(True)
     for network in networks.values():
         network.requires_grad_(True).train(stage.statistics)
+    stage.still.requires_grad_(False)
 
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:

@@ -50,6 +50,22 @@ def bin_error(scores: Tensor, degrees: Tensor) -> Tensor:
     return -(share * scores.log_softmax(-1)).sum(-1).mean()
 
 
+def heat_error(maps: Tensor, places: Tensor) -> Tensor:
+    """-sum_p q_p log softmax(map)_p: places [N, K, 2] in [-1, 1] in maps [N, K, h, w].
+
+    q shares a place among the four nearest cells, each smeared over its neighbours; where the place lies outside the
+    map, what the edge gets of it. Teaches from the first step on, where the error of a mean place hardly does.
+    """
+    sides = torch.tensor(maps.shape[:1:-1], device=maps.device)
+    cells = ((places + 1) / 2 * sides - 0.5).clamp(min=torch.zeros_like(sides), max=sides - 1)
+    columns, rows = (
+        (1 - (cells[..., axis, None] - torch.arange(int(side), device=maps.device)).abs()).clamp(min=0)
+        for axis, side in enumerate(sides)
+    )
+    share = functional.avg_pool2d(rows[..., None] * columns[..., None, :], 3, 1, 1)
+    return -(share * maps.flatten(2).log_softmax(-1).view_as(maps)).sum((2, 3)).mean()
+
+
 def generator_loss(fake_score: Tensor) -> Tensor:
     """-log D(G(z)) with D = sigmoid(score): softplus(-score), the non-saturating loss of StyleGAN2."""
     return functional.softplus(-fake_score).mean()

@@ -70,7 +70,7 @@ SHAPES: dict[str, Shapes] = {
     "small": Shapes(
         UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, preconditioned=True),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
-        FaceEncoderConfig(width=64, attention_dim=64),
+        FaceEncoderConfig(width=64, attention_dim=64, heads=1),
         KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
         _vae((16, 32, 64, 128), 1),
         _image_encoder(64, 128),
@@ -78,7 +78,7 @@ SHAPES: dict[str, Shapes] = {
     "twin": Shapes(  # the tests'
         UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
-        FaceEncoderConfig(width=64, attention_dim=32),
+        FaceEncoderConfig(width=64, attention_dim=32, heads=2),
         KeypointConfig((8, 8, 16, 16), (1, 1, 1, 1)),
         _vae((8, 8, 8, 8), 4),
         _image_encoder(16, 16),
@@ -223,12 +223,14 @@ def _tensors(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def _metadata(network: nn.Module) -> dict[str, str]:
-    """What shapes do not tell of a UNet."""
-    if not isinstance(network, UNet):
+    """What shapes do not tell of a network."""
+    if isinstance(network, UNet):
+        names: tuple[str, ...] = ("heads", "groups", "chunk", "preconditioned")
+    elif isinstance(network, FaceEncoder):
+        names = ("heads",)
+    else:
         return {}
-    config = network.config
-    told = {name: int(getattr(config, name)) for name in ("heads", "groups", "chunk", "preconditioned")}
-    return {CONFIG_KEY: json.dumps(told)}
+    return {CONFIG_KEY: json.dumps({name: int(getattr(network.config, name)) for name in names})}
 
 
 def networks_of(model: PersonaLive, names: tuple[str, ...]) -> nn.ModuleDict:

@@ -61,7 +61,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         4000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
     ),
     ("small", "face"): Preset(
-        1200, ("motion_encoder",), rate=1e-3, warmup=50, cosine=True, clips=8, frames=1, ema=0.99, size=128
+        1800, ("motion_encoder",), rate=1e-3, warmup=30, cosine=True, clips=8, frames=1, ema=0.99, size=128
     ),
     ("small", "1"): Preset(
         2500, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,

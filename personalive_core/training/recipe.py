@@ -12,7 +12,15 @@ from ..model import PersonaLive
 from ..motion import to_signed
 from ..types import StreamConfig
 from .discriminator import Discriminator
-from .foundations import decoder_losses, face_losses, fresh_pointers, keypoint_losses, normalise_latents, vae_losses
+from .foundations import (
+    decoder_losses,
+    face_losses,
+    fresh_pointers,
+    keypoint_losses,
+    normalise_latents,
+    read_in_cells,
+    vae_losses,
+)
 from .loop import Stage
 from .networks import initialise
 from .perceptual import perceptual_distance
@@ -38,7 +46,7 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
         initialise(pointers, f"{seed}.pointers")
         return Stage(partial(keypoint_losses, pointers), nn.ModuleDict({"pointers": pointers}))
     if stage == "face":
-        return Stage(face_losses, nn.ModuleDict(), statistics=True)
+        return Stage(face_losses, nn.ModuleDict(), statistics=True, still=read_in_cells(model.motion_encoder))
     if stage == "1":
         return Stage(image_losses, nn.ModuleDict(), stream_sheet)
     if stage == "landmarks":
