@@ -64,7 +64,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         1800, ("motion_encoder",), rate=1e-3, warmup=30, cosine=True, clips=8, frames=1, ema=0.99, size=128
     ),
     ("small", "1"): Preset(
-        2500, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
+        6700, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
         size=128, snr_limit=math.inf, levels=0.9, ema=0.995,
     ),
     # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS
