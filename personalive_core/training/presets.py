@@ -73,7 +73,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0,
     ),
     ("small", "3"): Preset(
-        250, (*_UNETS, "pose_guider", "image_encoder"), rate=1e-4, warmup=20, cosine=True, clips=1, frames=4,
+        180, (*_UNETS, "pose_guider", "image_encoder"), rate=1e-4, warmup=20, cosine=True, clips=1, frames=4,
         size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
     ),
     ("small", "landmarks"): Preset(5000, (), rate=2e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.0, size=128),
