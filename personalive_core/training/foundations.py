@@ -10,7 +10,7 @@ from torch.nn import functional
 from ..evaluation.landmarker import landmarks_of, soft_argmax
 from ..model import LATENT_SCALE, PersonaLive
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
-from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
+from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE, pose_keypoints
 from ..motion import crop_faces, to_signed
 from .augment import recolour
 from .data import generator, normal
@@ -24,7 +24,7 @@ Losses = dict[str, Tensor]
 # weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
-ANGLES, LENGTHS, PLACES = 3.0, 1.0, 10.0
+ANGLES, LENGTHS, PLACES, POSED = 3.0, 1.0, 10.0, 20.0
 SEEN = 0.02  # weight of the landmarks' cross-entropy beside the facial embedding's error
 # which expression number is read off which cell of a facial encoder's map: near what it is about, as the crop shows it
 READING = (
@@ -74,7 +74,7 @@ def fresh_pointers(widths: tuple[int, ...]) -> nn.ModuleList:
 def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbers: int) -> Losses:
     """Cross-entropy of the angles' bins, L1 of translation, scale and canonical keypoints, to the true numbers.
 
-    Also L1 of where `pointers` see the posed keypoints.
+    Also L1 of the posed keypoints, which are all that is drawn, and of where `pointers` see them.
     """
     picks = _singles(source, row, *numbers)
     pictures = torch.cat([_pictures(source, p) for p in picks])
@@ -96,6 +96,7 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
         "translation": LENGTHS * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
         "scale": LENGTHS * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
         "keypoints": LENGTHS * absolute_error(canonical, stack([c.canonical for c in true])),
+        "posed": POSED * absolute_error(pose_keypoints(canonical, pose)[..., :2], places),
         "places": PLACES * sum((absolute_error(points, places) for points in seen), places.new_zeros(())),
     }
 

@@ -126,6 +126,7 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
                 raise KeyboardInterrupt
         if main:
             keeper.save(run.row.steps)
+    accelerator.wait_for_everyone()  # the one that saves takes longer
     accelerator.end_training()
     return run.folder / "weights"
 
