@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -290,7 +291,7 @@ def test_an_adapted_layer_answers_in_its_layers_type(held):
 
 
 def test_trained_saved_read_and_added_is_what_was_trained(standin, tmp_path):
-    """Attached networks after a few steps against the same LoRA added to the weights."""
+    """Attached networks after a few steps against the same LoRA added to the weights; compared in float64."""
     attached = {
         POSE: attach(copy.deepcopy(standin.pose_guider), ("blocks.1", "blocks.2", "conv_out_modify"), 2, 4.0, 0),
         UNET: attach(copy.deepcopy(standin.denoising_unet), ("to_q", "conv_shortcut", "conv_in"), 2, 4.0, 0),
@@ -300,11 +301,11 @@ def test_trained_saved_read_and_added_is_what_was_trained(standin, tmp_path):
     with torch.no_grad():
         tokens = standin.reference_unet.reference_tokens(latents[:, 0], reference)
 
-    def run(model):
-        unet, pose = model[UNET], model[POSE](drawing)[None]
-        conditions = MotionFeatures(noise(1, 4, 32, 16), pose)
-        keys, image = unet.project_reference(tokens), unet.project_image(reference)
-        return unet(latents, torch.zeros(4), image, conditions, keys)
+    def run(model, dtype=torch.float32):
+        unet, pose = model[UNET], model[POSE](drawing.to(dtype))[None]
+        conditions = MotionFeatures(noise(1, 4, 32, 16).to(dtype), pose)
+        keys = unet.project_reference([part.to(dtype) for part in tokens])
+        return unet(latents.to(dtype), torch.zeros(4), unet.project_image(reference.to(dtype)), conditions, keys)
 
     with torch.no_grad():
         untrained = run(attached)
@@ -315,9 +316,11 @@ def test_trained_saved_read_and_added_is_what_was_trained(standin, tmp_path):
         run(attached).square().mean().backward()
         optimiser.step()
     save_lora(tmp_path / "lora.safetensors", Lora({name: extract(network) for name, network in attached.items()}, 4.0))
-    added = with_lora(standin, read_lora(tmp_path / "lora.safetensors"), 1)
+    exact = {name: copy.deepcopy(getattr(standin, name)).double() for name in attached}
+    added = with_lora(replace(standin, **exact), read_lora(tmp_path / "lora.safetensors"), 1)
     with torch.no_grad():
-        expected, got = run(attached), run(vars(added))
+        expected = run({name: network.double() for name, network in attached.items()}, torch.float64)
+        got = run(vars(added), torch.float64)
     assert (expected - untrained).abs().max() > 1e-2
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
