@@ -63,12 +63,12 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
         "--stride", type=whole(1, LARGEST_STRIDE), default=1, help="frames from one to the next (default: %(default)s)"
     )
     parser.add_argument("--size", type=picture_size, default=128, help="pixels a side (default: %(default)s)")
-    videos = parser.add_argument_group("of videos")
-    videos.add_argument(
+    parser.add_argument(
         "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR",
         help="whose networks read the motion (default: ./%(default)s)",
     )  # fmt: skip
-    videos.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    videos = parser.add_argument_group("of videos")
     videos.add_argument(
         "--detector", default="auto", choices=DETECTORS, help="auto: none for square pictures, else yunet"
     )
@@ -76,6 +76,9 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
     drawn = parser.add_argument_group("of drawn people")
     drawn.add_argument("--split", choices=["train", "test"], default="train", help="whose people and motions")
     drawn.add_argument("--style", choices=["photo", "line"], default="photo", help="how they are drawn")
+    drawn.add_argument(
+        "--seen", action="store_true", help="with the motion that --weights' networks read, not with the true one"
+    )
 
 
 def train(a: argparse.Namespace) -> Result:
@@ -126,16 +129,26 @@ def assemble(
 def _prepared_drawn(a: argparse.Namespace) -> Result:
     from .training.prepare import Drawing, prepare_drawn
 
-    prepare_drawn(a.output, a.split, range(a.drawn), Drawing(a.size, a.frames, a.stride, a.style))
+    reader = None
+    if a.seen:
+        engine = _engine(a)
+        engine.require()
+        reader = engine.load()
+    drawing = Drawing(a.size, a.frames, a.stride, a.style)
+    prepare_drawn(a.output, a.split, range(a.drawn), drawing, reader)
     return Result(f"{a.output}: {plural(a.drawn, 'drawn clip')} of {a.frames} frames")
 
 
 def _prepared_videos(a: argparse.Namespace) -> Result:
     from .training.prepare_videos import Cut, prepare_videos
 
-    engine = Engine(a.weights, pick_device(a.device), torch.float32, size=a.size)
-    made = prepare_videos(a.videos, engine, a.output, Cut(a.size, a.frames, a.stride, a.detector), a.quiet)
+    made = prepare_videos(a.videos, _engine(a), a.output, Cut(a.size, a.frames, a.stride, a.detector), a.quiet)
     return Result(_sentence(a, made), {"clips": dict(made.clips), "left_out": dict(made.left_out)})
+
+
+def _engine(a: argparse.Namespace) -> Engine:
+    """What reads the motion of clips."""
+    return Engine(a.weights, pick_device(a.device), torch.float32, size=a.size)
 
 
 def _sentence(a: argparse.Namespace, made: Prepared) -> str:

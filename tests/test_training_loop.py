@@ -90,6 +90,17 @@ def spoiled(at, error=None):
     return around
 
 
+def test_layers_of_a_network_can_learn_alone(tmp_path):
+    before = speaking(twin()).denoising_unet.state_dict()
+    row = replace(ROW, trains=("denoising_unet",), layers="attn", ema=0.0)
+    go_on(tmp_path, row=row)
+    start = "weight/networks.denoising_unet."
+    after = {key.removeprefix(start): value for key, value in state_of(tmp_path).items()}
+    moved = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert moved
+    assert all("attn" in key for key in moved)
+
+
 @pytest.mark.parametrize("stage", ROWS)
 def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, stage, caplog):
     row, whole, parts = ROWS[stage], tmp_path / "whole", tmp_path / "parts"

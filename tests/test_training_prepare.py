@@ -17,7 +17,7 @@ from personalive_core.pipeline import MotionOptions
 from personalive_core.training import prepare_videos as module
 from personalive_core.training import presets
 from personalive_core.training.data import open_dataset, read_clip
-from personalive_core.training.prepare import Drawing, drawn_clip
+from personalive_core.training.prepare import Drawing, as_seen, drawn_clip
 from personalive_core.training.prepare_videos import LEDGER, Cut, clips_of, prepare_videos
 from tests.toy_training import row_of
 
@@ -226,6 +226,17 @@ def test_a_drawn_clip_takes_every_nth_frame():
     assert strided.landmarks.shape[0] == 3
 
 
+def test_a_drawn_clip_can_have_the_motion_that_networks_see(standin):
+    true = drawn_clip("train", 3, Drawing(SIZE, frames=3))
+    seen = as_seen(true, standin)
+    again = extract_motion(standin, to_signed(true.pictures.numpy()))
+    assert torch.equal(seen.pictures, true.pictures)
+    assert torch.equal(seen.landmarks, true.landmarks)
+    assert torch.allclose(seen.motion.keypoints, again.keypoints, atol=1e-5)
+    assert torch.allclose(seen.motion.embedding, again.embedding, atol=1e-4)
+    assert not torch.allclose(seen.canonical, true.canonical, atol=0.01)
+
+
 # The command line
 
 
@@ -253,6 +264,22 @@ def test_from_drawn_people_to_weights(personalive, tmp_path):
     assert outcome.out == f"{tmp_path / 'one' / 'weights'}: the weights of stage 1 after 2 steps\n"
     info = personalive("info", "--weights", tmp_path / "one" / "weights", "--json")
     assert info.code == 0
+
+
+@pytest.mark.usefixtures("loaded")
+def test_drawn_people_as_networks_see_them_by_the_command_line(personalive, standin_folder, tmp_path):
+    drawn = ("train", "prepare", "--drawn", 1, "--size", SIZE, "--frames", 2)
+    assert personalive(*drawn, "--output", tmp_path / "true").code == 0
+    outcome = personalive(
+        *drawn, "--seen", "--weights", standin_folder, "--device", "cpu", "--output", tmp_path / "seen"
+    )
+    assert outcome.code == 0
+    true, seen = (read_clip(next((tmp_path / name).iterdir())) for name in ("true", "seen"))
+    assert torch.equal(seen.pictures, true.pictures)
+    assert not torch.allclose(seen.motion.keypoints, true.motion.keypoints, atol=0.01)
+    lacking = personalive(*drawn, "--seen", "--weights", tmp_path / "none", "--output", tmp_path / "other")
+    assert lacking.code != 0
+    assert "personalive download" in lacking.err
 
 
 @pytest.mark.usefixtures("loaded")

@@ -10,7 +10,7 @@ from torch.nn import functional
 from ..evaluation.landmarker import landmarks_of, soft_argmax
 from ..model import LATENT_SCALE, PersonaLive
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
-from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE, pose_keypoints
+from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import crop_faces, to_signed
 from .augment import recolour
 from .data import generator, normal
@@ -23,8 +23,8 @@ from .source import Source
 Losses = dict[str, Tensor]
 # weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
-# weights of the extractor's losses: heads that read a mean shake the stages with far larger gradients than pointers do
-ANGLES, LENGTHS, PLACES, POSED = 3.0, 1.0, 10.0, 20.0
+# weights of the extractor's losses, about one each at the end: a cross-entropy, and fractions of half a picture
+ANGLES, LENGTHS, PLACES = 1.5, 30.0, 10.0
 SEEN = 0.02  # weight of the landmarks' cross-entropy beside the facial embedding's error
 # which expression number is read off which cell of a facial encoder's map: near what it is about, as the crop shows it
 READING = (
@@ -74,7 +74,8 @@ def fresh_pointers(widths: tuple[int, ...]) -> nn.ModuleList:
 def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbers: int) -> Losses:
     """Cross-entropy of the angles' bins, L1 of translation, scale and canonical keypoints, to the true numbers.
 
-    Also L1 of the posed keypoints, which are all that is drawn, and of where `pointers` see them.
+    Each has to be right by itself, for retargeting mixes them with another person's. Also L1 of where `pointers` see
+    the posed keypoints.
     """
     picks = _singles(source, row, *numbers)
     pictures = torch.cat([_pictures(source, p) for p in picks])
@@ -96,9 +97,32 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
         "translation": LENGTHS * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
         "scale": LENGTHS * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
         "keypoints": LENGTHS * absolute_error(canonical, stack([c.canonical for c in true])),
-        "posed": POSED * absolute_error(pose_keypoints(canonical, pose)[..., :2], places),
         "places": PLACES * sum((absolute_error(points, places) for points in seen), places.new_zeros(())),
     }
+
+
+@torch.no_grad()
+def solve_lengths(model: PersonaLive, source: Source, count: int = 4096) -> None:
+    """The heads of translation, scale and canonical keypoints by least squares over `count` pictures of the data.
+
+    They are linear in features that depend on one another: descent hardly gets to where the best of them are.
+    """
+    places = [(clip, frame) for clip in range(len(source.data)) for frame in range(len(source.data.clip(clip)))]
+    places = places[:: max(1, len(places) // count)]
+    detector = model.motion_extractor.detector
+    seen, true = [], []
+    for clip, frame in places:
+        picture = functional.interpolate(_pictures(source, (clip, frame)), size=PICTURE_SIZE, mode="bilinear")
+        seen.append(detector((picture / 2 + 0.5).to(model.device)))
+        known = source.data.clip(clip)
+        pose = known.motion.pose
+        true.append(torch.cat([pose.translation[frame], pose.scale[frame], known.canonical[frame].flatten()]))
+    features = functional.pad(torch.cat(seen).double().cpu(), (0, 1), value=1.0)
+    found = torch.linalg.lstsq(features, torch.stack(true).double(), driver="gelsd").solution
+    heads = (detector.fc_t, detector.fc_scale, detector.fc_kp)
+    for head, part in zip(heads, found.T.split([head.out_features for head in heads]), strict=True):
+        head.weight.copy_(part[:, :-1])
+        head.bias.copy_(part[:, -1])
 
 
 def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:

@@ -100,7 +100,7 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
     """
     accelerator = _accelerator(run)
     make_folder(run.folder)
-    _place(source.model, stage, networks, accelerator.device)
+    _place(source.model, stage, networks, run.row.layers, accelerator.device)
     learner = Learner(networks, stage, source, run.row)
     adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
     mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
@@ -131,13 +131,15 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
     return run.folder / "weights"
 
 
-def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, device: torch.device) -> None:
+def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, layers: str, device: torch.device) -> None:
     """Everything on `device`; gradients for what learns, and for nothing else."""
     for name in NEEDED:
         getattr(model, name).requires_grad_(False).to(device)
     stage.extra.to(device).requires_grad_(True)
     for network in networks.values():
-        network.requires_grad_(True).train(stage.statistics)
+        network.train(stage.statistics)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(layers in name)
     stage.still.requires_grad_(False)
 
 

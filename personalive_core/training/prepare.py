@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..model import PersonaLive
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
-from ..motion import face_boxes
+from ..motion import extract_shape, face_boxes, to_signed
 from ..types import HybridMotion
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
@@ -58,10 +59,17 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
     return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
 
 
-def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing) -> None:
-    """Draws `clips` into `folder`, one file each; those already there stay."""
+def as_seen(clip: Clip, model: PersonaLive) -> Clip:
+    """`clip` with the motion that the model's networks see in its pictures, as at inference, errors and all."""
+    motion, canonical = extract_shape(model, to_signed(clip.pictures.numpy()))
+    return replace(clip, motion=motion, canonical=canonical)
+
+
+def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing, model: PersonaLive | None = None) -> None:
+    """Draws `clips` into `folder`, one file each; those already there stay. A `model` sees their motion itself."""
     make_folder(folder)
     for index in clips:
         path = folder / f"{split}_{index:06d}{SUFFIX}"
         if not path.exists():
-            save_clip(path, drawn_clip(split, index, drawing))
+            clip = drawn_clip(split, index, drawing)
+            save_clip(path, as_seen(clip, model) if model else clip)

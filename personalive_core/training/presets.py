@@ -17,6 +17,7 @@ class Preset:
 
     steps: int
     trains: tuple[str, ...]  # networks of PersonaLive that learn; the others stay as they are
+    layers: str = ""  # what the names of those of their weights that learn hold; all names hold the default
     rate: float = 1e-5  # AdamW's learning rate
     decay: float = 0.01  # AdamW's weight decay
     warmup: int = 0  # steps over which the rate rises from 0

@@ -19,6 +19,7 @@ from .foundations import (
     keypoint_losses,
     normalise_latents,
     read_in_cells,
+    solve_lengths,
     vae_losses,
 )
 from .loop import Stage
@@ -44,7 +45,8 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     if stage == "keypoints":
         pointers = fresh_pointers(model.motion_extractor.detector.widths)
         initialise(pointers, f"{seed}.pointers")
-        return Stage(partial(keypoint_losses, pointers), nn.ModuleDict({"pointers": pointers}))
+        losses = partial(keypoint_losses, pointers)
+        return Stage(losses, nn.ModuleDict({"pointers": pointers}), finish=solve_lengths)
     if stage == "face":
         return Stage(face_losses, nn.ModuleDict(), statistics=True, still=read_in_cells(model.motion_encoder))
     if stage == "1":
