@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from personalive_core.training.networks import networks_of, recomputing
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import Batch, batch, motion_features
 from personalive_core.training.stages import PictureLoss, distillation_losses, image_losses, streaming_losses
+from personalive_core.training.streaming import Recorder
 from personalive_core.types import StreamConfig
-from tests.toy_training import BLUE, RED, UNETS, row_of, toy_clip, toy_source, twin
+from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 TRAINS = (*UNETS, "image_encoder")
 PLAIN = PictureLoss(None, None)
@@ -209,6 +211,26 @@ def test_stage_3_brings_its_stream_nearer_to_the_truth(tmp_path, steps):
     before = error()
     learn("3", source, row, tmp_path)
     assert error() < 0.85 * before
+
+
+def test_stage_3_can_teach_temporal_modules_alone(tmp_path):
+    source = people(24, speaking(twin()))
+    before = {key: value.clone() for key, value in source.model.denoising_unet.state_dict().items()}
+    learn("3", source, replace(ROW_3, layers="temporal_modules", steps=2, learned=2), tmp_path)
+    moved = {
+        key for key, value in source.model.denoising_unet.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert moved
+    assert all("temporal_modules" in key for key in moved)
+
+
+def test_first_norms_of_what_learns_see_inputs_with_gradients():
+    seen = []
+    model = SimpleNamespace(denoise=lambda x, *_: seen.append(x.requires_grad) or x)
+    for learns in (True, False):
+        with torch.set_grad_enabled(learns):
+            Recorder(model).denoise(torch.zeros(1, 16, 4, 8, 8), torch.zeros(16).long(), None, None, None)
+    assert seen == [True, False]
 
 
 def test_stage_3_slides_on_its_own_outputs(steps):

@@ -32,6 +32,7 @@ READING = (
     ("blink left", "cheek", "", "blink right"),  # what the others differ from
     ("smile", "mouth", "pucker", "jaw"),
 )
+NULL = 1e-5  # singular values below this share of the largest: sums of features that a norm keeps constant
 JITTER = 0.04  # standard deviation of a training box's sides, in box sides
 
 
@@ -118,7 +119,7 @@ def solve_lengths(model: PersonaLive, source: Source, count: int = 4096) -> None
         pose = known.motion.pose
         true.append(torch.cat([pose.translation[frame], pose.scale[frame], known.canonical[frame].flatten()]))
     features = functional.pad(torch.cat(seen).double().cpu(), (0, 1), value=1.0)
-    found = torch.linalg.lstsq(features, torch.stack(true).double(), driver="gelsd").solution
+    found = torch.linalg.lstsq(features, torch.stack(true).double(), rcond=NULL, driver="gelsd").solution
     heads = (detector.fc_t, detector.fc_scale, detector.fc_kp)
     for head, part in zip(heads, found.T.split([head.out_features for head in heads]), strict=True):
         head.weight.copy_(part[:, :-1])

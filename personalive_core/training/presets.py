@@ -51,7 +51,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("published", "1"): Preset(30_000, _STAGE_1, clips=8, frames=1, checkpointing=True),
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
-    # the small model that ships: two processor cores, an afternoon
+    # the small model that ships: two processor cores, a day
     ("small", "vae"): Preset(  # whole pictures: norms of crops see something else
         2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
     ),
@@ -59,13 +59,13 @@ PRESETS: dict[tuple[str, str], Preset] = {
         2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
     ),
     ("small", "keypoints"): Preset(
-        4000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.99, size=128
+        10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128
     ),
     ("small", "face"): Preset(
         1800, ("motion_encoder",), rate=1e-3, warmup=30, cosine=True, clips=8, frames=1, ema=0.99, size=128
     ),
     ("small", "1"): Preset(
-        6700, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
+        8600, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
         size=128, snr_limit=math.inf, levels=0.9, ema=0.995,
     ),
     # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS
@@ -74,8 +74,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0,
     ),
     ("small", "3"): Preset(
-        180, (*_UNETS, "pose_guider", "image_encoder"), rate=1e-4, warmup=20, cosine=True, clips=1, frames=4,
-        size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
+        130, ("denoising_unet",), "temporal_modules", rate=3e-4, warmup=20, cosine=True, clips=1, frames=4, size=128,
+        ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
     ),
     ("small", "landmarks"): Preset(5000, (), rate=2e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.0, size=128),
 }  # fmt: skip

@@ -24,6 +24,8 @@ class Recorder:
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
         """As `PersonaLive.denoise`."""
+        if torch.is_grad_enabled():  # torch 2.13 dies in a group norm that learns from what has no gradient itself
+            x = x.detach().requires_grad_()
         eps = self.model.denoise(x, timesteps, reference, motion, features)
         alpha = alphas_cumprod().to(x.device)[timesteps][None, :, None, None, None]
         self.seen.append(predict_x0(x.float(), eps.float(), alpha))
