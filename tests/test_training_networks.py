@@ -20,6 +20,7 @@ from personalive_core.training.losses import bin_error, heat_error
 from personalive_core.training.networks import SHAPES, chunked, fresh, initialise, save_networks
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
+from personalive_core.training.recipe import stage_of
 from personalive_core.types import MotionFeatures
 from tests.toy_training import toy_source
 
@@ -192,7 +193,13 @@ def test_heads_of_lengths_are_solved_for():
     ):
         assert float((found - true).abs().mean()) < 0.5 * float((true - true.mean(0)).abs().mean())
     assert torch.allclose(canonical, clip.canonical, atol=0.02)
-    assert float(model.motion_extractor.detector.fc_scale.weight.abs().max()) < 10, "half precision loses what cancels"
+    largest = model.motion_extractor.detector.fc_scale.weight.detach().abs().max()
+    assert float(largest) < 10, "half precision loses what cancels"
+
+
+def test_exported_extractors_have_solved_heads():
+    model = fresh(SHAPES["twin"], 0)
+    assert stage_of("keypoints", preset("small", "keypoints"), model, 0).finish is solve_lengths
 
 
 def test_keypoint_losses_teach_the_stages_and_the_heads():

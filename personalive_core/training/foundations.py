@@ -103,7 +103,7 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
 
 
 @torch.no_grad()
-def solve_lengths(model: PersonaLive, source: Source, count: int = 4096) -> None:
+def solve_lengths(model: PersonaLive, source: Source, count: int = 2048) -> None:
     """The heads of translation, scale and canonical keypoints by least squares over `count` pictures of the data.
 
     They are linear in features that depend on one another: descent hardly gets to where the best of them are.

@@ -58,8 +58,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("small", "decoder"): Preset(
         2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
     ),
-    ("small", "keypoints"): Preset(
-        10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128
+    ("small", "keypoints"): Preset(  # each save solves for heads, which takes a minute
+        10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128,
+        save_every=2500,
     ),
     ("small", "face"): Preset(
         1800, ("motion_encoder",), rate=1e-3, warmup=30, cosine=True, clips=8, frames=1, ema=0.99, size=128
