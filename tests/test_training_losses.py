@@ -1,6 +1,7 @@
 """The losses of training against numbers worked out by hand, and the changes of the driving crop."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from personalive_core.training.augment import augment, recolour, warp
 from personalive_core.training.discriminator import Discriminator, minibatch_deviation
 from personalive_core.training.perceptual import feature_distance, perceptual_distance
 from personalive_core.training.presets import Preset
-from personalive_core.training.stages import PictureLoss
+from personalive_core.training.stages import PictureLoss, face_weight
 
 LN3 = math.log(3)
 SOFTPLUS_0, SOFTPLUS_MINUS_LN3, SOFTPLUS_MINUS_1 = 0.693147, 0.287682, 0.313262
@@ -95,9 +96,13 @@ class MeanScore(nn.Module):
         return self.weight * pictures.mean((1, 2, 3))
 
 
+ANYWHERE = torch.tensor([[0.0, 0.0, 2.0, 2.0]])  # a face's box
+
+
 def test_picture_loss_is_equation_8():
     critic, predicted = MeanScore(), torch.zeros(1, 3, 2, 2, requires_grad=True)
-    terms = PictureLoss(lambda a, b: (b - a).sum() / 48, critic)(Preset(1, ()), predicted, torch.ones(1, 3, 2, 2))
+    judge = PictureLoss(lambda a, b: (b - a).sum() / 48, critic)
+    terms = judge(Preset(1, ()), predicted, torch.ones(1, 3, 2, 2), ANYWHERE)
     assert {name: value.item() for name, value in terms.items()} == near({
         "l2": 1.0,
         "perceptual": 0.5,  # 2.0 * 12 / 48
@@ -109,7 +114,7 @@ def test_picture_loss_is_equation_8():
 
 def test_discriminator_and_pictures_learn_from_their_own_terms_alone():
     critic, predicted = MeanScore(), torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
-    terms = PictureLoss(None, critic)(Preset(1, ()), predicted, torch.ones(1, 3, 2, 2))
+    terms = PictureLoss(None, critic)(Preset(1, ()), predicted, torch.ones(1, 3, 2, 2), ANYWHERE)
     (terms["l2"] + terms["adversarial"]).backward()
     assert critic.weight.grad is None
     picture_gradient = predicted.grad.clone()
@@ -119,8 +124,23 @@ def test_discriminator_and_pictures_learn_from_their_own_terms_alone():
 
 
 def test_terms_of_weight_zero_are_left_out():
-    terms = PictureLoss(None, None)(Preset(1, ()), torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2))
+    terms = PictureLoss(None, None)(Preset(1, ()), torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2), ANYWHERE)
     assert list(terms) == ["l2"]
+
+
+def test_the_inner_face_counts_more_by_the_rows_number():
+    box = torch.tensor([[0.0, 2.0, 10.0, 12.0]])  # around (5, 7): inner pixels are 2 to 8 and 4 to 10
+    weight = face_weight(box, 12, 3.0)[0, 0]
+    inner = torch.zeros(12, 12, dtype=torch.bool)
+    inner[4:10, 2:8] = True
+    mean = (36 * 3 + 108) / 144
+    assert weight[inner].tolist() == near([3 / mean] * 36)
+    assert weight[~inner].tolist() == near([1 / mean] * 108)
+    off = torch.zeros(1, 3, 12, 12)
+    off[..., 5, 5] = 1.0  # one pixel inside is wrong by 1
+    for more, expected in ((1.0, 1 / 144), (3.0, 3 / mean / 144)):
+        terms = PictureLoss(None, None)(replace(Preset(1, ()), face=more), off, torch.zeros_like(off), box)
+        assert terms["l2"].item() == near(expected)
 
 
 def test_discriminator_gives_one_score_a_picture():

@@ -168,6 +168,22 @@ def test_stage_2_starts_from_the_reference_under_noise(monkeypatch, changed_batc
     assert torch.allclose(starts[passes] - starts[0], left.expand_as(starts[0]), atol=1e-6)
 
 
+def test_stage_2_compares_all_latents_where_it_decodes_only_some(monkeypatch):
+    source, rows, decoded = people(4), [row_of(clips=2, frames=3, decoded=count) for count in (0, 2)], []
+    decode = stages.decode
+    monkeypatch.setattr(stages, "decode", lambda model, x0: decoded.append(x0) or decode(model, x0))
+    whole, some = (distillation_losses(PLAIN, source, row, *NUMBERS) for row in rows)
+    every, few = decoded
+    items = stages._batch(source, rows[0], 3, False, *NUMBERS)
+    error = (every - items.latents.flatten(0, 1)).square().mean()
+    assert "latents" not in whole
+    assert torch.allclose(some["latents"], stages.LATENTS * error)
+    places = [[torch.equal(x, one) for one in every].index(True) for x in few]
+    assert len(set(places)) == 2
+    pictures = decode(source.model, every[places]) - items.pictures.flatten(0, 1)[places]
+    assert torch.allclose(some["l2"], pictures.square().mean())
+
+
 # Stage 3
 
 

@@ -35,6 +35,8 @@ class Preset:
     augment: float = 1.0  # strength of the driving crop's changes
     perceptual: float = 2.0  # stages 2 and 3, equation 8
     adversarial: float = 0.05  # likewise
+    decoded: int = 0  # stage 2: frames of a batch compared as pictures, and all of them as latents; 0: all as pictures
+    face: float = 1.0  # stages 2 and 3: how much more a pixel of the face counts in the pictures' squared error
     features: str = "lpips"  # what the perceptual term compares: lpips, or extractor (the model's own, no download)
     chunks: int = 6  # stage 3: steps of the stream in one step of training
     learned: int = 2  # stage 3: how many of them carry gradients
@@ -69,14 +71,15 @@ PRESETS: dict[tuple[str, str], Preset] = {
         8600, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
         size=128, snr_limit=math.inf, levels=0.9, ema=0.995,
     ),
-    # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS
+    # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS;
+    # of the VAE the decoder alone learns, which learns what the UNets make: latents are computed without gradients
     ("small", "2"): Preset(
-        300, (*_UNETS, "pose_guider", "image_encoder"), rate=2e-4, warmup=20, cosine=True, clips=4, frames=2,
-        size=128, ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0,
+        2500, (*_UNETS, "pose_guider", "image_encoder", "vae"), rate=5e-4, warmup=50, cosine=True, clips=4, frames=4,
+        size=128, ema=0.99, decoded=4, face=3.0, features="extractor", perceptual=0.02, adversarial=0.0,
     ),
     ("small", "3"): Preset(
-        130, ("denoising_unet",), "temporal_modules", rate=3e-4, warmup=20, cosine=True, clips=1, frames=4, size=128,
-        ema=0.98, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
+        90, ("denoising_unet",), "temporal_modules", rate=3e-4, warmup=20, cosine=True, clips=1, frames=4, size=128,
+        ema=0.98, face=3.0, features="extractor", perceptual=0.02, adversarial=0.0, snr_limit=math.inf, chunks=4,
     ),
     ("small", "landmarks"): Preset(5000, (), rate=2e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.0, size=128),
 }  # fmt: skip

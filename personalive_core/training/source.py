@@ -52,6 +52,7 @@ class Batch:
     pictures: Tensor  # [B, F, 3, S, S] in [-1, 1]
     embedding: Tensor  # [B, F, 32, 16] their facial embeddings as prepared
     keypoints: Tensor  # [B, F, 21, 3]
+    box: Tensor  # [B, F, 4] of their faces, in pixels
     faces: Tensor | None  # [B * F, 3, 224, 224] face crops, changed by `augment`; None when nobody learns from them
 
 
@@ -72,6 +73,7 @@ def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: i
         pictures=pictures,
         embedding=torch.stack([clip.motion.embedding[row] for clip, _, row in pairs]),
         keypoints=torch.stack([clip.motion.keypoints[row] for clip, _, row in pairs]),
+        box=torch.stack([clip.motion.box[row] for clip, _, row in pairs]),
         faces=faces,
     )
 

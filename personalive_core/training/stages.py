@@ -26,6 +26,8 @@ from .streaming import Course, Recorder, begin, behind, detached
 Losses = dict[str, Tensor]
 CONFIG = StreamConfig()
 PENALTY = 10.0  # R1's weight, StyleGAN2's; each step, not lazily
+LATENTS = 0.1  # weight of latents beside pictures in stage 2: their errors are about ten times as large
+INNER = 0.6  # of a face box's sides: within are eyes, nose and mouth
 LED_SHARE = 0.5  # of the streams that begin as at inference
 
 
@@ -57,9 +59,9 @@ class PictureLoss:
     distance: Distance | None
     critic: Discriminator | None
 
-    def __call__(self, row: Preset, predicted: Tensor, true: Tensor) -> Losses:
-        """Pictures [N, 3, S, S] in [-1, 1]."""
-        losses = {"l2": squared_error(predicted, true)}
+    def __call__(self, row: Preset, predicted: Tensor, true: Tensor, box: Tensor) -> Losses:
+        """Pictures [N, 3, S, S] in [-1, 1]; boxes [N, 4] of their faces, in pixels."""
+        losses = {"l2": noise_error(predicted, true, face_weight(box, true.shape[-1], row.face).to(true))}
         if self.distance and row.perceptual:
             losses["perceptual"] = row.perceptual * self.distance(predicted, true)
         if self.critic and row.adversarial:
@@ -73,10 +75,23 @@ class PictureLoss:
         return losses
 
 
+def face_weight(box: Tensor, size: int, more: float) -> Tensor:
+    """[N, 1, size, size] of mean 1 for face boxes [N, 4] (x0, y0, x1, y1) in pixels.
+
+    `more` where eyes, nose and mouth are, in the middle of the box, for 1 elsewhere.
+    """
+    middle, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]) * INNER / 2
+    pixels = torch.arange(size, device=box.device) + 0.5
+    across, down = ((pixels - middle[:, i, None]).abs() < half[:, i, None] for i in (0, 1))
+    weight = 1 + (more - 1) * (down[:, None, :, None] & across[:, None, None, :]).float()
+    return weight / weight.mean((2, 3), keepdim=True)
+
+
 def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
     """Stage 2: from noise through a random number of the four levels; gradients through the last step alone.
 
-    As at inference the noise is the reference's latents at the highest level.
+    As at inference the noise is the reference's latents at the highest level. Decoding takes most of a step's time:
+    where the row decodes only some frames, the latents of all of them count beside.
     """
     items = _batch(source, row, row.frames, False, *numbers)
     shape, levels = items.latents.shape, CONFIG.timesteps[::-1]
@@ -90,13 +105,18 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
             eps = _denoise(source.model, items, x, torch.tensor([level])).float()
         if not last:
             x = ddim_step(x, eps, alphas[level], alphas[levels[i + 1]])
-    x0 = predict_x0(x, eps, alphas[level])
-    return judge(row, decode(source.model, x0), items.pictures.flatten(0, 1).to(x0))
+    x0 = predict_x0(x, eps, alphas[level]).flatten(0, 1)
+    true, box = items.pictures.flatten(0, 1).to(x0), items.box.flatten(0, 1)
+    if not row.decoded:
+        return judge(row, decode(source.model, x0), true, box)
+    losses = {"latents": LATENTS * squared_error(x0, items.latents.flatten(0, 1).to(x0))}
+    some = generator(*numbers, 3).permutation(len(x0))[: row.decoded].tolist()
+    return losses | judge(row, decode(source.model, x0[some]), true[some], box[some])
 
 
 def decode(model: PersonaLive, latents: Tensor) -> Tensor:
-    """Latents [B, F, 4, h, w] -> pictures [(B F), 3, S, S] around [-1, 1], with gradients."""
-    pictures: Tensor = model.vae.decode(latents.flatten(0, 1).to(model.dtype) / LATENT_SCALE).sample
+    """Latents [N, 4, h, w] -> pictures [N, 3, S, S] around [-1, 1], with gradients."""
+    pictures: Tensor = model.vae.decode(latents.to(model.dtype) / LATENT_SCALE).sample
     return pictures.float()
 
 
@@ -167,7 +187,8 @@ def judge_stream(
     weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # an error of x0, not of the noise
     losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
     window = known[int(draws.integers(len(known) // row.frames)) * row.frames :][: row.frames]
-    return losses | judge(row, decode(model, x0[:, window]), ahead.pictures[window].to(x0))
+    box = ahead.motion.box[window]
+    return losses | judge(row, decode(model, x0[0, window]), ahead.pictures[window].to(x0), box)
 
 
 def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> Tensor:
