@@ -77,6 +77,8 @@ def evaluate(a: argparse.Namespace) -> Result:
     figures = values(found)
     given = [" --weights DIR" * bool(a.weights), " --lora FILE" * bool(a.lora)]
     given += [f" --ablation {name}=DIR" for name in folders]
+    given += [f" --{name.replace('_', '-')} {value}" for name, value in vars(options).items()
+              if value != getattr(Options(), name)]  # fmt: skip
     command = f"python -m personalive_core evaluate --preset {a.preset}{''.join(given)}"
     text = page(found, command)
     _write(a.output / f"{PAGE}.md", text)

@@ -112,6 +112,7 @@ def test_the_command_writes_page_figures_and_pictures(personalive, twin_folder, 
     missed = [target["name"] for target in figures["targets"] if not target["met"]]
     assert any("PSNR above the reference" in name for name in missed)
     assert page.count("**NOT met**") == len(missed)
+    assert "--weights DIR --ablation sliding=DIR --people 1 --frames 4 --long 12 --ablation-frames 4`" in page
     assert "| driving frame |  |" in page
     assert str(tmp_path) not in page
     assert str(twin_folder) not in page

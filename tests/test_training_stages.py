@@ -12,7 +12,7 @@ from personalive_core.sampling import StreamingSampler
 from personalive_core.schedule import alphas_cumprod
 from personalive_core.training import stages
 from personalive_core.training.loop import Run, train
-from personalive_core.training.networks import networks_of, recomputing
+from personalive_core.training.networks import SHAPES, fresh, networks_of, recomputing
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import Batch, batch, motion_features
 from personalive_core.training.stages import PictureLoss, distillation_losses, image_losses, streaming_losses
@@ -182,6 +182,15 @@ def test_stage_2_compares_all_latents_where_it_decodes_only_some(monkeypatch):
     assert len(set(places)) == 2
     pictures = decode(source.model, every[places]) - items.pictures.flatten(0, 1)[places]
     assert torch.allclose(some["l2"], pictures.square().mean())
+
+
+def test_of_a_vae_stage_2_teaches_the_decoder_alone(tmp_path):
+    vae = fresh(SHAPES["twin"], 0).vae
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    row = row_of(steps=2, trains=(*TRAINS, "vae"))
+    learn("2", people(4, replace(twin(), vae=vae)), row, tmp_path)
+    changed = {name.split(".")[0] for name, value in vae.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 # Stage 3

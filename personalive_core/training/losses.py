@@ -11,7 +11,7 @@ from ..modules.keypoints import BINS, DEGREES_PER_BIN, FIRST_BIN
 
 def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """E[w ||eps - eps_theta(x_t, t, c)||^2]: equation 1, with a weight w that broadcasts (1 in the paper)."""
-    return (weight * (predicted - noise).square()).mean()
+    return squared_error(predicted, noise, weight)
 
 
 def snr_weight(alpha: Tensor, limit: float) -> Tensor:
@@ -19,9 +19,9 @@ def snr_weight(alpha: Tensor, limit: float) -> Tensor:
     return ((1 - alpha) / alpha).clamp(max=limit)
 
 
-def squared_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """||x - x_hat||^2: the first term of equation 8."""
-    return (predicted - true).square().mean()
+def squared_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """w ||x - x_hat||^2: the first term of equation 8, with a weight w that broadcasts (1 in the paper)."""
+    return (weight * (predicted - true).square()).mean()
 
 
 def absolute_error(predicted: Tensor, true: Tensor) -> Tensor:

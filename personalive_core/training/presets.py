@@ -36,7 +36,7 @@ class Preset:
     perceptual: float = 2.0  # stages 2 and 3, equation 8
     adversarial: float = 0.05  # likewise
     decoded: int = 0  # stage 2: frames of a batch compared as pictures, and all of them as latents; 0: all as pictures
-    face: float = 1.0  # stages 2 and 3: how much more a pixel of the face counts in the pictures' squared error
+    face: float = 1.0  # stages 2 and 3: how much more eyes, nose and mouth count in the pictures' squared error
     features: str = "lpips"  # what the perceptual term compares: lpips, or extractor (the model's own, no download)
     chunks: int = 6  # stage 3: steps of the stream in one step of training
     learned: int = 2  # stage 3: how many of them carry gradients

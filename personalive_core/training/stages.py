@@ -61,7 +61,7 @@ class PictureLoss:
 
     def __call__(self, row: Preset, predicted: Tensor, true: Tensor, box: Tensor) -> Losses:
         """Pictures [N, 3, S, S] in [-1, 1]; boxes [N, 4] of their faces, in pixels."""
-        losses = {"l2": noise_error(predicted, true, face_weight(box, true.shape[-1], row.face).to(true))}
+        losses = {"l2": squared_error(predicted, true, face_weight(box, true.shape[-1], row.face).to(true))}
         if self.distance and row.perceptual:
             losses["perceptual"] = row.perceptual * self.distance(predicted, true)
         if self.critic and row.adversarial:
