@@ -15,6 +15,7 @@ from personalive_core.training.foundations import (
     JITTER,
     PIXELS,
     READING,
+    _crops,
     decoder_losses,
     face_losses,
     in_boxes,
@@ -23,6 +24,7 @@ from personalive_core.training.foundations import (
     vae_losses,
 )
 from personalive_core.training.loop import Run, train
+from personalive_core.training.losses import face_weight
 from personalive_core.training.networks import SHAPES, fresh, networks_of
 from personalive_core.training.prepare import Drawing, drawn_clip, expression_code
 from personalive_core.training.presets import preset
@@ -108,7 +110,7 @@ def test_picture_losses_by_hand():
     true = torch.zeros(1, 3, 2, 2)
     decoded = true.clone()
     decoded[0, 0, 0, 0] = 0.6
-    losses = picture_losses(decoded, true)
+    losses = picture_losses(decoded, true, torch.ones(1, 1, 2, 2))
     assert float(losses["l2"]) == pytest.approx(0.36 / 12)
     assert float(losses["pixels"]) == pytest.approx(PIXELS * 0.6 / 12)
     assert float(losses["edges"]) == pytest.approx(EDGES * 2 * 0.6 / 6)  # one edge of six across, one of six down
@@ -139,6 +141,20 @@ def test_the_vae_learns_on_crops_or_whole_pictures():
         losses = vae_losses(source, replace(row, crop=crop), 0, 0, 0, 0)
         assert set(losses) == {"l2", "pixels", "edges", "kl"}
     assert seen == [(3, 3, 64, 64), (3, 3, 32, 32)]
+
+
+def test_a_pixels_weight_is_cropped_with_it():
+    clip = drawn_clip("train", 0, Drawing(64, 2, 5))
+    weight = face_weight(clip.motion.box, 64, 6.0)
+    painted = (weight > 1).to(torch.uint8).permute(0, 2, 3, 1).expand(-1, -1, -1, 3) * 255
+    source = toy_source(fresh(SHAPES["twin"], 0), replace(clip, pictures=painted))
+    row = replace(preset("small", "vae"), size=64, clips=3)
+    assert row.face > 1
+    for crop in (0, 32):
+        pictures, weights = _crops(source, replace(row, crop=crop), 0, 0, 0, 0)
+        assert torch.equal(weights > 1, pictures[:, :1] > 0)
+        assert (weights > 1).any()
+        assert (weights < 1).any()
 
 
 def test_points_in_boxes_by_hand():

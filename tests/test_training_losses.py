@@ -12,7 +12,7 @@ from personalive_core.training.augment import augment, recolour, warp
 from personalive_core.training.discriminator import Discriminator, minibatch_deviation
 from personalive_core.training.perceptual import feature_distance, perceptual_distance
 from personalive_core.training.presets import Preset
-from personalive_core.training.stages import PictureLoss, face_weight
+from personalive_core.training.stages import PictureLoss
 
 LN3 = math.log(3)
 SOFTPLUS_0, SOFTPLUS_MINUS_LN3, SOFTPLUS_MINUS_1 = 0.693147, 0.287682, 0.313262
@@ -41,7 +41,11 @@ def test_errors_of_pictures():
     predicted, true = torch.tensor([[[[0.0, 2.0], [3.0, 7.0]]]]), torch.tensor([[[[0.0, 1.0], [1.0, 2.0]]]])
     assert losses.squared_error(predicted, true) == near(7.5)  # (0 + 1 + 4 + 25) / 4
     assert losses.absolute_error(predicted, true) == near(2.0)  # (0 + 1 + 2 + 5) / 4
-    assert losses.edge_error(predicted, true) == near(5.0)  # across (1 + 3) / 2, down (2 + 4) / 2
+    alike = torch.ones(1, 1, 2, 2)
+    assert losses.edge_error(predicted, true, alike) == near(5.0)  # across (1 + 3) / 2, down (2 + 4) / 2
+    weight = torch.tensor([[[[0.5, 1.0], [2.0, 0.5]]]])
+    assert losses.absolute_error(predicted, true, weight) == near(1.875)  # (0 + 1 + 4 + 2.5) / 4
+    assert losses.edge_error(predicted, true, weight) == near(4.25)  # across (1 + 1.5) / 2, down (4 + 2) / 2
 
 
 def test_kl_to_normal():
@@ -130,7 +134,7 @@ def test_terms_of_weight_zero_are_left_out():
 
 def test_the_inner_face_counts_more_by_the_rows_number():
     box = torch.tensor([[0.0, 2.0, 10.0, 12.0]])  # around (5, 7): inner pixels are 2 to 8 and 4 to 10
-    weight = face_weight(box, 12, 3.0)[0, 0]
+    weight = losses.face_weight(box, 12, 3.0)[0, 0]
     inner = torch.zeros(12, 12, dtype=torch.bool)
     inner[4:10, 2:8] = True
     mean = (36 * 3 + 108) / 144

@@ -14,7 +14,7 @@ from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import crop_faces, to_signed
 from .augment import recolour
 from .data import generator, normal
-from .losses import absolute_error, bin_error, edge_error, heat_error, kl_to_normal, squared_error
+from .losses import absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
 from .prepare import expression_code
 from .presets import Preset
 from .puppets import EXPRESSION
@@ -38,29 +38,29 @@ JITTER = 0.04  # standard deviation of a training box's sides, in box sides
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     """What `picture_losses` says of decoded posterior samples, and a small KL term, on crops."""
-    pictures = _crops(source, row, *numbers)
+    pictures, weight = _crops(source, row, *numbers)
     posterior = source.model.vae.encode(pictures).latent_dist
     noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
     decoded = source.model.vae.decode(posterior.mean + posterior.std * noise).sample
     kl = KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float())
-    return {**picture_losses(decoded, pictures), "kl": kl}
+    return {**picture_losses(decoded, pictures, weight), "kl": kl}
 
 
 def decoder_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     """What `picture_losses` says of decoded latents; the encoder stays as it is, and so do latents made before."""
-    pictures = _crops(source, row, *numbers)
+    pictures, weight = _crops(source, row, *numbers)
     with torch.no_grad():
         latents = source.model.vae.encode(pictures).latent_dist.mean
-    return picture_losses(source.model.vae.decode(latents).sample, pictures)
+    return picture_losses(source.model.vae.decode(latents).sample, pictures, weight)
 
 
-def picture_losses(decoded: Tensor, true: Tensor) -> Losses:
-    """L2 of pixels, and a little L1 of pixels and edges."""
+def picture_losses(decoded: Tensor, true: Tensor, weight: Tensor) -> Losses:
+    """L2 of pixels, and a little L1 of pixels and edges, with a weight [N, 1, S, S] of each pixel."""
     decoded, true = decoded.float(), true.float()
     return {
-        "l2": squared_error(decoded, true),
-        "pixels": PIXELS * absolute_error(decoded, true),
-        "edges": EDGES * edge_error(decoded, true),
+        "l2": squared_error(decoded, true, weight),
+        "pixels": PIXELS * absolute_error(decoded, true, weight),
+        "edges": EDGES * edge_error(decoded, true, weight),
     }
 
 
@@ -213,15 +213,18 @@ def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
     return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
 
 
-def _crops(source: Source, row: Preset, *numbers: int) -> Tensor:
-    """A batch of random squares of random pictures, [N, 3, C, C]."""
-    draws = generator(*numbers, 2)
-    pictures = [_crop(_pictures(source, place), row.crop, draws) for place in _singles(source, row, *numbers)]
-    return torch.cat(pictures).to(source.model.device)
+def _crops(source: Source, row: Preset, *numbers: int) -> tuple[Tensor, Tensor]:
+    """A batch of random squares of random pictures, [N, 3, C, C], and what their pixels count, [N, 1, C, C]."""
+    draws, places = generator(*numbers, 2), _singles(source, row, *numbers)
+    pictures = torch.cat([_pictures(source, place) for place in places])
+    box = torch.stack([source.data.clip(clip).motion.box[frame] for clip, frame in places])
+    weighed = torch.cat([pictures, face_weight(box, pictures.shape[-1], row.face).to(pictures)], dim=1)
+    crops = torch.cat([_crop(part, row.crop, draws) for part in weighed.split(1)]).to(source.model.device)
+    return crops[:, :-1], crops[:, -1:]
 
 
 def _crop(picture: Tensor, side: int, draws: np.random.Generator) -> Tensor:
-    """A random square of [1, 3, S, S], `side` pixels a side; 0: the whole."""
+    """A random square of [1, C, S, S], `side` pixels a side; 0: the whole."""
     if not side:
         return picture
     top, left = (int(n) for n in draws.integers(picture.shape[-1] - side + 1, size=2))

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from ..modules.keypoints import BINS, DEGREES_PER_BIN, FIRST_BIN
 
+INNER = 0.6  # of a face box's sides: within are eyes, nose and mouth
+
 
 def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """E[w ||eps - eps_theta(x_t, t, c)||^2]: equation 1, with a weight w that broadcasts (1 in the paper)."""
@@ -19,20 +21,33 @@ def snr_weight(alpha: Tensor, limit: float) -> Tensor:
     return ((1 - alpha) / alpha).clamp(max=limit)
 
 
+def face_weight(box: Tensor, size: int, more: float) -> Tensor:
+    """[N, 1, size, size] of mean 1 for face boxes [N, 4] (x0, y0, x1, y1) in pixels.
+
+    `more` where eyes, nose and mouth are, in the middle of the box, for 1 elsewhere.
+    """
+    middle, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]) * INNER / 2
+    pixels = torch.arange(size, device=box.device) + 0.5
+    across, down = ((pixels - middle[:, i, None]).abs() < half[:, i, None] for i in (0, 1))
+    weight = 1 + (more - 1) * (down[:, None, :, None] & across[:, None, None, :]).float()
+    return weight / weight.mean((2, 3), keepdim=True)
+
+
 def squared_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """w ||x - x_hat||^2: the first term of equation 8, with a weight w that broadcasts (1 in the paper)."""
     return (weight * (predicted - true).square()).mean()
 
 
-def absolute_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """|x - x_hat|."""
-    return (predicted - true).abs().mean()
+def absolute_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """w |x - x_hat|, with a weight w that broadcasts."""
+    return (weight * (predicted - true).abs()).mean()
 
 
-def edge_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """|dx - dx_hat| of neighbouring pixels, across and down: pictures [N, C, H, W] keep their lines."""
+def edge_error(predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """w |dx - dx_hat| of neighbouring pixels, across and down, of pictures [N, C, H, W] and weights w [N, 1, H, W]."""
     difference = predicted - true
-    return difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    across, down = difference.diff(dim=-1).abs(), difference.diff(dim=-2).abs()
+    return (weight[..., 1:] * across).mean() + (weight[..., 1:, :] * down).mean()
 
 
 def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

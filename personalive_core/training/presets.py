@@ -36,7 +36,7 @@ class Preset:
     perceptual: float = 2.0  # stages 2 and 3, equation 8
     adversarial: float = 0.05  # likewise
     decoded: int = 0  # stage 2: frames of a batch compared as pictures, and all of them as latents; 0: all as pictures
-    face: float = 1.0  # stages 2 and 3: how much more eyes, nose and mouth count in the pictures' squared error
+    face: float = 1.0  # how much more eyes, nose and mouth count in errors of pictures; 1: as much as the rest
     features: str = "lpips"  # what the perceptual term compares: lpips, or extractor (the model's own, no download)
     chunks: int = 6  # stage 3: steps of the stream in one step of training
     learned: int = 2  # stage 3: how many of them carry gradients
@@ -54,11 +54,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
     # the small model that ships: two processor cores, a day
-    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else
-        2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
+    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else; eyes are small, and go first
+        6000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
     ),
     ("small", "decoder"): Preset(
-        2400, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=2, frames=1, ema=0.995, size=128,
+        1000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
     ),
     ("small", "keypoints"): Preset(  # each save solves for heads, which takes a minute
         10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128,

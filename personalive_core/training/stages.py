@@ -17,7 +17,15 @@ from ..schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predic
 from ..types import HybridMotion, MotionFeatures, StreamConfig, StreamState
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
-from .losses import discriminator_loss, generator_loss, gradient_penalty, noise_error, snr_weight, squared_error
+from .losses import (
+    discriminator_loss,
+    face_weight,
+    generator_loss,
+    gradient_penalty,
+    noise_error,
+    snr_weight,
+    squared_error,
+)
 from .perceptual import Distance
 from .presets import Preset
 from .source import Batch, Source, batch, encode_references, motion_features
@@ -27,7 +35,6 @@ Losses = dict[str, Tensor]
 CONFIG = StreamConfig()
 PENALTY = 10.0  # R1's weight, StyleGAN2's; each step, not lazily
 LATENTS = 0.1  # weight of latents beside pictures in stage 2: their errors are about ten times as large
-INNER = 0.6  # of a face box's sides: within are eyes, nose and mouth
 LED_SHARE = 0.5  # of the streams that begin as at inference
 
 
@@ -73,18 +80,6 @@ class PictureLoss:
             losses["critic"] = discriminator_loss(real_score, self.critic(predicted.detach()))
             losses["penalty"] = PENALTY * gradient_penalty(real_score, real)
         return losses
-
-
-def face_weight(box: Tensor, size: int, more: float) -> Tensor:
-    """[N, 1, size, size] of mean 1 for face boxes [N, 4] (x0, y0, x1, y1) in pixels.
-
-    `more` where eyes, nose and mouth are, in the middle of the box, for 1 elsewhere.
-    """
-    middle, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]) * INNER / 2
-    pixels = torch.arange(size, device=box.device) + 0.5
-    across, down = ((pixels - middle[:, i, None]).abs() < half[:, i, None] for i in (0, 1))
-    weight = 1 + (more - 1) * (down[:, None, :, None] & across[:, None, None, :]).float()
-    return weight / weight.mean((2, 3), keepdim=True)
 
 
 def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
