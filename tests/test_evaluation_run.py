@@ -31,8 +31,8 @@ from personalive_core.video import Frame
 
 # Of the shipped model on three people and 24 frames, a step below what it reached so far. Not all of its targets
 # (docs/evaluation.md) are met yet: a better one raises these.
-FLOORS = {"self": {"psnr": 23.2, "ssim": 0.80}, "cross": {"psnr": 22.8, "ssim": 0.80}}
-MOST_LANDMARKS, MOST_IDENTITY = 1.65, 4.0  # pixels, Delta E
+FLOORS = {"self": {"psnr": 23.4, "ssim": 0.80}, "cross": {"psnr": 22.9, "ssim": 0.80}}
+MOST_LANDMARKS, MOST_IDENTITY = 1.6, 4.0  # pixels, Delta E
 
 
 @pytest.fixture(scope="module", autouse=True)
