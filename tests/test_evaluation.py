@@ -1,5 +1,6 @@
 """Evaluation's figures against values worked out by hand, its true answers, and the network that finds landmarks."""
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,7 +33,7 @@ from personalive_core.evaluation.metrics import (
     ssim,
 )
 from personalive_core.evaluation.reenactment import FULL
-from personalive_core.evaluation.stability import Stability, Trace
+from personalive_core.evaluation.stability import Stability, Trace, run_long
 from personalive_core.motion import retarget
 from personalive_core.training.networks import initialise
 from personalive_core.training.prepare import Drawing, drawn_clip
@@ -169,6 +170,24 @@ def test_stability_compares_the_second_span_with_the_last():
     assert found.levels == (30, 28)
     assert found.loss == 2
     assert found.drift == {"skin": 4, "hair": 3, "background": 0}
+
+
+def test_a_long_streams_figures_outlive_its_windows():
+    """In order and in one place: small arrays that stay among large ones that go keep a heap from being used again."""
+    earlier = []
+
+    def windows():
+        for first in range(0, 12, 4):
+            assert all(kept() is None for kept in earlier[:-1])
+            level = np.arange(first, first + 4, dtype=float)
+            earlier.append(weakref.ref(level))
+            yield Trace(level, level + 100, np.zeros((4, 4, 3)) + level[:, None, None])
+            del level
+
+    found = run_long(iter(windows()), 12, torch.device("cpu")).trace
+    assert found.psnr.tolist() == list(range(12))
+    assert found.repeated.tolist() == list(range(100, 112))
+    assert (found.colours == found.psnr[:, None, None]).all()
 
 
 @pytest.mark.parametrize(

@@ -92,19 +92,20 @@ def measured(model: PersonaLive, case: Case) -> Iterator[Trace]:
 
 
 def run_long(windows: Iterable[Trace], frames: int, device: torch.device) -> Stability:
-    """The figures of a stream of `frames`, from those of its windows as they come."""
-    parts: list[Trace] = []
+    """The figures of a stream of `frames`, from those of its windows as they come.
+
+    They are copied into one place for all: a window's own small arrays, kept, would lie between large ones that are
+    freed, and the heap, which cannot fill such gaps, would grow by half a megabyte a frame.
+    """
+    trace = Trace(*(np.full((frames, *shape), np.nan) for shape in ((), (), (len(REGIONS), 3))))
     memory: list[int | None] = []
-    begun = time.perf_counter()
+    begun, done = time.perf_counter(), 0
     reset_peak_memory(device)
     for part in windows:
-        parts.append(part)
-        if not memory and sum(map(len, parts)) >= EARLY * frames:
+        rows = slice(done, done + len(part))
+        trace.psnr[rows], trace.repeated[rows], trace.colours[rows] = part.psnr, part.repeated, part.colours
+        done = rows.stop
+        if not memory and done >= EARLY * frames:
             memory.append(peak_memory(device))
             reset_peak_memory(device)
-    trace = Trace(
-        np.concatenate([part.psnr for part in parts]),
-        np.concatenate([part.repeated for part in parts]),
-        np.concatenate([part.colours for part in parts]),
-    )
     return Stability(trace, time.perf_counter() - begun, (memory[0], peak_memory(device)))
