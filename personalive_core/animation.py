@@ -17,7 +17,7 @@ from .engine import Engine
 from .errors import FaceError, InputError
 from .face import Box, Crop, Picture, choose_face, crop_image, portrait_crop, square_around, whole_frame
 from .measure import peak_memory, synchronize
-from .motion import Strengths
+from .motion import Strengths, gather
 from .output import partial_path, prepare
 from .paste import PasteBack, PasteOptions, prepare_paste
 from .picture import write_image
@@ -27,7 +27,7 @@ from .sheet import SheetCollector, contact_sheet
 from .sources import Clip, Driving, SavedMotion, Shown, detector_for, open_driving, open_source
 from .storage import SUFFIXES as MOTION_SUFFIXES
 from .storage import save_motion
-from .types import HybridMotion, StreamConfig, concat
+from .types import HybridMotion, StreamConfig
 from .video import read_frames
 from .video_write import VideoWriter, WriteOptions
 
@@ -174,7 +174,7 @@ def extract(clip: Clip, engine: Engine, output: Path, quiet: bool) -> HybridMoti
     source = open_driving(clip, engine.size, engine.weights)
     model = engine.load()
     images = (frame.image for frame in progress(source.read(), source.count, "motion", quiet))
-    motion = concat(list(driving_motion(model, images, source.options)))
+    motion = gather(driving_motion(model, images, source.options))
     save_motion(output, motion, {"rate": str(source.rate), "driving": clip.path.name})
     return motion
 

@@ -1,6 +1,7 @@
 """Motion: face boxes and crops, retargeting, the lead-in, frames without a face, windows."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from personalive_core.motion import (
     crop_faces,
     face_boxes,
     fill_missing,
+    gather,
     in_windows,
     is_face,
     lead_in,
@@ -321,6 +323,21 @@ def test_windows_hold_the_same_frames(pieces):
     windows = list(in_windows(parts, 4))
     assert [len(window) for window in windows] == [4, 4, 2]
     assert same(concat(windows), driving)
+
+
+@pytest.mark.parametrize("frames", [1, 6, 7])
+def test_gathered_motion_is_all_of_it_and_keeps_no_more_pieces_than_a_block(frames):
+    whole, kept = motion(frames), []
+
+    def pieces():
+        for row in range(frames):
+            assert sum(piece() is not None for piece in kept) <= 3  # of one block, or the last still at hand
+            piece = whole[row : row + 1]
+            kept.append(weakref.ref(piece))
+            yield piece
+            del piece
+
+    assert same(gather(pieces(), block=3), whole)
 
 
 def test_no_windows_of_no_frames():
