@@ -54,7 +54,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
     # the small model that ships: two processor cores, a day
-    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else; eyes are small, and go first
+    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else; small eyes are lost first
         6000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
     ),
     ("small", "decoder"): Preset(
