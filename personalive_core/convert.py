@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import OutputError, WeightsError
 from .loading import stays_float32
 from .lockfile import FileRecord
+from .output import save_tensors, whole_file
 from .tensorfile import CONFIG_KEY, State, read_metadata
 from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
 
@@ -51,27 +48,23 @@ def _convert_network(index: WeightIndex, network: str, output: Path | None, dtyp
     _log.info("converting %s to %s", network, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if output is not None:
-            for found in index.of(network):
-                if found.file.is_config:
-                    _replace(target.with_name(found.paths[0].name), partial(shutil.copyfile, found.paths[0]))
-        if target.suffix == ".safetensors":
-            tensors = _cast_all(state_of(index, network, sources), network, dtype)
-            _replace(target, partial(save_file, tensors, metadata=_metadata(sources, dtype)))
-        else:
-            _replace(target, partial(shutil.copyfile, sources[0]))
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {target} ({error}): free space there or choose another folder") from error
+    except OSError as error:
+        raise OutputError(f"cannot make {target.parent} ({error}): choose another folder") from error
+    if output is not None:
+        for found in index.of(network):
+            if found.file.is_config:
+                _copy(found.paths[0], target.with_name(found.paths[0].name))
+    if target.suffix == ".safetensors":
+        tensors = _cast_all(state_of(index, network, sources), network, dtype)
+        save_tensors(target, tensors, _metadata(sources, dtype))
+    else:
+        _copy(sources[0], target)
     return target
 
 
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    temporary = target.with_name(f"{target.name}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _copy(source: Path, target: Path) -> None:
+    with whole_file(target, (target.suffix,)) as partial:
+        shutil.copyfile(source, partial)
 
 
 def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .errors import WeightsError
+from .output import whole_file
 
 LOCK_NAME = "weights.lock.json"
 LOCK_VERSION = 1
@@ -82,9 +83,8 @@ def read_lock(folder: Path) -> dict[str, LockedFile]:
 def write_lock(folder: Path, files: Mapping[str, LockedFile]) -> None:
     """Replaces the lock file of `folder` in one step."""
     content = {"version": LOCK_VERSION, "files": {name: asdict(files[name]) for name in sorted(files)}}
-    temporary = folder / f"{LOCK_NAME}.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / LOCK_NAME)
+    with whole_file(folder / LOCK_NAME, (".json",)) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _refuse(path: Path, locked: LockedFile) -> WeightsError:

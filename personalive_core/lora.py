@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import InputError, WeightsError
 from .model import PersonaLive
-from .output import whole_file
+from .output import save_tensors
 from .tensorfile import State, read_infos, read_metadata
 
 NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
@@ -73,7 +72,7 @@ def read_lora(path: Path) -> Lora:
 def save_lora(path: Path, lora: Lora) -> None:
     """Writes `lora` as one file that `read_lora` reads; beside an adapter_config.json peft reads it too."""
     tensors = {
-        f"{_PREFIX}{network}.{module}.lora_{half}.weight": tensor.detach().cpu().contiguous().clone()
+        f"{_PREFIX}{network}.{module}.lora_{half}.weight": tensor
         for network, modules in lora.pairs.items()
         for module, pair in modules.items()
         for half, tensor in zip("AB", pair, strict=True)
@@ -84,8 +83,7 @@ def save_lora(path: Path, lora: Lora) -> None:
         "lora_alpha": lora.alpha,
         "target_modules": [f"{network}.{module}" for network, modules in lora.pairs.items() for module in modules],
     }
-    with whole_file(path, (SUFFIX,)) as partial:
-        save_file(tensors, partial, {"format": "pt", **{key: json.dumps(value) for key, value in config.items()}})
+    save_tensors(path, tensors, {"format": "pt", **{key: json.dumps(value) for key, value in config.items()}})
 
 
 def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import OutputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def partial_path(path: Path) -> Path:
@@ -67,3 +71,33 @@ def whole_file(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
         put_in_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file from tensors on any device.
+
+    Raises:
+        OutputError: wrong suffix, no such folder, or a full disk; then an older file of that name is as it was.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with whole_file(path, (".safetensors",)) as partial:
+        try:
+            save_file(_separate(tensors), partial, metadata)
+        except SafetensorError as error:  # what safetensors raises when the disk is full
+            raise OSError(str(error)) from error
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors that share no memory, which safetensors refuses; only the ones that do are copied."""
+    separate: dict[str, Tensor] = {}
+    owners: set[int] = set()
+    for key, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.nbytes() != own.nbytes or storage.data_ptr() in owners:
+            own = own.clone()
+        owners.add(own.untyped_storage().data_ptr())
+        separate[key] = own
+    return separate

@@ -14,7 +14,7 @@ from .model import PersonaLive
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
 from .smoothing import OneEuroOptions
-from .storage import load_motion, motion_details
+from .storage import load_motion, motion_rate
 from .tracking import TrackOptions
 from .types import Reference
 from .video import Frame, probe, read_frames
@@ -163,7 +163,7 @@ def open_motion(clip: Clip) -> SavedMotion:
     """The motion file at `clip.path`. Raises InputError for another file, or one that ends before the start."""
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
-    rate = Fraction(motion_details(clip.path).get("rate", "25"))
+    rate = motion_rate(clip.path)
     frames = len(load_motion(clip.path)) - round(clip.start * rate)
     if frames < 1:
         raise InputError(f"{clip.path} has no frame at {clip.start:g} s: start earlier")

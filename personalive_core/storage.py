@@ -7,11 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import InputError
-from .output import whole_file
+from .output import save_tensors
 from .types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, StreamState
 
 MOTION_SCHEMA = "personalive-motion-1"
@@ -39,7 +38,7 @@ def save_motion(path: Path, motion: HybridMotion, details: dict[str, str] | None
         "box": motion.box,
         "valid": motion.valid,
     }
-    _save(path, MOTION_SCHEMA, tensors, {"details": json.dumps(details or {})})
+    save_tensors(path, tensors, {"schema": MOTION_SCHEMA, "details": json.dumps(details or {})})
 
 
 def load_motion(path: Path) -> HybridMotion:
@@ -82,7 +81,7 @@ def save_state(path: Path, state: StreamState) -> None:
     for i, (keys, values) in enumerate(state.keyframes.features):
         tensors |= {f"bank.{i}.k": keys, f"bank.{i}.v": values}
     facts = {"chunk": state.chunk, "frames": state.frames, "chunks": state.keyframes.chunks}
-    _save(path, STREAM_SCHEMA, tensors, {"facts": json.dumps(facts)})
+    save_tensors(path, tensors, {"schema": STREAM_SCHEMA, "facts": json.dumps(facts)})
 
 
 def load_state(path: Path) -> StreamState:
@@ -98,12 +97,6 @@ def load_state(path: Path) -> StreamState:
         chunk=facts["chunk"],
         frames=facts["frames"],
     )
-
-
-def _save(path: Path, schema: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    copies = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-    with whole_file(path, SUFFIXES) as partial:
-        save_file(copies, partial, {"schema": schema, **metadata})
 
 
 def _load(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, str]]:

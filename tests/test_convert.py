@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from personalive_core import convert as convert_module
 from personalive_core.convert import convert
 from personalive_core.errors import OutputError, WeightsError
 from personalive_core.lockfile import file_digest
@@ -180,19 +179,19 @@ def test_values_that_overflow_are_named(tmp_path):
 def test_a_full_disk_leaves_nothing_half(tmp_path, monkeypatch, error):
     put(tmp_path / "pose_guider.pth", {"a": torch.ones(1)})
 
-    def fill(_tensors, path, **_options):
+    def fill(_tensors, path, _metadata):
         Path(path).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(convert_module, "save_file", fill)
-    with pytest.raises(OutputError, match=r"No space left on device.*: free space there"):
+    monkeypatch.setattr("safetensors.torch.save_file", fill)
+    with pytest.raises(OutputError, match=r"No space left on device.*: free space and try again"):
         convert(tmp_path)
     assert names(tmp_path) == {"pose_guider.pth"}
 
 
 def test_an_output_that_is_no_folder_is_refused(tmp_path):
     put(tmp_path / "pose_guider.pth", {"a": torch.ones(1)})
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be made|cannot make"):
         convert(tmp_path, tmp_path / "pose_guider.pth")
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from personalive_core.errors import InputError, OutputError
+from personalive_core.sources import Clip, open_source
 from personalive_core.storage import load_motion, load_state, motion_details, save_motion, save_state
 from personalive_core.types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, StreamState
 
@@ -140,8 +141,17 @@ def test_failed_saving_keeps_the_file_that_was_there(motion, folder, monkeypatch
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("personalive_core.storage.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OutputError, match="No space left on device"):
         save_motion(path, motion[:1])
     assert [entry.name for entry in folder.iterdir()] == ["a.safetensors"]
     assert bits(load_motion(path)) == bits(motion)
+
+
+@pytest.mark.parametrize("rate", ["fast", "0", "-25", "1/0", "nan", ""])
+def test_a_rate_that_is_no_rate_is_refused_by_the_command_line_too(rate, motion, folder):
+    """The node and the command line read the rate in one place."""
+    path = folder / "a.safetensors"
+    save_motion(path, motion, {"rate": rate})
+    with pytest.raises(InputError, match=rf"a.safetensors says '{rate}' frames a second: save the motion again"):
+        open_source(Clip(path), 64, folder)

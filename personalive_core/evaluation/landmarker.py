@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from ..errors import InputError, WeightsError
 from ..motion import to_signed
+from ..output import save_tensors
 from ..training.augment import recolour
 from ..training.data import Clip, generator, normal
-from ..training.files import make_folder, save_tensors
+from ..training.files import make_folder
 from ..training.losses import absolute_error
 from ..training.presets import Preset
 from ..training.puppets import LANDMARKS

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, WeightsError
+from ..output import save_tensors
 from ..types import HeadPose, HybridMotion
-from .files import save_tensors
 
 SUFFIX = ".clip.safetensors"
 _log = logging.getLogger(__name__)

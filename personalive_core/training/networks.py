@@ -21,10 +21,10 @@ from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig, KeypointExtractor
 from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
-from ..output import whole_file
+from ..output import save_tensors, whole_file
 from ..tensorfile import CONFIG_KEY
 from ..weights import converted_place
-from .files import make_folder, save_tensors
+from .files import make_folder
 from .fresh_vae import FAINT, begin_with_colours
 
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids", "positions")

@@ -1,0 +1,63 @@
+"""Output files: every kind of tensor file is written whole or not at all, with one error where the disk is full."""
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from personalive_core.errors import OutputError
+from personalive_core.lora import Lora, save_lora
+from personalive_core.output import save_tensors
+from personalive_core.storage import save_motion, save_state
+from personalive_core.training.data import Clip, save_clip
+from personalive_core.types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, StreamState
+
+MOTION = HybridMotion(
+    torch.zeros(2, 32, 16),
+    torch.zeros(2, 21, 3),
+    HeadPose(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 1)),
+    torch.ones(2, 4),
+    torch.ones(2, dtype=torch.bool),
+)
+STATE = StreamState(
+    torch.zeros(1, 12, 4, 8, 8),
+    MotionFeatures(torch.zeros(1, 12, 32, 16), torch.zeros(1, 12, 4, 8, 8)),
+    KeyframeBank(torch.zeros(1, 1, 32, 16), ((torch.zeros(1, 4, 8), torch.zeros(1, 4, 8)),)),
+)
+CLIP = Clip(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), MOTION, torch.zeros(2, 21, 3))
+LORA = Lora({"pose_guider": {"conv_in": (torch.zeros(1, 3, 3, 3), torch.zeros(4, 1, 1, 1))}}, 1.0)
+
+SAVERS = {
+    "motion": lambda path: save_motion(path, MOTION),
+    "state": lambda path: save_state(path, STATE),
+    "lora": lambda path: save_lora(path, LORA),
+    "clip": lambda path: save_clip(path, CLIP),
+    "tensors": lambda path: save_tensors(path, {"a": torch.zeros(3)}),
+}
+
+
+@pytest.mark.parametrize("save", SAVERS.values(), ids=SAVERS.keys())
+def test_a_full_disk_is_one_error_and_keeps_the_older_file(save, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save(path)
+    before = path.read_bytes()
+
+    def full(_tensors, partial, _metadata):
+        partial.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OutputError, match="was not written .*No space left on device"):
+        save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_tensors_that_share_memory_are_saved_apart(tmp_path):
+    """Slices of one tensor, one tensor twice, a transposed one: safetensors itself refuses the first two."""
+    whole = torch.arange(6.0).reshape(2, 3)
+    save_tensors(tmp_path / "a.safetensors", {"row": whole[0], "all": whole, "again": whole, "turned": whole.T})
+    read = load_file(tmp_path / "a.safetensors")
+    assert {key: value.tolist() for key, value in read.items()} == {
+        "row": [0, 1, 2], "all": whole.tolist(), "again": whole.tolist(), "turned": whole.T.tolist(),
+    }  # fmt: skip
