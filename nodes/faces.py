@@ -13,7 +13,17 @@ from server import PromptServer
 
 from ..personalive_core.detectors import make_detector
 from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
-from ..personalive_core.face import Box, Crop, Face, FaceDetector, Picture, choose_face, portrait_crop, whole_frame
+from ..personalive_core.face import (
+    Box,
+    Crop,
+    Face,
+    FaceDetector,
+    Picture,
+    choose_face,
+    crop_by_hand,
+    portrait_crop,
+    whole_frame,
+)
 from ..personalive_core.picture import read_image
 from ..personalive_core.weights import locate
 from .folders import MODELS, viewed, weight_folders
@@ -118,9 +128,7 @@ def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None,
     """The head-and-shoulders square around `box`, or around the chosen one of `faces`. Raises FaceError, InputError."""
     size = picture.shape[:2]
     if box is not None:
-        if box.left >= size[1] or box.top >= size[0] or box.right <= 0 or box.bottom <= 0:
-            raise InputError(f"face_box lies outside the {size[1]}x{size[0]} picture: choose a face in it, or clear it")
-        return portrait_crop(box, size)
+        return crop_by_hand(box, size, "face_box")
     if faces is None:
         return whole_frame(size)
     found = choose_face(faces, choice(face), None)

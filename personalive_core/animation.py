@@ -15,7 +15,18 @@ from tqdm import tqdm
 
 from .engine import Engine
 from .errors import FaceError, InputError
-from .face import Box, Crop, Picture, choose_face, crop_image, portrait_crop, square_around, whole_frame
+from .face import (
+    PORTRAIT_EXPAND,
+    Box,
+    Crop,
+    Picture,
+    choose_face,
+    crop_by_hand,
+    crop_image,
+    portrait_crop,
+    square_around,
+    whole_frame,
+)
 from .measure import peak_memory, synchronize
 from .motion import Strengths, gather
 from .output import partial_path, prepare
@@ -45,7 +56,8 @@ class Job:
     clip: Clip
     output: Path
     engine: Engine
-    reference_box: Box | None = None
+    reference_box: Box | None = None  # the face's
+    reference_crop: Box | None = None  # of the square itself
     steps: int = 4
     seed: int = 0
     strengths: Strengths = field(default_factory=Strengths)
@@ -223,7 +235,12 @@ def read_portrait(path: Path) -> Picture:
 def open_portrait(job: Job) -> Portrait:
     """The reference picture, cut to its face. Raises InputError, FaceError, or WeightsError without a detector."""
     whole, size = read_portrait(job.reference), job.engine.size
-    crop = reference_crop(whole, job.reference_box, job.clip, job.engine.weights)
+    if job.reference_crop:
+        crop = square_around(job.reference_crop)
+    elif job.reference_box:
+        crop = crop_around(job.reference_box, whole)
+    else:
+        crop = found_crop(whole, job.clip, job.engine.weights)
     picture = crop_image(whole, crop, size)
     # at full resolution the networks' own resizing is the only one
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
@@ -232,17 +249,31 @@ def open_portrait(job: Job) -> Portrait:
     return Portrait(source, picture, paste, (width, height))
 
 
-def reference_crop(picture: Picture, box: Box | None, clip: Clip, weights: Path) -> Crop:
-    """The square of the reference `picture` [H, W, 3] that is animated: by hand, or with the driving's detector."""
-    if box is not None:
-        return square_around(box)
+def crop_around(face: Box, picture: Picture) -> Crop:
+    """The head-and-shoulders square around a face box of the reference `picture` [H, W, 3] that was given by hand.
+
+    Raises InputError where it does not fit: the option meant the square itself once, and such boxes are larger.
+    """
+    height, width = picture.shape[:2]
+    crop = crop_by_hand(face, (height, width), "--reference-box")
+    if PORTRAIT_EXPAND * face.side > min(height, width):
+        raise InputError(
+            f"the head-and-shoulders square around --reference-box does not fit into the {width}x{height} picture: "
+            "give the box of the face alone, or the square itself with --reference-crop"
+        )
+    return crop
+
+
+def found_crop(picture: Picture, clip: Clip, weights: Path) -> Crop:
+    """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
     detector = detector_for(clip.detector, picture, weights)
     if detector is None:
         return whole_frame(picture.shape[:2])
     face = choose_face(detector(picture), clip.choice, None)
     if face is None:
         raise FaceError(
-            "no face in the reference picture: give --reference-box, another --detector, or --detector none"
+            "no face in the reference picture: give --reference-box, --reference-crop, another --detector, or "
+            "--detector none"
         )
     return portrait_crop(face.box, picture.shape[:2])
 

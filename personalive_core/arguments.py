@@ -220,7 +220,13 @@ def _animate(parser: argparse.ArgumentParser) -> None:
     _loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
-    parser.add_argument("--reference-box", type=box, metavar="L,T,R,B", help="the reference's crop in pixels, by hand")
+    by_hand = parser.add_mutually_exclusive_group()
+    by_hand.add_argument(
+        "--reference-box", type=box, metavar="L,T,R,B", help="the face's box in the reference, in pixels, by hand"
+    )
+    by_hand.add_argument(
+        "--reference-crop", type=box, metavar="L,T,R,B", help="the square of the reference itself, in pixels, by hand"
+    )
     strengths = parser.add_argument_group("strength of the driving motion")
     for name, default in (("rotation", 1.0), ("translation", 0.5), ("scale", 0.0), ("expression", 1.0)):
         strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")

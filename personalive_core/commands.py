@@ -50,6 +50,7 @@ def animate(a: argparse.Namespace) -> Result:
             output=a.output,
             engine=_engine(a, _loras(a)),
             reference_box=a.reference_box,
+            reference_crop=a.reference_crop,
             steps=a.steps,
             seed=a.seed,
             strengths=Strengths(a.rotation, a.translation, a.scale, a.expression),

@@ -154,6 +154,17 @@ def portrait_crop(face: Box, frame_size: FrameSize, expand: float = PORTRAIT_EXP
     return Crop(left, top, size)
 
 
+def crop_by_hand(face: Box, frame_size: FrameSize, name: str) -> Crop:
+    """The head-and-shoulders square around a `face` that the user gave; `name` is what errors call it.
+
+    Raises InputError where the box lies outside the frame.
+    """
+    height, width = frame_size
+    if face.left >= width or face.top >= height or face.right <= 0 or face.bottom <= 0:
+        raise InputError(f"{name} lies outside the {width}x{height} picture: choose a face in it, or clear it")
+    return portrait_crop(face, frame_size)
+
+
 def check_picture(image: Picture) -> None:
     """Raises InputError unless `image` is [H, W, 3] uint8 with at least one pixel."""
     if image.dtype != np.uint8 or image.shape[2:] != (3,) or image.size == 0:

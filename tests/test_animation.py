@@ -14,7 +14,7 @@ import torch
 
 from personalive_core import animation, cli, sources
 from personalive_core.animation import make, plural, progress
-from personalive_core.face import Box, Face
+from personalive_core.face import Box, Crop, Face, portrait_crop
 from personalive_core.model import PersonaLive
 from personalive_core.picture import read_image, write_image
 from personalive_core.pipeline import AnimatedFrame
@@ -202,7 +202,7 @@ def test_a_found_face_is_pasted_back_into_an_odd_sized_picture(animate, tmp_path
 
 
 def test_boxes_by_hand_need_no_detector(animate, tmp_path, wide):
-    boxes = ("--reference-box", "121,40,281,200", "--driving-box", "120,40,280,200")
+    boxes = ("--reference-crop", "121,40,281,200", "--driving-box", "120,40,280,200")
     outcome = animate(tmp_path / "a.mp4", *boxes, "--frames", 1, reference=wide[0], driving=wide[1])
     assert outcome.code == 0
     assert (probe(tmp_path / "a.mp4").width, probe(tmp_path / "a.mp4").height) == (64, 64)
@@ -213,9 +213,37 @@ def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "make_detector", lambda *_: lambda _: (left, right))
     picture = np.zeros((240, 320, 3), np.uint8)
     clip = sources.Clip(tmp_path, detector="haar", choice="left")
-    assert animation.reference_crop(picture, None, clip, tmp_path).centre[0] < 100
-    assert animation.reference_crop(picture, None, replace(clip, choice="largest"), tmp_path).centre[0] > 200
-    assert animation.reference_crop(picture, left.box, clip, tmp_path).size == 40
+    assert animation.found_crop(picture, clip, tmp_path).centre[0] < 100
+    assert animation.found_crop(picture, replace(clip, choice="largest"), tmp_path).centre[0] > 200
+
+
+def test_a_reference_box_is_the_faces_and_a_reference_crop_the_square(animate, tmp_path, wide, monkeypatch):
+    """As in the node Prepare Reference; a box that must be a whole crop, as the option once meant, is refused."""
+    crops = []
+    cut = animation.crop_image
+
+    def noted(image, crop, size):
+        crops.append(crop)
+        return cut(image, crop, size)
+
+    monkeypatch.setattr(animation, "crop_image", noted)
+
+    def run(*options):
+        crops.clear()
+        line = ("--detector", "none", "--frames", 1, *options)
+        outcome = animate(tmp_path / "a.mp4", *line, reference=wide[0], driving=wide[1])
+        return outcome, crops[0] if crops else None
+
+    outcome, crop = run("--reference-box", "161,60,241,160")
+    assert (outcome.code, crop) == (0, portrait_crop(Box(161, 60, 241, 160), (241, 321)))
+    outcome, crop = run("--reference-crop", "121,40,281,200")
+    assert (outcome.code, crop) == (0, Crop(121, 40, 160))
+    outcome, _ = run("--reference-box", "121,40,281,200")
+    assert outcome.code == 2
+    assert "the square itself with --reference-crop" in outcome.err
+    outcome, _ = run("--reference-box", "400,40,480,100")
+    assert outcome.code == 2
+    assert "--reference-box lies outside the 321x241 picture" in outcome.err
 
 
 # --- what the sheet shows

@@ -191,7 +191,7 @@ def seen(monkeypatch):
     return only_in
 
 
-BY_HAND = ("--detector", "haar", "--reference-box", "0,0,64,64")
+BY_HAND = ("--detector", "haar", "--reference-crop", "0,0,64,64")
 
 
 @pytest.mark.usefixtures("not_loaded")
