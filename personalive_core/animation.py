@@ -38,6 +38,7 @@ from .sheet import SheetCollector, contact_sheet
 from .sources import Clip, Driving, SavedMotion, Shown, detector_for, open_driving, open_source
 from .storage import SUFFIXES as MOTION_SUFFIXES
 from .storage import save_motion
+from .text import plural
 from .types import HybridMotion, StreamConfig
 from .video import read_frames
 from .video_write import VideoWriter, WriteOptions
@@ -306,8 +307,3 @@ def title(job: Job, summary: Summary) -> str:
         f"seed {job.seed}, {summary.fps:.2f} frames/s, {plural(len(summary.keyframes), 'keyframe')}, "
         f"{summary.filled} without a face"
     )
-
-
-def plural(count: int, noun: str) -> str:
-    """1 frame, 2 frames."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-from .animation import plural
 from .remote import Progress, Server, ServerError, open_session
 from .remote_answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs
 from .submit_rows import Job, title
+from .text import plural
 
 JOURNAL = "submit.jsonl"  # in the output folder
 POSTED, DONE, FAILED = "posted", "done", "failed"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .animation import SHEET_SUFFIXES, Job, Summary, check_written, extract, plural, read_portrait, run
+from .animation import SHEET_SUFFIXES, Job, Summary, check_written, extract, read_portrait, run
 from .engine import Engine
 from .errors import InputError
 from .face import Picture
@@ -22,6 +22,7 @@ from .output import whole_file
 from .paste import PasteOptions
 from .picture import write_image
 from .sources import Clip
+from .text import plural
 from .video import read_frames
 from .weights import SHIPPED
 

@@ -56,9 +56,9 @@ def evaluate(a: argparse.Namespace) -> Result:
     """`personalive evaluate`."""
     from .evaluation.evaluate import Options, Subject
     from .evaluation.evaluate import evaluate as run
-    from .evaluation.landmarker import load_landmarker
     from .evaluation.pictures import psnr_plot, sheet
     from .evaluation.report import page, values
+    from .landmarker import load_landmarker
 
     device = pick_device(a.device)
     folders = ablation_folders(a.ablation)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .animation import plural
 from .arguments import number, whole
 from .batch import FAILED, Policy, read_journal, run_batch
 from .commands import Result
 from .errors import InputError
 from .submit_rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
+from .text import plural
 
 
 def server_url(text: str) -> str:

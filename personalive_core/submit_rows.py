@@ -13,12 +13,12 @@ from typing import Any
 
 from .errors import InputError
 from .picture import PICTURE_SUFFIXES
+from .video import VIDEO_SUFFIXES
 
 Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as the page exports it
 Prompt = dict[str, Node]  # a workflow in API format, by node id
 
 LOADERS: Mapping[str, str] = {"reference": "LoadImage", "driving": "LoadVideo"}
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 FILE_INPUTS = ("image", "file", "video")  # how loader nodes call the input that names the file
 REMOTE_FOLDER = "personalive"  # under the server's input folder
 LONGEST_STEM = 80  # characters; two stems and a counter stay below what file systems allow for one name

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .animation import plural
 from .commands import Result
 from .engine import Engine
 from .errors import InputError
 from .loader import pick_device
+from .text import plural
 
 if TYPE_CHECKING:
     from .training.loop import Stage

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # by which folders are searched for videos
 FOLDER_RATE = Fraction(25)  # frames per second of pictures, which have no times of their own
 _SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from the time of showing
 _NOMINAL = 0.01  # the rate a stream was made for counts if its measured average is this near

@@ -10,7 +10,6 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
-from .animation import plural
 from .commands import Result
 from .engine import weight_index
 from .errors import OutputError, WeightsError
@@ -18,6 +17,7 @@ from .loader import DECODERS, PRECISIONS, build_on_meta, unet_config
 from .loading import missing_keys
 from .modules.unet import UNet
 from .tensorfile import TensorInfo
+from .text import plural
 from .weights import WeightFile, WeightIndex, WeightRow, candidates, describe, locate, read_state
 
 MIB = 2**20

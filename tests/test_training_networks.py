@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from personalive_core.evaluation.landmarker import soft_argmax
+from personalive_core.landmarker import soft_argmax
 from personalive_core.loader import load_model
 from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.keypoints import BINS

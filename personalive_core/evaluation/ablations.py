@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..landmarker import SIZE, Landmarker
 from ..model import PersonaLive
 from ..types import StreamConfig
 from .cases import Case
-from .landmarker import SIZE, Landmarker
 from .metrics import FrameScores, Scores, mean_scores, score
 from .reenactment import Setting, abrupt, reenact
 

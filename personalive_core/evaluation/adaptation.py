@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..landmarker import SIZE
 from ..model import PersonaLive
 from .cases import Case, cross_case
-from .landmarker import SIZE
 from .metrics import psnr, unit
 from .reenactment import Column, reenact, repeated
 

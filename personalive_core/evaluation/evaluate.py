@@ -10,13 +10,13 @@ from typing import Protocol, TypeVar
 import torch
 
 from ..bench import device_name
+from ..landmarker import SIZE, Landmarker
 from ..measure import size_of
 from ..model import PersonaLive
 from ..types import StreamConfig
 from .ablations import Finding, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation
 from .cases import cross_case, self_case
-from .landmarker import SIZE, Landmarker
 from .reenactment import DRIVING, MODEL, REPEATED, Column, Task, reenact, run_task
 from .stability import Stability, long_case, measured, run_long
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..landmarker import Landmarker, locate
 from .cases import Truth
-from .landmarker import Landmarker, locate
 
 Pictures = NDArray[np.uint8]  # [F, S, S, 3] RGB
 Numbers = NDArray[np.float64]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..landmarker import SIZE, Landmarker
 from ..model import PersonaLive
 from ..motion import Strengths
 from ..pipeline import MotionOptions, driving_motion, stream, to_reference
@@ -16,7 +17,6 @@ from ..sampling import StreamingSampler
 from ..schedule import seeded_noise
 from ..types import HybridMotion, Reference, StreamConfig, concat
 from .cases import Case, Truth
-from .landmarker import SIZE, Landmarker
 from .metrics import Scores, mean_scores, score
 
 Picture = NDArray[np.uint8]  # [S, S, 3] RGB; with a leading F a clip

@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..landmarker import SIZE
 from .ablations import CLEAR, FIRST, Finding
 from .adaptation import Adaptation
 from .evaluate import ABLATION_PEOPLE, Evaluation, Target
-from .landmarker import SIZE
 from .metrics import Scores
 from .pictures import COLUMNS
 from .reenactment import DRIVING, Task

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..landmarker import SIZE
 from ..measure import peak_memory, reset_peak_memory
 from ..model import PersonaLive
 from ..training.puppets import REGIONS
 from .cases import Case, there_and_back
-from .landmarker import SIZE
 from .metrics import Numbers, psnr, region_colours, unit
 from .reenactment import reenact, repeated
 

@@ -48,6 +48,13 @@ class Clip:
         }
 
 
+def landmarks_of(clip: Clip) -> Tensor:
+    """[F, 31, 2] of a drawn clip. Raises InputError for any other."""
+    if clip.landmarks is None:
+        raise InputError("the clips have no landmarks, only drawn people do: prepare some with `train prepare --drawn`")
+    return clip.landmarks
+
+
 def save_clip(path: Path, clip: Clip) -> None:
     """Writes one clip, whole or not at all; the file's name has to end with SUFFIX. Raises OutputError."""
     save_tensors(path, clip.tensors())

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..evaluation.landmarker import landmarks_of, soft_argmax
+from ..landmarker import soft_argmax
 from ..model import LATENT_SCALE, PersonaLive
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from ..motion import crop_faces, to_signed
 from .augment import recolour
-from .data import generator, normal
+from .data import generator, landmarks_of, normal
 from .losses import absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
 from .prepare import expression_code
 from .presets import Preset

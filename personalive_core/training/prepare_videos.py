@@ -21,9 +21,9 @@ from ..output import whole_file
 from ..pipeline import MotionOptions, crop_frames
 from ..sources import Clip as Driving
 from ..sources import open_driving
-from ..submit_rows import VIDEO_SUFFIXES
 from ..tracking import TrackOptions
 from ..types import concat
+from ..video import VIDEO_SUFFIXES
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
 

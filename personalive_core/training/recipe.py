@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..evaluation.landmarker import Landmarker, landmark_losses, save_landmarker
+from ..landmarker import Landmarker
 from ..model import PersonaLive
 from ..motion import to_signed
 from ..types import StreamConfig
@@ -22,6 +22,7 @@ from .foundations import (
     solve_lengths,
     vae_losses,
 )
+from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
 from .networks import initialise
 from .perceptual import perceptual_distance

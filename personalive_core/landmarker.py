@@ -10,26 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InputError, WeightsError
-from ..motion import to_signed
-from ..output import save_tensors
-from ..training.augment import recolour
-from ..training.data import Clip, generator, normal
-from ..training.files import make_folder
-from ..training.losses import absolute_error
-from ..training.presets import Preset
-from ..training.puppets import LANDMARKS
-from ..training.source import Source
+from .errors import WeightsError
+from .motion import to_signed
+from .training.puppets import LANDMARKS
 
 SIZE = 128  # pixels a side of the pictures that it reads
 FILE = "landmarker.safetensors"
-SHIPPED = Path(__file__).parent.parent / "assets" / FILE
+SHIPPED = Path(__file__).parent / "assets" / FILE
 GROUP = 8  # channels normalised together
-BLUR = 4  # pixels a side of the mean that the blurriest training pictures are mixed with
-NOISE = 0.03  # standard deviation of the noise on training pictures
 AT_ONCE = 32  # pictures
-
-Losses = dict[str, Tensor]
 
 
 def layer(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
@@ -73,32 +62,6 @@ def centres(count: int) -> Tensor:
     return (torch.arange(count) * 2 + 1) / count - 1
 
 
-def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: int) -> Losses:
-    """Mean distance in pixels, along x and y, to the renderer's landmarks; on pictures as a model may blur them."""
-    picks = source.picks(row.clips, 1, False, *numbers)
-    clips = [(source.data.clip(p.clip), p.driving[0]) for p in picks]
-    pictures = torch.cat([to_signed(clip.pictures[i : i + 1].numpy()) for clip, i in clips])
-    seen = worsened(recolour(pictures, row.augment, *numbers, 1), row.augment, *numbers)
-    true = torch.stack([landmarks_of(clip)[i] for clip, i in clips])
-    points = network(seen.to(source.model.device))
-    return {"pixels": row.size / 2 * absolute_error(points, true.to(points))}
-
-
-def landmarks_of(clip: Clip) -> Tensor:
-    """[F, 31, 2] of a drawn clip. Raises InputError for any other."""
-    if clip.landmarks is None:
-        raise InputError("the clips have no landmarks, only drawn people do: prepare some with `train prepare --drawn`")
-    return clip.landmarks
-
-
-def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
-    """Each picture [N, 3, S, S] softer by its own amount, little more often than much, and noisy."""
-    amount = torch.tensor(generator(*numbers, 2).random(len(pictures)) ** 2).float()[:, None, None, None]
-    soft = functional.interpolate(functional.avg_pool2d(pictures, BLUR), scale_factor=BLUR, mode="bilinear")
-    noise = NOISE * amount * normal(pictures.shape, *numbers, 3)
-    return pictures + strength * (amount * (soft - pictures) + noise)
-
-
 @torch.inference_mode()
 def locate(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
     """Pictures [F, S, S, 3] uint8 of any size -> landmarks [F, 31, 2] in [-1, 1]."""
@@ -108,12 +71,6 @@ def locate(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
         fitted = part if part.shape[-1] == SIZE else functional.interpolate(part, size=SIZE, mode="bilinear")
         parts.append(network(fitted.to(device)).cpu())
     return torch.cat(parts)
-
-
-def save_landmarker(network: Landmarker, _: object, folder: Path) -> None:
-    """Writes the network into `folder` in half precision; a run's export, without its model. Raises OutputError."""
-    make_folder(folder)
-    save_tensors(folder / FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})
 
 
 def load_landmarker(path: Path = SHIPPED) -> Landmarker:

@@ -1,0 +1,49 @@
+"""Training of the landmark network that `evaluate` measures with: on drawn people, blurred as a model may blur them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..landmarker import FILE, Landmarker
+from ..motion import to_signed
+from ..output import save_tensors
+from .augment import recolour
+from .data import generator, landmarks_of, normal
+from .files import make_folder
+from .losses import absolute_error
+from .presets import Preset
+from .source import Source
+
+BLUR = 4  # pixels a side of the mean that the blurriest training pictures are mixed with
+NOISE = 0.03  # standard deviation of the noise on training pictures
+
+Losses = dict[str, Tensor]
+
+
+def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: int) -> Losses:
+    """Mean distance in pixels, along x and y, to the renderer's landmarks; on pictures as a model may blur them."""
+    picks = source.picks(row.clips, 1, False, *numbers)
+    clips = [(source.data.clip(p.clip), p.driving[0]) for p in picks]
+    pictures = torch.cat([to_signed(clip.pictures[i : i + 1].numpy()) for clip, i in clips])
+    seen = worsened(recolour(pictures, row.augment, *numbers, 1), row.augment, *numbers)
+    true = torch.stack([landmarks_of(clip)[i] for clip, i in clips])
+    points = network(seen.to(source.model.device))
+    return {"pixels": row.size / 2 * absolute_error(points, true.to(points))}
+
+
+def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
+    """Each picture [N, 3, S, S] softer by its own amount, little more often than much, and noisy."""
+    amount = torch.tensor(generator(*numbers, 2).random(len(pictures)) ** 2).float()[:, None, None, None]
+    soft = functional.interpolate(functional.avg_pool2d(pictures, BLUR), scale_factor=BLUR, mode="bilinear")
+    noise = NOISE * amount * normal(pictures.shape, *numbers, 3)
+    return pictures + strength * (amount * (soft - pictures) + noise)
+
+
+def save_landmarker(network: Landmarker, _: object, folder: Path) -> None:
+    """Writes the network into `folder` in half precision; a run's export, without its model. Raises OutputError."""
+    make_folder(folder)
+    save_tensors(folder / FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})
