@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .device import peak_memory, synchronize
 from .engine import Engine
 from .errors import FaceError, InputError
 from .face import (
@@ -27,7 +28,6 @@ from .face import (
     square_around,
     whole_frame,
 )
-from .measure import peak_memory, synchronize
 from .motion import Strengths, gather
 from .output import partial_path, prepare
 from .paste import PasteBack, PasteOptions, prepare_paste

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from . import __version__
+from .device import PRECISIONS
 from .errors import InputError
 from .face import Box, choose_face
-from .loader import DECODERS, PRECISIONS
+from .loader import DECODERS
 from .motion import MISSING_POLICIES
 from .reference import check_size
 from .types import StreamConfig
@@ -120,7 +121,7 @@ def _or_refuse(make: Callable[[], T]) -> T:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from .evaluate_command import add_arguments as _evaluate  # which use the readers above
+    from .evaluate_command import add_arguments as _evaluate
     from .submit_command import add_arguments as _submit
     from .train_command import add_arguments as _train
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from .bench_networks import each, random_model
 from .bench_report import BenchReport, Row, Stage, compare, read_report, table
 from .canvas import FaceMotion
+from .device import device_name, peak_memory, reset_peak_memory
 from .errors import InputError
 from .face import crop_image, whole_frame
 from .loader import DECODERS
-from .measure import count_flops, median_seconds, on_meta, peak_memory, reset_peak_memory, size_of
+from .measure import count_flops, median_seconds, on_meta, size_of
 from .model import LATENT_PIXELS, PersonaLive
 from .modules.face_encoder import FACE_SIZE
 from .modules.keypoints import PICTURE_SIZE
@@ -122,13 +123,6 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         fps_whole=whole,
         peak_memory=peak_memory(model.device),
     )
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def count_stages(model: PersonaLive, size: int) -> dict[str, int]:

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from .animation import SHEET_SUFFIXES, Job, Summary, check_written, extract, read_portrait, run
+from .device import pick_device, pick_precision
 from .engine import Engine
 from .errors import InputError
 from .face import Picture
-from .loader import pick_device, pick_precision
 from .lora import Lora, read_lora
 from .motion import Strengths
 from .output import whole_file

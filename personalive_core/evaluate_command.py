@@ -13,9 +13,9 @@ from typing import TypeVar
 import torch
 
 from .commands import Result
+from .device import pick_device
 from .engine import Engine
 from .errors import InputError
-from .loader import pick_device
 from .lora import read_lora
 from .output import whole_file
 from .picture import write_image

@@ -37,37 +37,6 @@ NEEDED = (
 HELD_SMALL = ("reference_unet", "denoising_unet")  # nine tenths of all weights
 TELLING = (*HELD_SMALL, "motion_encoder")  # their header may tell what shapes do not
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """`name`, or the accelerator that torch sees, or the CPU."""
-    if name != "auto":
-        try:
-            device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {name!r} cannot be used here ({error}): use --device cpu") from error
-        return device
-    backends = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
-    return torch.device(next((name for name, backend in backends.items() if backend.is_available()), "cpu"))
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """`name`, or for "auto" the fastest type that the device computes in natively and that loses nothing visible."""
-    if name != "auto":
-        if name not in PRECISIONS:
-            raise InputError(f"unknown precision {name!r}: use auto, {', '.join(PRECISIONS)}")
-        return PRECISIONS[name]
-    if device.type == "cpu":
-        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
-    return torch.float16 if device.type in ("cuda", "mps") else torch.bfloat16
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices itself."""
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,7 @@ import numpy as np
 
 from .canvas import Canvas, FaceMotion, Picture, view_of
 from .portrait_body import backdrop, draw_body
-from .portrait_face import (
-    draw_beard,
-    draw_brow,
-    draw_ear,
-    draw_eye,
-    draw_glasses,
-    draw_mouth,
-    draw_nose,
-    draw_skin,
-)
+from .portrait_face import draw_beard, draw_brow, draw_ear, draw_eye, draw_glasses, draw_mouth, draw_nose, draw_skin
 from .portrait_hair import COVERED_EARS, draw_back_hair, draw_front_hair, skin_patch
 from .portrait_head import Identity, facing, head_of, ring_points
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from .commands import Result
+from .device import pick_device
 from .engine import Engine
 from .errors import InputError
-from .loader import pick_device
 from .text import plural
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from .commands import Result
+from .device import PRECISIONS
 from .engine import weight_index
 from .errors import OutputError, WeightsError
-from .loader import DECODERS, PRECISIONS, build_on_meta, unet_config
+from .loader import DECODERS, build_on_meta, unet_config
 from .loading import missing_keys
 from .modules.unet import UNet
 from .tensorfile import TensorInfo

@@ -12,8 +12,9 @@ from torch import nn
 from personalive_core.bench import BenchOptions, compare, count_stages, frame_rates, read_report, run_bench, table
 from personalive_core.bench_networks import empty_model, random_model
 from personalive_core.bench_report import BenchReport, Stage
+from personalive_core.device import peak_memory, reset_peak_memory
 from personalive_core.errors import InputError
-from personalive_core.measure import count_flops, median_seconds, on_meta, peak_memory, reset_peak_memory, size_of
+from personalive_core.measure import count_flops, median_seconds, on_meta, size_of
 from personalive_core.modules.unet import UNetConfig
 
 CPU = torch.device("cpu")

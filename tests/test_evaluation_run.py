@@ -11,15 +11,7 @@ from personalive_core.evaluate_command import SHIPPED
 from personalive_core.evaluation.adaptation import line_case, run_adaptation
 from personalive_core.evaluation.cases import cross_case, self_case
 from personalive_core.evaluation.pictures import sheet
-from personalive_core.evaluation.reenactment import (
-    FULL,
-    MODEL,
-    REPEATED,
-    abrupt,
-    interpolated,
-    reenact,
-    run_task,
-)
+from personalive_core.evaluation.reenactment import FULL, MODEL, REPEATED, abrupt, interpolated, reenact, run_task
 from personalive_core.landmarker import SIZE, load_landmarker
 from personalive_core.loader import load_model
 from personalive_core.pipeline import AnimateOptions, MotionOptions, animate, driving_motion

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from ..bench import device_name
+from ..device import device_name
 from ..landmarker import SIZE, Landmarker
 from ..measure import size_of
 from ..model import PersonaLive

@@ -21,7 +21,7 @@ from ..plot import (
     draw_frame,
     draw_head,
     draw_seconds,
-)  # fmt: skip
+)
 from .reenactment import Column
 from .stability import RATE, Trace
 

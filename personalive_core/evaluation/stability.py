@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..device import peak_memory, reset_peak_memory
 from ..landmarker import SIZE
-from ..measure import peak_memory, reset_peak_memory
 from ..model import PersonaLive
 from ..training.puppets import REGIONS
 from .cases import Case, there_and_back

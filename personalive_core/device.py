@@ -1,0 +1,91 @@
+"""The device the networks run on: picked, named, waited for, its number types and its peak memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import InputError
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux's own account of this process
+_RESET_PEAK = "5"
+_KIB = 1024
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`name`, or the accelerator that torch sees, or the CPU."""
+    if name != "auto":
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {name!r} cannot be used here ({error}): use --device cpu") from error
+        return device
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    return torch.device(next((name for name, backend in backends.items() if backend.is_available()), "cpu"))
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """`name`, or for "auto" the fastest type that the device computes in natively and that loses nothing visible."""
+    if name != "auto":
+        if name not in PRECISIONS:
+            raise InputError(f"unknown precision {name!r}: use auto, {', '.join(PRECISIONS)}")
+        return PRECISIONS[name]
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return torch.float16 if device.type in ("cuda", "mps") else torch.bfloat16
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices itself."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until `device` has done what was asked of it."""
+    getattr(torch, device.type).synchronize()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Lets `peak_memory` begin anew; outside Linux and CUDA the peak stays that of the whole process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        try:
+            _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+        except OSError:  # some containers forbid it: the figure is then the peak since the process began
+            return
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes held at once: allocated on a CUDA device, else resident in this process; None where nobody tells.
+
+    On Linux not getrusage's figure: a process that another one started begins there with its parent's peak.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines() if _STATUS.exists() else []
+    peaks = [int(line.split()[1]) * _KIB for line in lines if line.startswith("VmHWM:")]
+    return peaks[0] if peaks else _peak_by_getrusage()
+
+
+def _peak_by_getrusage() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else _KIB)
