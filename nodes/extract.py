@@ -14,12 +14,12 @@ from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError
 from ..personalive_core.face import Box, Picture, portrait_crop
+from ..personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from ..personalive_core.motion import MISSING_POLICIES, gather
 from ..personalive_core.pipeline import MotionOptions, driving_motion
 from ..personalive_core.smoothing import OneEuroOptions
 from ..personalive_core.tracking import TrackOptions
 from ..personalive_core.types import HybridMotion
-from ..personalive_core.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from .errors import readable
 from .faces import choice, detector_for, face_inputs, parse_box
 from .folders import as_file, as_sound

@@ -24,7 +24,7 @@ from ..personalive_core.face import (
     portrait_crop,
     whole_frame,
 )
-from ..personalive_core.picture import read_image
+from ..personalive_core.media.picture import read_image
 from ..personalive_core.weights import locate
 from .folders import MODELS, viewed, weight_folders
 

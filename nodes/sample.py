@@ -8,7 +8,7 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError, PersonaLiveError
-from ..personalive_core.video_write import VideoWriter, WriteOptions
+from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .errors import readable
 from .folders import new_output
 from .memory import free_ram

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError
-from ..personalive_core.video_write import VideoWriter, WriteOptions
+from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .errors import readable
 from .folders import new_output, viewable
 from .panel import Panel

@@ -28,10 +28,12 @@ from .face import (
     square_around,
     whole_frame,
 )
+from .media.files import check_written, refuse_reading, same_file
+from .media.picture import write_image
+from .media.video import read_frames
+from .media.write import VideoWriter, WriteOptions
 from .motion import Strengths, gather
-from .output import partial_path, prepare
 from .paste import PasteBack, PasteOptions, prepare_paste
-from .picture import write_image
 from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .reference import check_size, encode_reference
 from .sheet import SheetCollector, contact_sheet
@@ -40,8 +42,6 @@ from .storage import SUFFIXES as MOTION_SUFFIXES
 from .storage import save_motion
 from .text import plural
 from .types import HybridMotion, StreamConfig
-from .video import read_frames
-from .video_write import VideoWriter, WriteOptions
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
@@ -200,24 +200,6 @@ def check_files(job: Job) -> None:
         if job.clip.path.is_dir() and same_file(job.sheet.parent, job.clip.path):
             raise InputError(f"{job.sheet} would become a driving picture: write the sheet to another folder")
         check_written(job.sheet, SHEET_SUFFIXES, read)
-
-
-def check_written(path: Path, suffixes: tuple[str, ...], read: dict[str, Path]) -> None:
-    """Raises InputError if writing `path` would change one of the files that are `read`, OutputError if it fails."""
-    refuse_reading(path, read)
-    prepare(path, suffixes).unlink()
-
-
-def refuse_reading(path: Path, read: dict[str, Path]) -> None:
-    """Raises InputError if `path`, or its name until it is whole, is one of the files that are `read`."""
-    for name, other in read.items():
-        if same_file(path, other) or same_file(partial_path(path), other):
-            raise InputError(f"writing {path} would overwrite {other}, the {name}: give the output another name")
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Whether both are the same file, there or not, whatever links lead to it."""
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def stream_config(steps: int) -> StreamConfig:

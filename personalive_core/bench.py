@@ -22,11 +22,13 @@ from .errors import InputError
 from .face import crop_image, whole_frame
 from .loader import DECODERS
 from .measure import count_flops, median_seconds, on_meta, size_of
+from .media.tensors import to_signed
+from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
 from .modules.face_encoder import FACE_SIZE
 from .modules.keypoints import PICTURE_SIZE
 from .modules.unet import UNetConfig
-from .motion import extract_motion, lead_in, to_signed
+from .motion import extract_motion, lead_in
 from .pipeline import AnimateOptions, MotionOptions, animate
 from .portrait import draw_portrait
 from .reference import CLIP_SIZE, check_size, encode_reference
@@ -35,7 +37,6 @@ from .sampling import StreamingSampler, first_bank, remember
 from .schedule import seeded_noise
 from .standin import WIDTHS
 from .types import KeyframeBank, LayerFeatures, MotionFeatures, Reference, StreamConfig
-from .video import Frame
 
 __all__ = [
     "BenchOptions",

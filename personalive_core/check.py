@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from .face import crop_image, whole_frame
+from .media.tensors import to_signed
+from .media.video import Frame
 from .model import PersonaLive
 from .modules.pose_guider import DRAWN
-from .motion import to_signed
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
 from .reference import encode_reference
 from .sheet import SheetRow, contact_sheet
 from .types import Reference
-from .video import Frame
 
 STILL_FRAMES = 8
 

@@ -11,19 +11,19 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .animation import SHEET_SUFFIXES, Job, Summary, check_written, extract, read_portrait, run
+from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
 from .device import pick_device, pick_precision
 from .engine import Engine
 from .errors import InputError
 from .face import Picture
 from .lora import Lora, read_lora
+from .media.files import check_written, whole_file
+from .media.picture import write_image
+from .media.video import read_frames
 from .motion import Strengths
-from .output import whole_file
 from .paste import PasteOptions
-from .picture import write_image
 from .sources import Clip
 from .text import plural
-from .video import read_frames
 from .weights import SHIPPED
 
 DEMO_SIZE = 128  # pixels a side, the small model's

@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import OutputError, WeightsError
 from .loading import stays_float32
 from .lockfile import FileRecord
-from .output import save_tensors, whole_file
+from .media.files import save_tensors, whole_file
 from .tensorfile import CONFIG_KEY, State, read_metadata
 from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
 

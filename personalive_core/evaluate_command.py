@@ -17,8 +17,8 @@ from .device import pick_device
 from .engine import Engine
 from .errors import InputError
 from .lora import read_lora
-from .output import whole_file
-from .picture import write_image
+from .media.files import whole_file
+from .media.picture import write_image
 from .weights import SHIPPED
 
 PAGE = "evaluation"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import WeightsError
-from .motion import to_signed
+from .media.tensors import to_signed
 from .training.puppets import LANDMARKS
 
 SIZE = 128  # pixels a side of the pictures that it reads

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .errors import WeightsError
-from .output import whole_file
+from .media.files import whole_file
 
 LOCK_NAME = "weights.lock.json"
 LOCK_VERSION = 1

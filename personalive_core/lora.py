@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import InputError, WeightsError
+from .media.files import save_tensors
 from .model import PersonaLive
-from .output import save_tensors
 from .tensorfile import State, read_infos, read_metadata
 
 NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")

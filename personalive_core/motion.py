@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,11 +21,6 @@ BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above
 SMALLEST_FACE = 1 / 32  # of the picture's side; below it keypoints span no face
 
 MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
-
-
-def to_signed(pictures: np.ndarray) -> Tensor:
-    """[F, H, W, 3] uint8 -> [F, 3, H, W] in [-1, 1]."""
-    return rearrange(torch.tensor(pictures).float() / 127.5 - 1, "f h w c -> f c h w")
 
 
 def face_boxes(keypoints: Tensor, size: int) -> Tensor:

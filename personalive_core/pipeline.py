@@ -15,8 +15,10 @@ from torch import Tensor
 
 from .errors import InputError, NumericalError
 from .face import Crop, FaceDetector, crop_image, whole_frame
+from .media.tensors import to_signed
+from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
-from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget, to_signed
+from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget
 from .sampling import StreamingSampler, novelty
 from .schedule import seeded_noise
 from .smoothing import OneEuroOptions, OneEuroState, one_euro
@@ -32,7 +34,6 @@ from .types import (
     StreamState,
     concat,
 )
-from .video import Frame
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}

@@ -8,9 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import FaceError, InputError
+from .media.tensors import to_signed
 from .model import LATENT_PIXELS, PersonaLive
 from .modules.keypoints import PICTURE_SIZE, pose_keypoints
-from .motion import crop_faces, face_boxes, is_face, to_signed
+from .motion import crop_faces, face_boxes, is_face
 from .types import HybridMotion, Reference
 
 CLIP_SIZE = 224

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import PersonaLiveError
-from .output import whole_file
+from .media.files import whole_file
 from .remote_answers import JobError, RemoteFile, reason, refusal
 from .submit_rows import REMOTE_FOLDER, Prompt
 

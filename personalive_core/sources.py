@@ -10,6 +10,7 @@ from pathlib import Path
 from .detectors import make_detector
 from .errors import InputError, WeightsError
 from .face import Box, FaceDetector, Picture
+from .media.video import Frame, probe, read_frames
 from .model import PersonaLive
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
@@ -17,7 +18,6 @@ from .smoothing import OneEuroOptions
 from .storage import load_motion, motion_rate
 from .tracking import TrackOptions
 from .types import Reference
-from .video import Frame, probe, read_frames
 from .weights import locate
 
 MOTION_SUFFIX = ".safetensors"

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import InputError
-from .output import save_tensors
+from .media.files import save_tensors
 from .types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, StreamState
 
 MOTION_SCHEMA = "personalive-motion-1"

@@ -218,7 +218,7 @@ from personalive_core.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.portrait import draw_portrait
 from personalive_core.reference import encode_reference
 from personalive_core.sample import DRIVER, RATE, SITTER, driving_motion
-from personalive_core.video import Frame
+from personalive_core.media.video import Frame
 
 torch.set_num_threads(1)
 model = random_model((32, 64, 64, 64), torch.device("cpu"), torch.float32)

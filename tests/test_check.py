@@ -9,7 +9,7 @@ import pytest
 
 from personalive_core import check
 from personalive_core.check import CheckReport, Finding, psnr, table
-from personalive_core.picture import read_image
+from personalive_core.media.picture import read_image
 from personalive_core.sample import SITTER, FaceMotion, draw_portrait
 
 

@@ -14,12 +14,12 @@ from personalive_core.evaluation.pictures import sheet
 from personalive_core.evaluation.reenactment import FULL, MODEL, REPEATED, abrupt, interpolated, reenact, run_task
 from personalive_core.landmarker import SIZE, load_landmarker
 from personalive_core.loader import load_model
+from personalive_core.media.video import Frame
 from personalive_core.pipeline import AnimateOptions, MotionOptions, animate, driving_motion
 from personalive_core.reference import encode_reference
 from personalive_core.standin import calm
 from personalive_core.training.networks import SHAPES, fresh, save_networks
 from personalive_core.types import StreamConfig
-from personalive_core.video import Frame
 
 # Of the shipped model on three people and 24 frames, a step below what it reached so far. Not all of its targets
 # (docs/evaluation.md) are met yet: a better one raises these.

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from personalive_core.errors import InputError
-from personalive_core.motion import Strengths, extract_motion, fit, lead_in, retarget, to_signed
+from personalive_core.media.tensors import to_signed
+from personalive_core.motion import Strengths, extract_motion, fit, lead_in, retarget
 from personalive_core.novelty import novelty_curve
 from personalive_core.pipeline import AnimateOptions, animate_motion, stream_fitted
 from personalive_core.reference import encode_reference

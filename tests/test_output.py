@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from personalive_core.errors import OutputError
 from personalive_core.lora import Lora, save_lora
-from personalive_core.output import save_tensors
+from personalive_core.media.files import save_tensors
 from personalive_core.storage import save_motion, save_state
 from personalive_core.training.data import Clip, save_clip
 from personalive_core.types import HeadPose, HybridMotion, KeyframeBank, MotionFeatures, StreamState

@@ -13,6 +13,7 @@ import torch
 
 from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.face import Box, Face
+from personalive_core.media.video import Frame
 from personalive_core.model import LATENT_SCALE
 from personalive_core.motion import extract_motion, lead_in, retarget
 from personalive_core.pipeline import (
@@ -32,7 +33,6 @@ from personalive_core.schedule import seeded_noise
 from personalive_core.smoothing import OneEuroOptions, one_euro
 from personalive_core.storage import load_state, save_state
 from personalive_core.types import HeadPose, HybridMotion, MotionFeatures, Reference, StreamConfig, concat
-from personalive_core.video import Frame
 
 SIZE = 64
 OPTIONS = AnimateOptions(motion=MotionOptions(size=SIZE))

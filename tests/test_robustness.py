@@ -15,9 +15,9 @@ import torch
 
 from personalive_core import sources
 from personalive_core.face import Box, Face
-from personalive_core.picture import write_image
-from personalive_core.video import probe, read_frames
-from personalive_core.video_write import VideoWriter, WriteOptions
+from personalive_core.media.picture import write_image
+from personalive_core.media.video import probe, read_frames
+from personalive_core.media.write import VideoWriter, WriteOptions
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from personalive_core.convert import convert
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
 from personalive_core.loader import load_model
-from personalive_core.motion import to_signed
+from personalive_core.media.tensors import to_signed
 from personalive_core.training import loop
 from personalive_core.training.checkpoint import FILE
 from personalive_core.training.data import open_dataset, save_clip

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from personalive_core.landmarker import soft_argmax
 from personalive_core.loader import load_model
+from personalive_core.media.tensors import to_signed
 from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.keypoints import BINS
 from personalive_core.modules.unet import UNet
-from personalive_core.motion import to_signed
 from personalive_core.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses, solve_lengths

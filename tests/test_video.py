@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from personalive_core import video_write
 from personalive_core.errors import InputError, OutputError, PersonaLiveError
-from personalive_core.picture import read_image, write_image
-from personalive_core.video import probe, read_frames, read_label
-from personalive_core.video_write import VideoWriter, WriteOptions
+from personalive_core.media import write as video_write
+from personalive_core.media.picture import read_image, write_image
+from personalive_core.media.video import probe, read_frames, read_label
+from personalive_core.media.write import VideoWriter, WriteOptions
 
 DEMO = Path(os.environ.get("PERSONALIVE_DEMO", Path(__file__).parents[2] / "shared" / "demo")) / "driving_video.mp4"
 W, H = 96, 64

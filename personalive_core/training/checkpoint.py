@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError, WeightsError
-from ..output import save_tensors
+from ..media.files import save_tensors
 
 FILE = "state.safetensors"
 _WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, WeightsError
-from ..output import save_tensors
+from ..media.files import save_tensors
 from ..types import HeadPose, HybridMotion
 
 SUFFIX = ".clip.safetensors"

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..landmarker import FILE, Landmarker
-from ..motion import to_signed
-from ..output import save_tensors
+from ..media.files import save_tensors
+from ..media.tensors import to_signed
 from .augment import recolour
 from .data import generator, landmarks_of, normal
 from .files import make_folder

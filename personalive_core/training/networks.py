@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..loader import NEEDED, load_model
+from ..media.files import save_tensors, whole_file
 from ..model import PersonaLive
 from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig, KeypointExtractor
 from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
-from ..output import save_tensors, whole_file
 from ..tensorfile import CONFIG_KEY
 from ..weights import converted_place
 from .files import make_folder

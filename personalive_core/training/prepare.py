@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..media.tensors import to_signed
 from ..model import PersonaLive
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
-from ..motion import extract_shape, face_boxes, to_signed
+from ..motion import extract_shape, face_boxes
 from ..types import HybridMotion
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder

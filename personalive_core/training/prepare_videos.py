@@ -15,15 +15,16 @@ import torch
 
 from ..engine import Engine
 from ..errors import InputError
+from ..media.files import whole_file
+from ..media.tensors import to_signed
+from ..media.video import VIDEO_SUFFIXES
 from ..model import PersonaLive
-from ..motion import extract_shape, to_signed
-from ..output import whole_file
+from ..motion import extract_shape
 from ..pipeline import MotionOptions, crop_frames
 from ..sources import Clip as Driving
 from ..sources import open_driving
 from ..tracking import TrackOptions
 from ..types import concat
-from ..video import VIDEO_SUFFIXES
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..landmarker import Landmarker
+from ..media.tensors import to_signed
 from ..model import PersonaLive
-from ..motion import to_signed
 from ..types import StreamConfig
 from .discriminator import Discriminator
 from .foundations import (

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..media.tensors import to_signed
 from ..model import PersonaLive
 from ..modules.pose_guider import draw_keypoints
-from ..motion import crop_faces, to_signed
+from ..motion import crop_faces
 from ..reference import clip_pixels
 from ..types import HybridMotion, MotionFeatures, Reference
 from .augment import augment

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from personalive_core.video import read_frames
+from personalive_core.media.video import read_frames
 from personalive_core.weights import FILES
 from tests.comfyui.server import ComfyUI
 from tests.comfyui.test_nodes import change, first_line, key_of, made, small

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
+from personalive_core.media.video import probe, read_frames
+from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.storage import load_motion
-from personalive_core.video import probe, read_frames
-from personalive_core.video_write import VideoWriter, WriteOptions
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import reduce, stored
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from personalive_core.cli import main
-from personalive_core.video import read_frames
+from personalive_core.media.video import read_frames
 from tests.comfyui.server import ComfyUI
 from tests.comfyui.test_nodes import COUNT, small
 

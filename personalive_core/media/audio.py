@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ..errors import InputError
+from .decode import decode, load_av, moving_pictures, open_media, time_base
 from .video import is_pictures
-from .video_decode import decode, load_av, moving_pictures, open_media, time_base
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

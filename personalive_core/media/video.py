@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ..errors import InputError
+from .decode import decode, display_size, first_frame, new_scaler, open_media, seek, time_base, to_rgb, video_stream
 from .label import parse_label
 from .picture import (
     PICTURE_SUFFIXES,
@@ -26,17 +27,6 @@ from .picture import (
     read_animation,
     read_image,
     read_picture_label,
-)
-from .video_decode import (
-    decode,
-    display_size,
-    first_frame,
-    new_scaler,
-    open_media,
-    seek,
-    time_base,
-    to_rgb,
-    video_stream,
 )
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import OutputError
+from ..errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,3 +101,21 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         owners.add(own.untyped_storage().data_ptr())
         separate[key] = own
     return separate
+
+
+def check_written(path: Path, suffixes: tuple[str, ...], read: dict[str, Path]) -> None:
+    """Raises InputError if writing `path` would change one of the files that are `read`, OutputError if it fails."""
+    refuse_reading(path, read)
+    prepare(path, suffixes).unlink()
+
+
+def refuse_reading(path: Path, read: dict[str, Path]) -> None:
+    """Raises InputError if `path`, or its name until it is whole, is one of the files that are `read`."""
+    for name, other in read.items():
+        if same_file(path, other) or same_file(partial_path(path), other):
+            raise InputError(f"writing {path} would overwrite {other}, the {name}: give the output another name")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both are the same file, there or not, whatever links lead to it."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))

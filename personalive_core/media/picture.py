@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from .errors import InputError
+from ..errors import InputError
+from .files import whole_file
 from .label import SOFTWARE, label_text, make_label, parse_label
-from .output import whole_file
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MIN_SIDE = 32  # pixels; a face in less gives nothing to animate

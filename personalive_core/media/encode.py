@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .video_decode import SCALER, load_av
+from .decode import SCALER, load_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

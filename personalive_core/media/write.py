@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, OutputError, PersonaLiveError
+from ..errors import InputError, OutputError, PersonaLiveError
+from .audio import AudioTrack, has_audio
+from .decode import load_av, open_media
+from .encode import VideoTrack
+from .files import prepare, put_in_place
 from .label import badge, container_metadata, make_label, stamp
-from .output import prepare, put_in_place
-from .video_audio import AudioTrack, has_audio
-from .video_decode import load_av, open_media
-from .video_encode import VideoTrack
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, PersonaLiveError
+from ..errors import InputError, PersonaLiveError
 from .picture import check_file, over_black
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Files to RGB frames with times and sound, and back; knows no networks."""

@@ -1,0 +1,13 @@
+"""Pictures as tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+def to_signed(pictures: np.ndarray) -> Tensor:
+    """[F, H, W, 3] uint8 -> [F, 3, H, W] in [-1, 1]."""
+    return rearrange(torch.tensor(pictures).float() / 127.5 - 1, "f h w c -> f c h w")
