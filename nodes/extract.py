@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -13,15 +14,16 @@ import torch
 from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError
-from ..personalive_core.face import Box, Picture, portrait_crop
+from ..personalive_core.faces.crop import Box, Picture, portrait_crop
+from ..personalive_core.faces.detectors import detector_for
+from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from ..personalive_core.motion import MISSING_POLICIES, gather
 from ..personalive_core.pipeline import MotionOptions, driving_motion
 from ..personalive_core.smoothing import OneEuroOptions
-from ..personalive_core.tracking import TrackOptions
 from ..personalive_core.types import HybridMotion
 from .errors import readable
-from .faces import choice, detector_for, face_inputs, parse_box
+from .faces import choice, face_inputs, parse_box, yunet_file
 from .folders import as_file, as_sound
 from .memory import check_interrupt
 from .plot import plot
@@ -129,7 +131,7 @@ class ExtractHybridMotion(io.ComfyNode):
         box = parse_box(face_box)
         first = source.first.image
         options = MotionOptions(
-            detector=None if box else detector_for(detector, first, model.weights),
+            detector=None if box else detector_for(detector, first, partial(yunet_file, model.weights)),
             track=TrackOptions(choice=choice(face), manual=box and crop_box(box, first)),
             missing=missing_face,
             smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,24 +12,20 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
-from ..personalive_core.detectors import make_detector
 from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
-from ..personalive_core.face import (
+from ..personalive_core.faces.crop import (
     Box,
     Crop,
     Face,
-    FaceDetector,
     Picture,
-    choose_face,
     crop_by_hand,
-    portrait_crop,
-    whole_frame,
+    crop_found,
 )
+from ..personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
 from ..personalive_core.media.picture import read_image
 from ..personalive_core.weights import locate
 from .folders import MODELS, viewed, weight_folders
 
-DETECTORS = ("auto", "yunet", "haar", "insightface", "none")
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
 LARGEST = "largest"
 CHOICES: Mapping[str, str] = {  # the widget's words -> the core's
@@ -98,29 +95,20 @@ def choice(face: str) -> str:
     return CHOICES[face]
 
 
-def detector_for(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
-    """The detector for pictures of this shape; None: the centred square is the portrait. `weights` is its folder."""
-    if name == "none" or (name == "auto" and picture.shape[0] == picture.shape[1]):
-        return None
-    return named_detector(name, weights)
-
-
-def named_detector(name: str, weights: Path) -> FaceDetector:
-    """The detector of that name; "auto" is YuNet. Raises InputError, or WeightsError where YuNet's file is missing."""
-    if name not in ("auto", "yunet"):
-        return make_detector(name, None)
+def yunet_file(weights: Path) -> Path:
+    """YuNet's file in that folder. Raises WeightsError where it is not there."""
     index = locate(weights)
     if index.missing(("yunet",)):
         raise WeightsError(
             "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
             f"Load PersonaLive, set detector to haar or none, or {MANUAL}"
         )
-    return make_detector("yunet", index.path("yunet"))
+    return index.path("yunet")
 
 
 def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
     """The faces that the detector finds; None where the choice is to look for none."""
-    detector = detector_for(name, picture, weights)
+    detector = detector_for(name, picture, partial(yunet_file, weights))
     return detector(picture) if detector else None
 
 
@@ -129,12 +117,10 @@ def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None,
     size = picture.shape[:2]
     if box is not None:
         return crop_by_hand(box, size, "face_box")
-    if faces is None:
-        return whole_frame(size)
-    found = choose_face(faces, choice(face), None)
-    if found is None:
+    crop = crop_found(faces, choice(face), size)
+    if crop is None:
         raise FaceError(f"no such face was found in the picture: choose another detector or face, or {MANUAL}")
-    return portrait_crop(found.box, size)
+    return crop
 
 
 def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...]:
@@ -143,7 +129,7 @@ def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...
         return ()
     if name == "auto" and (not weights.is_dir() or locate(weights).missing(("yunet",))):
         name = "haar"
-    return named_detector(name, weights)(picture)
+    return make_detector(name, partial(yunet_file, weights))(picture)
 
 
 def boxes(faces: tuple[Face, ...]) -> list[list[float]]:

@@ -11,7 +11,7 @@ import comfy.utils
 from PIL import Image
 from server import PromptServer
 
-from ..personalive_core.face import Picture
+from ..personalive_core.faces.crop import Picture
 from ..personalive_core.pipeline import Emitted
 
 EVENT = "personalive.progress"

@@ -10,9 +10,9 @@ import torch
 from comfy_api.v0_0_2 import InputImpl, io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..personalive_core.faces.paste import PasteBack as Paste
+from ..personalive_core.faces.paste import PasteOptions, prepare_paste
 from ..personalive_core.media.write import VideoWriter, WriteOptions
-from ..personalive_core.paste import PasteBack as Paste
-from ..personalive_core.paste import PasteOptions, prepare_paste
 from .errors import readable
 from .extract import Driving, open_driving
 from .folders import new_output

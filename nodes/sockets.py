@@ -11,7 +11,7 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError
-from ..personalive_core.face import Crop, Picture
+from ..personalive_core.faces.crop import Crop, Picture
 from ..personalive_core.model import PersonaLive
 from ..personalive_core.types import FittedMotion, HybridMotion, Reference, StreamConfig
 

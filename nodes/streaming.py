@@ -9,7 +9,7 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError
-from ..personalive_core.face import Picture, crop_image
+from ..personalive_core.faces.crop import Picture, crop_image
 from ..personalive_core.pipeline import Emitted, stream_fitted
 from ..personalive_core.reference import encode_reference
 from ..personalive_core.sampling import StreamingSampler, first_bank, remember

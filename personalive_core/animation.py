@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,28 +17,27 @@ from tqdm import tqdm
 from .device import peak_memory, synchronize
 from .engine import Engine
 from .errors import FaceError, InputError
-from .face import (
+from .faces.crop import (
     PORTRAIT_EXPAND,
     Box,
     Crop,
     Picture,
-    choose_face,
     crop_by_hand,
+    crop_found,
     crop_image,
-    portrait_crop,
     square_around,
-    whole_frame,
 )
+from .faces.detectors import detector_for
+from .faces.paste import PasteBack, PasteOptions, prepare_paste
 from .media.files import check_written, refuse_reading, same_file
 from .media.picture import write_image
 from .media.video import read_frames
 from .media.write import VideoWriter, WriteOptions
 from .motion import Strengths, gather
-from .paste import PasteBack, PasteOptions, prepare_paste
 from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .reference import check_size, encode_reference
 from .sheet import SheetCollector, contact_sheet
-from .sources import Clip, Driving, SavedMotion, Shown, detector_for, open_driving, open_source
+from .sources import Clip, Driving, SavedMotion, Shown, open_driving, open_source, yunet_file
 from .storage import SUFFIXES as MOTION_SUFFIXES
 from .storage import save_motion
 from .text import plural
@@ -249,16 +249,14 @@ def crop_around(face: Box, picture: Picture) -> Crop:
 
 def found_crop(picture: Picture, clip: Clip, weights: Path) -> Crop:
     """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
-    detector = detector_for(clip.detector, picture, weights)
-    if detector is None:
-        return whole_frame(picture.shape[:2])
-    face = choose_face(detector(picture), clip.choice, None)
-    if face is None:
+    detector = detector_for(clip.detector, picture, partial(yunet_file, weights, picture))
+    crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])
+    if crop is None:
         raise FaceError(
             "no face in the reference picture: give --reference-box, --reference-crop, another --detector, or "
             "--detector none"
         )
-    return portrait_crop(face.box, picture.shape[:2])
+    return crop
 
 
 def write_options(job: Job, source: Driving | SavedMotion) -> WriteOptions:

@@ -12,14 +12,14 @@ from typing import NoReturn, TypeVar
 from . import __version__
 from .device import PRECISIONS
 from .errors import InputError
-from .face import Box, choose_face
+from .faces.crop import Box, choose_face
+from .faces.detectors import DETECTORS
 from .loader import DECODERS
 from .motion import MISSING_POLICIES
 from .reference import check_size
 from .types import StreamConfig
 
 DEFAULT_WEIGHTS = Path("pretrained_weights")
-DETECTORS = ("auto", "none", "yunet", "haar", "insightface")
 SMALL, PUBLISHED = "32,64,64,64", "320,640,1280,1280"
 LARGEST_SIZE = 2048  # pixels a side, four times the size of training: beyond, only memory is spent
 FASTEST = 240  # frames a second

@@ -19,7 +19,7 @@ from .bench_report import BenchReport, Row, Stage, compare, read_report, table
 from .canvas import FaceMotion
 from .device import device_name, peak_memory, reset_peak_memory
 from .errors import InputError
-from .face import crop_image, whole_frame
+from .faces.crop import crop_image, whole_frame
 from .loader import DECODERS
 from .measure import count_flops, median_seconds, on_meta, size_of
 from .media.tensors import to_signed

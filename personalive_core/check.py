@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .face import crop_image, whole_frame
+from .faces.crop import crop_image, whole_frame
 from .media.tensors import to_signed
 from .media.video import Frame
 from .model import PersonaLive

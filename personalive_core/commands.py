@@ -15,13 +15,13 @@ from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
 from .device import pick_device, pick_precision
 from .engine import Engine
 from .errors import InputError
-from .face import Picture
+from .faces.crop import Picture
+from .faces.paste import PasteOptions
 from .lora import Lora, read_lora
 from .media.files import check_written, whole_file
 from .media.picture import write_image
 from .media.video import read_frames
 from .motion import Strengths
-from .paste import PasteOptions
 from .sources import Clip
 from .text import plural
 from .weights import SHIPPED

@@ -14,7 +14,8 @@ from einops import rearrange
 from torch import Tensor
 
 from .errors import InputError, NumericalError
-from .face import Crop, FaceDetector, crop_image, whole_frame
+from .faces.crop import FaceDetector
+from .faces.tracking import TrackOptions, crop_frames
 from .media.tensors import to_signed
 from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
@@ -22,7 +23,6 @@ from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in
 from .sampling import StreamingSampler, novelty
 from .schedule import seeded_noise
 from .smoothing import OneEuroOptions, OneEuroState, one_euro
-from .tracking import TrackOptions, TrackState, track
 from .types import (
     FittedMotion,
     HeadPose,
@@ -90,30 +90,9 @@ def driving_motion(
     return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
 
 
-@dataclass(frozen=True, eq=False)
-class CroppedFrame:
-    """A driving frame as the extractor and the encoder see it."""
-
-    picture: np.ndarray  # [S, S, 3] uint8 RGB
-    crop: Crop  # the square of the frame that it shows
-    found: bool  # False: the detector saw no face, and the crop waits where it was
-
-
-def crop_frames(frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[CroppedFrame]:
-    """Each of the frames [H, W, 3] uint8 cut to the face that is followed, one at a time."""
-    state: TrackState | None = None
-    for frame in frames:
-        crop, found = whole_frame(frame.shape[:2]), True
-        if options.detector or options.track.manual:
-            faces = options.detector(frame) if options.detector else ()
-            state, found = track(state, faces, frame.shape[:2], options.track)
-            crop = state.crop
-        yield CroppedFrame(crop_image(frame, crop, options.size), crop, found)
-
-
 def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
     """Motion with boxes in the frame, not in the crop; frames without a detected face are marked."""
-    cropped = crop_frames(frames, options)
+    cropped = crop_frames(frames, options.size, options.detector, options.track)
     while window := list(islice(cropped, options.window)):
         motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
         crops = [item.crop for item in window]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
-from .detectors import make_detector
 from .errors import InputError, WeightsError
-from .face import Box, FaceDetector, Picture
+from .faces.crop import Box, Picture
+from .faces.detectors import detector_for
+from .faces.tracking import TrackOptions
 from .media.video import Frame, probe, read_frames
 from .model import PersonaLive
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
 from .smoothing import OneEuroOptions
 from .storage import load_motion, motion_rate
-from .tracking import TrackOptions
 from .types import Reference
 from .weights import locate
 
@@ -37,25 +38,6 @@ class Clip:
     detector: str = "auto"  # auto: none for square pictures, yunet for others
     choice: str = "largest"
     box: Box | None = None
-
-
-def detector_for(name: str, frame: Picture, weights: Path) -> FaceDetector | None:
-    """The detector for pictures shaped like `frame` [H, W, 3]; None: the whole frame is the portrait.
-
-    Raises WeightsError where YuNet is needed and missing, InputError where a detector's package is.
-    """
-    if name == "none" or (name == "auto" and frame.shape[0] == frame.shape[1]):
-        return None
-    name = "yunet" if name == "auto" else name
-    if name != "yunet":
-        return make_detector(name, None)
-    index = locate(weights)
-    if index.missing(("yunet",)):
-        raise WeightsError(
-            f"a {frame.shape[1]}x{frame.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
-            "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
-        )
-    return make_detector("yunet", index.path("yunet"))
 
 
 class Shown:
@@ -138,6 +120,17 @@ class SavedMotion:
             yield replace(frame, time=frame.index / self.rate)
 
 
+def yunet_file(weights: Path, picture: Picture) -> Path:
+    """YuNet's file in the weights folder, for faces in `picture`. Raises WeightsError where it is not there."""
+    index = locate(weights)
+    if index.missing(("yunet",)):
+        raise WeightsError(
+            f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
+            "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
+        )
+    return index.path("yunet")
+
+
 def open_driving(clip: Clip, size: int, weights: Path) -> Driving:
     """The video or folder at `clip.path`, for pictures of `size` pixels a side.
 
@@ -149,9 +142,10 @@ def open_driving(clip: Clip, size: int, weights: Path) -> Driving:
         raise InputError(f"{clip.path} has no frame at {clip.start:g} s: start earlier")
     rate = clip.rate or info.rate
     left = None if info.duration is None else max(round((info.duration - Fraction(clip.start)) * rate), 1)
+    yunet = partial(yunet_file, weights, first.image)
     options = MotionOptions(
         size=size,
-        detector=None if clip.box else detector_for(clip.detector, first.image, weights),
+        detector=None if clip.box else detector_for(clip.detector, first.image, yunet),
         track=TrackOptions(choice=clip.choice, manual=clip.box),
         missing=clip.missing,
         smoothing=OneEuroOptions(rate=float(rate), min_cutoff=clip.smooth, beta=0.05) if clip.smooth else None,

@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(parser: argparse.ArgumentParser) -> None:
-    from .arguments import DEFAULT_WEIGHTS, DETECTORS, picture_size, whole
+    from .arguments import DEFAULT_WEIGHTS, picture_size, whole
+    from .faces.detectors import DETECTORS
     from .training.prepare_videos import LARGEST_STRIDE
 
     parser.add_argument("--output", type=Path, required=True, help="folder for the clips; those there already stay")

@@ -14,7 +14,8 @@ import torch
 
 from personalive_core import animation, cli, sources
 from personalive_core.animation import make, plural, progress
-from personalive_core.face import Box, Crop, Face, portrait_crop
+from personalive_core.faces import detectors
+from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
@@ -210,7 +211,7 @@ def test_boxes_by_hand_need_no_detector(animate, tmp_path, wide):
 
 def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
     left, right = Face(Box(20, 60, 60, 100), 1.0), Face(Box(200, 60, 260, 120), 1.0)
-    monkeypatch.setattr(sources, "make_detector", lambda *_: lambda _: (left, right))
+    monkeypatch.setattr(detectors, "make_detector", lambda *_: lambda _: (left, right))
     picture = np.zeros((240, 320, 3), np.uint8)
     clip = sources.Clip(tmp_path, detector="haar", choice="left")
     assert animation.found_crop(picture, clip, tmp_path).centre[0] < 100

@@ -8,9 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from personalive_core.detectors import HaarDetector, InsightFaceDetector, YuNetDetector, make_detector
 from personalive_core.errors import InputError, WeightsError
-from personalive_core.face import Box, Crop, Face, choose_face, crop_image, portrait_crop, square_around, whole_frame
+from personalive_core.faces.crop import (
+    Box,
+    Crop,
+    Face,
+    choose_face,
+    crop_image,
+    portrait_crop,
+    square_around,
+    whole_frame,
+)
+from personalive_core.faces.detectors import (
+    HaarDetector,
+    InsightFaceDetector,
+    YuNetDetector,
+    detector_for,
+    make_detector,
+)
 
 LEFT = Face(Box(10, 50, 60, 110), 0.9)
 MIDDLE = Face(Box(200, 20, 300, 140), 0.7)
@@ -117,11 +132,23 @@ def test_pictures_are_checked(image):
         crop_image(image, Crop(0, 0, 8), 8)
 
 
+def no_yunet():
+    raise WeightsError("no YuNet here: get it")
+
+
+def test_auto_looks_for_faces_in_pictures_that_are_not_square():
+    square, wide = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)
+    assert detector_for("auto", square, no_yunet) is None
+    assert detector_for("none", wide, no_yunet) is None
+    with pytest.raises(WeightsError, match="no YuNet here"):
+        detector_for("auto", wide, no_yunet)
+
+
 def haar():
     cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install 'opencv-python<5'")
     if not hasattr(cv2, "CascadeClassifier"):
         pytest.skip("OpenCV 5 has no Haar cascades: pip install 'opencv-python<5'")
-    return make_detector("haar", None)
+    return make_detector("haar", no_yunet)
 
 
 def test_haar_finds_the_same_face_in_a_wide_frame(demo_folder):
@@ -171,7 +198,7 @@ def test_yunet_shrinks_the_picture_and_scales_the_boxes_back(monkeypatch, tmp_pa
     cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
     monkeypatch.setattr(cv2, "FaceDetectorYN", FakeYuNet)
     (tmp_path / "yunet.onnx").touch()
-    detector = make_detector("yunet", tmp_path / "yunet.onnx")
+    detector = make_detector("yunet", lambda: tmp_path / "yunet.onnx")
     assert detector(np.full((100, 200, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 100, 100), 0.875),)
     assert detector(np.full((960, 1280, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 640, 960), 0.875),)
     assert detector(np.full((960, 1280, 3), (255, 0, 0), np.uint8)) == ()
@@ -179,8 +206,9 @@ def test_yunet_shrinks_the_picture_and_scales_the_boxes_back(monkeypatch, tmp_pa
 
 def test_yunet_without_its_model(tmp_path):
     pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
-    with pytest.raises(WeightsError, match="personalive download --detector"):
-        make_detector("yunet", None)
+    for name in ("yunet", "auto"):
+        with pytest.raises(WeightsError, match="no YuNet here"):
+            make_detector(name, no_yunet)
     with pytest.raises(WeightsError, match=r"missing at .*absent.onnx: run `personalive download --detector`"):
         YuNetDetector(tmp_path / "absent.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no network")
@@ -192,13 +220,13 @@ def test_opencv_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cv2", None)
     for name in ("haar", "yunet"):
         with pytest.raises(InputError, match="install it with `pip install opencv-python`"):
-            make_detector(name, tmp_path)
+            make_detector(name, lambda: tmp_path)
 
 
 def test_insightface_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "insightface", None)
     with pytest.raises(InputError, match="needs the insightface and onnxruntime packages"):
-        make_detector("insightface", None)
+        make_detector("insightface", no_yunet)
 
 
 def test_insightface_says_its_licence_once_and_reads_bgr(monkeypatch, caplog):
@@ -225,5 +253,5 @@ def test_insightface_says_its_licence_once_and_reads_bgr(monkeypatch, caplog):
 
 
 def test_unknown_detector():
-    with pytest.raises(InputError, match="'yunet', 'haar' or 'insightface', got 'dlib'"):
-        make_detector("dlib", None)
+    with pytest.raises(InputError, match="one of auto, yunet, haar, insightface, none, got 'dlib'"):
+        make_detector("dlib", no_yunet)

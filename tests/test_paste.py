@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from personalive_core.errors import InputError
-from personalive_core.face import Crop, crop_image, whole_frame
-from personalive_core.paste import PasteOptions, paste_back, paste_mask, prepare_paste
+from personalive_core.faces.crop import Crop, crop_image, whole_frame
+from personalive_core.faces.paste import PasteOptions, paste_back, paste_mask, prepare_paste
 
 PLAIN = PasteOptions(match_colour=False)
 CROPS = [

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from personalive_core.errors import FaceError, InputError, NumericalError
-from personalive_core.face import Box, Face
+from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import Frame
 from personalive_core.model import LATENT_SCALE
 from personalive_core.motion import extract_motion, lead_in, retarget

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core import sources
-from personalive_core.face import Box, Face
+from personalive_core.faces import detectors
+from personalive_core.faces.crop import Box, Face
 from personalive_core.media.picture import write_image
 from personalive_core.media.video import probe, read_frames
 from personalive_core.media.write import VideoWriter, WriteOptions
@@ -186,7 +186,7 @@ def seen(monkeypatch):
             number = round((float(image.mean()) - 20) / 10)
             return (Face(Box(16, 16, 48, 48), 1.0),) if number in frames else ()
 
-        monkeypatch.setattr(sources, "make_detector", lambda *_: detect)
+        monkeypatch.setattr(detectors, "make_detector", lambda *_: detect)
 
     return only_in
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from personalive_core.errors import InputError
-from personalive_core.face import Box, Crop, Face, portrait_crop, whole_frame
-from personalive_core.tracking import TrackOptions, track
+from personalive_core.faces.crop import Box, Crop, Face, portrait_crop, whole_frame
+from personalive_core.faces.tracking import TrackOptions, track
 
 FRAME = (1080, 1920)
 OPTIONS = TrackOptions()

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 
 from personalive_core.engine import Engine
 from personalive_core.errors import InputError, OutputError, WeightsError
-from personalive_core.face import Box, Face, crop_image, portrait_crop
+from personalive_core.faces.crop import Box, Face, crop_image, portrait_crop
 from personalive_core.media.tensors import to_signed
 from personalive_core.motion import extract_motion
 from personalive_core.pipeline import MotionOptions

@@ -15,15 +15,15 @@ import torch
 
 from ..engine import Engine
 from ..errors import InputError
+from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..model import PersonaLive
 from ..motion import extract_shape
-from ..pipeline import MotionOptions, crop_frames
+from ..pipeline import MotionOptions
 from ..sources import Clip as Driving
 from ..sources import open_driving
-from ..tracking import TrackOptions
 from ..types import concat
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
@@ -101,7 +101,7 @@ def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOp
 
 def _singles(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, stride: int) -> Iterator[Clip]:
     """Every `stride`-th frame as a clip of its own; the crop follows the face through all of them."""
-    cropped = islice(crop_frames(frames, options), 0, None, stride)
+    cropped = islice(crop_frames(frames, options.size, options.detector, options.track), 0, None, stride)
     while window := list(islice(cropped, options.window)):
         pictures = np.stack([item.picture for item in window])
         motion, canonical = extract_shape(model, to_signed(pictures))

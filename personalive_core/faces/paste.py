@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .errors import InputError
-from .face import Crop, FrameSize, Picture, check_picture, crop_image
+from ..errors import InputError
+from .crop import Crop, FrameSize, Picture, check_picture, crop_image
 
 Floats = npt.NDArray[np.floating]
 Span = tuple[float, float, float, float]  # left, top, right, bottom as parts of the crop's side

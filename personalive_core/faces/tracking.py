@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .face import (
+import numpy as np
+
+from .crop import (
     PORTRAIT_EXPAND,
     Box,
     Crop,
     Face,
+    FaceDetector,
     FrameSize,
     choose_face,
+    crop_image,
     face_distance,
     portrait_crop,
     square_around,
@@ -153,3 +157,29 @@ def _moved(crop: Crop, speed: Speed) -> Crop:
     size = crop.size * math.exp(speed.size)
     shrunk = (crop.size - size) / 2
     return Crop(crop.left + speed.x * crop.size + shrunk, crop.top + speed.y * crop.size + shrunk, size)
+
+
+@dataclass(frozen=True, eq=False)
+class CroppedFrame:
+    """A driving frame as the extractor and the encoder see it."""
+
+    picture: np.ndarray  # [S, S, 3] uint8 RGB
+    crop: Crop  # the square of the frame that it shows
+    found: bool  # False: the detector saw no face, and the crop waits where it was
+
+
+def crop_frames(
+    frames: Iterable[np.ndarray], size: int, detector: FaceDetector | None, options: TrackOptions
+) -> Iterator[CroppedFrame]:
+    """Each of the frames [H, W, 3] uint8 cut to the face that is followed, one at a time, `size` pixels a side.
+
+    Without a detector and without a box by hand the whole frame is the portrait.
+    """
+    state: TrackState | None = None
+    for frame in frames:
+        crop, found = whole_frame(frame.shape[:2]), True
+        if detector or options.manual:
+            faces = detector(frame) if detector else ()
+            state, found = track(state, faces, frame.shape[:2], options)
+            crop = state.crop
+        yield CroppedFrame(crop_image(frame, crop, size), crop, found)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError, WeightsError
-from .face import Box, Face, FaceDetector, Picture, check_picture
+from ..errors import InputError, WeightsError
+from .crop import Box, Face, FaceDetector, Picture, check_picture
 
+DETECTORS = ("auto", "yunet", "haar", "insightface", "none")  # the names a user may give
 _log = logging.getLogger(__name__)
 
 _LONGEST = 640  # pixels of a picture's longer side while detecting: ample for a face worth animating
@@ -89,22 +91,28 @@ class InsightFaceDetector:
         return tuple(Face(Box(*(float(edge) for edge in face.bbox)), float(face.det_score)) for face in found)
 
 
-def make_detector(name: str, model_path: Path | None) -> FaceDetector:
-    """The detector called "yunet" (which alone reads `model_path`), "haar" or "insightface".
+def detector_for(name: str, picture: Picture, yunet: Callable[[], Path]) -> FaceDetector | None:
+    """The detector for pictures shaped like `picture` [H, W, 3]; None: the whole picture is the portrait.
+
+    "auto" is none for a square picture and YuNet for others. Raises as `make_detector` does.
+    """
+    if name == "none" or (name == "auto" and picture.shape[0] == picture.shape[1]):
+        return None
+    return make_detector(name, yunet)
+
+
+def make_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector:
+    """The detector of that name; "auto" is YuNet. `yunet` gives the path of YuNet's file, or raises WeightsError.
 
     Raises InputError for another name or a missing package, WeightsError for a missing model.
     """
+    if name in ("auto", "yunet"):
+        return YuNetDetector(yunet())
     if name == "haar":
         return HaarDetector()
     if name == "insightface":
         return InsightFaceDetector()
-    if name != "yunet":
-        raise InputError(f"a face detector is 'yunet', 'haar' or 'insightface', got {name!r}: use one of these")
-    if model_path is None:
-        raise WeightsError(
-            "the yunet detector needs its model file: run `personalive download --detector` or choose another detector"
-        )
-    return YuNetDetector(model_path)
+    raise InputError(f"a face detector is one of {', '.join(DETECTORS)}, got {name!r}: use one of these")
 
 
 def _import_cv2() -> Any:  # noqa: ANN401 - its stubs differ between OpenCV 4 and 5, and both must pass

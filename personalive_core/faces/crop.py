@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .errors import InputError
+from ..errors import InputError
 
 Picture = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 FrameSize = tuple[int, int]  # height, width in pixels, as in `picture.shape[:2]`
@@ -152,6 +152,17 @@ def portrait_crop(face: Box, frame_size: FrameSize, expand: float = PORTRAIT_EXP
     left = min(max(x - size / 2, 0.0), width - size)
     top = min(max(y + PORTRAIT_DROP * size - size / 2, 0.0), height - size)
     return Crop(left, top, size)
+
+
+def crop_found(faces: Sequence[Face] | None, choice: str, frame_size: FrameSize) -> Crop | None:
+    """The head-and-shoulders square around the face chosen as in `choose_face`; None where it is not among `faces`.
+
+    Where no face was looked for (`faces` is None) the centred square is the portrait.
+    """
+    if faces is None:
+        return whole_frame(frame_size)
+    face = choose_face(faces, choice, None)
+    return None if face is None else portrait_crop(face.box, frame_size)
 
 
 def crop_by_hand(face: Box, frame_size: FrameSize, name: str) -> Crop:

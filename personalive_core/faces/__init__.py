@@ -1,0 +1,1 @@
+"""Faces in frames: found, chosen, cropped, followed, pasted back; knows no networks of a system."""
