@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.editing import LENGTHS, mix
 from ..personalive_core.errors import InputError
+from ..personalive_core.motion.editing import LENGTHS, mix
 from .errors import readable
 from .sockets import CATEGORY, Motion, MotionSocket
 

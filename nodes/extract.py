@@ -18,10 +18,10 @@ from ..personalive_core.faces.crop import Box, Picture, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
-from ..personalive_core.motion import MISSING_POLICIES, gather
+from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
+from ..personalive_core.motion.smoothing import OneEuroOptions
+from ..personalive_core.motion.types import HybridMotion
 from ..personalive_core.pipeline import MotionOptions, driving_motion
-from ..personalive_core.smoothing import OneEuroOptions
-from ..personalive_core.types import HybridMotion
 from .errors import readable
 from .faces import choice, face_inputs, parse_box, yunet_file
 from .folders import as_file, as_sound

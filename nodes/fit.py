@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.motion import Strengths, fit
+from ..personalive_core.backends.personalive.motion import Strengths, fit
 from .errors import readable
 from .sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
 

@@ -14,34 +14,27 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .backends.personalive.motion import Strengths
 from .device import peak_memory, synchronize
 from .engine import Engine
 from .errors import FaceError, InputError
-from .faces.crop import (
-    PORTRAIT_EXPAND,
-    Box,
-    Crop,
-    Picture,
-    crop_by_hand,
-    crop_found,
-    crop_image,
-    square_around,
-)
+from .faces.crop import PORTRAIT_EXPAND, Box, Crop, Picture, crop_by_hand, crop_found, crop_image, square_around
 from .faces.detectors import detector_for
 from .faces.paste import PasteBack, PasteOptions, prepare_paste
 from .media.files import check_written, refuse_reading, same_file
 from .media.picture import write_image
 from .media.video import read_frames
 from .media.write import VideoWriter, WriteOptions
-from .motion import Strengths, gather
+from .motion.files import SUFFIXES as MOTION_SUFFIXES
+from .motion.files import save_motion
+from .motion.gaps import gather
+from .motion.types import HybridMotion
 from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .reference import check_size, encode_reference
 from .sheet import SheetCollector, contact_sheet
 from .sources import Clip, Driving, SavedMotion, Shown, open_driving, open_source, yunet_file
-from .storage import SUFFIXES as MOTION_SUFFIXES
-from .storage import save_motion
 from .text import plural
-from .types import HybridMotion, StreamConfig
+from .types import StreamConfig
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"

@@ -15,7 +15,7 @@ from .errors import InputError
 from .faces.crop import Box, choose_face
 from .faces.detectors import DETECTORS
 from .loader import DECODERS
-from .motion import MISSING_POLICIES
+from .motion.gaps import MISSING_POLICIES
 from .reference import check_size
 from .types import StreamConfig
 

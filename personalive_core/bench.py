@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .backends.personalive.motion import extract_motion, lead_in
 from .bench_networks import each, random_model
 from .bench_report import BenchReport, Row, Stage, compare, read_report, table
 from .canvas import FaceMotion
@@ -28,7 +29,6 @@ from .model import LATENT_PIXELS, PersonaLive
 from .modules.face_encoder import FACE_SIZE
 from .modules.keypoints import PICTURE_SIZE
 from .modules.unet import UNetConfig
-from .motion import extract_motion, lead_in
 from .pipeline import AnimateOptions, MotionOptions, animate
 from .portrait import draw_portrait
 from .reference import CLIP_SIZE, check_size, encode_reference

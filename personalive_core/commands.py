@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
+from .backends.personalive.motion import Strengths
 from .device import pick_device, pick_precision
 from .engine import Engine
 from .errors import InputError
@@ -21,7 +22,6 @@ from .lora import Lora, read_lora
 from .media.files import check_written, whole_file
 from .media.picture import write_image
 from .media.video import read_frames
-from .motion import Strengths
 from .sources import Clip
 from .text import plural
 from .weights import SHIPPED

@@ -14,7 +14,8 @@ from .modules.face_encoder import FaceEncoder
 from .modules.keypoints import KeypointExtractor
 from .modules.pose_guider import PoseGuider, draw_keypoints
 from .modules.unet import UNet
-from .types import HeadPose, HybridMotion, LayerFeatures, MotionFeatures, Reference
+from .motion.types import HeadPose, HybridMotion
+from .types import LayerFeatures, MotionFeatures, Reference
 
 LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
 LATENT_PIXELS = 8  # picture pixels a side of one latent pixel

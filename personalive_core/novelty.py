@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .motion import lerp
+from .motion.gaps import lerp
 from .sampling import is_new, novelty, remember
 from .types import KeyframeBank, StreamConfig
 

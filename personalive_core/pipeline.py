@@ -13,27 +13,19 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from .backends.personalive.motion import Strengths, extract_motion, lead_in, retarget
 from .errors import InputError, NumericalError
 from .faces.crop import FaceDetector
 from .faces.tracking import TrackOptions, crop_frames
 from .media.tensors import to_signed
 from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
-from .motion import Strengths, extract_motion, fill_missing, in_windows, lead_in, retarget
+from .motion.gaps import fill_missing, in_windows
+from .motion.smoothing import OneEuroOptions, smooth
+from .motion.types import FittedMotion, HeadPose, HybridMotion, concat
 from .sampling import StreamingSampler, novelty
 from .schedule import seeded_noise
-from .smoothing import OneEuroOptions, OneEuroState, one_euro
-from .types import (
-    FittedMotion,
-    HeadPose,
-    HybridMotion,
-    KeyframeBank,
-    MotionFeatures,
-    Reference,
-    StreamConfig,
-    StreamState,
-    concat,
-)
+from .types import KeyframeBank, MotionFeatures, Reference, StreamConfig, StreamState
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
@@ -99,26 +91,6 @@ def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOp
         left, top, scale = torch.tensor([(c.left, c.top, c.size / options.size) for c in crops]).T[..., None]
         box = motion.box * scale + torch.cat([left, top, left, top], 1)
         yield replace(motion, box=box, valid=motion.valid & torch.tensor([item.found for item in window]))
-
-
-def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:
-    """Head pose and box through a One-Euro filter, frame by frame; frames without a face pass and leave no trace.
-
-    Keypoints follow the smoothed pose when they are retargeted.
-    """
-    if options is None:
-        yield from motions
-        return
-    state: OneEuroState | None = None
-    for motion in motions:
-        rows = torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
-        smoothed = []
-        for row, valid in zip(rows, motion.valid, strict=True):
-            if bool(valid):
-                state, row = one_euro(state, row, options)  # noqa: PLW2901 - the filtered row takes its place
-            smoothed.append(row)
-        angles, translation, scale, box = torch.stack(smoothed).tensor_split((3, 6, 7), 1)
-        yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)
 
 
 def to_reference(

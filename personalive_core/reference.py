@@ -7,12 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .backends.personalive.motion import crop_faces, face_boxes, is_face
 from .errors import FaceError, InputError
 from .media.tensors import to_signed
 from .model import LATENT_PIXELS, PersonaLive
 from .modules.keypoints import PICTURE_SIZE, pose_keypoints
-from .motion import crop_faces, face_boxes, is_face
-from .types import HybridMotion, Reference
+from .motion.types import HybridMotion
+from .types import Reference
 
 CLIP_SIZE = 224
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's CLIP

@@ -14,10 +14,10 @@ from .faces.detectors import detector_for
 from .faces.tracking import TrackOptions
 from .media.video import Frame, probe, read_frames
 from .model import PersonaLive
+from .motion.files import load_motion, motion_rate
+from .motion.smoothing import OneEuroOptions
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
-from .smoothing import OneEuroOptions
-from .storage import load_motion, motion_rate
 from .types import Reference
 from .weights import locate
 

@@ -20,11 +20,11 @@ from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.model import PersonaLive
+from personalive_core.motion.files import load_motion
 from personalive_core.pipeline import AnimatedFrame
 from personalive_core.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.sheet import SheetCollector, thumbnail
 from personalive_core.sources import MOST_SHOWN, Shown
-from personalive_core.storage import load_motion
 
 LOSSLESS = ("--lossless", "--no-audio", "--quiet")
 

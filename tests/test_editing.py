@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from personalive_core.editing import cut, mix
 from personalive_core.errors import InputError
-from personalive_core.types import HeadPose, HybridMotion
+from personalive_core.motion.editing import cut, mix
+from personalive_core.motion.types import HeadPose, HybridMotion
 
 
 def motion(frames, value, valid=None):

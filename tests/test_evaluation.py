@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.personalive.motion import retarget
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, Finding, _finding
 from personalive_core.evaluation.cases import Truth, answer, cross_case, self_case, there_and_back
@@ -24,7 +25,6 @@ from personalive_core.evaluation.metrics import (
 from personalive_core.evaluation.reenactment import FULL
 from personalive_core.evaluation.stability import Stability, Trace, run_long
 from personalive_core.landmarker import FILE, SIZE, Landmarker, centres, load_landmarker, locate, soft_argmax
-from personalive_core.motion import retarget
 from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
 from personalive_core.training.networks import initialise

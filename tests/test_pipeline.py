@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
+from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import Frame
 from personalive_core.model import LATENT_SCALE
-from personalive_core.motion import extract_motion, lead_in, retarget
+from personalive_core.motion.smoothing import OneEuroOptions, one_euro, smooth
+from personalive_core.motion.types import HeadPose, HybridMotion, concat
 from personalive_core.pipeline import (
     AnimateOptions,
     MotionOptions,
     animate,
     animate_motion,
     driving_motion,
-    smooth,
     stream,
     to_pictures,
     to_reference,
@@ -30,9 +32,7 @@ from personalive_core.pipeline import (
 from personalive_core.reference import encode_reference
 from personalive_core.sampling import StreamingSampler, first_bank, novelty, remember
 from personalive_core.schedule import seeded_noise
-from personalive_core.smoothing import OneEuroOptions, one_euro
-from personalive_core.storage import load_state, save_state
-from personalive_core.types import HeadPose, HybridMotion, MotionFeatures, Reference, StreamConfig, concat
+from personalive_core.types import MotionFeatures, Reference, StreamConfig
 
 SIZE = 64
 OPTIONS = AnimateOptions(motion=MotionOptions(size=SIZE))

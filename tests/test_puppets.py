@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.personalive.motion import face_boxes
 from personalive_core.canvas import FaceMotion, framed, view_of
 from personalive_core.modules.keypoints import pose_keypoints
 from personalive_core.modules.pose_guider import DRAWN
-from personalive_core.motion import face_boxes
 from personalive_core.portrait_head import Identity
 from personalive_core.training.puppets import (
     EXPRESSION,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from personalive_core.errors import InputError
-from personalive_core.smoothing import OneEuroOptions, one_euro
+from personalive_core.motion.smoothing import OneEuroOptions, one_euro
 
 
 def run(samples, options):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.motion import extract_motion, lead_in, retarget
+from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
 from personalive_core.reference import encode_reference
 from personalive_core.sampling import StreamingSampler, novelty
 from personalive_core.types import StreamConfig

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from personalive_core.model import LATENT_SCALE
 from personalive_core.modules.keypoints import pose_keypoints
+from personalive_core.motion.types import HeadPose, HybridMotion
 from personalive_core.training.data import Clip, Dataset
 from personalive_core.training.networks import SHAPES, fresh
 from personalive_core.training.presets import Preset
 from personalive_core.training.source import Source
-from personalive_core.types import HeadPose, HybridMotion
 
 SIZE = 64
 LIVELY = ("reference_unet", "denoising_unet", "pose_guider", "image_encoder")

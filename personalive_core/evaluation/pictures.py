@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ..plot import (
+from ..motion.plot import (
     DETAIL,
     FOOT,
     LEFT,

@@ -119,3 +119,27 @@ def refuse_reading(path: Path, read: dict[str, Path]) -> None:
 def same_file(one: Path, other: Path) -> bool:
     """Whether both are the same file, there or not, whatever links lead to it."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a file that `save_tensors` wrote with this `schema`, such as personalive-motion-1.
+
+    Raises InputError for any other file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    kind = schema.split("-")[1]
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            found = metadata.get("schema", "none")
+            if found != schema:
+                raise InputError(
+                    f"{path.name} is no {kind} file of this version: expected schema {schema}, found {found}; "
+                    f"make it again with this version"
+                )
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - the file is no mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as a {kind} file ({error}): check the path, or make it again"
+        ) from error

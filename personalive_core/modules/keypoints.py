@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..types import HeadPose
+from ..motion.types import HeadPose
 from .layers import Float32LayerNorm, Ops
 
 PICTURE_SIZE = 256  # pixels a side of the extractor's input

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError, WeightsError
 from ..media.files import save_tensors
-from ..types import HeadPose, HybridMotion
+from ..motion.types import HeadPose, HybridMotion
 
 SUFFIX = ".clip.safetensors"
 _log = logging.getLogger(__name__)

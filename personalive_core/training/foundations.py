@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..backends.personalive.motion import crop_faces
 from ..landmarker import soft_argmax
 from ..media.tensors import to_signed
 from ..model import LATENT_SCALE, PersonaLive
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
-from ..motion import crop_faces
 from .augment import recolour
 from .data import generator, landmarks_of, normal
 from .losses import absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error

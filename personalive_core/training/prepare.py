@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..backends.personalive.motion import extract_shape, face_boxes
 from ..media.tensors import to_signed
 from ..model import PersonaLive
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
-from ..motion import extract_shape, face_boxes
-from ..types import HybridMotion
+from ..motion.types import HybridMotion
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
 from .puppets import Split, Style, canonical_keypoints, clip_motion, draw, expression, head_pose, landmarks, person

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..backends.personalive.motion import extract_shape
 from ..engine import Engine
 from ..errors import InputError
 from ..faces.tracking import TrackOptions, crop_frames
@@ -20,11 +21,10 @@ from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..model import PersonaLive
-from ..motion import extract_shape
+from ..motion.types import concat
 from ..pipeline import MotionOptions
 from ..sources import Clip as Driving
 from ..sources import open_driving
-from ..types import concat
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
 

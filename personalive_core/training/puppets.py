@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
+from ..motion.types import HeadPose
 from ..portrait import OVERSAMPLING, draw_person, draw_portrait
 from ..portrait_head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
 from ..portrait_styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
-from ..types import HeadPose
 from .puppet_motion import random_motion
 from .puppet_people import random_identity
 

@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..backends.personalive.motion import crop_faces
 from ..media.tensors import to_signed
 from ..model import PersonaLive
 from ..modules.pose_guider import draw_keypoints
-from ..motion import crop_faces
+from ..motion.types import HybridMotion
 from ..reference import clip_pixels
-from ..types import HybridMotion, MotionFeatures, Reference
+from ..types import MotionFeatures, Reference
 from .augment import augment
 from .data import Clip, Dataset, Pick, generator, pick
 

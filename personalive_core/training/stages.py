@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from ..backends.personalive.motion import lead_path
 from ..model import LATENT_SCALE, PersonaLive
-from ..motion import lead_path
+from ..motion.types import HybridMotion
 from ..sampling import StreamingSampler
 from ..schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
-from ..types import HybridMotion, MotionFeatures, StreamConfig, StreamState
+from ..types import MotionFeatures, StreamConfig, StreamState
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
 from .losses import (

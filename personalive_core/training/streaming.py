@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..model import PersonaLive
+from ..motion.types import HybridMotion, concat
 from ..sampling import StreamingSampler, first_bank
 from ..schedule import add_noise, alphas_cumprod, predict_x0
-from ..types import HybridMotion, LayerFeatures, MotionFeatures, Reference, StreamState, concat
+from ..types import LayerFeatures, MotionFeatures, Reference, StreamState
 
 
 @dataclass(frozen=True)

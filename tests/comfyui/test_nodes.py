@@ -13,7 +13,7 @@ import pytest
 
 from personalive_core.media.video import probe, read_frames
 from personalive_core.media.write import VideoWriter, WriteOptions
-from personalive_core.storage import load_motion
+from personalive_core.motion.files import load_motion
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import reduce, stored
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from .errors import InputError
-from .motion import blend, lerp
+from ..errors import InputError
+from .gaps import blend, lerp
 from .types import HybridMotion, concat
 
 LENGTHS = ("shorter", "longer")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from ..errors import InputError
+from .types import HeadPose, HybridMotion
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,23 @@ def one_euro(state: OneEuroState | None, value: Tensor, options: OneEuroOptions)
 def _alpha(cutoff: Tensor | float, rate: float) -> Tensor | float:
     """A first-order low-pass filter's weight of the new sample; `cutoff` and `rate` in Hz."""
     return 1 / (1 + rate / (2 * math.pi * cutoff))
+
+
+def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:
+    """Head pose and box through a One-Euro filter, frame by frame; frames without a face pass and leave no trace.
+
+    Keypoints follow the smoothed pose when they are retargeted.
+    """
+    if options is None:
+        yield from motions
+        return
+    state: OneEuroState | None = None
+    for motion in motions:
+        rows = torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
+        smoothed = []
+        for row, valid in zip(rows, motion.valid, strict=True):
+            if bool(valid):
+                state, row = one_euro(state, row, options)  # noqa: PLW2901 - the filtered row takes its place
+            smoothed.append(row)
+        angles, translation, scale, box = torch.stack(smoothed).tensor_split((3, 6, 7), 1)
+        yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)

@@ -1,0 +1,1 @@
+"""PersonaLive (arXiv 2512.11253)."""

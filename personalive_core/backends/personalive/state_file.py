@@ -1,0 +1,40 @@
+"""A paused stream as a safetensors file: it goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ...media.files import load_tensors, save_tensors
+from ...types import KeyframeBank, MotionFeatures, StreamState
+
+STREAM_SCHEMA = "personalive-stream-1"
+
+
+def save_state(path: Path, state: StreamState) -> None:
+    """Writes a paused stream. The reference, seed and configuration are the caller's to keep."""
+    tensors = {
+        "latents": state.latents,
+        "motion.face": state.motion.face,
+        "motion.pose": state.motion.pose,
+        "bank.motion": state.keyframes.motion,
+    }
+    for i, (keys, values) in enumerate(state.keyframes.features):
+        tensors |= {f"bank.{i}.k": keys, f"bank.{i}.v": values}
+    facts = {"chunk": state.chunk, "frames": state.frames, "chunks": state.keyframes.chunks}
+    save_tensors(path, tensors, {"schema": STREAM_SCHEMA, "facts": json.dumps(facts)})
+
+
+def load_state(path: Path) -> StreamState:
+    """Reads what `save_state` wrote, onto the CPU. Raises InputError for any other file."""
+    tensors, metadata = load_tensors(path, STREAM_SCHEMA)
+    facts = json.loads(metadata["facts"])
+    layers = sum(key.endswith(".k") for key in tensors)
+    features = tuple((tensors[f"bank.{i}.k"], tensors[f"bank.{i}.v"]) for i in range(layers))
+    return StreamState(
+        tensors["latents"],
+        MotionFeatures(tensors["motion.face"], tensors["motion.pose"]),
+        KeyframeBank(tensors["bank.motion"], features, tuple(facts["chunks"])),
+        chunk=facts["chunk"],
+        frames=facts["frames"],
+    )

@@ -1,0 +1,1 @@
+"""Motion as a value, whichever networks read it."""

@@ -1,0 +1,110 @@
+"""Motion across gaps: frames without a face filled, motions blended, joined and cut into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from ..errors import FaceError, InputError
+from .types import HeadPose, HybridMotion, concat
+
+MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
+
+
+def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """`start` at weight 0, `end` at weight 1."""
+    return (1 - weight) * start + weight * end
+
+
+def blend(start: HybridMotion, end: HybridMotion, weights: Tensor, valid: bool) -> HybridMotion:
+    """From `start` to `end` (1 frame each) at `weights` [F]; keypoints, pose, embedding and box alike."""
+    column = weights[:, None]
+    return HybridMotion(
+        lerp(start.embedding, end.embedding, column[..., None]),
+        lerp(start.keypoints, end.keypoints, column[..., None]),
+        HeadPose(
+            lerp(start.pose.angles, end.pose.angles, column),
+            lerp(start.pose.translation, end.pose.translation, column),
+            lerp(start.pose.scale, end.pose.scale, column),
+        ),
+        lerp(start.box, end.box, column),
+        torch.full((len(weights),), valid),
+    )
+
+
+def fill_missing(
+    motions: Iterable[HybridMotion], policy: str = "hold", neutral: HybridMotion | None = None
+) -> Iterator[HybridMotion]:
+    """Frames whose `valid` flag is False get motion by `policy`; their flag stays False. As many frames out as in.
+
+    hold: the last valid frame (the first one, before it). interpolate: between the valid frames around.
+    neutral: `neutral` [1], the reference's own motion. error: FaceError naming the frame.
+    Keeps only the small motions of a gap in memory. Raises FaceError when no frame of all is valid.
+    """
+    if policy not in MISSING_POLICIES:
+        raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")
+    last: HybridMotion | None = None
+    gap = seen = 0
+    for frame in _one_by_one(motions):
+        seen += 1
+        if bool(frame.valid):
+            yield from _gap(last or frame, frame, gap, policy, neutral)
+            gap, last = 0, frame
+            yield frame
+        elif policy == "error":
+            raise FaceError(f"no face in driving frame {seen - 1}: set missing faces to hold, or cut the frame")
+        elif policy == "hold" and last is not None:
+            yield from _gap(last, last, 1, policy, neutral)
+        else:
+            gap += 1
+    if seen and last is None:
+        raise FaceError(f"no face in any of the {seen} driving frames: choose another detector, or give the face's box")
+    if last is not None:
+        yield from _gap(last, last, gap, policy, neutral)
+
+
+def _one_by_one(motions: Iterable[HybridMotion]) -> Iterator[HybridMotion]:
+    for motion in motions:
+        yield from (motion[i : i + 1] for i in range(len(motion)))
+
+
+def _gap(
+    before: HybridMotion, after: HybridMotion, frames: int, policy: str, neutral: HybridMotion | None
+) -> Iterator[HybridMotion]:
+    """`frames` filled frames between two valid ones, if there are any to fill."""
+    if not frames:
+        return
+    if policy == "neutral":
+        if neutral is None:
+            raise ValueError("policy neutral needs the reference's own motion")
+        before = after = neutral
+    weights = torch.arange(1, frames + 1) / (frames + 1)
+    yield blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
+
+
+def gather(motions: Iterable[HybridMotion], block: int = 256) -> HybridMotion:
+    """All of them as one; joined in blocks, as an hour of single frames would take more memory than their numbers."""
+    blocks: list[HybridMotion] = []
+    parts: list[HybridMotion] = []
+    for motion in motions:
+        parts.append(motion)
+        if len(parts) == block:
+            blocks, parts = [*blocks, concat(parts)], []
+    return concat([*blocks, *parts])
+
+
+def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
+    """The same frames in pieces of `window`; the last piece may be shorter."""
+    held: list[HybridMotion] = []
+    count = 0
+    for motion in motions:
+        held.append(motion)
+        count += len(motion)
+        while count >= window:
+            joined = concat(held) if len(held) > 1 else held[0]  # a whole clip is cut, not copied
+            yield joined[:window]
+            held, count = [joined[window:]], count - window
+    if count:
+        yield concat(held)

@@ -1,0 +1,71 @@
+"""Motion of F frames as frozen values: head pose, hybrid motion, motion fitted to a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """Rigid head motion of F frames, as the 3-D implicit keypoint extractor gives it."""
+
+    angles: Tensor  # [F, 3] pitch, yaw, roll in degrees
+    translation: Tensor  # [F, 3] in units of half the picture
+    scale: Tensor  # [F, 1]
+
+    def __len__(self) -> int:
+        return len(self.angles)
+
+    def __getitem__(self, frames: slice) -> HeadPose:
+        return HeadPose(self.angles[frames], self.translation[frames], self.scale[frames])
+
+
+@dataclass(frozen=True)
+class HybridMotion:
+    """What travels between nodes, 2.4 kB a frame, float32 on the CPU: the hybrid motion signal of section 3.2."""
+
+    embedding: Tensor  # [F, L=32, D=16] 1-D implicit facial embedding
+    keypoints: Tensor  # [F, 21, 3] 3-D implicit keypoints in [-1, 1] of the picture; after retargeting, the reference's
+    pose: HeadPose  # the head pose those keypoints were posed with
+    box: Tensor  # [F, 4] face box in the driving frame: left, top, right, bottom in pixels
+    valid: Tensor  # [F] bool: False where no face was found and the missing-face policy filled the frame
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def __getitem__(self, frames: slice) -> HybridMotion:
+        if not isinstance(frames, slice):
+            raise TypeError(f"index a HybridMotion with a slice, such as motion[3:4], not {frames!r}")
+        return HybridMotion(
+            self.embedding[frames], self.keypoints[frames], self.pose[frames], self.box[frames], self.valid[frames]
+        )
+
+    def __repr__(self) -> str:
+        return f"HybridMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
+
+
+@dataclass(frozen=True)
+class FittedMotion:
+    """Motion on a reference's keypoints, led in from the reference's own (MII): what a stream takes."""
+
+    motion: HybridMotion  # `lead` frames that belong to no driving frame, then the driving's
+    lead: int
+
+    def __len__(self) -> int:
+        return len(self.motion) - self.lead
+
+
+def concat(parts: Sequence[HybridMotion]) -> HybridMotion:
+    """The frames of all `parts`, one after the other."""
+    poses = [part.pose for part in parts]
+    return HybridMotion(
+        torch.cat([part.embedding for part in parts]),
+        torch.cat([part.keypoints for part in parts]),
+        HeadPose(*(torch.cat([getattr(pose, f.name) for pose in poses]) for f in fields(HeadPose))),
+        torch.cat([part.box for part in parts]),
+        torch.cat([part.valid for part in parts]),
+    )
