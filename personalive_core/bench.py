@@ -27,16 +27,17 @@ from .media.tensors import to_signed
 from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
 from .modules.face_encoder import FACE_SIZE
+from .modules.inputs import LayerFeatures, MotionFeatures
 from .modules.keypoints import PICTURE_SIZE
+from .modules.schedule import seeded_noise
 from .modules.unet import UNetConfig
 from .pipeline import AnimateOptions, MotionOptions, animate
 from .portrait import draw_portrait
 from .reference import CLIP_SIZE, check_size, encode_reference
 from .sample import DRIVER, RATE, SITTER, driving_motion
 from .sampling import StreamingSampler, first_bank, remember
-from .schedule import seeded_noise
 from .standin import WIDTHS
-from .types import KeyframeBank, LayerFeatures, MotionFeatures, Reference, StreamConfig
+from .types import KeyframeBank, Reference, StreamConfig
 
 __all__ = [
     "BenchOptions",

@@ -20,12 +20,13 @@ from .faces.tracking import TrackOptions, crop_frames
 from .media.tensors import to_signed
 from .media.video import Frame
 from .model import LATENT_PIXELS, PersonaLive
+from .modules.inputs import MotionFeatures
+from .modules.schedule import seeded_noise
 from .motion.gaps import fill_missing, in_windows
 from .motion.smoothing import OneEuroOptions, smooth
 from .motion.types import FittedMotion, HeadPose, HybridMotion, concat
 from .sampling import StreamingSampler, novelty
-from .schedule import seeded_noise
-from .types import KeyframeBank, MotionFeatures, Reference, StreamConfig, StreamState
+from .types import KeyframeBank, Reference, StreamConfig, StreamState
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}

@@ -7,35 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .modules.inputs import LayerFeatures, MotionFeatures
 from .motion.types import HybridMotion
-
-KV = tuple[Tensor, Tensor]  # attention keys and values, each [B, L, C]
-LayerFeatures = tuple[KV, ...]  # one pair for each transformer block that sees the reference, in order of execution
-
-
-@dataclass(frozen=True)
-class MotionFeatures:
-    """Hybrid motion as the denoising UNet reads it; exists only in flight (5 MB a frame at 512x512)."""
-
-    face: Tensor  # [B, F, L=32, D=16] 1-D implicit facial embedding
-    pose: Tensor  # [B, F, C, h, w] pose-guider features of the drawn 3-D keypoints
-
-    def then(self, later: MotionFeatures) -> MotionFeatures:
-        return MotionFeatures(torch.cat([self.face, later.face], 1), torch.cat([self.pose, later.pose], 1))
-
-    def drop(self, frames: int) -> MotionFeatures:
-        return MotionFeatures(self.face[:, frames:], self.pose[:, frames:])
-
-    def padded(self, frames: int) -> MotionFeatures:
-        """At least `frames` frames, the last one repeated."""
-        missing = max(frames - self.face.shape[1], 0)
-        if not missing:
-            return self
-        return self.then(
-            MotionFeatures(
-                self.face[:, -1:].expand(-1, missing, -1, -1), self.pose[:, -1:].expand(-1, missing, -1, -1, -1)
-            )
-        )
 
 
 @dataclass(frozen=True)

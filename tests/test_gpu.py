@@ -8,12 +8,12 @@ import torch
 
 from personalive_core.loader import load_model
 from personalive_core.media.video import Frame
+from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.unet import UNet, UNetConfig
 from personalive_core.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.reference import encode_reference
 from personalive_core.sample import DRIVER, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.standin import write_standin
-from personalive_core.types import MotionFeatures
 
 pytestmark = pytest.mark.gpu
 SIZE = 256

@@ -14,7 +14,7 @@ from personalive_core.engine import Engine
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.lora import Adapted, Lora, attach, extract, read_lora, save_lora, with_lora
 from personalive_core.media.video import read_frames
-from personalive_core.types import MotionFeatures
+from personalive_core.modules.inputs import MotionFeatures
 
 UNET, POSE = "denoising_unet", "pose_guider"
 QUERY = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"  # Linear(64, 64) of the stand-in

@@ -17,6 +17,8 @@ from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import Frame
 from personalive_core.model import LATENT_SCALE
+from personalive_core.modules.inputs import MotionFeatures
+from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.smoothing import OneEuroOptions, one_euro, smooth
 from personalive_core.motion.types import HeadPose, HybridMotion, concat
 from personalive_core.pipeline import (
@@ -31,8 +33,7 @@ from personalive_core.pipeline import (
 )
 from personalive_core.reference import encode_reference
 from personalive_core.sampling import StreamingSampler, first_bank, novelty, remember
-from personalive_core.schedule import seeded_noise
-from personalive_core.types import MotionFeatures, Reference, StreamConfig
+from personalive_core.types import Reference, StreamConfig
 
 SIZE = 64
 OPTIONS = AnimateOptions(motion=MotionOptions(size=SIZE))

@@ -11,9 +11,10 @@ from personalive_core.landmarker import soft_argmax
 from personalive_core.loader import load_model
 from personalive_core.media.tensors import to_signed
 from personalive_core.modules.face_encoder import FaceEncoderConfig
+from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.keypoints import BINS
+from personalive_core.modules.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.modules.unet import UNet
-from personalive_core.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses, solve_lengths
 from personalive_core.training.losses import bin_error, heat_error
@@ -21,7 +22,6 @@ from personalive_core.training.networks import SHAPES, chunked, fresh, initialis
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
-from personalive_core.types import MotionFeatures
 from tests.toy_training import toy_source
 
 SIDE = 8  # of a latent

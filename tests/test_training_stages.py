@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from personalive_core.modules.schedule import alphas_cumprod
 from personalive_core.sampling import StreamingSampler
-from personalive_core.schedule import alphas_cumprod
 from personalive_core.training import stages
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, recomputing

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ..backends.personalive.motion import Strengths
 from ..landmarker import SIZE, Landmarker
 from ..model import PersonaLive
+from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat
 from ..pipeline import MotionOptions, driving_motion, stream, to_reference
 from ..reference import encode_reference
 from ..sampling import StreamingSampler
-from ..schedule import seeded_noise
 from ..types import Reference, StreamConfig
 from .cases import Case, Truth
 from .metrics import Scores, mean_scores, score

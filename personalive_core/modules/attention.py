@@ -8,7 +8,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from ..types import KV
+from .inputs import KV
 from .layers import FeedForward, Ops, attention_function, interleaved_positions
 
 

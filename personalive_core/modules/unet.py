@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ..schedule import alphas_cumprod, noise_from_output
-from ..types import LayerFeatures, MotionFeatures
 from .attention import MotionTransformer, SpatialTransformer
+from .inputs import LayerFeatures, MotionFeatures
 from .layers import Ops, sinusoid
+from .schedule import alphas_cumprod, noise_from_output
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from torch import Tensor
 from ..backends.personalive.motion import crop_faces
 from ..media.tensors import to_signed
 from ..model import PersonaLive
+from ..modules.inputs import MotionFeatures
 from ..modules.pose_guider import draw_keypoints
 from ..motion.types import HybridMotion
 from ..reference import clip_pixels
-from ..types import MotionFeatures, Reference
+from ..types import Reference
 from .augment import augment
 from .data import Clip, Dataset, Pick, generator, pick
 

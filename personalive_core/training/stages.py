@@ -12,10 +12,11 @@ from torch.func import functional_call
 
 from ..backends.personalive.motion import lead_path
 from ..model import LATENT_SCALE, PersonaLive
+from ..modules.inputs import MotionFeatures
+from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
 from ..motion.types import HybridMotion
 from ..sampling import StreamingSampler
-from ..schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
-from ..types import MotionFeatures, StreamConfig, StreamState
+from ..types import StreamConfig, StreamState
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
 from .losses import (

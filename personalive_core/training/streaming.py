@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..model import PersonaLive
+from ..modules.inputs import LayerFeatures, MotionFeatures
+from ..modules.schedule import add_noise, alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion, concat
 from ..sampling import StreamingSampler, first_bank
-from ..schedule import add_noise, alphas_cumprod, predict_x0
-from ..types import LayerFeatures, MotionFeatures, Reference, StreamState
+from ..types import Reference, StreamState
 
 
 @dataclass(frozen=True)

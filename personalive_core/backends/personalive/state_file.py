@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from ...media.files import load_tensors, save_tensors
-from ...types import KeyframeBank, MotionFeatures, StreamState
+from ...modules.inputs import MotionFeatures
+from ...types import KeyframeBank, StreamState
 
 STREAM_SCHEMA = "personalive-stream-1"
 
