@@ -12,11 +12,12 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
+from ..personalive_core.backends.personalive.files import FILES
 from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
 from ..personalive_core.faces.crop import Box, Crop, Face, Picture, crop_by_hand, crop_found
 from ..personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
 from ..personalive_core.media.picture import read_image
-from ..personalive_core.weights import locate
+from ..personalive_core.weights.index import locate
 from .folders import MODELS, viewed, weight_folders
 
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
@@ -90,7 +91,7 @@ def choice(face: str) -> str:
 
 def yunet_file(weights: Path) -> Path:
     """YuNet's file in that folder. Raises WeightsError where it is not there."""
-    index = locate(weights)
+    index = locate(weights, FILES)
     if index.missing(("yunet",)):
         raise WeightsError(
             "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
@@ -120,7 +121,7 @@ def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...
     """What the picker shows where nothing has to be found: for "auto" Haar's faces, if YuNet is missing."""
     if name == "none":
         return ()
-    if name == "auto" and (not weights.is_dir() or locate(weights).missing(("yunet",))):
+    if name == "auto" and (not weights.is_dir() or locate(weights, FILES).missing(("yunet",))):
         name = "haar"
     return make_detector(name, partial(yunet_file, weights))(picture)
 

@@ -12,8 +12,9 @@ from typing import Any, TypedDict
 
 import folder_paths
 
+from ..personalive_core.backends.personalive.files import FILES
 from ..personalive_core.errors import InputError, WeightsError
-from ..personalive_core.weights import NETWORKS, locate
+from ..personalive_core.weights.index import locate
 
 MODELS, LORAS = "personalive", "loras"
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
@@ -42,8 +43,7 @@ def model_roots() -> list[Path]:
 
 def holds_weights(folder: Path) -> bool:
     """Whether any network's file lies in `folder`."""
-    index = locate(folder)
-    return any(found.paths for network in NETWORKS for found in index.of(network))
+    return any(found.paths for found in locate(folder, FILES).found)
 
 
 def weight_folders() -> dict[str, Path]:
@@ -62,7 +62,7 @@ def weight_folders() -> dict[str, Path]:
 
 def _layout(root: Path) -> Iterator[Path]:
     """The folders that make up one set of weights, and are none themselves."""
-    for found in locate(root).found:
+    for found in locate(root, FILES).found:
         for path in (Path(found.file.place), Path(found.file.repo)):
             yield root / path.parts[0]
     yield root / "pretrained_weights"

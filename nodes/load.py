@@ -11,11 +11,12 @@ import comfy.model_management as mm
 import comfy.utils
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.download import download
+from ..personalive_core.backends.personalive.files import FILES
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.loader import DECODERS, Host, load_model
-from ..personalive_core.lockfile import read_lock
-from ..personalive_core.weights import WeightFile, locate
+from ..personalive_core.weights.download import download
+from ..personalive_core.weights.index import WeightFile, locate
+from ..personalive_core.weights.lock import read_lock
 from .adapters import ComfyImageEncoder, ComfyVae
 from .errors import readable
 from .folders import MODELS, weight_folders, weights_folder
@@ -94,7 +95,7 @@ class LoadPersonaLive(io.ComfyNode):
         if folder is None or not folder.is_dir():
             return []
         downloaded = read_lock(folder)  # those are checked by their hash; and without them a first run is as the second
-        files = [found for found in locate(folder).found if found.file.network != DETECTOR]
+        files = [found for found in locate(folder, FILES).found if found.file.network != DETECTOR]
         paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
         stats = {path: path.stat() for path in paths}
         return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
@@ -145,7 +146,7 @@ def complete(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
         raise WeightsError(f"{folder} does not exist: turn on download_if_missing, or put the weights into that folder")
-    index = locate(folder)
+    index = locate(folder, FILES)
     missing, detector = index.missing(networks), index.missing((DETECTOR,))
     if missing and not allowed:
         raise WeightsError(

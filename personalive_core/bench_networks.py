@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .loading import is_computed, load_into, stays_float32
+from .backends.personalive.files import facts_of
 from .model import PersonaLive
 from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
 from .standin import FACE_ENCODER, IMAGE_ENCODER_CONFIG, KEYPOINTS, TINY_VAE_CONFIG, VAE_CONFIG, calm, random_tensor
-from .tensorfile import State, TensorInfo
+from .weights.fill import is_computed, load_into
+from .weights.read import State, TensorInfo
 
 PUBLISHED_VAE: dict[str, Any] = {  # sd-vae-ft-mse
     **VAE_CONFIG,
@@ -65,14 +65,16 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
     """`empty_model` with weights that are a function of their names, and an extractor that sees a face everywhere."""
 
     def filled(name: str, network: nn.Module) -> nn.Module:
-        keep = partial(stays_float32, name)
-        state = random_state(name, network)
+        facts, state = facts_of(name), random_state(name, network)
         if not isinstance(network, KeypointExtractor):
-            load_into(network, state, network=name, device=device, dtype=dtype, keep_float32=keep)
+            load_into(network, state, network=name, device=device, dtype=dtype, facts=facts)
             return network
         load_into(network, state, network=name, device="cpu", dtype=torch.float32)
         calm(network)
-        calmed = {key: tensor if keep(key) else tensor.to(dtype) for key, tensor in network.state_dict().items()}
+        calmed = {
+            key: tensor if facts.stays_float32(key) else tensor.to(dtype)
+            for key, tensor in network.state_dict().items()
+        }
         network.load_state_dict(calmed, assign=True)
         return network.to(device)
 

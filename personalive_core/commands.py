@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
+from .backends.personalive.files import SHIPPED
 from .backends.personalive.motion import Strengths
 from .device import pick_device, pick_precision
 from .engine import Engine
@@ -24,7 +25,6 @@ from .media.picture import write_image
 from .media.video import read_frames
 from .sources import Clip
 from .text import plural
-from .weights import SHIPPED
 
 DEMO_SIZE = 128  # pixels a side, the small model's
 CHECK_FRAMES = 30  # a second or so into a driving video of the user's own, the face has moved

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
+from .backends.personalive.files import FILES
 from .errors import WeightsError
 from .loader import DECODERS, load_model
 from .lora import Lora, with_lora
 from .model import PersonaLive
-from .weights import WeightIndex, locate
+from .weights.index import WeightIndex, locate
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,4 @@ def weight_index(folder: Path) -> WeightIndex:
             f"the weights folder {folder} does not exist: run `personalive download --weights {folder}` to fetch the "
             "weights, or name another folder with --weights"
         )
-    return locate(folder)
+    return locate(folder, FILES)

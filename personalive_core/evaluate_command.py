@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from .backends.personalive.files import SHIPPED
 from .commands import Result
 from .device import pick_device
 from .engine import Engine
@@ -19,7 +20,6 @@ from .errors import InputError
 from .lora import read_lora
 from .media.files import whole_file
 from .media.picture import write_image
-from .weights import SHIPPED
 
 PAGE = "evaluation"
 

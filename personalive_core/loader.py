@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from .backends.personalive.files import FILES, facts_of
 from .errors import InputError, WeightsError
-from .loading import complete, hold_in, load_into, stays_float32
 from .model import PersonaLive
 from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.layers import Ops, with_ops
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
-from .tensorfile import read_config
-from .weights import WeightIndex, locate, read_state
+from .weights.fill import hold_in, load_into, missing_keys
+from .weights.index import WeightIndex, locate, read_state
+from .weights.read import State, read_config
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -60,7 +60,7 @@ def load_model(
     """All networks of `folder` on `device`. Raises WeightsError naming every file or key that is missing or wrong."""
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: use {' or '.join(DECODERS)}")
-    index, ops = locate(folder), host.ops
+    index, ops = locate(folder, FILES), host.ops
     index.require(host.needs(decoder))
 
     def load(network: str, build: Callable[..., nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
@@ -69,8 +69,7 @@ def load_model(
         module = build_on_meta(network, lambda shapes: build(shapes, **extra), state.shapes)
         if network == "denoising_unet":
             state = complete(state, module, index)
-        keep = partial(stays_float32, network)
-        module = load_into(module, state, network=network, device=device, dtype=dtype, keep_float32=keep)
+        module = load_into(module, state, network=network, device=device, dtype=dtype, facts=facts_of(network))
         if host.storage is not None and network in HELD_SMALL:
             hold_in(module, host.storage)
         # convolutions in half precision are faster with the channels last
@@ -188,3 +187,16 @@ def _config(index: WeightIndex, network: str) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{path} is not a readable configuration: delete it and download it again") from error
+
+
+def complete(state: State, module: torch.nn.Module, index: WeightIndex) -> State:
+    """`state`, with what the denoising UNet lacks taken from the base Stable Diffusion UNet, as upstream does.
+
+    That file is only touched when keys are really missing; then its absence is a WeightsError. Keys that it lacks
+    as well are left for `load_into` to name.
+    """
+    missing = missing_keys(module, state)
+    if not missing:
+        return state
+    base = read_state(index, "base_unet")
+    return State({**{key: base.entries[key] for key in missing if key in base}, **state.entries})

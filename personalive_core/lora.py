@@ -23,7 +23,7 @@ from torch.nn import functional
 from .errors import InputError, WeightsError
 from .media.files import save_tensors
 from .model import PersonaLive
-from .tensorfile import State, read_infos, read_metadata
+from .weights.read import State, read_infos, read_metadata
 
 NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
 FILE, CONFIG, SUFFIX = "adapter_model.safetensors", "adapter_config.json", ".safetensors"

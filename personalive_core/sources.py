@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from .backends.personalive.files import FILES
 from .errors import InputError, WeightsError
 from .faces.crop import Box, Picture
 from .faces.detectors import detector_for
@@ -19,7 +20,7 @@ from .motion.smoothing import OneEuroOptions
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
 from .types import Reference
-from .weights import locate
+from .weights.index import locate
 
 MOTION_SUFFIX = ".safetensors"
 MOST_SHOWN = 64  # small driving pictures held for the contact sheet, far more than are under way without a gap
@@ -122,7 +123,7 @@ class SavedMotion:
 
 def yunet_file(weights: Path, picture: Picture) -> Path:
     """YuNet's file in the weights folder, for faces in `picture`. Raises WeightsError where it is not there."""
-    index = locate(weights)
+    index = locate(weights, FILES)
     if index.missing(("yunet",)):
         raise WeightsError(
             f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "

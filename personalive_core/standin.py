@@ -15,6 +15,7 @@ from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.pose_guider import DRAWN, PoseGuider, PoseGuiderConfig
 from .modules.unet import UNet, UNetConfig
+from .weights.fill import is_computed
 
 WIDTHS = (32, 64, 64, 64)
 KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
@@ -63,7 +64,7 @@ def fill(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     """Gives every parameter and statistic of `module` its random tensor; returns the state dict."""
     state = module.state_dict()
     for key, tensor in state.items():
-        if key.rpartition(".")[2] not in ("pe", "idx_tensor", "num_batches_tracked", "position_ids"):
+        if not is_computed(key):
             tensor.copy_(random_tensor(f"{prefix}.{key}", tensor))
     return state
 

@@ -10,16 +10,17 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
+from .backends.personalive.files import FACTS, FILES
 from .commands import Result
 from .device import PRECISIONS
 from .engine import weight_index
 from .errors import OutputError, WeightsError
 from .loader import DECODERS, build_on_meta, unet_config
-from .loading import missing_keys
 from .modules.unet import UNet
-from .tensorfile import TensorInfo
 from .text import plural
-from .weights import WeightFile, WeightIndex, WeightRow, candidates, describe, locate, read_state
+from .weights.fill import missing_keys
+from .weights.index import WeightFile, WeightIndex, WeightRow, candidates, describe, locate, read_state
+from .weights.read import TensorInfo
 
 MIB = 2**20
 HALF, SINGLE = 2, 4  # bytes of a floating number
@@ -32,14 +33,14 @@ def download(a: argparse.Namespace) -> Result:
     except OSError as error:
         raise OutputError(f"the folder {a.weights} cannot be made ({error.strerror}): choose another") from error
     wanted = [*DECODERS[a.decoder], *(["yunet"] if a.detector else [])]
-    fetched = _fetch(a, locate(a.weights).missing(wanted))
-    if lacks_base(locate(a.weights)):
-        fetched += _fetch(a, locate(a.weights).missing(["base_unet"]))
+    fetched = _fetch(a, locate(a.weights, FILES).missing(wanted))
+    if lacks_base(locate(a.weights, FILES)):
+        fetched += _fetch(a, locate(a.weights, FILES).missing(["base_unet"]))
     return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, nothing is missing")
 
 
 def _fetch(a: argparse.Namespace, files: tuple[WeightFile, ...]) -> int:
-    from .download import download as fetch
+    from .weights.download import download as fetch
 
     with ExitStack() as open_bars:
         bars: dict[str, tqdm[None]] = {}
@@ -63,16 +64,16 @@ def lacks_base(index: WeightIndex) -> bool:
 
 def convert(a: argparse.Namespace) -> Result:
     """`personalive convert`: one safetensors file a network."""
-    from .convert import convert as to_safetensors
+    from .weights.convert import convert as to_safetensors
 
     weight_index(a.weights)
-    paths = to_safetensors(a.weights, a.output, PRECISIONS[a.precision])
+    paths = to_safetensors(a.weights, FILES, FACTS, a.output, PRECISIONS[a.precision])
     return Result("\n".join(map(str, paths)) or f"{a.weights}: nothing to convert, no .pth or .bin is there")
 
 
 def info(a: argparse.Namespace) -> Result:
     """`personalive info`: what is there, what is missing and where it was looked for, licences, memory."""
-    from .lockfile import verify
+    from .weights.lock import verify
 
     index = weight_index(a.weights)
     rows = describe(index)
@@ -89,7 +90,11 @@ def info(a: argparse.Namespace) -> Result:
         "weights": str(a.weights),
         "files": [asdict(row) for row in rows],
         "missing": [
-            {"place": file.place, "needed": file in required, "looked_for": list(map(str, candidates(a.weights, file)))}
+            {
+                "place": file.place,
+                "needed": file in required,
+                "looked_for": list(map(str, candidates(a.weights, file, FILES))),
+            }
             for file in (*required, *optional)
         ],
         "memory": {"half": HALF * sum(memory.values()), "float32": SINGLE * sum(memory.values())},

@@ -10,11 +10,12 @@ import sys
 
 import pytest
 
-from personalive_core import cli, download
+from personalive_core import cli
 from personalive_core.arguments import build_parser
+from personalive_core.backends.personalive.files import FILES
 from personalive_core.commands import Result
 from personalive_core.errors import FaceError, InputError, NumericalError, OutputError, WeightsError
-from personalive_core.weights import FILES
+from personalive_core.weights import download
 
 ANIMATE = ("animate", "--reference", "me.png", "--driving", "talk.mp4", "--output", "out.mp4")
 

@@ -14,11 +14,12 @@ import safetensors.torch
 import torch
 from huggingface_hub import constants
 
-from personalive_core import download as download_module
-from personalive_core.download import download
+from personalive_core.backends.personalive.files import FILES
 from personalive_core.errors import OutputError, WeightsError
-from personalive_core.lockfile import LOCK_NAME, read_lock, verify
-from personalive_core.weights import FILES, locate, read_state
+from personalive_core.weights import download as download_module
+from personalive_core.weights.download import download
+from personalive_core.weights.index import locate, read_state
+from personalive_core.weights.lock import LOCK_NAME, read_lock, verify
 
 COMMIT = "c0ffee" + "0" * 34
 YUNET = next(file for file in FILES if file.network == "yunet")
@@ -139,7 +140,7 @@ def test_files_land_in_the_published_layout_and_the_lock(tmp_path, hub):
     download(folder, [YUNET, CONFIG, VAE], endpoint=hub.url, progress=lambda *step: steps.append(step))
     assert names(folder) == {YUNET.place, CONFIG.place, VAE.place, LOCK_NAME}
     assert (folder / VAE.place).read_bytes() == CONTENT[::-1]
-    assert locate(folder).missing(["vae", "yunet"]) == ()
+    assert locate(folder, FILES).missing(["vae", "yunet"]) == ()
     entry = json.loads((folder / LOCK_NAME).read_text())["files"][YUNET.place]
     assert (entry["repo"], entry["path"], entry["revision"]) == (YUNET.repo, YUNET.path, COMMIT)
     assert entry["record"]["digest"] == f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -212,7 +213,7 @@ def test_a_file_that_changed_after_its_download_is_refused(tmp_path, hub):
     path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
     os.utime(path, (1, 1))
     for use in (
-        lambda: locate(tmp_path).path("yunet"),
+        lambda: locate(tmp_path, FILES).path("yunet"),
         lambda: verify(tmp_path),
         lambda: download(tmp_path, [YUNET], endpoint=hub.url),
     ):
@@ -223,17 +224,17 @@ def test_a_file_that_changed_after_its_download_is_refused(tmp_path, hub):
 def test_a_changed_state_is_not_read(tmp_path, hub):
     hub.files[VAE] = safetensors.torch.save({"a": torch.ones(4)})
     download(tmp_path, [VAE, CONFIG], endpoint=hub.url)
-    assert read_state(locate(tmp_path), "vae")["a"].sum() == 4
+    assert read_state(locate(tmp_path, FILES), "vae")["a"].sum() == 4
     (tmp_path / VAE.place).write_bytes(safetensors.torch.save({"a": torch.zeros(4)}))
     with pytest.raises(WeightsError, match="is not the file that was downloaded from stabilityai/sd-vae-ft-mse"):
-        read_state(locate(tmp_path), "vae")
+        read_state(locate(tmp_path, FILES), "vae")
 
 
 def test_a_copied_file_is_accepted_and_verify_records_its_time(tmp_path, hub):
     download(tmp_path, [YUNET], endpoint=hub.url)
     path = tmp_path / YUNET.place
     os.utime(path, (1, 1))
-    assert locate(tmp_path).path("yunet") == path
+    assert locate(tmp_path, FILES).path("yunet") == path
     verify(tmp_path)
     assert read_lock(tmp_path)[YUNET.place].record.mtime_ns == 10**9
 
@@ -275,8 +276,9 @@ def test_offline_lists_what_is_missing_and_asks_nobody(tmp_path, hub, monkeypatc
 
 def test_the_environment_names_the_mirror(tmp_path, hub, repository):
     program = (
-        "import pathlib, sys; from personalive_core.download import download;"
-        "from personalive_core.weights import FILES; download(pathlib.Path(sys.argv[1]), [FILES[-1]])"
+        "import pathlib, sys; from personalive_core.weights.download import download;"
+        "from personalive_core.backends.personalive.files import FILES;"
+        "download(pathlib.Path(sys.argv[1]), [FILES[-1]])"
     )
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "PYTHONPATH": str(repository), "HF_HUB_OFFLINE": "0"}
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, check=True, capture_output=True)

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from personalive_core.errors import WeightsError
 from personalive_core.loader import Host, load_model
-from personalive_core.loading import hold_in
 from personalive_core.model import Placement, in_parts
 from personalive_core.modules.layers import with_ops
+from personalive_core.weights.fill import hold_in
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from personalive_core import loader, tensorfile
+from personalive_core import loader
+from personalive_core.backends.personalive.files import FILES
 from personalive_core.device import pick_device, pick_precision
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.loader import load_model
@@ -19,7 +20,8 @@ from personalive_core.modules.layers import Float32LayerNorm
 from personalive_core.modules.pose_guider import PoseGuiderConfig
 from personalive_core.modules.unet import UNetConfig
 from personalive_core.standin import WIDTHS
-from personalive_core.weights import locate
+from personalive_core.weights import read as tensorfile
+from personalive_core.weights.index import locate
 
 CPU = torch.device("cpu")
 KEYS = Path(__file__).parent / "parity" / "keys"
@@ -158,7 +160,7 @@ def test_missing_file_is_named_and_only_if_it_is_needed(folder):
     shutil.rmtree(folder / "taesd")
     with pytest.raises(WeightsError, match="taesd"):
         load_model(folder, CPU, torch.float32, "tiny")
-    locate(folder).require(loader.DECODERS["full"])
+    locate(folder, FILES).require(loader.DECODERS["full"])
 
 
 def test_unreadable_configuration_is_named(folder):
@@ -166,7 +168,7 @@ def test_unreadable_configuration_is_named(folder):
     path.unlink()
     path.write_text("{")
     with pytest.raises(WeightsError, match=r"config.json is not a readable configuration: delete it"):
-        loader.vae(locate(folder))
+        loader.vae(locate(folder, FILES))
 
 
 # --- what the user may ask for
@@ -199,7 +201,7 @@ def test_devices():
     ],
 )
 def test_automatic_precision(device, native, expected, monkeypatch):
-    monkeypatch.setattr(loader, "cpu_has_bfloat16", lambda: native)
+    monkeypatch.setattr("personalive_core.device.cpu_has_bfloat16", lambda: native)
     assert pick_precision("auto", torch.device(device)) == expected
 
 

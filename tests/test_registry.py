@@ -10,7 +10,8 @@ import sys
 import pytest
 from PIL import Image
 
-from personalive_core.weights import FILES, SHIPPED, locate
+from personalive_core.backends.personalive.files import FILES, SHIPPED
+from personalive_core.weights.index import locate
 
 tomllib = pytest.importorskip("tomllib", reason="Python's own TOML reader came with 3.11: run it with that or newer")
 
@@ -76,7 +77,7 @@ def test_models_are_found_where_the_registry_puts_them(comfy, tmp_path):
         path = tmp_path / model["location"].lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    missing = {found.file.network for found in locate(tmp_path / "personalive").found if not found.paths}
+    missing = {found.file.network for found in locate(tmp_path / "personalive", FILES).found if not found.paths}
     assert missing == UNREAD
 
 

@@ -12,7 +12,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from personalive_core.convert import convert
+from personalive_core.backends.personalive.files import FACTS, FILES
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
 from personalive_core.loader import load_model
 from personalive_core.media.tensors import to_signed
@@ -24,6 +24,7 @@ from personalive_core.training.networks import SHAPES, fresh, networks_of, save_
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.report import read_metrics
 from personalive_core.training.source import Source
+from personalive_core.weights.convert import convert
 from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 CPU = torch.device("cpu")
@@ -312,7 +313,7 @@ def outputs(model):
 def test_saved_networks_load_and_give_the_same(saved, tmp_path, converted):
     model, folder = saved
     if converted:
-        convert(folder, tmp_path, torch.float32)
+        convert(folder, FILES, FACTS, tmp_path, torch.float32)
         folder = tmp_path
     loaded = load_model(folder, CPU, torch.float32)
     assert loaded.denoising_unet.config == model.denoising_unet.config

@@ -1,6 +1,7 @@
 """Weights: where they are found, how states are merged, and that loading is strict and refuses hostile files."""
 
 import pickle
+import re
 from functools import partial
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from personalive_core.backends.personalive.files import FILES, NETWORKS, facts_of
 from personalive_core.errors import WeightsError
-from personalive_core.loading import complete, load_into, missing_keys
-from personalive_core.weights import FILES, NETWORKS, describe, locate, read_state
+from personalive_core.loader import complete
+from personalive_core.weights.fill import NetworkFacts, load_into, missing_keys
+from personalive_core.weights.index import describe, locate, read_state
 
 PERSONALIVE = [file for file in FILES if file.repo == "huaichang/PersonaLive"]
 
@@ -41,7 +44,7 @@ def state_of(folder, network, tensors):
     put(folder / (name or f"personalive/{network}.pth"), tensors)
     if network == "denoising_unet":
         put(folder / "personalive/temporal_module.pth", {})
-    return read_state(locate(folder), network)
+    return read_state(locate(folder, FILES), network)
 
 
 def on_meta():
@@ -77,7 +80,7 @@ def test_locate_finds_every_file_in_each_layout(tmp_path, layout):
             ref = tmp_path / f"models--{file.repo.replace('/', '--')}" / "refs/main"
             ref.parent.mkdir(parents=True, exist_ok=True)
             ref.write_text("c0ffee\n")
-    index = locate(tmp_path)
+    index = locate(tmp_path, FILES)
     assert index.missing(NETWORKS) == ()
     assert index.config("vae") == tmp_path / LAYOUTS[layout](next(f for f in FILES if f.network == "vae"))
     assert index.path("yunet").name == "face_detection_yunet_2023mar.onnx"
@@ -85,7 +88,7 @@ def test_locate_finds_every_file_in_each_layout(tmp_path, layout):
 
 def test_locate_takes_the_folder_of_the_pth_files_and_what_lies_beside_it(tmp_path):
     put_all(tmp_path, lambda file: file.place.replace("personalive/", "mine/"))
-    index = locate(tmp_path / "mine")
+    index = locate(tmp_path / "mine", FILES)
     assert index.missing([name for name in NETWORKS if name != "yunet"]) == ()
     assert read_state(index, "vae")["weight"].shape == (2,)
 
@@ -93,13 +96,13 @@ def test_locate_takes_the_folder_of_the_pth_files_and_what_lies_beside_it(tmp_pa
 def test_a_folder_of_other_models_does_not_lend_its_neighbours(tmp_path):
     put_all(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert len(locate(tmp_path / "empty").missing(NETWORKS)) == len(FILES)
+    assert len(locate(tmp_path / "empty", FILES).missing(NETWORKS)) == len(FILES)
 
 
 def test_missing_files_are_listed_with_every_place_and_their_source(tmp_path):
     put(tmp_path / "personalive/denoising_unet.pth", {"conv_in.weight": torch.zeros(1)})
     with pytest.raises(WeightsError) as caught:
-        locate(tmp_path).require(["denoising_unet", "vae"])
+        locate(tmp_path, FILES).require(["denoising_unet", "vae"])
     lines = str(caught.value).splitlines()[1:]
     assert [line.split()[1] for line in lines] == [
         "personalive/temporal_module.pth",
@@ -114,22 +117,22 @@ def test_missing_files_are_listed_with_every_place_and_their_source(tmp_path):
 
 def test_folder_and_network_must_exist(tmp_path):
     with pytest.raises(WeightsError, match="does not exist"):
-        locate(tmp_path / "nowhere")
+        locate(tmp_path / "nowhere", FILES)
     with pytest.raises(WeightsError, match="no network 'unet'"):
-        locate(tmp_path).of("unet")
+        locate(tmp_path, FILES).of("unet")
 
 
 def test_the_temporal_file_is_not_needed_when_its_keys_are_elsewhere(tmp_path):
     key = "down_blocks.0.temporal_modules.0.weight"
     put(tmp_path / "personalive/denoising_unet.pth", {key: torch.ones(1)})
-    assert locate(tmp_path).missing(["denoising_unet"]) == ()
-    assert read_state(locate(tmp_path), "denoising_unet")[key] == 1
+    assert locate(tmp_path, FILES).missing(["denoising_unet"]) == ()
+    assert read_state(locate(tmp_path, FILES), "denoising_unet")[key] == 1
 
 
 def test_the_temporal_file_wins_over_the_denoising_file(tmp_path):
     put(tmp_path / "personalive/denoising_unet.pth", {"both": torch.tensor(1.0), "one": torch.tensor(2.0)})
     put(tmp_path / "personalive/temporal_module.pth", {"both": torch.tensor(3.0), "two": torch.tensor(4.0)})
-    state = read_state(locate(tmp_path), "denoising_unet")
+    state = read_state(locate(tmp_path, FILES), "denoising_unet")
     assert {key: float(tensor) for key, tensor in state.items()} == {"both": 3, "one": 2, "two": 4}
     assert dict(state.stream(["two", "both"])) == {"two": torch.tensor(4.0), "both": torch.tensor(3.0)}
 
@@ -137,13 +140,13 @@ def test_the_temporal_file_wins_over_the_denoising_file(tmp_path):
 def test_safetensors_are_preferred(tmp_path):
     put(tmp_path / "personalive/pose_guider.pth", {"a": torch.zeros(1)})
     put(tmp_path / "personalive/pose_guider.safetensors", {"a": torch.ones(1)})
-    assert read_state(locate(tmp_path), "pose_guider")["a"] == 1
+    assert read_state(locate(tmp_path, FILES), "pose_guider")["a"] == 1
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_module_prefix_is_dropped(tmp_path, suffix):
     put(tmp_path / f"personalive/pose_guider.{suffix}", {"module.a": torch.ones(1), "module.b.c": torch.ones(2)})
-    state = read_state(locate(tmp_path), "pose_guider")
+    state = read_state(locate(tmp_path, FILES), "pose_guider")
     assert state.shapes == {"a": (1,), "b.c": (2,)}
     assert state["b.c"].tolist() == [1, 1]
 
@@ -151,19 +154,19 @@ def test_module_prefix_is_dropped(tmp_path, suffix):
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
 def test_one_level_of_wrapping_is_taken_off(tmp_path, wrapper):
     put(tmp_path / "personalive/pose_guider.pth", {wrapper: {"module.a": torch.ones(1)}, "epoch": 3})
-    assert read_state(locate(tmp_path), "pose_guider").shapes == {"a": (1,)}
+    assert read_state(locate(tmp_path, FILES), "pose_guider").shapes == {"a": (1,)}
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {"model": {"a": torch.ones(1)}}}, [torch.ones(1)], {"epoch": 3}])
 def test_other_contents_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "pose_guider.pth")
     with pytest.raises(WeightsError, match="should hold tensors by name"):
-        read_state(locate(tmp_path), "pose_guider")
+        read_state(locate(tmp_path, FILES), "pose_guider")
 
 
 def test_files_of_the_old_torch_format_are_read(tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "pose_guider.pth", _use_new_zipfile_serialization=False)
-    assert read_state(locate(tmp_path), "pose_guider")["a"] == 1
+    assert read_state(locate(tmp_path, FILES), "pose_guider")["a"] == 1
 
 
 class Bomb:
@@ -201,7 +204,7 @@ def test_a_pickle_bomb_is_refused_and_not_executed(tmp_path, save, execute):
     trace, path = tmp_path / "executed", tmp_path / "pose_guider.pth"
     save({"a": torch.ones(1), "b": Bomb(trace)}, path)
     with pytest.raises(WeightsError, match=r"not a plain weights file .* nothing in it was executed"):
-        read_state(locate(tmp_path), "pose_guider")
+        read_state(locate(tmp_path, FILES), "pose_guider")
     assert not trace.exists()
     execute(path)
     assert trace.exists(), "this bomb is harmless, so that the test shows nothing"
@@ -212,13 +215,13 @@ def test_empty_and_truncated_files_are_refused(tmp_path, suffix, bytes_kept):
     path = put(tmp_path / f"pose_guider.{suffix}", {"a": torch.ones(100)})
     path.write_bytes(path.read_bytes()[:bytes_kept])
     with pytest.raises(WeightsError, match="delete it"):
-        read_state(locate(tmp_path), "pose_guider")
+        read_state(locate(tmp_path, FILES), "pose_guider")
 
 
 def test_text_is_refused(tmp_path):
     (tmp_path / "pose_guider.pth").write_text("<html>sign in first</html>")
     with pytest.raises(WeightsError, match="not a plain weights file"):
-        read_state(locate(tmp_path), "pose_guider")
+        read_state(locate(tmp_path, FILES), "pose_guider")
 
 
 def test_load_casts_and_fills_every_tensor(tmp_path):
@@ -230,7 +233,7 @@ def test_load_casts_and_fills_every_tensor(tmp_path):
         network="motion_encoder",
         device="cpu",
         dtype=torch.float16,
-        keep_float32=lambda key: key.endswith("running_var"),
+        facts=NetworkFacts(float32=re.compile(r"running_var$")),
     )
     loaded = module.state_dict()
     for key, value in expected.items():
@@ -277,7 +280,7 @@ def test_each_fault_alone_is_refused_but_extras_of_the_motion_extractor(tmp_path
     else:
         tensors["0.bias" if fault == "misshapen" else "fc_more.weight"] = torch.zeros(1)
     state = state_of(tmp_path, network, tensors)
-    options = {"network": network, "device": "cpu", "dtype": torch.float32}
+    options = {"network": network, "device": "cpu", "dtype": torch.float32, "facts": facts_of(network)}
     if (network, fault) == ("motion_extractor", "extra"):
         load_into(on_meta(), state, **options)
     else:
@@ -313,13 +316,13 @@ def test_a_buffer_left_on_the_meta_device_is_named(tmp_path):
 def test_the_base_unet_only_fills_what_is_missing(tmp_path):
     tensors = weights_of(on_meta())
     state = state_of(tmp_path, "denoising_unet", tensors)
-    assert complete(state, on_meta(), locate(tmp_path)) is state
+    assert complete(state, on_meta(), locate(tmp_path, FILES)) is state
 
     bias = tensors.pop("0.bias")
     state = state_of(tmp_path, "denoising_unet", tensors)
     assert missing_keys(on_meta(), state) == ("0.bias",)
     with pytest.raises(WeightsError, match=r"sd-image-variations-diffusers/unet/diffusion_pytorch_model\.bin"):
-        complete(state, on_meta(), locate(tmp_path))
+        complete(state, on_meta(), locate(tmp_path, FILES))
 
     state_of_base = {"0.bias": bias + 1, "0.weight": torch.full((3, 2, 1, 1), 9.0), "conv_extra": torch.zeros(1)}
     (tmp_path / "sd-image-variations-diffusers/unet").mkdir(parents=True)
@@ -327,7 +330,7 @@ def test_the_base_unet_only_fills_what_is_missing(tmp_path):
     state_of(tmp_path, "base_unet", state_of_base)
     module = load_into(
         on_meta(),
-        complete(state, on_meta(), locate(tmp_path)),
+        complete(state, on_meta(), locate(tmp_path, FILES)),
         network="denoising_unet",
         device="cpu",
         dtype=torch.float32,
@@ -342,13 +345,13 @@ def test_old_attention_names_of_the_vae_are_translated(tmp_path):
     (tmp_path / "sd-vae-ft-mse/config.json").write_text("{}")
     attention = "encoder.mid_block.attentions.0."
     expected = {attention + "to_q.weight", attention + "to_out.0.weight", attention + "to_k.weight"}
-    assert set(read_state(locate(tmp_path), "vae")) == {*expected, "decoder.conv_in.bias"}
+    assert set(read_state(locate(tmp_path, FILES), "vae")) == {*expected, "decoder.conv_in.bias"}
 
 
 def test_describe_lists_every_file(tmp_path):
     put(tmp_path / "personalive/pose_guider.pth", {"a": torch.ones(2).half(), "b": torch.ones(1)})
     (tmp_path / "personalive/motion_encoder.pth").write_bytes(b"")
-    rows = {(row.network, Path(row.file).name): row for row in describe(locate(tmp_path))}
+    rows = {(row.network, Path(row.file).name): row for row in describe(locate(tmp_path, FILES))}
     assert len(rows) == len([file for file in FILES if not file.is_config])
     guider = rows["pose_guider", "pose_guider.pth"]
     assert (guider.found, guider.dtype) == (True, "float16, float32")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..backends.personalive.files import FILES
 from ..errors import InputError
 from ..loader import NEEDED, load_model
 from ..media.files import save_tensors, whole_file
@@ -22,12 +23,11 @@ from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig, KeypointExtractor
 from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
-from ..tensorfile import CONFIG_KEY
-from ..weights import converted_place
+from ..weights.fill import is_computed
+from ..weights.index import converted_place
+from ..weights.read import CONFIG_KEY
 from .files import make_folder
 from .fresh_vae import FAINT, begin_with_colours
-
-_COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids", "positions")
 
 
 def _vae(widths: tuple[int, ...], groups: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def initialise(network: nn.Module, seed: str) -> None:
     state = network.state_dict()
     for key, tensor in state.items():
         owner, _, leaf = key.rpartition(".")
-        if leaf in _COMPUTED or not tensor.is_floating_point() or leaf.startswith("running_"):
+        if is_computed(key) or not tensor.is_floating_point() or leaf.startswith("running_"):
             continue
         like = state.get(f"{owner}.weight", tensor) if leaf == "bias" else tensor
         if like.ndim > 1 and leaf not in ("gamma", "beta"):
@@ -203,7 +203,7 @@ def save_networks(model: PersonaLive, folder: Path, dtype: torch.dtype = torch.f
     """
     for name in NEEDED:
         network = getattr(model, name)
-        place = folder / converted_place(name)
+        place = folder / converted_place(FILES, name)
         make_folder(place.parent)
         save_tensors(place, _tensors(network, dtype), {"format": "pt", **_metadata(network)})
         if name in ("vae", "image_encoder"):

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from personalive_core.backends.personalive.files import FILES
 from personalive_core.media.video import read_frames
-from personalive_core.weights import FILES
 from tests.comfyui.server import ComfyUI
 from tests.comfyui.test_nodes import change, first_line, key_of, made, small
 from tests.test_download import Hub

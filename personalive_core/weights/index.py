@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .errors import WeightsError
-from .lockfile import FileRecord, check_locked
-from .tensorfile import State, TensorInfo, read_infos, read_metadata
+from ..errors import WeightsError
+from .lock import FileRecord, check_locked
+from .read import State, TensorInfo, read_infos, read_metadata
 
-SHIPPED = {"small": Path(__file__).parent / "assets" / "small"}  # weights that come with this package, by preset
 SOURCES_KEY = "personalive_sources"  # in the header of our converted files: the files they were made from
 
 
@@ -27,49 +26,13 @@ class WeightFile:
     licence: str
     revision: str = "main"
     required: bool = True  # for an animation with the default options
-    brings: str = ""  # not needed when another file of the network already holds keys with this part
+    supplies: str = ""  # key fragment this file supplies; the file is optional if another one already has such keys
+    renames: tuple[tuple[str, str], ...] = ()  # attention layers' names in old files, and today's
 
     @property
     def is_config(self) -> bool:
         return self.path.endswith(".json")
 
-
-_PERSONALIVE = "repository Apache-2.0; its README says academic research only"
-
-
-def _personalive(network: str, stem: str = "", brings: str = "") -> WeightFile:
-    place = f"personalive/{stem or network}.pth"
-    path = f"pretrained_weights/{place}"
-    return WeightFile(network, "huaichang/PersonaLive", path, place, _PERSONALIVE, brings=brings)
-
-
-def _model(network: str, repo: str, path: str, licence: str, required: bool = True) -> WeightFile:
-    return WeightFile(network, repo, path, f"{repo.partition('/')[2]}/{path}", licence, required=required)
-
-
-_VAE = ("vae", "stabilityai/sd-vae-ft-mse")
-_VARIATIONS = "lambdalabs/sd-image-variations-diffusers"
-_OPENRAIL = "CreativeML Open RAIL-M"
-
-# Within a network a later file's tensors replace an earlier file's, in the order in which upstream loads them.
-FILES: tuple[WeightFile, ...] = (
-    _personalive("denoising_unet"),
-    _personalive("denoising_unet", "temporal_module", brings=".temporal_modules."),
-    _personalive("reference_unet"),
-    _personalive("motion_encoder"),
-    _personalive("motion_extractor"),
-    _personalive("pose_guider"),
-    _model(*_VAE, "config.json", "MIT"),
-    _model(*_VAE, "diffusion_pytorch_model.safetensors", "MIT"),
-    _model("image_encoder", _VARIATIONS, "image_encoder/config.json", _OPENRAIL),
-    _model("image_encoder", _VARIATIONS, "image_encoder/pytorch_model.bin", _OPENRAIL),
-    _model("taesd", "madebyollin/taesd", "config.json", "MIT", required=False),
-    _model("taesd", "madebyollin/taesd", "diffusion_pytorch_model.safetensors", "MIT", required=False),
-    _model("base_unet", _VARIATIONS, "unet/config.json", _OPENRAIL, required=False),
-    _model("base_unet", _VARIATIONS, "unet/diffusion_pytorch_model.bin", _OPENRAIL, required=False),
-    _model("yunet", "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", "MIT", required=False),
-)
-NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
 
 # Names under which the same weights are kept; the first that is there is read.
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -79,9 +42,6 @@ _NAMES = {
     "pytorch_model.bin": ("model.safetensors", "pytorch_model.bin"),
 }
 _FLAT = (".pth", ".onnx")  # file names that say what they are, so that they may lie in the weights folder itself
-
-# The published VAE has the attention names of diffusers before 0.17; today's are read as they are.
-_RENAMED = {"vae": {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}}
 
 
 @dataclass(frozen=True)
@@ -97,12 +57,18 @@ class WeightIndex:
     """What a weights folder holds."""
 
     folder: Path
-    found: tuple[Found, ...]  # in the order of FILES
+    files: tuple[WeightFile, ...]  # the table
+    found: tuple[Found, ...]  # in the same order
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks of the table, in its order."""
+        return tuple(dict.fromkeys(file.network for file in self.files))
 
     def of(self, network: str) -> tuple[Found, ...]:
         """The files of one network. Raises WeightsError for an unknown name."""
-        if network not in NETWORKS:
-            raise WeightsError(f"there is no network {network!r}: the networks are {', '.join(NETWORKS)}")
+        if network not in self.networks:
+            raise WeightsError(f"there is no network {network!r}: the networks are {', '.join(self.networks)}")
         return tuple(found for found in self.found if found.file.network == network)
 
     def missing(self, networks: Iterable[str]) -> tuple[WeightFile, ...]:
@@ -115,11 +81,12 @@ class WeightIndex:
         )
 
     def _brought(self, file: WeightFile) -> bool:
-        if not file.brings:
+        if not file.supplies:
             return False
         others = [found.paths[0] for found in self.of(file.network) if found.paths]
         return any(
-            PurePosixPath(file.path).name in converted_from(path) or any(file.brings in key for key in read_infos(path))
+            PurePosixPath(file.path).name in converted_from(path)
+            or any(file.supplies in key for key in read_infos(path))
             for path in others
         )
 
@@ -133,7 +100,7 @@ class WeightIndex:
         """One line for each file: what it is for, its source, and every place where it was looked for."""
         return "\n".join(
             f"- {file.place} for {file.network}, from the hub's {file.repo} ({file.path}); looked for "
-            + ", ".join(str(path) for path in candidates(self.folder, file))
+            + ", ".join(str(path) for path in candidates(self.folder, file, self.files))
             for file in files
         )
 
@@ -153,15 +120,15 @@ class WeightIndex:
         return found[0].paths[0]
 
 
-def locate(folder: Path) -> WeightIndex:
-    """Finds the files of the table in `folder`; see `candidates` for where. Raises WeightsError if it is no folder."""
+def locate(folder: Path, files: Sequence[WeightFile]) -> WeightIndex:
+    """Finds the `files` of a table in `folder`; see `candidates` for where. Raises WeightsError if it is no folder."""
     if not folder.is_dir():
         raise WeightsError(f"the weights folder {folder} does not exist: create it by downloading, or give another")
-    return WeightIndex(folder, tuple(Found(file, _find(folder, file)) for file in FILES))
+    return WeightIndex(folder, tuple(files), tuple(Found(file, _find(folder, file, files)) for file in files))
 
 
-def candidates(folder: Path, file: WeightFile) -> tuple[Path, ...]:
-    """Where a file is looked for, best first.
+def candidates(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> tuple[Path, ...]:
+    """Where a file of the table `files` is looked for, best first.
 
     1. the published layout, `folder` being `pretrained_weights` or what holds it;
     2. the repositories beside one another, as owner/name or name;
@@ -174,7 +141,7 @@ def candidates(folder: Path, file: WeightFile) -> tuple[Path, ...]:
     folders += [snapshot / path.parent for snapshot in _cached(folder, file)]
     if path.suffix in _FLAT:
         folders.append(folder)
-    elif any((folder / other).is_file() for flat in FILES if flat.path.endswith(".pth") for other in _names(flat)):
+    elif any((folder / other).is_file() for flat in files if flat.path.endswith(".pth") for other in _names(flat)):
         folders.append(folder.parent / place.parent)
     return tuple(parent / name for parent in dict.fromkeys(folders) for name in _names(file))
 
@@ -192,8 +159,8 @@ def _names(file: WeightFile) -> tuple[str, ...]:
     return _NAMES.get(path.name, (path.name,))
 
 
-def _find(folder: Path, file: WeightFile) -> tuple[Path, ...]:
-    there = [path for path in candidates(folder, file) if path.is_file()]
+def _find(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> tuple[Path, ...]:
+    there = [path for path in candidates(folder, file, files) if path.is_file()]
     return tuple(path for path in there if path.parent == there[0].parent)
 
 
@@ -214,8 +181,8 @@ def state_of(index: WeightIndex, network: str, paths: Iterable[Path]) -> State:
     for path in paths:
         check_locked(index.folder, path)
         entries |= read_infos(path)
-    renamed = _RENAMED.get(network)
-    return State({_rename(key, renamed): info for key, info in entries.items()} if renamed else entries)
+    renames = {old: new for found in index.of(network) for old, new in found.file.renames}
+    return State({_rename(key, renames): info for key, info in entries.items()} if renames else entries)
 
 
 def current_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
@@ -240,9 +207,9 @@ def original_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
     return tuple(path for path in originals if path) or tuple(paths[0] for paths in found)
 
 
-def converted_place(network: str) -> PurePosixPath:
+def converted_place(files: Iterable[WeightFile], network: str) -> PurePosixPath:
     """Where the published layout holds a network's one converted file; a file of another kind keeps its name."""
-    file = next(file for file in FILES if file.network == network and not file.is_config)
+    file = next(file for file in files if file.network == network and not file.is_config)
     return PurePosixPath(file.place).with_name(_names(file)[0])
 
 

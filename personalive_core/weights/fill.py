@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .errors import WeightsError
-from .tensorfile import State
-from .weights import WeightIndex, read_state
+from ..errors import WeightsError
+from .read import State
 
 # Buffers that a network computes for itself (sinusoidal positions, bin numbers, a training counter, token positions):
 # files of different ages hold them or not, and they would only repeat what is there.
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids")
 
-# Upstream loads this file, and no other, leniently: the published one may hold keys that nothing reads.
-_EXTRA_ALLOWED = ("motion_extractor",)
 
-# Half precision changes the keypoints through the extractor's LayerNorms, and overflows in BatchNorm's variances.
-_FLOAT32 = {
-    "motion_extractor": re.compile(r"(^|\.)norm\.|(^|\.)downsample_layers\.(0\.1|[123]\.0)\."),
-    "motion_encoder": re.compile(r"\.running_(mean|var)$"),
-}
 _NAMED = 5  # keys an error names of each kind
 
 
-def stays_float32(network: str, key: str) -> bool:
-    """Whether a converted file keeps this floating tensor in float32, whatever its precision is otherwise."""
-    pattern = _FLOAT32.get(network)
-    return bool(pattern and pattern.search(key))
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What one network needs when its tensors are filled in; most need nothing."""
+
+    extra_allowed: bool = False  # keys that the network does not have are ignored
+    float32: re.Pattern[str] | None = None  # keys whose floating tensors stay float32, whatever the precision
+
+    def stays_float32(self, key: str) -> bool:
+        """Whether the floating tensor of this key stays float32."""
+        return bool(self.float32 and self.float32.search(key))
 
 
 def is_computed(key: str) -> bool:
@@ -43,19 +42,6 @@ def missing_keys(module: torch.nn.Module, state: State) -> tuple[str, ...]:
     return tuple(key for key in module.state_dict() if key not in state and not is_computed(key))
 
 
-def complete(state: State, module: torch.nn.Module, index: WeightIndex) -> State:
-    """`state`, with what the denoising UNet lacks taken from the base Stable Diffusion UNet, as upstream does.
-
-    That file is only touched when keys are really missing; then its absence is a WeightsError. Keys that it lacks
-    as well are left for `load_into` to name.
-    """
-    missing = missing_keys(module, state)
-    if not missing:
-        return state
-    base = read_state(index, "base_unet")
-    return State({**{key: base.entries[key] for key in missing if key in base}, **state.entries})
-
-
 def load_into(
     module: torch.nn.Module,
     state: State,
@@ -63,18 +49,18 @@ def load_into(
     network: str,
     device: torch.device | str,
     dtype: torch.dtype,
-    keep_float32: Callable[[str], bool] = lambda _key: False,
+    facts: NetworkFacts = NetworkFacts(),
 ) -> torch.nn.Module:
     """Fills `module`, usually built on the meta device, and returns it.
 
     Every tensor is copied out of its file on its own, so that peak memory stays near the weights' own size. Floating
-    tensors become `dtype`, or float32 where `keep_float32(key)`; so do the buffers that the module computed itself.
+    tensors become `dtype`, or float32 where the `facts` say so; so do the buffers that the module computed itself.
     Raises WeightsError that names missing, extra and misshapen keys, or buffers that still are on the meta device.
     """
-    _check_fit(module, state, network)
+    _check_fit(module, state, network, facts.extra_allowed)
 
     def settled(key: str, tensor: Tensor) -> Tensor:
-        floating = torch.float32 if keep_float32(key) else dtype
+        floating = torch.float32 if facts.stays_float32(key) else dtype
         return tensor.to(device, floating if tensor.is_floating_point() else tensor.dtype, copy=True)
 
     needed = module.state_dict()
@@ -109,7 +95,7 @@ def _materialised(key: str, buffer: Tensor, network: str) -> Tensor:
     )
 
 
-def _check_fit(module: torch.nn.Module, state: State, network: str) -> None:
+def _check_fit(module: torch.nn.Module, state: State, network: str, extra_allowed: bool) -> None:
     needed = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     shapes = state.shapes
     extra = [key for key in shapes if key not in needed and not is_computed(key)]
@@ -120,7 +106,7 @@ def _check_fit(module: torch.nn.Module, state: State, network: str) -> None:
     ]
     faults = [
         _listed("missing", missing_keys(module, state)),
-        _listed("extra", [] if network in _EXTRA_ALLOWED else extra),
+        _listed("extra", [] if extra_allowed else extra),
         _listed("misshapen", misshapen),
     ]
     if any(faults):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .errors import WeightsError
-from .media.files import whole_file
+from ..errors import WeightsError
+from ..media.files import whole_file
 
 LOCK_NAME = "weights.lock.json"
 LOCK_VERSION = 1

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import WeightsError
+from ..errors import WeightsError
 
 CONFIG_KEY = "personalive_config"  # in the header of a network unlike the published: what shapes do not tell
 _WRAPPERS = ("state_dict", "model")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .errors import OutputError, WeightsError
-from .lockfile import FileRecord, LockedFile, check_locked, file_digest, read_lock, write_lock
-from .weights import WeightFile, WeightIndex
+from ..errors import OutputError, WeightsError
+from .index import WeightFile, WeightIndex
+from .lock import FileRecord, LockedFile, check_locked, file_digest, read_lock, write_lock
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -82,7 +82,7 @@ def download(
         return
     if constants.HF_HUB_OFFLINE if offline is None else offline:
         remedy = "unset HF_HUB_OFFLINE, or put these files there"
-        report = WeightIndex(folder, ()).report(absent)
+        report = WeightIndex(folder, wanted, ()).report(absent)
         raise WeightsError(f"weights are missing in offline mode, without downloads: {remedy}\n{report}")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,43 +5,52 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .errors import OutputError, WeightsError
-from .loading import stays_float32
-from .lockfile import FileRecord
-from .media.files import save_tensors, whole_file
-from .tensorfile import CONFIG_KEY, State, read_metadata
-from .weights import NETWORKS, SOURCES_KEY, WeightIndex, converted_place, locate, original_files, state_of
+from ..errors import OutputError, WeightsError
+from ..media.files import save_tensors, whole_file
+from .fill import NetworkFacts
+from .index import SOURCES_KEY, WeightFile, WeightIndex, converted_place, locate, original_files, state_of
+from .lock import FileRecord
+from .read import CONFIG_KEY, State, read_metadata
 
 FORMAT_VERSION = "1"
 _log = logging.getLogger(__name__)
 
 
-def convert(folder: Path, output: Path | None = None, dtype: torch.dtype = torch.float16) -> list[Path]:
-    """Writes one safetensors file for each network found in `folder` and returns their paths.
+def convert(
+    folder: Path,
+    files: Sequence[WeightFile],
+    facts: Mapping[str, NetworkFacts],
+    output: Path | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> list[Path]:
+    """Writes one safetensors file for each network of the table `files` found in `folder`; returns their paths.
 
     Without `output` the files lie beside their sources, and networks that have no .pth or .bin are left as they are.
     With it, `output` becomes a weights folder of its own: every network in the published layout with its
-    configuration. Floating tensors become `dtype` except those of `stays_float32`. A file is complete or absent.
-    Raises WeightsError for a source that cannot be read or a value too large for `dtype`, OutputError when a file
-    cannot be written.
+    configuration. Floating tensors become `dtype`, or float32 where a network's `facts` say so. A file is complete or
+    absent. Raises WeightsError for a source that cannot be read or a value too large for `dtype`, OutputError when a
+    file cannot be written.
     """
-    index = locate(folder)
-    written = (_convert_network(index, network, output, dtype) for network in NETWORKS)
+    index = locate(folder, files)
+    written = (_convert_network(index, network, output, dtype, facts) for network in index.networks)
     return [path for path in written if path]
 
 
-def _convert_network(index: WeightIndex, network: str, output: Path | None, dtype: torch.dtype) -> Path | None:
+def _convert_network(
+    index: WeightIndex, network: str, output: Path | None, dtype: torch.dtype, facts: Mapping[str, NetworkFacts]
+) -> Path | None:
     sources = original_files(index, network)
     if not sources or (output is None and all(path.suffix == ".safetensors" for path in sources)):
         return None
     index.require([network])
-    place = converted_place(network)
+    place = converted_place(index.files, network)
     target = sources[0].with_name(place.name) if output is None else output / place
     if target in sources:
         raise WeightsError(f"converting would overwrite the source {target}: give another output folder")
@@ -55,7 +64,7 @@ def _convert_network(index: WeightIndex, network: str, output: Path | None, dtyp
             if found.file.is_config:
                 _copy(found.paths[0], target.with_name(found.paths[0].name))
     if target.suffix == ".safetensors":
-        tensors = _cast_all(state_of(index, network, sources), network, dtype)
+        tensors = _cast_all(state_of(index, network, sources), facts.get(network, NetworkFacts()), dtype)
         save_tensors(target, tensors, _metadata(sources, dtype))
     else:
         _copy(sources[0], target)
@@ -79,9 +88,9 @@ def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:
     }
 
 
-def _cast_all(state: State, network: str, dtype: torch.dtype) -> dict[str, Tensor]:
+def _cast_all(state: State, facts: NetworkFacts, dtype: torch.dtype) -> dict[str, Tensor]:
     return {
-        key: _cast(key, tensor, torch.float32 if stays_float32(network, key) else dtype)
+        key: _cast(key, tensor, torch.float32 if facts.stays_float32(key) else dtype)
         for key, tensor in state.stream(state)
     }
 

@@ -1,0 +1,71 @@
+"""PersonaLive's weight files: source, licence and place of each, and what its networks need when they are filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...weights.fill import NetworkFacts
+from ...weights.index import WeightFile
+
+# Weights that come with this package, by preset.
+SHIPPED: Mapping[str, Path] = {"small": Path(__file__).parents[2] / "assets" / "small"}
+
+_PERSONALIVE = "repository Apache-2.0; its README says academic research only"
+_VARIATIONS = "lambdalabs/sd-image-variations-diffusers"
+_OPENRAIL = "CreativeML Open RAIL-M"
+# The published VAE has the attention names of diffusers before 0.17; today's are read as they are.
+_OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
+
+
+def _personalive(network: str, stem: str = "", supplies: str = "") -> WeightFile:
+    place = f"personalive/{stem or network}.pth"
+    path = f"pretrained_weights/{place}"
+    return WeightFile(network, "huaichang/PersonaLive", path, place, _PERSONALIVE, supplies=supplies)
+
+
+def _model(network: str, repo: str, path: str, licence: str, required: bool = True) -> WeightFile:
+    renames = _OLD_ATTENTION if network == "vae" else ()
+    place = f"{repo.partition('/')[2]}/{path}"
+    return WeightFile(network, repo, path, place, licence, required=required, renames=renames)
+
+
+_VAE = ("vae", "stabilityai/sd-vae-ft-mse")
+
+# Within a network a later file's tensors replace an earlier file's, in the order in which upstream loads them.
+FILES: tuple[WeightFile, ...] = (
+    _personalive("denoising_unet"),
+    _personalive("denoising_unet", "temporal_module", supplies=".temporal_modules."),
+    _personalive("reference_unet"),
+    _personalive("motion_encoder"),
+    _personalive("motion_extractor"),
+    _personalive("pose_guider"),
+    _model(*_VAE, "config.json", "MIT"),
+    _model(*_VAE, "diffusion_pytorch_model.safetensors", "MIT"),
+    _model("image_encoder", _VARIATIONS, "image_encoder/config.json", _OPENRAIL),
+    _model("image_encoder", _VARIATIONS, "image_encoder/pytorch_model.bin", _OPENRAIL),
+    _model("taesd", "madebyollin/taesd", "config.json", "MIT", required=False),
+    _model("taesd", "madebyollin/taesd", "diffusion_pytorch_model.safetensors", "MIT", required=False),
+    _model("base_unet", _VARIATIONS, "unet/config.json", _OPENRAIL, required=False),
+    _model("base_unet", _VARIATIONS, "unet/diffusion_pytorch_model.bin", _OPENRAIL, required=False),
+    _model("yunet", "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", "MIT", required=False),
+)
+
+NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
+
+FACTS: Mapping[str, NetworkFacts] = {
+    "motion_extractor": NetworkFacts(
+        # Upstream loads this file, and no other, leniently: the published one may hold keys that nothing reads.
+        extra_allowed=True,
+        # Half precision changes the keypoints through the extractor's LayerNorms.
+        float32=re.compile(r"(^|\.)norm\.|(^|\.)downsample_layers\.(0\.1|[123]\.0)\."),
+    ),
+    # Half precision overflows in BatchNorm's variances.
+    "motion_encoder": NetworkFacts(float32=re.compile(r"\.running_(mean|var)$")),
+}
+
+
+def facts_of(network: str) -> NetworkFacts:
+    """What that network needs; most need nothing."""
+    return FACTS.get(network, NetworkFacts())

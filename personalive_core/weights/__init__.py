@@ -1,0 +1,1 @@
+"""Weight files: fetched, verified, read, converted and filled in; knows no network."""
