@@ -13,6 +13,7 @@ import comfy.utils
 import torch
 from comfy_api.v0_0_2 import InputImpl, io
 
+from ..personalive_core.animate.pipeline import MotionOptions, driving_motion
 from ..personalive_core.errors import InputError
 from ..personalive_core.faces.crop import Box, Picture, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
@@ -21,7 +22,6 @@ from ..personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frame
 from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
 from ..personalive_core.motion.smoothing import OneEuroOptions
 from ..personalive_core.motion.types import HybridMotion
-from ..personalive_core.pipeline import MotionOptions, driving_motion
 from .errors import readable
 from .faces import choice, face_inputs, parse_box, yunet_file
 from .folders import as_file, as_sound

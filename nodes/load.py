@@ -12,8 +12,8 @@ import comfy.utils
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.files import FILES
+from ..personalive_core.backends.personalive.loader import DECODERS, Host, load_model
 from ..personalive_core.errors import WeightsError, remedy_first
-from ..personalive_core.loader import DECODERS, Host, load_model
 from ..personalive_core.weights.download import download
 from ..personalive_core.weights.index import WeightFile, locate
 from ..personalive_core.weights.lock import read_lock

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from comfy_api.v0_0_2 import io
 
+from ..personalive_core.backends.personalive.lora import read_lora
 from ..personalive_core.errors import InputError, remedy_first
-from ..personalive_core.lora import read_lora
 from .errors import readable
 from .folders import lora_file, lora_files
 from .memory import with_lora

@@ -15,9 +15,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
+from ..personalive_core.backends.personalive.lora import Lora, Pair, check_fit
+from ..personalive_core.backends.personalive.model import PersonaLive, Placement
 from ..personalive_core.errors import InputError
-from ..personalive_core.lora import Lora, Pair, check_fit
-from ..personalive_core.model import PersonaLive, Placement
 
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FP8 = "fp8"

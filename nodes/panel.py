@@ -11,8 +11,8 @@ import comfy.utils
 from PIL import Image
 from server import PromptServer
 
+from ..personalive_core.backends.personalive.stream import Emitted
 from ..personalive_core.faces.crop import Picture
-from ..personalive_core.pipeline import Emitted
 
 EVENT = "personalive.progress"
 PAUSE = 0.25  # seconds between two events

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from comfy_api.v0_0_2 import io, ui
 
+from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.faces.crop import Picture
 from ..personalive_core.motion.plot import motion_plot
-from ..personalive_core.novelty import novelty_curve
 from .errors import readable
 from .sockets import (
     CATEGORY,

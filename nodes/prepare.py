@@ -10,9 +10,9 @@ import torch
 from comfy_api.v0_0_2 import io
 from PIL import Image
 
+from ..personalive_core.backends.personalive.reference import check_size, encode_reference
 from ..personalive_core.errors import PersonaLiveError
 from ..personalive_core.faces.crop import Crop, Face, Picture, crop_image
-from ..personalive_core.reference import check_size, encode_reference
 from .errors import readable
 from .faces import boxes, detector_input, face_crop, face_inputs, helpful_faces, look_for, mask_box, parse_box, square
 from .folders import temp_file, viewable

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .animate.pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .backends.personalive.motion import Strengths
+from .backends.personalive.reference import check_size, encode_reference
+from .backends.personalive.types import StreamConfig
 from .device import peak_memory, synchronize
 from .engine import Engine
 from .errors import FaceError, InputError
@@ -29,12 +32,9 @@ from .motion.files import SUFFIXES as MOTION_SUFFIXES
 from .motion.files import save_motion
 from .motion.gaps import gather
 from .motion.types import HybridMotion
-from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
-from .reference import check_size, encode_reference
 from .sheet import SheetCollector, contact_sheet
 from .sources import Clip, Driving, SavedMotion, Shown, open_driving, open_source, yunet_file
 from .text import plural
-from .types import StreamConfig
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from . import __version__
+from .backends.personalive.loader import DECODERS
+from .backends.personalive.reference import check_size
+from .backends.personalive.types import StreamConfig
 from .device import PRECISIONS
 from .errors import InputError
 from .faces.crop import Box, choose_face
 from .faces.detectors import DETECTORS
-from .loader import DECODERS
 from .motion.gaps import MISSING_POLICIES
-from .reference import check_size
-from .types import StreamConfig
 
 DEFAULT_WEIGHTS = Path("pretrained_weights")
 SMALL, PUBLISHED = "32,64,64,64", "320,640,1280,1280"

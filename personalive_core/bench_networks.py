@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .backends.personalive.files import facts_of
-from .model import PersonaLive
+from .backends.personalive.model import PersonaLive
 from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from .modules.keypoints import KeypointConfig, KeypointExtractor
 from .modules.pose_guider import PoseGuider, PoseGuiderConfig

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
+from .backends.personalive.model import PersonaLive
+from .backends.personalive.reference import encode_reference
+from .backends.personalive.types import Reference
 from .faces.crop import crop_image, whole_frame
 from .media.tensors import to_signed
 from .media.video import Frame
-from .model import PersonaLive
 from .modules.pose_guider import DRAWN
-from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
-from .reference import encode_reference
 from .sheet import SheetRow, contact_sheet
-from .types import Reference
 
 STILL_FRAMES = 8
 

@@ -13,13 +13,13 @@ import torch
 
 from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
 from .backends.personalive.files import SHIPPED
+from .backends.personalive.lora import Lora, read_lora
 from .backends.personalive.motion import Strengths
 from .device import pick_device, pick_precision
 from .engine import Engine
 from .errors import InputError
 from .faces.crop import Picture
 from .faces.paste import PasteOptions
-from .lora import Lora, read_lora
 from .media.files import check_written, whole_file
 from .media.picture import write_image
 from .media.video import read_frames

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from .backends.personalive.files import FILES
+from .backends.personalive.loader import DECODERS, load_model
+from .backends.personalive.lora import Lora, with_lora
+from .backends.personalive.model import PersonaLive
 from .errors import WeightsError
-from .loader import DECODERS, load_model
-from .lora import Lora, with_lora
-from .model import PersonaLive
 from .weights.index import WeightIndex, locate
 
 

@@ -8,18 +8,18 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from .animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .backends.personalive.files import FILES
+from .backends.personalive.model import PersonaLive
+from .backends.personalive.types import Reference
 from .errors import InputError, WeightsError
 from .faces.crop import Box, Picture
 from .faces.detectors import detector_for
 from .faces.tracking import TrackOptions
 from .media.video import Frame, probe, read_frames
-from .model import PersonaLive
 from .motion.files import load_motion, motion_rate
 from .motion.smoothing import OneEuroOptions
-from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
-from .types import Reference
 from .weights.index import locate
 
 MOTION_SUFFIX = ".safetensors"

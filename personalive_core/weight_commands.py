@@ -11,11 +11,11 @@ import torch
 from tqdm import tqdm
 
 from .backends.personalive.files import FACTS, FILES
+from .backends.personalive.loader import DECODERS, build_on_meta, unet_config
 from .commands import Result
 from .device import PRECISIONS
 from .engine import weight_index
 from .errors import OutputError, WeightsError
-from .loader import DECODERS, build_on_meta, unet_config
 from .modules.unet import UNet
 from .text import plural
 from .weights.fill import missing_keys

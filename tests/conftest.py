@@ -114,7 +114,7 @@ def standin(standin_folder):
     """The stand-in's networks in float32 on the CPU, with the tiny decoder."""
     import torch
 
-    from personalive_core.loader import load_model
+    from personalive_core.backends.personalive.loader import load_model
 
     return load_model(standin_folder, torch.device("cpu"), torch.float32, "tiny")
 
@@ -126,7 +126,7 @@ def twins(synth, cases):
     from diffusers import AutoencoderKL
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    from personalive_core.model import PersonaLive
+    from personalive_core.backends.personalive.model import PersonaLive
     from personalive_core.modules.face_encoder import FaceEncoder
     from personalive_core.modules.keypoints import KeypointExtractor
     from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig

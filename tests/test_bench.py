@@ -214,9 +214,9 @@ import torch
 from personalive_core.bench_networks import random_model
 from personalive_core.canvas import FaceMotion
 from personalive_core.measure import peak_memory
-from personalive_core.pipeline import AnimateOptions, MotionOptions, animate
+from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.portrait import draw_portrait
-from personalive_core.reference import encode_reference
+from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.sample import DRIVER, RATE, SITTER, driving_motion
 from personalive_core.media.video import Frame
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.animate.pipeline import AnimateOptions, animate_motion
 from personalive_core.backends.personalive.motion import Strengths, extract_motion, fit, lead_in, retarget
+from personalive_core.backends.personalive.novelty import novelty_curve
+from personalive_core.backends.personalive.reference import encode_reference
+from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank
+from personalive_core.backends.personalive.stream import stream_fitted
+from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.errors import InputError
 from personalive_core.media.tensors import to_signed
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.types import FittedMotion, concat
-from personalive_core.novelty import novelty_curve
-from personalive_core.pipeline import AnimateOptions, animate_motion, stream_fitted
-from personalive_core.reference import encode_reference
-from personalive_core.sampling import StreamingSampler, first_bank
-from personalive_core.types import StreamConfig
 
 SIZE = 64
 CONFIG = StreamConfig()

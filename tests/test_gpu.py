@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.loader import load_model
+from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
+from personalive_core.backends.personalive.loader import load_model
+from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.media.video import Frame
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.unet import UNet, UNetConfig
-from personalive_core.pipeline import AnimateOptions, MotionOptions, animate
-from personalive_core.reference import encode_reference
 from personalive_core.sample import DRIVER, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.standin import write_standin
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from personalive_core import loader
+from personalive_core.backends.personalive import loader
 from personalive_core.backends.personalive.files import FILES
+from personalive_core.backends.personalive.loader import load_model
 from personalive_core.device import pick_device, pick_precision
 from personalive_core.errors import InputError, WeightsError
-from personalive_core.loader import load_model
 from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.keypoints import KeypointConfig
 from personalive_core.modules.layers import Float32LayerNorm

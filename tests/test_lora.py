@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from personalive_core.backends.personalive.lora import Lora, read_lora, save_lora, with_lora
 from personalive_core.engine import Engine
 from personalive_core.errors import InputError, WeightsError
-from personalive_core.lora import Adapted, Lora, attach, extract, read_lora, save_lora, with_lora
 from personalive_core.media.video import read_frames
 from personalive_core.modules.inputs import MotionFeatures
+from personalive_core.training.adapters import Adapted, attach, extract
 
 UNET, POSE = "denoising_unet", "pose_guider"
 QUERY = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"  # Linear(64, 64) of the stand-in

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from personalive_core.backends.personalive.motion import Strengths, crop_faces, face_boxes, is_face, lead_in, retarget
+from personalive_core.backends.personalive.types import Reference
 from personalive_core.errors import FaceError, InputError
 from personalive_core.modules.keypoints import pose_keypoints, rotation_matrix
 from personalive_core.modules.pose_guider import DRAWN, canvas_points, draw_keypoints
 from personalive_core.motion.gaps import fill_missing, gather, in_windows
 from personalive_core.motion.types import HeadPose, HybridMotion, concat
-from personalive_core.types import Reference
 
 
 def motion(frames, seed=0, valid=None):

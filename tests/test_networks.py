@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from personalive_core.backends.personalive.motion import face_boxes, lead_in, retarget
+from personalive_core.backends.personalive.types import Reference
 from personalive_core.modules.face_encoder import FaceEncoder
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.keypoints import KeypointExtractor, pose_keypoints
@@ -21,7 +22,6 @@ from personalive_core.modules.pose_guider import PoseGuider, draw_keypoints
 from personalive_core.modules.schedule import add_noise, alphas_cumprod, ddim_step, predict_x0
 from personalive_core.modules.unet import UNet, UNetConfig
 from personalive_core.motion.types import HybridMotion
-from personalive_core.types import Reference
 
 PARITY = Path(__file__).parent / "parity"
 TIMESTEPS = (0, 333, 666, 999)

@@ -5,15 +5,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from personalive_core.backends.personalive.lora import Lora, save_lora
 from personalive_core.backends.personalive.state_file import save_state
+from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import OutputError
-from personalive_core.lora import Lora, save_lora
 from personalive_core.media.files import save_tensors
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.motion.files import save_motion
 from personalive_core.motion.types import HeadPose, HybridMotion
 from personalive_core.training.data import Clip, save_clip
-from personalive_core.types import KeyframeBank, StreamState
 
 MOTION = HybridMotion(
     torch.zeros(2, 32, 16),

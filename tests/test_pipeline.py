@@ -11,29 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate, animate_motion, driving_motion
+from personalive_core.backends.personalive.model import LATENT_SCALE
 from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
+from personalive_core.backends.personalive.reference import encode_reference
+from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, novelty, remember
 from personalive_core.backends.personalive.state_file import load_state, save_state
+from personalive_core.backends.personalive.stream import stream, to_pictures, to_reference
+from personalive_core.backends.personalive.types import Reference, StreamConfig
 from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import Frame
-from personalive_core.model import LATENT_SCALE
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.smoothing import OneEuroOptions, one_euro, smooth
 from personalive_core.motion.types import HeadPose, HybridMotion, concat
-from personalive_core.pipeline import (
-    AnimateOptions,
-    MotionOptions,
-    animate,
-    animate_motion,
-    driving_motion,
-    stream,
-    to_pictures,
-    to_reference,
-)
-from personalive_core.reference import encode_reference
-from personalive_core.sampling import StreamingSampler, first_bank, novelty, remember
-from personalive_core.types import Reference, StreamConfig
 
 SIZE = 64
 OPTIONS = AnimateOptions(motion=MotionOptions(size=SIZE))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.personalive.novelty import novelty_curve
+from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, remember
+from personalive_core.backends.personalive.types import Reference, StreamConfig
 from personalive_core.errors import InputError
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.plot import DETAIL, KEYFRAME, POSE, SHADE, envelope, motion_plot, stretches, ticks
 from personalive_core.motion.types import HeadPose, HybridMotion
-from personalive_core.novelty import novelty_curve
-from personalive_core.sampling import StreamingSampler, first_bank, remember
-from personalive_core.types import Reference, StreamConfig
 
 COLOURS = {name: colour for name, _, colour in POSE}
 LEGEND_BOTTOM = 40  # rows above hold the upper legend

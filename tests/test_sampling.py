@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, novelty, remember
+from personalive_core.backends.personalive.types import Reference, StreamConfig
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.types import HeadPose, HybridMotion
-from personalive_core.sampling import StreamingSampler, first_bank, novelty, remember
-from personalive_core.types import Reference, StreamConfig
 
 SIDE = 2  # of the latents
 PUBLISHED = StreamConfig()

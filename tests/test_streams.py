@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
-from personalive_core.reference import encode_reference
-from personalive_core.sampling import StreamingSampler, novelty
-from personalive_core.types import StreamConfig
+from personalive_core.backends.personalive.reference import encode_reference
+from personalive_core.backends.personalive.sampling import StreamingSampler, novelty
+from personalive_core.backends.personalive.types import StreamConfig
 
 SIZE = 512
 TAMING = 1 / 32  # of the motion embedding in stream_b_tamed.npz, see tests/parity/TAMED.md

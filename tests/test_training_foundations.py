@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from personalive_core.backends.personalive.model import LATENT_PIXELS
 from personalive_core.media.tensors import to_signed
-from personalive_core.model import LATENT_PIXELS
 from personalive_core.training.foundations import (
     EDGES,
     JITTER,

@@ -13,8 +13,8 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from personalive_core.backends.personalive.files import FACTS, FILES
+from personalive_core.backends.personalive.loader import load_model
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
-from personalive_core.loader import load_model
 from personalive_core.media.tensors import to_signed
 from personalive_core.training import loop
 from personalive_core.training.checkpoint import FILE

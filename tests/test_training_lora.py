@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from personalive_core.backends.personalive.loader import load_model
+from personalive_core.backends.personalive.lora import read_lora, with_lora
 from personalive_core.cli import main
 from personalive_core.errors import InputError
-from personalive_core.loader import load_model
-from personalive_core.lora import read_lora, with_lora
 from personalive_core.training.adapters import FILE, with_adapters
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, save_networks

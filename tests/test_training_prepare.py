@@ -9,12 +9,12 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from personalive_core.animate.pipeline import MotionOptions
 from personalive_core.backends.personalive.motion import extract_motion
 from personalive_core.engine import Engine
 from personalive_core.errors import InputError, OutputError, WeightsError
 from personalive_core.faces.crop import Box, Face, crop_image, portrait_crop
 from personalive_core.media.tensors import to_signed
-from personalive_core.pipeline import MotionOptions
 from personalive_core.training import prepare_videos as module
 from personalive_core.training import presets
 from personalive_core.training.data import open_dataset, read_clip

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from personalive_core.backends.personalive.sampling import StreamingSampler
+from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.modules.schedule import alphas_cumprod
-from personalive_core.sampling import StreamingSampler
 from personalive_core.training import stages
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, recomputing
@@ -17,7 +18,6 @@ from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import Batch, batch, motion_features
 from personalive_core.training.stages import PictureLoss, distillation_losses, image_losses, streaming_losses
 from personalive_core.training.streaming import Recorder
-from personalive_core.types import StreamConfig
 from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 TRAINS = (*UNETS, "image_encoder")

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from personalive_core.backends.personalive.files import FILES, NETWORKS, facts_of
+from personalive_core.backends.personalive.loader import complete
 from personalive_core.errors import WeightsError
-from personalive_core.loader import complete
 from personalive_core.weights.fill import NetworkFacts, load_into, missing_keys
 from personalive_core.weights.index import describe, locate, read_state
 

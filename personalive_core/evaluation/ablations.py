@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.types import StreamConfig
 from ..landmarker import SIZE, Landmarker
-from ..model import PersonaLive
-from ..types import StreamConfig
 from .cases import Case
 from .metrics import FrameScores, Scores, mean_scores, score
 from .reenactment import Setting, abrupt, reenact

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..backends.personalive.model import PersonaLive
 from ..landmarker import SIZE
-from ..model import PersonaLive
 from .cases import Case, cross_case
 from .metrics import psnr, unit
 from .reenactment import Column, reenact, repeated

@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.types import StreamConfig
 from ..device import device_name
 from ..landmarker import SIZE, Landmarker
 from ..measure import size_of
-from ..model import PersonaLive
-from ..types import StreamConfig
 from .ablations import Finding, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation
 from .cases import cross_case, self_case

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..animate.pipeline import MotionOptions, driving_motion
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import Strengths
+from ..backends.personalive.reference import encode_reference
+from ..backends.personalive.sampling import StreamingSampler
+from ..backends.personalive.stream import stream, to_reference
+from ..backends.personalive.types import Reference, StreamConfig
 from ..landmarker import SIZE, Landmarker
-from ..model import PersonaLive
 from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat
-from ..pipeline import MotionOptions, driving_motion, stream, to_reference
-from ..reference import encode_reference
-from ..sampling import StreamingSampler
-from ..types import Reference, StreamConfig
 from .cases import Case, Truth
 from .metrics import Scores, mean_scores, score
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..backends.personalive.model import PersonaLive
 from ..device import peak_memory, reset_peak_memory
 from ..landmarker import SIZE
-from ..model import PersonaLive
 from ..training.puppets import REGIONS
 from .cases import Case, there_and_back
 from .metrics import Numbers, psnr, region_colours, unit

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
+from ..backends.personalive.lora import Lora, Pair, save_lora
+from ..backends.personalive.model import PersonaLive
 from ..errors import InputError
-from ..lora import Adapted, Lora, attach, extract, save_lora
-from ..model import PersonaLive
 from .files import make_folder
 from .loop import Stage
+
+_SLOPE = math.sqrt(5)  # of the kaiming-uniform start of lora_A, peft's and that of torch's own layers
 
 FILE = "adapter_model.safetensors"  # peft's name for it
 ADAPTABLE = ("reference_unet", "denoising_unet")  # what a picture's look comes from
@@ -49,3 +55,66 @@ def export_lora(names: tuple[str, ...], alpha: float, model: PersonaLive, folder
     """Writes the additions of all `names` into `folder`, as one file in peft's format."""
     pairs = {name: extract(getattr(model, name)) for name in names}
     save_lora(make_folder(folder) / FILE, Lora(pairs, alpha))
+
+
+class Adapted(nn.Module):
+    """A frozen layer and the LoRA that is being trained for it: base(x) + alpha / r * lora_B lora_A x."""
+
+    def __init__(self, base: nn.Linear | nn.Conv2d, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        out, *inner = base.weight.shape
+        a = nn.init.kaiming_uniform_(torch.empty(rank, *inner, device="cpu"), _SLOPE, generator=generator)
+        b = torch.zeros(out, rank, *(1 for _ in inner[1:]))  # so that training starts from the network as it is
+        device = base.weight.device
+        self.base, self.scale = base, alpha / rank
+        self.lora_A, self.lora_B = nn.Parameter(a.to(device)), nn.Parameter(b.to(device))
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen layer's: networks ask it for the device and the type."""
+        return self.base.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's own shapes; the LoRA computes in its own type, float32, unless autocast says otherwise."""
+        own, narrow = cast("Tensor", self.base(x)), x.to(self.lora_A.dtype)
+        if isinstance(self.base, nn.Conv2d):
+            base = self.base
+            narrow = functional.conv2d(narrow, self.lora_A, None, base.stride, base.padding, base.dilation)
+            more = functional.conv2d(narrow, self.lora_B)
+        else:
+            more = functional.linear(functional.linear(narrow, self.lora_A), self.lora_B)
+        return own + (self.scale * more).to(own.dtype)
+
+
+def attach(network: nn.Module, targets: tuple[str, ...], rank: int, alpha: float, seed: int) -> nn.Module:
+    """`network` itself, frozen, the linear layers and convolutions that `targets` name `Adapted` for training.
+
+    A target is a layer's dotted name or the end of it, in whole parts: "to_q", "attn1.to_out.0". Raises InputError for
+    a rank below 1, and for a target that names no layer.
+    """
+    if rank < 1:
+        raise InputError(f"a LoRA has a rank of 1 or more, not {rank}: choose 8, for example")
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    for target in targets:
+        if not any(_ends(name, target) for name in layers):
+            raise InputError(f"no layer of the network is named {target}: name linear layers or convolutions")
+    network.requires_grad_(False)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    for name, layer in layers.items():
+        if any(_ends(name, target) for target in targets):
+            owner, _, leaf = name.rpartition(".")
+            network.get_submodule(owner).add_module(leaf, Adapted(layer, rank, alpha, generator))
+    return network
+
+
+def extract(network: nn.Module) -> dict[str, Pair]:
+    """Copies, on the CPU, of what was trained in each `Adapted` module of `network`, by module path."""
+    return {
+        name: (module.lora_A.detach().to("cpu", copy=True), module.lora_B.detach().to("cpu", copy=True))
+        for name, module in network.named_modules()
+        if isinstance(module, Adapted)
+    }
+
+
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")

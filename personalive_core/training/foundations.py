@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..backends.personalive.model import LATENT_SCALE, PersonaLive
 from ..backends.personalive.motion import crop_faces
 from ..landmarker import soft_argmax
 from ..media.tensors import to_signed
-from ..model import LATENT_SCALE, PersonaLive
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour

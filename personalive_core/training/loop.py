@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from ..backends.personalive.loader import NEEDED
+from ..backends.personalive.model import PersonaLive
 from ..errors import InputError, NumericalError
-from ..loader import NEEDED
-from ..model import PersonaLive
 from .checkpoint import Progress, load_state, save_state
 from .files import make_folder
 from .interrupt import held_interrupts

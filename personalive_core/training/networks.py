@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ..backends.personalive.files import FILES
+from ..backends.personalive.loader import NEEDED, load_model
+from ..backends.personalive.model import PersonaLive
 from ..errors import InputError
-from ..loader import NEEDED, load_model
 from ..media.files import save_tensors, whole_file
-from ..model import PersonaLive
 from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig, KeypointExtractor
 from ..modules.pose_guider import PoseGuider, PoseGuiderConfig

@@ -8,8 +8,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..backends.personalive.model import PersonaLive
 from ..errors import InputError
-from ..model import PersonaLive
 from ..modules.keypoints import PICTURE_SIZE
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # (predicted, true), pictures [N, 3, H, W] in [-1, 1] -> one number

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape, face_boxes
 from ..media.tensors import to_signed
-from ..model import PersonaLive
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
 from ..motion.types import HybridMotion

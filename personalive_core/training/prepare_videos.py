@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..animate.pipeline import MotionOptions
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape
 from ..engine import Engine
 from ..errors import InputError
@@ -20,9 +22,7 @@ from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
-from ..model import PersonaLive
 from ..motion.types import concat
-from ..pipeline import MotionOptions
 from ..sources import Clip as Driving
 from ..sources import open_driving
 from .data import SUFFIX, Clip, save_clip

@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.types import StreamConfig
 from ..landmarker import Landmarker
 from ..media.tensors import to_signed
-from ..model import PersonaLive
-from ..types import StreamConfig
 from .discriminator import Discriminator
 from .foundations import (
     decoder_losses,

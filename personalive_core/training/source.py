@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import crop_faces
+from ..backends.personalive.reference import clip_pixels
+from ..backends.personalive.types import Reference
 from ..media.tensors import to_signed
-from ..model import PersonaLive
 from ..modules.inputs import MotionFeatures
 from ..modules.pose_guider import draw_keypoints
 from ..motion.types import HybridMotion
-from ..reference import clip_pixels
-from ..types import Reference
 from .augment import augment
 from .data import Clip, Dataset, Pick, generator, pick
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from ..backends.personalive.model import LATENT_SCALE, PersonaLive
 from ..backends.personalive.motion import lead_path
-from ..model import LATENT_SCALE, PersonaLive
+from ..backends.personalive.sampling import StreamingSampler
+from ..backends.personalive.types import StreamConfig, StreamState
 from ..modules.inputs import MotionFeatures
 from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
 from ..motion.types import HybridMotion
-from ..sampling import StreamingSampler
-from ..types import StreamConfig, StreamState
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
 from .losses import (

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..model import PersonaLive
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.sampling import StreamingSampler, first_bank
+from ..backends.personalive.types import Reference, StreamState
 from ..modules.inputs import LayerFeatures, MotionFeatures
 from ..modules.schedule import add_noise, alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion, concat
-from ..sampling import StreamingSampler, first_bank
-from ..types import Reference, StreamState
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from personalive_core.lora import Lora, save_lora
+from personalive_core.backends.personalive.lora import Lora, save_lora
 from personalive_core.media.video import read_frames
 from tests.comfyui.server import ROOT
 from tests.comfyui.test_nodes import change, first_line, key_of, made, small

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import InputError
-from ...model import PersonaLive
 from ...modules.face_encoder import FACE_SIZE
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
 from ...modules.pose_guider import canvas_points
 from ...motion.gaps import blend, lerp
 from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
-from ...types import Reference
+from .model import PersonaLive
+from .types import Reference
 
 BOX_SCALE = 1.7  # box side over twice the height of the drawn keypoints' top above their centre
 BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above) and after the centre

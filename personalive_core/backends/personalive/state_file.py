@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...media.files import load_tensors, save_tensors
 from ...modules.inputs import MotionFeatures
-from ...types import KeyframeBank, StreamState
+from .types import KeyframeBank, StreamState
 
 STREAM_SCHEMA = "personalive-stream-1"
 

@@ -10,12 +10,12 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .modules.face_encoder import FaceEncoder
-from .modules.inputs import LayerFeatures, MotionFeatures
-from .modules.keypoints import KeypointExtractor
-from .modules.pose_guider import PoseGuider, draw_keypoints
-from .modules.unet import UNet
-from .motion.types import HeadPose, HybridMotion
+from ...modules.face_encoder import FaceEncoder
+from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...modules.keypoints import KeypointExtractor
+from ...modules.pose_guider import PoseGuider, draw_keypoints
+from ...modules.unet import UNet
+from ...motion.types import HeadPose, HybridMotion
 from .types import Reference
 
 LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are

@@ -9,8 +9,8 @@ import torch
 from einops import repeat
 from torch import Tensor
 
-from .modules.inputs import LayerFeatures, MotionFeatures
-from .modules.schedule import NoiseFn, add_noise, alphas_cumprod, ddim_step
+from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...modules.schedule import NoiseFn, add_noise, alphas_cumprod, ddim_step
 from .types import KeyframeBank, Reference, StreamConfig, StreamState
 
 BEFORE_FIRST_CHUNK = -1  # the chunk index under which the start's noise is drawn

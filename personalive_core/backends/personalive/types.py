@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .modules.inputs import LayerFeatures, MotionFeatures
-from .motion.types import HybridMotion
+from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...motion.types import HybridMotion
 
 
 @dataclass(frozen=True)

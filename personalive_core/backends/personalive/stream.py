@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from itertools import islice
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from .backends.personalive.motion import Strengths, extract_motion, lead_in, retarget
-from .errors import InputError, NumericalError
-from .faces.crop import FaceDetector
-from .faces.tracking import TrackOptions, crop_frames
-from .media.tensors import to_signed
-from .media.video import Frame
+from ...errors import InputError, NumericalError
+from ...modules.inputs import MotionFeatures
+from ...motion.gaps import in_windows
+from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
 from .model import LATENT_PIXELS, PersonaLive
-from .modules.inputs import MotionFeatures
-from .modules.schedule import seeded_noise
-from .motion.gaps import fill_missing, in_windows
-from .motion.smoothing import OneEuroOptions, smooth
-from .motion.types import FittedMotion, HeadPose, HybridMotion, concat
+from .motion import Strengths, lead_in, retarget
 from .sampling import StreamingSampler, novelty
-from .types import KeyframeBank, Reference, StreamConfig, StreamState
+from .types import KeyframeBank, Reference, StreamState
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """How driving frames become motion."""
-
-    size: int = 512  # pixels a side of the picture that the extractor and the encoder cut from
-    window: int = 4  # frames per network call
-    detector: FaceDetector | None = None  # None: the whole frame is the portrait (online geometry)
-    track: TrackOptions = field(default_factory=TrackOptions)
-    missing: str = "hold"  # one of motion.MISSING_POLICIES
-    smoothing: OneEuroOptions | None = None
-
-
-@dataclass(frozen=True)
-class AnimateOptions:
-    """How a reference is animated."""
-
-    seed: int = 0
-    motion: MotionOptions = field(default_factory=MotionOptions)
-    strengths: Strengths = field(default_factory=Strengths)
-    config: StreamConfig = field(default_factory=StreamConfig)
 
 
 @dataclass(frozen=True)
@@ -63,35 +32,6 @@ class Emitted:
     first: int  # index of pictures[0] among all driving frames
     novelty: float = 0.0  # distance of the window's motion to the nearest in the bank, as it was before the step
     keyframe: np.ndarray | None = None  # [S, S, 3] the picture, if any, that became a historical keyframe: the first
-
-
-@dataclass(frozen=True)
-class AnimatedFrame:
-    """One driving frame's result."""
-
-    index: int
-    time: Fraction  # the driving frame's, in seconds
-    picture: np.ndarray  # [S, S, 3] uint8 RGB
-    keyframe: bool  # became a historical keyframe
-    valid: bool  # False where the missing-face policy filled in the motion
-
-
-def driving_motion(
-    model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions, neutral: HybridMotion | None = None
-) -> Iterator[HybridMotion]:
-    """Frames [H, W, 3] uint8 -> motion of as many frames, in pieces; `neutral` is for the policy of that name."""
-    return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
-
-
-def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
-    """Motion with boxes in the frame, not in the crop; frames without a detected face are marked."""
-    cropped = crop_frames(frames, options.size, options.detector, options.track)
-    while window := list(islice(cropped, options.window)):
-        motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
-        crops = [item.crop for item in window]
-        left, top, scale = torch.tensor([(c.left, c.top, c.size / options.size) for c in crops]).T[..., None]
-        box = motion.box * scale + torch.cat([left, top, left, top], 1)
-        yield replace(motion, box=box, valid=motion.valid & torch.tensor([item.found for item in window]))
 
 
 def to_reference(
@@ -188,41 +128,3 @@ def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
         advice = f"use {better} precision" if better else "check the weights with `personalive check`"
         raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
     return rearrange((pixels * 255).round().byte().cpu().numpy(), "f c h w -> f h w c")
-
-
-def animate(
-    model: PersonaLive,
-    reference: Reference,
-    frames: Iterable[Frame],
-    options: AnimateOptions = AnimateOptions(),
-) -> Iterator[AnimatedFrame]:
-    """The whole method: one animated frame for each driving frame, as soon as it is finished, in flat memory."""
-    times: deque[Fraction] = deque()
-
-    def pictures() -> Iterator[np.ndarray]:
-        for frame in frames:
-            times.append(frame.time)
-            yield frame.image
-
-    motions = driving_motion(model, pictures(), options.motion, reference.motion)
-    for frame in animate_motion(model, reference, motions, options):
-        yield replace(frame, time=times.popleft())
-
-
-def animate_motion(
-    model: PersonaLive, reference: Reference, motions: Iterable[HybridMotion], options: AnimateOptions
-) -> Iterator[AnimatedFrame]:
-    """`animate` from motion that was extracted before; the frames' times are left 0."""
-    valid: deque[bool] = deque()
-
-    def noted() -> Iterator[HybridMotion]:
-        for motion in motions:
-            valid.extend(motion.valid.tolist())
-            yield motion
-
-    config = options.config
-    sampler = StreamingSampler(model, reference, seeded_noise(options.seed), config)
-    for emitted in stream(model, sampler, to_reference(noted(), reference, config.lookahead, options.strengths)):
-        for i, picture in enumerate(emitted.pictures):
-            keyframe = emitted.keyframe is not None and i == 0
-            yield AnimatedFrame(emitted.first + i, Fraction(0), picture, keyframe, valid.popleft())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import InputError
-from .motion.gaps import lerp
+from ...errors import InputError
+from ...motion.gaps import lerp
 from .sampling import is_new, novelty, remember
 from .types import KeyframeBank, StreamConfig
 

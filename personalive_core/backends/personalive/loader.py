@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from .backends.personalive.files import FILES, facts_of
-from .errors import InputError, WeightsError
+from ...errors import InputError, WeightsError
+from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ...modules.keypoints import KeypointConfig, KeypointExtractor
+from ...modules.layers import Ops, with_ops
+from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
+from ...modules.unet import UNet, UNetConfig
+from ...weights.fill import hold_in, load_into, missing_keys
+from ...weights.index import WeightIndex, locate, read_state
+from ...weights.read import State, read_config
+from .files import FILES, facts_of
 from .model import PersonaLive
-from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
-from .modules.keypoints import KeypointConfig, KeypointExtractor
-from .modules.layers import Ops, with_ops
-from .modules.pose_guider import PoseGuider, PoseGuiderConfig
-from .modules.unet import UNet, UNetConfig
-from .weights.fill import hold_in, load_into, missing_keys
-from .weights.index import WeightIndex, locate, read_state
-from .weights.read import State, read_config
 
 Shapes = Mapping[str, tuple[int, ...]]
 

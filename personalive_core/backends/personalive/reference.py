@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .backends.personalive.motion import crop_faces, face_boxes, is_face
-from .errors import FaceError, InputError
-from .media.tensors import to_signed
+from ...errors import FaceError, InputError
+from ...media.tensors import to_signed
+from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
+from ...motion.types import HybridMotion
 from .model import LATENT_PIXELS, PersonaLive
-from .modules.keypoints import PICTURE_SIZE, pose_keypoints
-from .motion.types import HybridMotion
+from .motion import crop_faces, face_boxes, is_face
 from .types import Reference
 
 CLIP_SIZE = 224

@@ -1,0 +1,1 @@
+"""A portrait and a driving to animated frames and to a finished file."""

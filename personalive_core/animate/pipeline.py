@@ -1,0 +1,115 @@
+"""Driving frames in, animated frames out: motion read, filled, smoothed and streamed, at any length."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+import torch
+
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.motion import Strengths, extract_motion
+from ..backends.personalive.sampling import StreamingSampler
+from ..backends.personalive.stream import stream, to_reference
+from ..backends.personalive.types import Reference, StreamConfig
+from ..faces.crop import FaceDetector
+from ..faces.tracking import TrackOptions, crop_frames
+from ..media.tensors import to_signed
+from ..media.video import Frame
+from ..modules.schedule import seeded_noise
+from ..motion.gaps import fill_missing
+from ..motion.smoothing import OneEuroOptions, smooth
+from ..motion.types import HybridMotion
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """How driving frames become motion."""
+
+    size: int = 512  # pixels a side of the picture that the extractor and the encoder cut from
+    window: int = 4  # frames per network call
+    detector: FaceDetector | None = None  # None: the whole frame is the portrait (online geometry)
+    track: TrackOptions = field(default_factory=TrackOptions)
+    missing: str = "hold"  # one of motion.MISSING_POLICIES
+    smoothing: OneEuroOptions | None = None
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """How a reference is animated."""
+
+    seed: int = 0
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    strengths: Strengths = field(default_factory=Strengths)
+    config: StreamConfig = field(default_factory=StreamConfig)
+
+
+@dataclass(frozen=True)
+class AnimatedFrame:
+    """One driving frame's result."""
+
+    index: int
+    time: Fraction  # the driving frame's, in seconds
+    picture: np.ndarray  # [S, S, 3] uint8 RGB
+    keyframe: bool  # became a historical keyframe
+    valid: bool  # False where the missing-face policy filled in the motion
+
+
+def driving_motion(
+    model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions, neutral: HybridMotion | None = None
+) -> Iterator[HybridMotion]:
+    """Frames [H, W, 3] uint8 -> motion of as many frames, in pieces; `neutral` is for the policy of that name."""
+    return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
+
+
+def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
+    """Motion with boxes in the frame, not in the crop; frames without a detected face are marked."""
+    cropped = crop_frames(frames, options.size, options.detector, options.track)
+    while window := list(islice(cropped, options.window)):
+        motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
+        crops = [item.crop for item in window]
+        left, top, scale = torch.tensor([(c.left, c.top, c.size / options.size) for c in crops]).T[..., None]
+        box = motion.box * scale + torch.cat([left, top, left, top], 1)
+        yield replace(motion, box=box, valid=motion.valid & torch.tensor([item.found for item in window]))
+
+
+def animate(
+    model: PersonaLive,
+    reference: Reference,
+    frames: Iterable[Frame],
+    options: AnimateOptions = AnimateOptions(),
+) -> Iterator[AnimatedFrame]:
+    """The whole method: one animated frame for each driving frame, as soon as it is finished, in flat memory."""
+    times: deque[Fraction] = deque()
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in frames:
+            times.append(frame.time)
+            yield frame.image
+
+    motions = driving_motion(model, pictures(), options.motion, reference.motion)
+    for frame in animate_motion(model, reference, motions, options):
+        yield replace(frame, time=times.popleft())
+
+
+def animate_motion(
+    model: PersonaLive, reference: Reference, motions: Iterable[HybridMotion], options: AnimateOptions
+) -> Iterator[AnimatedFrame]:
+    """`animate` from motion that was extracted before; the frames' times are left 0."""
+    valid: deque[bool] = deque()
+
+    def noted() -> Iterator[HybridMotion]:
+        for motion in motions:
+            valid.extend(motion.valid.tolist())
+            yield motion
+
+    config = options.config
+    sampler = StreamingSampler(model, reference, seeded_noise(options.seed), config)
+    for emitted in stream(model, sampler, to_reference(noted(), reference, config.lookahead, options.strengths)):
+        for i, picture in enumerate(emitted.pictures):
+            keyframe = emitted.keyframe is not None and i == 0
+            yield AnimatedFrame(emitted.first + i, Fraction(0), picture, keyframe, valid.popleft())
