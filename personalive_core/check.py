@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
+from .animate.sheet import SheetRow, contact_sheet
 from .backends.personalive.model import PersonaLive
 from .backends.personalive.reference import encode_reference
 from .backends.personalive.types import Reference
@@ -19,7 +20,6 @@ from .faces.crop import crop_image, whole_frame
 from .media.tensors import to_signed
 from .media.video import Frame
 from .modules.pose_guider import DRAWN
-from .sheet import SheetRow, contact_sheet
 
 STILL_FRAMES = 8
 

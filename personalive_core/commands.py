@@ -11,19 +11,20 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .animation import SHEET_SUFFIXES, Job, Summary, extract, read_portrait, run
+from .animate.driving import Clip
+from .animate.engine import Engine
+from .animate.job import SHEET_SUFFIXES, Job, Summary, extract, run
+from .animate.portrait import read_portrait
 from .backends.personalive.files import SHIPPED
 from .backends.personalive.lora import Lora, read_lora
 from .backends.personalive.motion import Strengths
 from .device import pick_device, pick_precision
-from .engine import Engine
 from .errors import InputError
 from .faces.crop import Picture
 from .faces.paste import PasteOptions
 from .media.files import check_written, whole_file
 from .media.picture import write_image
 from .media.video import read_frames
-from .sources import Clip
 from .text import plural
 
 DEMO_SIZE = 128  # pixels a side, the small model's

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import torch
 
+from .animate.engine import Engine
 from .backends.personalive.files import SHIPPED
 from .backends.personalive.lora import read_lora
 from .commands import Result
 from .device import pick_device
-from .engine import Engine
 from .errors import InputError
 from .media.files import whole_file
 from .media.picture import write_image

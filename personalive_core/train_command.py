@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .animate.engine import Engine
 from .commands import Result
 from .device import pick_device
-from .engine import Engine
 from .errors import InputError
 from .text import plural
 

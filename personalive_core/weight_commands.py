@@ -10,11 +10,11 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
+from .animate.engine import weight_index
 from .backends.personalive.files import FACTS, FILES
 from .backends.personalive.loader import DECODERS, build_on_meta, unet_config
 from .commands import Result
 from .device import PRECISIONS
-from .engine import weight_index
 from .errors import OutputError, WeightsError
 from .modules.unet import UNet
 from .text import plural

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core import animation, cli, sources
+from personalive_core import cli
+from personalive_core.animate import driving as sources
+from personalive_core.animate import portrait
+from personalive_core.animate.driving import MOST_SHOWN, Shown
+from personalive_core.animate.job import make, plural, progress
 from personalive_core.animate.pipeline import AnimatedFrame
-from personalive_core.animation import make, plural, progress
+from personalive_core.animate.sheet import SheetCollector, thumbnail
 from personalive_core.backends.personalive.model import PersonaLive
 from personalive_core.faces import detectors
 from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
@@ -23,8 +27,6 @@ from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.motion.files import load_motion
 from personalive_core.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
-from personalive_core.sheet import SheetCollector, thumbnail
-from personalive_core.sources import MOST_SHOWN, Shown
 
 LOSSLESS = ("--lossless", "--no-audio", "--quiet")
 
@@ -144,7 +146,7 @@ def test_a_motion_file_gives_the_same_pictures_as_its_video(animate, personalive
 
 
 def test_motion_refuses_before_it_loads(personalive, tmp_path, standin_folder, sample, monkeypatch):
-    monkeypatch.setattr("personalive_core.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
     line = ("motion", "--driving", sample[1], "--weights", standin_folder, "--output")
     neutral = personalive(*line, tmp_path / "a.safetensors", "--missing-face", "neutral")
     assert (neutral.code, "use hold, interpolate or error" in neutral.err) == (2, True)
@@ -172,7 +174,7 @@ def wide(tmp_path):
 
 
 def test_without_yunet_a_wide_driving_is_refused_before_loading(animate, tmp_path, wide, monkeypatch):
-    monkeypatch.setattr("personalive_core.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
     outcome = animate(tmp_path / "a.mp4", driving=wide[1])
     assert outcome.code == 4
     assert "a 320x240 picture needs a face detector and YuNet is not in" in outcome.err
@@ -214,20 +216,20 @@ def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(detectors, "make_detector", lambda *_: lambda _: (left, right))
     picture = np.zeros((240, 320, 3), np.uint8)
     clip = sources.Clip(tmp_path, detector="haar", choice="left")
-    assert animation.found_crop(picture, clip, tmp_path).centre[0] < 100
-    assert animation.found_crop(picture, replace(clip, choice="largest"), tmp_path).centre[0] > 200
+    assert portrait.found_crop(picture, clip, tmp_path).centre[0] < 100
+    assert portrait.found_crop(picture, replace(clip, choice="largest"), tmp_path).centre[0] > 200
 
 
 def test_a_reference_box_is_the_faces_and_a_reference_crop_the_square(animate, tmp_path, wide, monkeypatch):
     """As in the node Prepare Reference; a box that must be a whole crop, as the option once meant, is refused."""
     crops = []
-    cut = animation.crop_image
+    cut = portrait.crop_image
 
     def noted(image, crop, size):
         crops.append(crop)
         return cut(image, crop, size)
 
-    monkeypatch.setattr(animation, "crop_image", noted)
+    monkeypatch.setattr(portrait, "crop_image", noted)
 
     def run(*options):
         crops.clear()

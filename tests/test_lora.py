@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from personalive_core.animate.engine import Engine
 from personalive_core.backends.personalive.lora import Lora, read_lora, save_lora, with_lora
-from personalive_core.engine import Engine
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.media.video import read_frames
 from personalive_core.modules.inputs import MotionFeatures

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from personalive_core.animate.driving import Clip, open_source
 from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import InputError, OutputError
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.motion.files import load_motion, motion_details, save_motion
 from personalive_core.motion.types import HeadPose, HybridMotion
-from personalive_core.sources import Clip, open_source
 
 
 def draw(*shape, seed=0):

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..animate.driving import Clip as Driving
+from ..animate.driving import open_driving
+from ..animate.engine import Engine
 from ..animate.pipeline import MotionOptions
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape
-from ..engine import Engine
 from ..errors import InputError
 from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..motion.types import concat
-from ..sources import Clip as Driving
-from ..sources import open_driving
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
 

@@ -6,35 +6,32 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from .animate.pipeline import AnimatedFrame, AnimateOptions, driving_motion
-from .backends.personalive.motion import Strengths
-from .backends.personalive.reference import check_size, encode_reference
-from .backends.personalive.types import StreamConfig
-from .device import peak_memory, synchronize
+from ..backends.personalive.motion import Strengths
+from ..backends.personalive.reference import check_size, encode_reference
+from ..backends.personalive.types import StreamConfig
+from ..device import peak_memory, synchronize
+from ..errors import InputError
+from ..faces.crop import Box
+from ..faces.paste import PasteOptions
+from ..media.files import check_written, refuse_reading, same_file
+from ..media.picture import write_image
+from ..media.write import VideoWriter, WriteOptions
+from ..motion.files import SUFFIXES as MOTION_SUFFIXES
+from ..motion.files import save_motion
+from ..motion.gaps import gather
+from ..motion.types import HybridMotion
+from ..text import plural
+from .driving import Clip, Driving, SavedMotion, Shown, open_driving, open_source
 from .engine import Engine
-from .errors import FaceError, InputError
-from .faces.crop import PORTRAIT_EXPAND, Box, Crop, Picture, crop_by_hand, crop_found, crop_image, square_around
-from .faces.detectors import detector_for
-from .faces.paste import PasteBack, PasteOptions, prepare_paste
-from .media.files import check_written, refuse_reading, same_file
-from .media.picture import write_image
-from .media.video import read_frames
-from .media.write import VideoWriter, WriteOptions
-from .motion.files import SUFFIXES as MOTION_SUFFIXES
-from .motion.files import save_motion
-from .motion.gaps import gather
-from .motion.types import HybridMotion
+from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
+from .portrait import Portrait, open_portrait
 from .sheet import SheetCollector, contact_sheet
-from .sources import Clip, Driving, SavedMotion, Shown, open_driving, open_source, yunet_file
-from .text import plural
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
@@ -91,16 +88,6 @@ class Summary:
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
-    """The reference picture and what of it is animated."""
-
-    source: Picture  # [N, N, 3] the square, at full resolution where it is larger than the networks' picture
-    picture: Picture  # [S, S, 3] as the networks see it
-    paste: PasteBack | None
-    canvas: tuple[int, int]  # width, height of the result's pictures
-
-
-@dataclass(frozen=True, eq=False)
 class Made:
     """What was noted while frames were made."""
 
@@ -122,7 +109,9 @@ def run(job: Job) -> Summary:
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=stream_config(job.steps))
     engine.require()
     source = open_source(job.clip, engine.size, engine.weights)
-    portrait = open_portrait(job)
+    portrait = open_portrait(
+        job.reference, job.clip, engine, face=job.reference_box, square=job.reference_crop, paste=job.paste
+    )
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
         model, loading = timed(engine.load, engine.device)
         reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)
@@ -201,55 +190,6 @@ def stream_config(steps: int) -> StreamConfig:
         return StreamConfig.of(steps)
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def read_portrait(path: Path) -> Picture:
-    """A picture, or the first frame of a video: [H, W, 3] uint8. Raises InputError."""
-    return np.asarray(next(read_frames(path, count=1)).image)
-
-
-def open_portrait(job: Job) -> Portrait:
-    """The reference picture, cut to its face. Raises InputError, FaceError, or WeightsError without a detector."""
-    whole, size = read_portrait(job.reference), job.engine.size
-    if job.reference_crop:
-        crop = square_around(job.reference_crop)
-    elif job.reference_box:
-        crop = crop_around(job.reference_box, whole)
-    else:
-        crop = found_crop(whole, job.clip, job.engine.weights)
-    picture = crop_image(whole, crop, size)
-    # at full resolution the networks' own resizing is the only one
-    source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
-    paste = prepare_paste(whole, crop, size, job.paste) if job.paste else None
-    height, width = whole.shape[:2] if paste else (size, size)
-    return Portrait(source, picture, paste, (width, height))
-
-
-def crop_around(face: Box, picture: Picture) -> Crop:
-    """The head-and-shoulders square around a face box of the reference `picture` [H, W, 3] that was given by hand.
-
-    Raises InputError where it does not fit: the option meant the square itself once, and such boxes are larger.
-    """
-    height, width = picture.shape[:2]
-    crop = crop_by_hand(face, (height, width), "--reference-box")
-    if PORTRAIT_EXPAND * face.side > min(height, width):
-        raise InputError(
-            f"the head-and-shoulders square around --reference-box does not fit into the {width}x{height} picture: "
-            "give the box of the face alone, or the square itself with --reference-crop"
-        )
-    return crop
-
-
-def found_crop(picture: Picture, clip: Clip, weights: Path) -> Crop:
-    """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
-    detector = detector_for(clip.detector, picture, partial(yunet_file, weights, picture))
-    crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])
-    if crop is None:
-        raise FaceError(
-            "no face in the reference picture: give --reference-box, --reference-crop, another --detector, or "
-            "--detector none"
-        )
-    return crop
 
 
 def write_options(job: Job, source: Driving | SavedMotion) -> WriteOptions:

@@ -8,19 +8,19 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from .animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
-from .backends.personalive.files import FILES
-from .backends.personalive.model import PersonaLive
-from .backends.personalive.types import Reference
-from .errors import InputError, WeightsError
-from .faces.crop import Box, Picture
-from .faces.detectors import detector_for
-from .faces.tracking import TrackOptions
-from .media.video import Frame, probe, read_frames
-from .motion.files import load_motion, motion_rate
-from .motion.smoothing import OneEuroOptions
+from ..backends.personalive.files import FILES
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.types import Reference
+from ..errors import InputError, WeightsError
+from ..faces.crop import Box, Picture
+from ..faces.detectors import detector_for
+from ..faces.tracking import TrackOptions
+from ..media.video import Frame, probe, read_frames
+from ..motion.files import load_motion, motion_rate
+from ..motion.smoothing import OneEuroOptions
+from ..weights.index import locate
+from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
-from .weights.index import locate
 
 MOTION_SUFFIX = ".safetensors"
 MOST_SHOWN = 64  # small driving pictures held for the contact sheet, far more than are under way without a gap

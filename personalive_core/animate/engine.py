@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from .backends.personalive.files import FILES
-from .backends.personalive.loader import DECODERS, load_model
-from .backends.personalive.lora import Lora, with_lora
-from .backends.personalive.model import PersonaLive
-from .errors import WeightsError
-from .weights.index import WeightIndex, locate
+from ..backends.personalive.files import FILES
+from ..backends.personalive.loader import DECODERS, load_model
+from ..backends.personalive.lora import Lora, with_lora
+from ..backends.personalive.model import PersonaLive
+from ..errors import WeightsError
+from ..weights.index import WeightIndex, locate
 
 
 @dataclass(frozen=True)
