@@ -23,8 +23,10 @@ from .backends.personalive.sampling import StreamingSampler, first_bank, remembe
 from .backends.personalive.types import KeyframeBank, Reference, StreamConfig
 from .bench_networks import each, random_model
 from .bench_report import BenchReport, Row, Stage, compare, read_report, table
-from .canvas import FaceMotion
 from .device import device_name, peak_memory, reset_peak_memory
+from .drawn.canvas import FaceMotion
+from .drawn.person import draw_portrait
+from .drawn.sample import DRIVER, RATE, SITTER, driving_motion
 from .errors import InputError
 from .faces.crop import crop_image, whole_frame
 from .measure import count_flops, median_seconds, on_meta, size_of
@@ -35,8 +37,6 @@ from .modules.inputs import LayerFeatures, MotionFeatures
 from .modules.keypoints import PICTURE_SIZE
 from .modules.schedule import seeded_noise
 from .modules.unet import UNetConfig
-from .portrait import draw_portrait
-from .sample import DRIVER, RATE, SITTER, driving_motion
 from .standin import WIDTHS
 
 __all__ = [

@@ -69,7 +69,7 @@ def animate(a: argparse.Namespace) -> Result:
 
 def demo(a: argparse.Namespace) -> Result:
     """`personalive demo`: the drawn sample through the small model that ships."""
-    from .sample import write_sample
+    from .drawn.sample import write_sample
 
     sys.stderr.write(
         "demo: the small model, which comes with PersonaLive, has learned drawn people alone, at "
@@ -120,7 +120,7 @@ def bench(a: argparse.Namespace) -> Result:
 def check(a: argparse.Namespace) -> Result:
     """`personalive check`: what can be told of trained weights."""
     from .check import run_check, table
-    from .sample import SITTER, FaceMotion, draw_portrait
+    from .drawn.sample import SITTER, FaceMotion, draw_portrait
 
     engine = _engine(a, _loras(a))
     engine.require()
@@ -138,7 +138,7 @@ def check(a: argparse.Namespace) -> Result:
 
 
 def _other_pose(a: argparse.Namespace) -> Picture:
-    from .sample import DRIVER, RATE, draw_portrait, driving_motion
+    from .drawn.sample import DRIVER, RATE, draw_portrait, driving_motion
 
     if not a.driving:
         return draw_portrait(DRIVER, driving_motion(20, RATE), a.size)

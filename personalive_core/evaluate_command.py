@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(a: argparse.Namespace) -> Result:
     """`personalive evaluate`."""
+    from .drawn.landmarker import load_landmarker
     from .evaluation.evaluate import Options, Subject
     from .evaluation.evaluate import evaluate as run
     from .evaluation.pictures import psnr_plot, sheet
     from .evaluation.report import page, values
-    from .landmarker import load_landmarker
 
     device = pick_device(a.device)
     folders = ablation_folders(a.ablation)

@@ -179,6 +179,6 @@ def loaded(monkeypatch, standin):
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
     """The drawn portrait and 5 frames of the drawn film, both 64 pixels a side; not to be written to."""
-    from personalive_core.sample import write_sample
+    from personalive_core.drawn.sample import write_sample
 
     return write_sample(tmp_path_factory.mktemp("sample"), seconds=0.2, size=64)

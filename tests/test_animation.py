@@ -20,13 +20,13 @@ from personalive_core.animate.job import make, plural, progress
 from personalive_core.animate.pipeline import AnimatedFrame
 from personalive_core.animate.sheet import SheetCollector, thumbnail
 from personalive_core.backends.personalive.model import PersonaLive
+from personalive_core.drawn.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.faces import detectors
 from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.motion.files import load_motion
-from personalive_core.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
 
 LOSSLESS = ("--lossless", "--no-audio", "--quiet")
 

@@ -212,12 +212,12 @@ STREAM = """
 from fractions import Fraction
 import torch
 from personalive_core.bench_networks import random_model
-from personalive_core.canvas import FaceMotion
+from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.measure import peak_memory
 from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
-from personalive_core.portrait import draw_portrait
+from personalive_core.drawn.person import draw_portrait
 from personalive_core.backends.personalive.reference import encode_reference
-from personalive_core.sample import DRIVER, RATE, SITTER, driving_motion
+from personalive_core.drawn.sample import DRIVER, RATE, SITTER, driving_motion
 from personalive_core.media.video import Frame
 
 torch.set_num_threads(1)

@@ -9,8 +9,8 @@ import pytest
 
 from personalive_core import check
 from personalive_core.check import CheckReport, Finding, psnr, table
+from personalive_core.drawn.sample import SITTER, FaceMotion, draw_portrait
 from personalive_core.media.picture import read_image
-from personalive_core.sample import SITTER, FaceMotion, draw_portrait
 
 
 def finding(figure, low=0.0, high=1.0):

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from personalive_core.backends.personalive.motion import retarget
+from personalive_core.drawn.landmarker import FILE, SIZE, Landmarker, centres, load_landmarker, locate, soft_argmax
+from personalive_core.drawn.truth import expression, head_pose
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, Finding, _finding
 from personalive_core.evaluation.cases import Truth, answer, cross_case, self_case, there_and_back
@@ -24,12 +26,10 @@ from personalive_core.evaluation.metrics import (
 )
 from personalive_core.evaluation.reenactment import FULL
 from personalive_core.evaluation.stability import Stability, Trace, run_long
-from personalive_core.landmarker import FILE, SIZE, Landmarker, centres, load_landmarker, locate, soft_argmax
 from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
 from personalive_core.training.networks import initialise
 from personalive_core.training.prepare import Drawing, drawn_clip
-from personalive_core.training.puppets import expression, head_pose
 from tests.toy_training import RED, toy_clip
 
 OWN_ERROR = 0.7  # pixels that the shipped landmark network may be off; it is off by 0.48

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from personalive_core.backends.personalive.motion import face_boxes
-from personalive_core.canvas import FaceMotion, framed, view_of
-from personalive_core.modules.keypoints import pose_keypoints
-from personalive_core.modules.pose_guider import DRAWN
-from personalive_core.portrait_head import Identity
-from personalive_core.training.puppets import (
+from personalive_core.drawn.canvas import FaceMotion, framed, view_of
+from personalive_core.drawn.head import Identity
+from personalive_core.drawn.truth import (
     EXPRESSION,
     KEYPOINT_NAMES,
     LANDMARKS,
@@ -28,6 +26,8 @@ from personalive_core.training.puppets import (
     random_motion,
     regions,
 )
+from personalive_core.modules.keypoints import pose_keypoints
+from personalive_core.modules.pose_guider import DRAWN
 
 CALM = FaceMotion()
 FACE = {

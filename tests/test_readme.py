@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from personalive_core.sample import write_sample
+from personalive_core.drawn.sample import write_sample
 from personalive_core.standin import write_standin
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from personalive_core.canvas import view_of
-from personalive_core.errors import OutputError
-from personalive_core.portrait_face import THROAT
-from personalive_core.sample import (
+from personalive_core.drawn.canvas import view_of
+from personalive_core.drawn.face import THROAT
+from personalive_core.drawn.sample import (
     DRIVER,
     RATE,
     SITTER,
@@ -23,6 +22,7 @@ from personalive_core.sample import (
     voice,
     write_sample,
 )
+from personalive_core.errors import OutputError
 
 CALM = FaceMotion()
 

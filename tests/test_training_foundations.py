@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from personalive_core.backends.personalive.model import LATENT_PIXELS
+from personalive_core.drawn.truth import EXPRESSION
 from personalive_core.media.tensors import to_signed
 from personalive_core.training.foundations import (
     EDGES,
@@ -26,9 +27,8 @@ from personalive_core.training.foundations import (
 from personalive_core.training.loop import Run, train
 from personalive_core.training.losses import face_weight
 from personalive_core.training.networks import SHAPES, fresh, networks_of
-from personalive_core.training.prepare import Drawing, drawn_clip, expression_code
+from personalive_core.training.prepare import Drawing, drawn_clip, facial_code
 from personalive_core.training.presets import preset
-from personalive_core.training.puppets import EXPRESSION
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import face_crops
 from tests.toy_training import RED, toy_clip, toy_source
@@ -91,7 +91,7 @@ def test_a_facial_embedding_is_read_off_cells_and_the_reading_stays(tmp_path):
         rows = slice(-(-top * 28 // 3), -(-(top + 1) * 28 // 3))
         picture[rows, left * 7 : left * 7 + 7] += number
     read = encoder.final_proj(encoder.model.fc(picture.flatten()[None])).unflatten(1, (32, 16)) + encoder.pe
-    assert torch.allclose(read, expression_code(numbers[None]), atol=1e-4)
+    assert torch.allclose(read, facial_code(numbers[None]), atol=1e-4)
 
 
 class Noting(nn.Module):

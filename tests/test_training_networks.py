@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from personalive_core.backends.personalive.loader import load_model
-from personalive_core.landmarker import soft_argmax
+from personalive_core.drawn.landmarker import soft_argmax
 from personalive_core.media.tensors import to_signed
 from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.inputs import MotionFeatures

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
-from ..landmarker import SIZE, Landmarker
+from ..drawn.landmarker import SIZE, Landmarker
 from .cases import Case
 from .metrics import FrameScores, Scores, mean_scores, score
 from .reenactment import Setting, abrupt, reenact

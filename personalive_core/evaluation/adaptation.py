@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..backends.personalive.model import PersonaLive
-from ..landmarker import SIZE
+from ..drawn.landmarker import SIZE
 from .cases import Case, cross_case
 from .metrics import psnr, unit
 from .reenactment import Column, reenact, repeated

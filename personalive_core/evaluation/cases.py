@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..training.puppets import FaceMotion, Identity, Split, Style, clip_motion, draw, landmarks, person, regions
+from ..drawn.truth import FaceMotion, Identity, Split, Style, clip_motion, draw, landmarks, person, regions
 
 SPLIT: Split = "test"  # people and motions that no training has seen
 LONG_INDEX = 100  # beyond the people of the short clips

@@ -12,7 +12,7 @@ import torch
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
 from ..device import device_name
-from ..landmarker import SIZE, Landmarker
+from ..drawn.landmarker import SIZE, Landmarker
 from ..measure import size_of
 from .ablations import Finding, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation

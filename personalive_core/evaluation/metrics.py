@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..landmarker import Landmarker, locate
+from ..drawn.landmarker import Landmarker, locate
 from .cases import Truth
 
 Pictures = NDArray[np.uint8]  # [F, S, S, 3] RGB

@@ -15,7 +15,7 @@ from ..backends.personalive.reference import encode_reference
 from ..backends.personalive.sampling import StreamingSampler
 from ..backends.personalive.stream import stream, to_reference
 from ..backends.personalive.types import Reference, StreamConfig
-from ..landmarker import SIZE, Landmarker
+from ..drawn.landmarker import SIZE, Landmarker
 from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat
 from .cases import Case, Truth

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ..landmarker import SIZE
+from ..drawn.landmarker import SIZE
 from .ablations import CLEAR, FIRST, Finding
 from .adaptation import Adaptation
 from .evaluate import ABLATION_PEOPLE, Evaluation, Target

@@ -11,8 +11,8 @@ import torch
 
 from ..backends.personalive.model import PersonaLive
 from ..device import peak_memory, reset_peak_memory
-from ..landmarker import SIZE
-from ..training.puppets import REGIONS
+from ..drawn.landmarker import SIZE
+from ..drawn.truth import REGIONS
 from .cases import Case, there_and_back
 from .metrics import Numbers, psnr, region_colours, unit
 from .reenactment import reenact, repeated

@@ -9,16 +9,16 @@ from torch.nn import functional
 
 from ..backends.personalive.model import LATENT_SCALE, PersonaLive
 from ..backends.personalive.motion import crop_faces
-from ..landmarker import soft_argmax
+from ..drawn.landmarker import soft_argmax
+from ..drawn.truth import EXPRESSION
 from ..media.tensors import to_signed
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour
 from .data import generator, landmarks_of, normal
 from .losses import absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
-from .prepare import expression_code
+from .prepare import facial_code
 from .presets import Preset
-from .puppets import EXPRESSION
 from .source import Source
 
 Losses = dict[str, Tensor]
@@ -162,7 +162,7 @@ def read_in_cells(encoder: FaceEncoder) -> nn.ModuleList:
     means = inside / inside.sum(1, keepdim=True)
     differences = torch.stack([means[names.index(name)] for name in EXPRESSION]) - means[names.index("")]
     count = len(EXPRESSION)
-    code = (expression_code(torch.eye(count)) - expression_code(torch.zeros(1, count))).flatten(1)
+    code = (facial_code(torch.eye(count)) - facial_code(torch.zeros(1, count))).flatten(1)
     layers = nn.ModuleList([encoder.model.fc, encoder.final_proj])
     encoder.model.fc.weight.copy_(code.T @ differences)
     encoder.final_proj.weight.copy_(torch.eye(code.shape[1]))

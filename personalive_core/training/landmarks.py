@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..landmarker import FILE, Landmarker
+from ..drawn.landmarker import FILE, Landmarker
 from ..media.files import save_tensors
 from ..media.tensors import to_signed
 from .augment import recolour

@@ -10,31 +10,31 @@ from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape, face_boxes
+from ..drawn.truth import (
+    TOKEN_DIM,
+    TOKENS,
+    Split,
+    Style,
+    canonical_keypoints,
+    clip_motion,
+    draw,
+    expression,
+    expression_code,
+    head_pose,
+    landmarks,
+    person,
+)
 from ..media.tensors import to_signed
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
 from ..motion.types import HybridMotion
 from .data import SUFFIX, Clip, save_clip
 from .files import make_folder
-from .puppets import Split, Style, canonical_keypoints, clip_motion, draw, expression, head_pose, landmarks, person
-
-TOKENS, TOKEN_DIM = 32, 16
-CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
-CODE_SEED = 20251211
 
 
-def expression_code(numbers: Tensor) -> Tensor:
-    """Expression numbers [F, E <= 16] as a facial embedding [F, 32, 16]: token l says number l mod E.
-
-    Each number along its own one of 16 orthogonal directions, beside the position code that every embedding carries.
-    A first target for the facial encoder on drawn people, whose numbers are known; stage 1 may move on from it.
-    """
-    count = numbers.shape[1]
-    noise = torch.randn(TOKEN_DIM, TOKEN_DIM, generator=torch.Generator("cpu").manual_seed(CODE_SEED))
-    directions = torch.linalg.qr(noise).Q[:count]
-    which = torch.arange(TOKENS) % count
-    code: Tensor = numbers[:, which, None] * directions[which] * CODE_SCALE / (TOKENS / count) ** 0.5
-    return code + concatenated_positions(torch.arange(TOKENS), TOKEN_DIM)
+def facial_code(numbers: Tensor) -> Tensor:
+    """Expression numbers [F, E] as the facial embedding [F, 32, 16] that the small model's encoder first learns."""
+    return expression_code(numbers, concatenated_positions(torch.arange(TOKENS), TOKEN_DIM))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
     keypoints = pose_keypoints(canonical, pose)
     box = face_boxes(keypoints, drawing.size).float()
     valid = torch.ones(frames, dtype=torch.bool)
-    motion = HybridMotion(expression_code(expression(motions)), keypoints, pose, box, valid)
+    motion = HybridMotion(facial_code(expression(motions)), keypoints, pose, box, valid)
     pictures = torch.from_numpy(draw(who, motions, drawing.size, drawing.style))
     return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
-from ..landmarker import Landmarker
+from ..drawn.landmarker import Landmarker
 from ..media.tensors import to_signed
 from .discriminator import Discriminator
 from .foundations import (

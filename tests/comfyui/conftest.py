@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from personalive_core.sample import write_sample
+from personalive_core.drawn.sample import write_sample
 from tests.comfyui.server import ComfyUI
 
 

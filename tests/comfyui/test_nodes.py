@@ -480,7 +480,7 @@ def test_models_unload_on_free(comfyui):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
-    from personalive_core.sample import write_sample
+    from personalive_core.drawn.sample import write_sample
 
     write_sample(tmp_path, seconds=120, size=64)
     (tmp_path / "driving.mp4").rename(comfyui.base / "input" / "long.mp4")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .body import backdrop, draw_body
 from .canvas import Canvas, FaceMotion, Picture, view_of
-from .portrait_body import backdrop, draw_body
-from .portrait_face import draw_beard, draw_brow, draw_ear, draw_eye, draw_glasses, draw_mouth, draw_nose, draw_skin
-from .portrait_hair import COVERED_EARS, draw_back_hair, draw_front_hair, skin_patch
-from .portrait_head import Identity, facing, head_of, ring_points
+from .face import draw_beard, draw_brow, draw_ear, draw_eye, draw_glasses, draw_mouth, draw_nose, draw_skin
+from .hair import COVERED_EARS, draw_back_hair, draw_front_hair, skin_patch
+from .head import Identity, facing, head_of, ring_points
 
 __all__ = ["Identity", "draw_person", "draw_portrait"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canvas import FaceMotion
+from .canvas import FaceMotion
 
 Numbers = NDArray[np.float64]
 

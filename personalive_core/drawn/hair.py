@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Ball, Canvas, Points, at_depth, curve
-from .portrait_face import shade, source
-from .portrait_head import Head, Identity, facing, ring_points, unhidden
+from .face import shade, source
+from .head import Head, Identity, facing, ring_points, unhidden
 
 VOLUME = {"long": 0.075, "bob": 0.08, "short": 0.062, "curly": 0.15, "bun": 0.03, "bald": 0.0, "fringe": 0.075}
 COVERED_EARS = ("long", "bob", "curly", "fringe")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Ball, Canvas, Colour, FaceMotion, Points, curve, ellipse
-from .portrait_head import Head, Identity, brow_of, eye_of, facing, mouth_of, nose_of
+from .head import Head, Identity, brow_of, eye_of, facing, mouth_of, nose_of
 
 WHITE: Colour = (255, 255, 255)
 THROAT: Colour = (58, 18, 22)

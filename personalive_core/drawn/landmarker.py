@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .errors import WeightsError
-from .media.tensors import to_signed
-from .training.puppets import LANDMARKS
+from ..errors import WeightsError
+from ..media.tensors import to_signed
+from .truth import LANDMARKS
 
 SIZE = 128  # pixels a side of the pictures that it reads
 FILE = "landmarker.safetensors"
-SHIPPED = Path(__file__).parent / "assets" / FILE
+SHIPPED = Path(__file__).parents[1] / "assets" / FILE
 GROUP = 8  # channels normalised together
 AT_ONCE = 32  # pictures
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Ball, Canvas, FaceMotion, Picture, Points, View, curve, ellipse, mirrored
-from .portrait_face import dusk, shade, source
-from .portrait_head import Head, Identity
+from .face import dusk, shade, source
+from .head import Head, Identity
 
 Knots = list[tuple[float, float]]
 

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..canvas import Colour
-from ..portrait_face import mixed, shade
-from ..portrait_head import Background, Clothes, Glasses, HairStyle, Identity
-from .puppet_motion import likely
+from .canvas import Colour
+from .face import mixed, shade
+from .head import Background, Clothes, Glasses, HairStyle, Identity
+from .motion import likely
 
 Choice = TypeVar("Choice")
 

@@ -10,13 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
 from ..motion.types import HeadPose
-from ..portrait import OVERSAMPLING, draw_person, draw_portrait
-from ..portrait_head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
-from ..portrait_styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
-from .puppet_motion import random_motion
-from .puppet_people import random_identity
+from .canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
+from .head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
+from .motion import random_motion
+from .people import random_identity
+from .person import OVERSAMPLING, draw_person, draw_portrait
+from .styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
+
+TOKENS, TOKEN_DIM = 32, 16
+CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
+CODE_SEED = 20251211
 
 __all__ = [
     "EXPRESSION", "KEYPOINT_NAMES", "LANDMARKS", "REGIONS", "FaceMotion", "Identity", "Split", "Style",
@@ -144,3 +148,18 @@ def landmark_points(who: Identity, motion: FaceMotion) -> Points:
     chin = head.around(np.zeros(1), head.rings[-4:-3, 0], 0.0)
     jaws = [head.around(sides, np.full(2, height), 0.0) for height in (0.3, 0.2)]
     return np.vstack([head.on(np.vstack(flat)), noses, head.on(np.array(lips), mouth.lift), chin, *jaws])
+
+
+def expression_code(numbers: Tensor, positions: Tensor) -> Tensor:
+    """Expression numbers [F, E <= 16] as a facial embedding [F, 32, 16]: token l holds number l mod E.
+
+    Each number goes along its own one of 16 orthogonal directions; `positions` [32, 16], the position code that every
+    embedding carries, is added. A first target for the facial encoder on drawn people, whose numbers are known; stage 1
+    may move on from it.
+    """
+    count = numbers.shape[1]
+    noise = torch.randn(TOKEN_DIM, TOKEN_DIM, generator=torch.Generator("cpu").manual_seed(CODE_SEED))
+    directions = torch.linalg.qr(noise).Q[:count]
+    which = torch.arange(TOKENS) % count
+    code: Tensor = numbers[:, which, None] * directions[which] * CODE_SCALE / (TOKENS / count) ** 0.5
+    return code + positions

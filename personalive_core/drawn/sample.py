@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..errors import OutputError
 from .canvas import FaceMotion
-from .errors import OutputError
-from .portrait import draw_portrait
-from .portrait_head import Identity
+from .head import Identity
+from .person import draw_portrait
 
 __all__ = ["DRIVER", "SITTER", "FaceMotion", "Identity", "draw_portrait", "driving_motion", "write_sample"]
 
