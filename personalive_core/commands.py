@@ -93,7 +93,7 @@ def motion(a: argparse.Namespace) -> Result:
 
 def bench(a: argparse.Namespace) -> Result:
     """`personalive bench`: what each stage costs."""
-    from .bench import BenchOptions, compare, read_report, run_bench, table
+    from .bench.run import BenchOptions, compare, read_report, run_bench, table
 
     before = read_report(a.compare) if a.compare else None
     device = pick_device(a.device)

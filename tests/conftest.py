@@ -104,7 +104,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def standin_folder(tmp_path_factory):
     """The stand-in checkpoint in the published layout: link or read its files, never write to them."""
-    from personalive_core.standin import write_standin
+    from personalive_core.bench.standin import write_standin
 
     return write_standin(tmp_path_factory.mktemp("standin"))
 

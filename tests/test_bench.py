@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from personalive_core.bench import BenchOptions, compare, count_stages, frame_rates, read_report, run_bench, table
-from personalive_core.bench_networks import empty_model, random_model
-from personalive_core.bench_report import BenchReport, Stage
+from personalive_core.bench.measure import count_flops, median_seconds, on_meta, size_of
+from personalive_core.bench.networks import empty_model, random_model
+from personalive_core.bench.report import BenchReport, Stage
+from personalive_core.bench.run import BenchOptions, compare, count_stages, frame_rates, read_report, run_bench, table
 from personalive_core.device import peak_memory, reset_peak_memory
 from personalive_core.errors import InputError
-from personalive_core.measure import count_flops, median_seconds, on_meta, size_of
 from personalive_core.modules.unet import UNetConfig
 
 CPU = torch.device("cpu")
@@ -195,7 +195,7 @@ def test_size_of():
 
 def test_the_first_call_is_not_counted(monkeypatch):
     clock = iter([0.0, 100.0, 0.0, 1.0, 0.0, 7.0, 0.0, 2.0])
-    monkeypatch.setattr("personalive_core.measure.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("personalive_core.bench.measure.time.perf_counter", lambda: next(clock))
     assert median_seconds(lambda: None, 3, CPU) == 2.0
 
 
@@ -211,9 +211,9 @@ def test_peak_memory_sees_what_was_freed():
 STREAM = """
 from fractions import Fraction
 import torch
-from personalive_core.bench_networks import random_model
+from personalive_core.bench.networks import random_model
 from personalive_core.drawn.canvas import FaceMotion
-from personalive_core.measure import peak_memory
+from personalive_core.bench.measure import peak_memory
 from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.backends.personalive.reference import encode_reference

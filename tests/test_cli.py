@@ -297,7 +297,7 @@ def test_convert_names_what_it_wrote(personalive, standin_folder, tmp_path):
 
 
 def test_bench_refuses_before_it_measures(personalive, tmp_path, monkeypatch):
-    monkeypatch.setattr("personalive_core.bench.run_bench", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("personalive_core.bench.run.run_bench", lambda *_: pytest.fail("measured"))
     outcome = personalive("bench", "--compare", tmp_path / "none.json")
     assert (outcome.code, bool(is_one_line(outcome))) == (InputError.exit_code, True)
     outcome = personalive("bench", "--json", tmp_path / "no" / "such" / "folder.json")

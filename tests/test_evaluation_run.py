@@ -11,6 +11,7 @@ from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, ani
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.backends.personalive.types import StreamConfig
+from personalive_core.bench.standin import calm
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
 from personalive_core.evaluate_command import SHIPPED
 from personalive_core.evaluation.adaptation import line_case, run_adaptation
@@ -18,7 +19,6 @@ from personalive_core.evaluation.cases import cross_case, self_case
 from personalive_core.evaluation.pictures import sheet
 from personalive_core.evaluation.reenactment import FULL, MODEL, REPEATED, abrupt, interpolated, reenact, run_task
 from personalive_core.media.video import Frame
-from personalive_core.standin import calm
 from personalive_core.training.networks import SHAPES, fresh, save_networks
 
 # Of the shipped model on three people and 24 frames, a step below what it reached so far. Not all of its targets

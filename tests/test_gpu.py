@@ -9,11 +9,11 @@ import torch
 from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.backends.personalive.reference import encode_reference
+from personalive_core.bench.standin import write_standin
 from personalive_core.drawn.sample import DRIVER, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.media.video import Frame
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.unet import UNet, UNetConfig
-from personalive_core.standin import write_standin
 
 pytestmark = pytest.mark.gpu
 SIZE = 256

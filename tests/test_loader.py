@@ -12,6 +12,7 @@ import torch
 from personalive_core.backends.personalive import loader
 from personalive_core.backends.personalive.files import FILES
 from personalive_core.backends.personalive.loader import load_model
+from personalive_core.bench.standin import WIDTHS
 from personalive_core.device import pick_device, pick_precision
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.modules.face_encoder import FaceEncoderConfig
@@ -19,7 +20,6 @@ from personalive_core.modules.keypoints import KeypointConfig
 from personalive_core.modules.layers import Float32LayerNorm
 from personalive_core.modules.pose_guider import PoseGuiderConfig
 from personalive_core.modules.unet import UNetConfig
-from personalive_core.standin import WIDTHS
 from personalive_core.weights import read as tensorfile
 from personalive_core.weights.index import locate
 

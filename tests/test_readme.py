@@ -4,8 +4,8 @@ import re
 import subprocess
 import sys
 
+from personalive_core.bench.standin import write_standin
 from personalive_core.drawn.sample import write_sample
-from personalive_core.standin import write_standin
 
 
 def test_library_example_runs(repository, tmp_path):

@@ -11,9 +11,9 @@ import torch
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
+from ..bench.measure import size_of
 from ..device import device_name
 from ..drawn.landmarker import SIZE, Landmarker
-from ..measure import size_of
 from .ablations import Finding, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation
 from .cases import cross_case, self_case

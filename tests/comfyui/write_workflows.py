@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from personalive_core.bench.standin import write_standin
 from personalive_core.drawn.sample import write_sample
-from personalive_core.standin import write_standin
 from tests.comfyui.page import load_api, open_page, to_ui
 from tests.comfyui.server import ROOT, ComfyUI
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
-from .modules.keypoints import KeypointConfig, KeypointExtractor
-from .modules.pose_guider import DRAWN, PoseGuider, PoseGuiderConfig
-from .modules.unet import UNet, UNetConfig
-from .weights.fill import is_computed
+from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ..modules.keypoints import KeypointConfig, KeypointExtractor
+from ..modules.pose_guider import DRAWN, PoseGuider, PoseGuiderConfig
+from ..modules.unet import UNet, UNetConfig
+from ..weights.fill import is_computed
 
 WIDTHS = (32, 64, 64, 64)
 KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))

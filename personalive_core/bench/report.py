@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 
 MIB, TERA, MILLI = 2**20, 1e12, 1e-3
 

@@ -14,29 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .animate.pipeline import AnimateOptions, MotionOptions, animate
-from .backends.personalive.loader import DECODERS
-from .backends.personalive.model import LATENT_PIXELS, PersonaLive
-from .backends.personalive.motion import extract_motion, lead_in
-from .backends.personalive.reference import CLIP_SIZE, check_size, encode_reference
-from .backends.personalive.sampling import StreamingSampler, first_bank, remember
-from .backends.personalive.types import KeyframeBank, Reference, StreamConfig
-from .bench_networks import each, random_model
-from .bench_report import BenchReport, Row, Stage, compare, read_report, table
-from .device import device_name, peak_memory, reset_peak_memory
-from .drawn.canvas import FaceMotion
-from .drawn.person import draw_portrait
-from .drawn.sample import DRIVER, RATE, SITTER, driving_motion
-from .errors import InputError
-from .faces.crop import crop_image, whole_frame
+from ..animate.pipeline import AnimateOptions, MotionOptions, animate
+from ..backends.personalive.loader import DECODERS
+from ..backends.personalive.model import LATENT_PIXELS, PersonaLive
+from ..backends.personalive.motion import extract_motion, lead_in
+from ..backends.personalive.reference import CLIP_SIZE, check_size, encode_reference
+from ..backends.personalive.sampling import StreamingSampler, first_bank, remember
+from ..backends.personalive.types import KeyframeBank, Reference, StreamConfig
+from ..device import device_name, peak_memory, reset_peak_memory
+from ..drawn.canvas import FaceMotion
+from ..drawn.person import draw_portrait
+from ..drawn.sample import DRIVER, RATE, SITTER, driving_motion
+from ..errors import InputError
+from ..faces.crop import crop_image, whole_frame
+from ..media.tensors import to_signed
+from ..media.video import Frame
+from ..modules.face_encoder import FACE_SIZE
+from ..modules.inputs import LayerFeatures, MotionFeatures
+from ..modules.keypoints import PICTURE_SIZE
+from ..modules.schedule import seeded_noise
+from ..modules.unet import UNetConfig
 from .measure import count_flops, median_seconds, on_meta, size_of
-from .media.tensors import to_signed
-from .media.video import Frame
-from .modules.face_encoder import FACE_SIZE
-from .modules.inputs import LayerFeatures, MotionFeatures
-from .modules.keypoints import PICTURE_SIZE
-from .modules.schedule import seeded_noise
-from .modules.unet import UNetConfig
+from .networks import each, random_model
+from .report import BenchReport, Row, Stage, compare, read_report, table
 from .standin import WIDTHS
 
 __all__ = [

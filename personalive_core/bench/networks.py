@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backends.personalive.files import facts_of
-from .backends.personalive.model import PersonaLive
-from .modules.face_encoder import FaceEncoder, FaceEncoderConfig
-from .modules.keypoints import KeypointConfig, KeypointExtractor
-from .modules.pose_guider import PoseGuider, PoseGuiderConfig
-from .modules.unet import UNet, UNetConfig
+from ..backends.personalive.files import facts_of
+from ..backends.personalive.model import PersonaLive
+from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ..modules.keypoints import KeypointConfig, KeypointExtractor
+from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
+from ..modules.unet import UNet, UNetConfig
+from ..weights.fill import is_computed, load_into
+from ..weights.read import State, TensorInfo
 from .standin import FACE_ENCODER, IMAGE_ENCODER_CONFIG, KEYPOINTS, TINY_VAE_CONFIG, VAE_CONFIG, calm, random_tensor
-from .weights.fill import is_computed, load_into
-from .weights.read import State, TensorInfo
 
 PUBLISHED_VAE: dict[str, Any] = {  # sd-vae-ft-mse
     **VAE_CONFIG,

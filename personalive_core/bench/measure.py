@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .device import synchronize
+from ..device import synchronize
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -1,0 +1,1 @@
+"""What each stage costs: time, FLOPs and memory, on random weights."""
