@@ -119,8 +119,8 @@ def bench(a: argparse.Namespace) -> Result:
 
 def check(a: argparse.Namespace) -> Result:
     """`personalive check`: what can be told of trained weights."""
-    from .check import run_check, table
     from .drawn.sample import SITTER, FaceMotion, draw_portrait
+    from .evaluation.check import run_check, table
 
     engine = _engine(a, _loras(a))
     engine.require()

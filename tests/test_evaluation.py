@@ -13,19 +13,17 @@ from personalive_core.drawn.truth import expression, head_pose
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, Finding, _finding
 from personalive_core.evaluation.cases import Truth, answer, cross_case, self_case, there_and_back
-from personalive_core.evaluation.metrics import (
+from personalive_core.evaluation.reenactment import FULL
+from personalive_core.evaluation.scores import (
     FrameScores,
     Scores,
     identity_error,
-    lab,
     landmark_error,
-    psnr,
     region_colours,
     score,
-    ssim,
 )
-from personalive_core.evaluation.reenactment import FULL
 from personalive_core.evaluation.stability import Stability, Trace, run_long
+from personalive_core.metrics.pictures import lab, psnr, ssim
 from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
 from personalive_core.training.networks import initialise

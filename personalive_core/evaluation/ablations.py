@@ -12,8 +12,8 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
 from ..drawn.landmarker import SIZE, Landmarker
 from .cases import Case
-from .metrics import FrameScores, Scores, mean_scores, score
 from .reenactment import Setting, abrupt, reenact
+from .scores import FrameScores, Scores, mean_scores, score
 
 FIRST = 16  # frames that show how a stream starts
 CLEAR = 2.0  # standard errors of the mean that make a difference clear

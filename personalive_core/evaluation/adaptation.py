@@ -9,8 +9,8 @@ import numpy as np
 
 from ..backends.personalive.model import PersonaLive
 from ..drawn.landmarker import SIZE
+from ..metrics.pictures import psnr, unit
 from .cases import Case, cross_case
-from .metrics import psnr, unit
 from .reenactment import Column, reenact, repeated
 
 

@@ -19,7 +19,7 @@ from ..drawn.landmarker import SIZE, Landmarker
 from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat
 from .cases import Case, Truth
-from .metrics import Scores, mean_scores, score
+from .scores import Scores, mean_scores, score
 
 Picture = NDArray[np.uint8]  # [S, S, 3] RGB; with a leading F a clip
 Lead = Callable[[Iterable[HybridMotion], Reference, int], Iterator[HybridMotion]]

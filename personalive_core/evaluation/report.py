@@ -12,9 +12,9 @@ from ..drawn.landmarker import SIZE
 from .ablations import CLEAR, FIRST, Finding
 from .adaptation import Adaptation
 from .evaluate import ABLATION_PEOPLE, Evaluation, Target
-from .metrics import Scores
 from .pictures import COLUMNS
 from .reenactment import DRIVING, Task
+from .scores import Scores
 from .stability import Stability
 
 HEAD = ("PSNR (dB)", "SSIM", "L1", "landmarks (px)", "identity (ΔE)")

@@ -13,9 +13,10 @@ from ..backends.personalive.model import PersonaLive
 from ..device import peak_memory, reset_peak_memory
 from ..drawn.landmarker import SIZE
 from ..drawn.truth import REGIONS
+from ..metrics.pictures import Numbers, psnr, unit
 from .cases import Case, there_and_back
-from .metrics import Numbers, psnr, region_colours, unit
 from .reenactment import reenact, repeated
+from .scores import region_colours
 
 SPAN = 100  # frames that are compared: the second hundred, after a warm-up, and the last
 EARLY = 0.2  # share of the stream after which memory is looked at first

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
-from .animate.sheet import SheetRow, contact_sheet
-from .backends.personalive.model import PersonaLive
-from .backends.personalive.reference import encode_reference
-from .backends.personalive.types import Reference
-from .faces.crop import crop_image, whole_frame
-from .media.tensors import to_signed
-from .media.video import Frame
-from .modules.pose_guider import DRAWN
+from ..animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
+from ..animate.sheet import SheetRow, contact_sheet
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.reference import encode_reference
+from ..backends.personalive.types import Reference
+from ..faces.crop import crop_image, whole_frame
+from ..media.tensors import to_signed
+from ..media.video import Frame
+from ..metrics.pictures import psnr, unit
+from ..modules.pose_guider import DRAWN
 
 STILL_FRAMES = 8
 
@@ -60,10 +61,9 @@ class CheckReport:
         return all(finding.good for finding in self.findings)
 
 
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures; infinite where they are equal."""
-    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+def level(one: np.ndarray, other: np.ndarray) -> float:
+    """PSNR in dB of two pictures [S, S, 3] uint8; 100 where they are equal."""
+    return float(psnr(unit(one[None]), unit(other[None])))
 
 
 def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, size: int = 512) -> CheckReport:
@@ -132,11 +132,11 @@ def _keypoints(reference: Reference) -> tuple[Finding, ...]:
 def _pictures(
     portrait: np.ndarray, restored: np.ndarray, still: list[AnimatedFrame], moved: list[AnimatedFrame]
 ) -> tuple[Finding, ...]:
-    own = psnr(portrait, still[-1].picture)
-    steady = psnr(still[-2].picture, still[-1].picture)
-    changed = psnr(still[-1].picture, moved[-1].picture)
+    own = level(portrait, still[-1].picture)
+    steady = level(still[-2].picture, still[-1].picture)
+    changed = level(still[-1].picture, moved[-1].picture)
     return (
-        Finding("VAE round trip, dB", psnr(portrait, restored), 24.0, math.inf, "its mean on photographs is 26"),
+        Finding("VAE round trip, dB", level(portrait, restored), 24.0, math.inf, "its mean on photographs is 26"),
         Finding("portrait driven by itself, dB", own, 18.0, math.inf, "same person, same pose: little may change"),
         Finding("still driving, frame to frame, dB", steady, 24.0, math.inf, "no motion in, no flicker out"),
         Finding("answer to another pose, dB", changed, 0.0, 35.0, "another pose must change the picture"),

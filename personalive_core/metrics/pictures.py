@@ -1,0 +1,55 @@
+"""How near pictures come to the true ones: PSNR, SSIM, and colours in CIE Lab."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+Pictures = NDArray[np.uint8]  # [F, S, S, 3] RGB
+Numbers = NDArray[np.float64]
+LEAST_ERROR = 1e-10  # squared error of equal pictures: 100 dB instead of infinity
+SSIM_WINDOW, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # of Wang et al., 2004
+WHITE = (0.95047, 1.0, 1.08883)  # D65
+TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
+LINEAR_BELOW, LAB_EDGE = 0.04045, 6 / 29  # where sRGB's curve and Lab's begin
+
+
+def unit(pictures: Pictures) -> Tensor:
+    """[F, S, S, 3] uint8 -> [F, 3, S, S] in 0..1, float64."""
+    return torch.tensor(pictures).permute(0, 3, 1, 2).double() / 255
+
+
+def psnr(shown: Tensor, true: Tensor) -> Tensor:
+    """-10 log10 of the mean squared error of pictures [F, 3, S, S] in 0..1: [F] dB, at most 100."""
+    level: Tensor = -10 * (shown - true).square().mean((1, 2, 3)).clamp(min=LEAST_ERROR).log10()
+    return level
+
+
+def ssim(shown: Tensor, true: Tensor) -> Tensor:
+    """Structural similarity [F] of pictures [F, C, S, S] in 0..1: a mean over channels and all whole windows."""
+    place = torch.arange(SSIM_WINDOW, dtype=shown.dtype) - SSIM_WINDOW // 2
+    bell = torch.exp(-(place**2) / (2 * SSIM_SIGMA**2))
+    bell /= bell.sum()
+
+    def local(x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)[:, None]
+        return functional.conv2d(functional.conv2d(flat, bell[None, None, None]), bell[None, None, :, None])
+
+    a, b = local(shown), local(true)
+    variance_a, variance_b = local(shown**2) - a**2, local(true**2) - b**2
+    covariance = local(shown * true) - a * b
+    c1, c2 = (k**2 for k in SSIM_K)
+    ratio = (2 * a * b + c1) * (2 * covariance + c2) / ((a**2 + b**2 + c1) * (variance_a + variance_b + c2))
+    similarity: Tensor = ratio.unflatten(0, shown.shape[:2]).mean((1, 2, 3, 4))
+    return similarity
+
+
+def lab(colours: Numbers) -> Numbers:
+    """sRGB [..., 3] in 0..1 -> CIE Lab under D65."""
+    linear = np.where(colours <= LINEAR_BELOW, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    share = linear @ np.array(TO_XYZ).T / np.array(WHITE)
+    x, y, z = np.moveaxis(np.where(share > LAB_EDGE**3, np.cbrt(share), share / (3 * LAB_EDGE**2) + 4 / 29), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
