@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .arguments import number, whole
-from .batch import FAILED, Policy, read_journal, run_batch
+from .batch.comfyui import Policy, run_batch
+from .batch.journal import FAILED, read_journal
+from .batch.rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
 from .commands import Result
 from .errors import InputError
-from .submit_rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
 from .text import plural
 
 

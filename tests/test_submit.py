@@ -11,10 +11,12 @@ import threading
 
 import pytest
 
-from personalive_core import remote, submit_command
-from personalive_core.batch import JOURNAL, Policy, read_journal
+from personalive_core import submit_command
+from personalive_core.batch import server as remote
+from personalive_core.batch.answers import JobError, RemoteFile, local_names, outputs
+from personalive_core.batch.comfyui import Policy
+from personalive_core.batch.journal import JOURNAL, read_journal
 from personalive_core.errors import InputError, OutputError
-from personalive_core.remote_answers import JobError, RemoteFile, local_names, outputs
 from tests.fake_comfyui import FakeComfyUI
 
 WORKFLOW = {

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import PersonaLiveError
-from .media.files import whole_file
-from .remote_answers import JobError, RemoteFile, reason, refusal
-from .submit_rows import REMOTE_FOLDER, Prompt
+from ..errors import PersonaLiveError
+from ..media.files import whole_file
+from .answers import JobError, RemoteFile, reason, refusal
+from .rows import REMOTE_FOLDER, Prompt
 
 if TYPE_CHECKING:
     import aiohttp

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
 
-from .errors import PersonaLiveError
-from .submit_rows import Prompt, title
+from ..errors import PersonaLiveError
+from .rows import Prompt, title
 
 
 class JobInterruptedError(PersonaLiveError):

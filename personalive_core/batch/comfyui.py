@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-from .remote import Progress, Server, ServerError, open_session
-from .remote_answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs
-from .submit_rows import Job, title
-from .text import plural
+from ..text import plural
+from .answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs
+from .journal import DONE, FAILED, POSTED, Record, read_journal, write_record
+from .rows import Job, title
+from .server import Progress, Server, ServerError, open_session
 
-JOURNAL = "submit.jsonl"  # in the output folder
-POSTED, DONE, FAILED = "posted", "done", "failed"
 TELL_EVERY = 10  # seconds between two lines about one running job
 
 Tell = Callable[[str], None]
@@ -29,25 +27,6 @@ class Policy:
     retries: int = 2  # of one job, after what may pass
     silence: float = 600  # seconds that a running job may give no sign of life
     waits: tuple[float, ...] = (1, 2, 4, 8, 15, 30)  # seconds before a lost server is tried again, the last repeated
-
-
-@dataclass(frozen=True)
-class Record:
-    """A line of the journal: the newest state of one job."""
-
-    key: str
-    name: str  # folder under the output folder
-    state: str  # POSTED, DONE or FAILED
-    server: str
-    prompt_id: str
-    files: Mapping[str, int]  # path under the output folder -> bytes; when DONE
-    reason: str = ""  # when FAILED
-
-    def is_whole(self, output: Path) -> bool:
-        """Whether the job is done and each of its files still lies there in its size."""
-        return self.state == DONE and all(
-            (output / name).is_file() and (output / name).stat().st_size == size for name, size in self.files.items()
-        )
 
 
 @dataclass(frozen=True)
@@ -82,25 +61,6 @@ class Batch:
         self.tell(f"[{len(self.ended)}/{self.total}] {record.name} on {record.server}: {what}")
         if len(self.ended) == self.total:
             self.finished.set()
-
-
-def read_journal(output: Path) -> dict[str, Record]:
-    """The newest record of each job; a line that a crash cut short is left out."""
-    path = output / JOURNAL
-    records = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        records[record.key] = record
-    return records
-
-
-def write_record(output: Path, record: Record) -> None:
-    """Appends one line; before it a line break, so that a line cut short by a crash costs only itself."""
-    with (output / JOURNAL).open("a", encoding="utf-8") as file:
-        file.write(f"\n{json.dumps(asdict(record))}")
 
 
 async def run_batch(

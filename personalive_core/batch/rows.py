@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
-from .media.picture import PICTURE_SUFFIXES
-from .media.video import VIDEO_SUFFIXES
+from ..errors import InputError
+from ..media.picture import PICTURE_SUFFIXES
+from ..media.video import VIDEO_SUFFIXES
 
 Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as the page exports it
 Prompt = dict[str, Node]  # a workflow in API format, by node id

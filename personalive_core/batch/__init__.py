@@ -1,0 +1,1 @@
+"""Many jobs on many machines; loads no torch."""

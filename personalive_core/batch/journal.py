@@ -1,0 +1,49 @@
+"""The journal of a batch: one line per change of a job's state, read again after a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+JOURNAL = "submit.jsonl"  # in the output folder
+POSTED, DONE, FAILED = "posted", "done", "failed"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of the journal: the newest state of one job."""
+
+    key: str
+    name: str  # folder under the output folder
+    state: str  # POSTED, DONE or FAILED
+    server: str
+    prompt_id: str
+    files: Mapping[str, int]  # path under the output folder -> bytes; when DONE
+    reason: str = ""  # when FAILED
+
+    def is_whole(self, output: Path) -> bool:
+        """Whether the job is done and each of its files still lies there in its size."""
+        return self.state == DONE and all(
+            (output / name).is_file() and (output / name).stat().st_size == size for name, size in self.files.items()
+        )
+
+
+def read_journal(output: Path) -> dict[str, Record]:
+    """The newest record of each job; a line that a crash cut short is left out."""
+    path = output / JOURNAL
+    records = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        records[record.key] = record
+    return records
+
+
+def write_record(output: Path, record: Record) -> None:
+    """Appends one line; before it a line break, so that a line cut short by a crash costs only itself."""
+    with (output / JOURNAL).open("a", encoding="utf-8") as file:
+        file.write(f"\n{json.dumps(asdict(record))}")
