@@ -6,9 +6,9 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .blend import BlendMotion
 from .extract import ExtractHybridMotion
-from .faces import add_routes
 from .fit import KeypointInterpolate
-from .folders import register_model_folder
+from .host.faces import add_routes
+from .host.folders import register_model_folder
 from .load import LoadPersonaLive
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion

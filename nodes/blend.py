@@ -8,8 +8,8 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError
 from ..personalive_core.motion.editing import LENGTHS, mix
-from .errors import readable
-from .sockets import CATEGORY, Motion, MotionSocket
+from .host.errors import readable
+from .host.sockets import CATEGORY, Motion, MotionSocket
 
 
 class BlendMotion(io.ComfyNode):

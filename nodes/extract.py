@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import comfy.utils
 import torch
-from comfy_api.v0_0_2 import InputImpl, io
+from comfy_api.v0_0_2 import io
 
 from ..personalive_core.animate.pipeline import MotionOptions, driving_motion
 from ..personalive_core.errors import InputError
 from ..personalive_core.faces.crop import Box, Picture, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
-from ..personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
 from ..personalive_core.motion.smoothing import OneEuroOptions
 from ..personalive_core.motion.types import HybridMotion
-from .errors import readable
-from .faces import choice, face_inputs, parse_box, yunet_file
-from .folders import as_file, as_sound
-from .memory import check_interrupt
-from .plot import plot
-from .sockets import (
+from .host.errors import readable
+from .host.faces import choice, face_inputs, parse_box, yunet_file
+from .host.footage import Driving, open_driving
+from .host.memory import check_interrupt
+from .host.sockets import (
     CATEGORY,
     TICKS,
-    Footage,
     LoadedModel,
     ModelSocket,
     Motion,
@@ -38,8 +34,8 @@ from .sockets import (
     PreparedReference,
     ReferenceSocket,
     to_image,
-    to_picture,
 )
+from .plot import plot
 
 GLIDE = 0.05  # One-Euro beta for degrees and pixels: fast motion passes
 MASK_SIDE = 64  # pixels of a mask in `valid`; it has no picture of its own
@@ -142,49 +138,6 @@ class ExtractHybridMotion(io.ComfyNode):
         ticks = torch.tensor([round(time * TICKS) for time in times])
         motion = Motion(frames, source.rate, source.footage, ticks=ticks)
         return io.NodeOutput(motion, valid, to_image([plot(motion)]))
-
-
-@dataclass(frozen=True, eq=False)
-class Driving:
-    """Frames to be read, the first of them read already."""
-
-    frames: Iterator[Frame]
-    first: Frame
-    rate: Fraction
-    total: int  # an estimate, for the progress bar
-    footage: Footage | None
-
-
-def open_driving(driving: Any, start: float, count: int, frame_rate: float) -> Driving:
-    """A VIDEO or an IMAGE batch, cut and resampled. Raises InputError where nothing is left."""
-    begin, wanted = Fraction(start).limit_denominator(1000), count or None
-    rate = Fraction(frame_rate).limit_denominator(1000) or None
-    if isinstance(driving, torch.Tensor):  # pictures have no times of their own: the rate only gives them one
-        own = rate or FOLDER_RATE
-        frames, seconds, footage = in_memory(driving, own, begin), len(driving) / own, None
-    elif isinstance(driving, InputImpl.VideoFromComponents):
-        components = driving.get_components()
-        own = Fraction(components.frame_rate)
-        frames, seconds = in_memory(components.images, own, begin), len(components.images) / own
-        frames, own = (resample(frames, rate, begin), rate) if rate else (frames, own)
-        footage = Footage(as_sound(components.audio), begin, pictures=False) if components.audio else None
-    else:
-        path = as_file(driving)
-        info = probe(path)
-        frames, own = read_frames(path, begin, None, rate), rate or info.rate
-        seconds, footage = info.duration or begin, Footage(path, begin)
-    frames = islice(frames, wanted)
-    first = next(frames, None)
-    if first is None:
-        raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
-    total = max(round((seconds - begin) * own), 1)
-    return Driving(frames, first, own, min(total, wanted or total), footage)
-
-
-def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:
-    """One after the other from `begin` seconds on, so that only one of them is there as bytes."""
-    times = (index / rate for index in range(len(images)))
-    return (Frame(to_picture(image), time) for image, time in zip(images, times, strict=True) if time >= begin)
 
 
 def crop_box(face: Box, picture: Picture) -> Box:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.motion import Strengths, fit
-from .errors import readable
-from .sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
+from .host.errors import readable
+from .host.sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
 
 PUBLISHED = Strengths()
 

@@ -17,11 +17,11 @@ from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.download import download
 from ..personalive_core.weights.index import WeightFile, locate
 from ..personalive_core.weights.lock import read_lock
-from .adapters import ComfyImageEncoder, ComfyVae
-from .errors import readable
-from .folders import MODELS, weight_folders, weights_folder
-from .memory import ATTENTIONS, FP8, PRECISIONS, check_interrupt, layers, place, types
-from .sockets import CATEGORY, LoadedModel, ModelSocket
+from .host.adapters import ComfyImageEncoder, ComfyVae
+from .host.errors import readable
+from .host.folders import MODELS, weight_folders, weights_folder
+from .host.memory import ATTENTIONS, FP8, PRECISIONS, check_interrupt, layers, place, types
+from .host.sockets import CATEGORY, LoadedModel, ModelSocket
 
 DETECTOR = "yunet"
 NETWORKS = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")

@@ -9,10 +9,10 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.lora import read_lora
 from ..personalive_core.errors import InputError, remedy_first
-from .errors import readable
-from .folders import lora_file, lora_files
-from .memory import with_lora
-from .sockets import CATEGORY, LoadedModel, ModelSocket
+from .host.errors import readable
+from .host.folders import lora_file, lora_files
+from .host.memory import with_lora
+from .host.sockets import CATEGORY, LoadedModel, ModelSocket
 
 NONE = "(no LoRA file yet)"
 

@@ -9,9 +9,9 @@ from comfy_api.v0_0_2 import io
 from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.motion.editing import cut
 from ..personalive_core.motion.files import load_motion, motion_rate, save_motion
-from .errors import readable
-from .folders import motion_file, motion_files, new_output, viewable
-from .sockets import CATEGORY, Motion, MotionSocket
+from .host.errors import readable
+from .host.folders import motion_file, motion_files, new_output, viewable
+from .host.sockets import CATEGORY, Motion, MotionSocket
 
 NONE = "(no motion file yet)"
 

@@ -13,13 +13,12 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..personalive_core.faces.paste import PasteBack as Paste
 from ..personalive_core.faces.paste import PasteOptions, prepare_paste
 from ..personalive_core.media.write import VideoWriter, WriteOptions
-from .errors import readable
-from .extract import Driving, open_driving
-from .folders import new_output
-from .memory import check_interrupt, free_ram
-from .sample import check_fits
-from .sample_video import compare
-from .sockets import CATEGORY, Footage, PreparedReference, ReferenceSocket, to_image, to_picture
+from .host.errors import readable
+from .host.folders import new_output
+from .host.footage import Driving, open_driving
+from .host.memory import check_fits, check_interrupt, free_ram
+from .host.panel import compare
+from .host.sockets import CATEGORY, Footage, PreparedReference, ReferenceSocket, to_image, to_picture
 
 DEFAULT = PasteOptions()
 

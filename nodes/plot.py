@@ -10,8 +10,8 @@ from comfy_api.v0_0_2 import io, ui
 from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.faces.crop import Picture
 from ..personalive_core.motion.plot import motion_plot
-from .errors import readable
-from .sockets import (
+from .host.errors import readable
+from .host.sockets import (
     CATEGORY,
     Bank,
     BankSocket,

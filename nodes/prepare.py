@@ -13,11 +13,21 @@ from PIL import Image
 from ..personalive_core.backends.personalive.reference import check_size, encode_reference
 from ..personalive_core.errors import PersonaLiveError
 from ..personalive_core.faces.crop import Crop, Face, Picture, crop_image
-from .errors import readable
-from .faces import boxes, detector_input, face_crop, face_inputs, helpful_faces, look_for, mask_box, parse_box, square
-from .folders import temp_file, viewable
-from .memory import activation_bytes, with_room
-from .sockets import (
+from .host.errors import readable
+from .host.faces import (
+    boxes,
+    detector_input,
+    face_crop,
+    face_inputs,
+    helpful_faces,
+    look_for,
+    mask_box,
+    parse_box,
+    square,
+)
+from .host.folders import temp_file, viewable
+from .host.memory import activation_bytes, with_room
+from .host.sockets import (
     CATEGORY,
     Bank,
     BankSocket,

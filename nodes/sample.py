@@ -7,17 +7,14 @@ import logging
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.errors import InputError, PersonaLiveError
+from ..personalive_core.errors import PersonaLiveError
 from ..personalive_core.media.write import VideoWriter, WriteOptions
-from .errors import readable
-from .folders import new_output
-from .memory import free_ram
-from .panel import Panel
-from .sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference, to_picture
-from .streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
-
-SHARE = 0.8  # of the free memory that a batch may take
-GIB = 1 << 30
+from .host.errors import readable
+from .host.folders import new_output
+from .host.memory import check_fits, free_ram
+from .host.panel import Panel
+from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference, to_picture
+from .host.streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
 
 _log = logging.getLogger(__name__)
 
@@ -58,16 +55,6 @@ class StreamingSampler(io.ComfyNode):
         panel = Panel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
         frames, keyframes = sample(task, panel)
         return io.NodeOutput(frames, *told(task, keyframes), ui={"personalive_run": [panel.end()]})
-
-
-def check_fits(frames: int, size: tuple[int, int], free: int, instead: str) -> None:
-    """Raises InputError where `frames` images of (width, height) as float32 need more than `SHARE` of `free` bytes."""
-    needed = frames * size[0] * size[1] * 3 * 4
-    if needed > SHARE * free:
-        raise InputError(
-            f"{frames} frames of {size[0]}x{size[1]} as images take {needed / GIB:.1f} GiB, {free / GIB:.1f} are free: "
-            f"use {instead}, or take fewer frames"
-        )
 
 
 def sample(task: Task, panel: Panel) -> tuple[torch.Tensor, Keyframes]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError
 from ..personalive_core.media.write import VideoWriter, WriteOptions
-from .errors import readable
-from .folders import new_output, viewable
-from .panel import Panel
-from .sockets import CATEGORY, Bank, Footage, LoadedModel, Motion, PreparedReference
-from .streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
+from .host.errors import readable
+from .host.folders import new_output
+from .host.panel import Panel, compare
+from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference
+from .host.streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
 
 FORMATS = ("mp4", "mkv")
 
@@ -102,11 +101,3 @@ def write(task: Task, panel: Panel, writer: VideoWriter) -> Keyframes:
             _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
         raise
     return keyframes
-
-
-def compare(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
-    """The result for API clients and the page's gallery, and beside the driving for the compare player."""
-    result = viewable(writer.path)
-    seen = viewable(footage.path) if footage and footage.pictures else None
-    driving = {**seen, "start": float(footage.start)} if seen and footage else None
-    return {"video": [result], "personalive_compare": [{"driving": driving, "result": result}]}

@@ -48,9 +48,9 @@ def distance(a, b):
 def main():
     """One configuration."""
     load_pack()
-    from pack.nodes import memory
-    from pack.personalive_core.loader import Host, load_model
-    from pack.personalive_core.lora import NETWORKS, read_lora, with_lora
+    from pack.nodes.host import memory
+    from pack.personalive_core.backends.personalive.loader import Host, load_model
+    from pack.personalive_core.backends.personalive.lora import NETWORKS, read_lora, with_lora
 
     lora = read_lora(Path(file))
     host = Host(ops=memory.layers("pytorch"), storage=getattr(torch, storage, None))

@@ -55,7 +55,8 @@ def zeros(*shape):
 
 def run(model):
     """Everything the nodes ask of the networks that ComfyUI may load in part."""
-    from pack.personalive_core.types import HeadPose, HybridMotion, Reference
+    from pack.personalive_core.backends.personalive.types import Reference
+    from pack.personalive_core.motion.types import HeadPose, HybridMotion
 
     latent, clip, frames = zeros(1, 4, 8, 8), zeros(1, 1, 768), 16
     features, context = model.project_tokens(latent, clip), model.project_image(clip)
@@ -79,8 +80,8 @@ def run(model):
 def main():
     """One configuration."""
     load_pack()
-    from pack.nodes import memory
-    from pack.personalive_core.loader import Host, load_model
+    from pack.nodes.host import memory
+    from pack.personalive_core.backends.personalive.loader import Host, load_model
 
     mm.get_torch_device = lambda: GPU
     host = Host(ops=memory.layers("pytorch"), storage=getattr(torch, storage, None))

@@ -15,9 +15,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ..personalive_core.backends.personalive.lora import Lora, Pair, check_fit
-from ..personalive_core.backends.personalive.model import PersonaLive, Placement
-from ..personalive_core.errors import InputError
+from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
+from ...personalive_core.backends.personalive.model import PersonaLive, Placement
+from ...personalive_core.errors import InputError
+
+SHARE = 0.8  # of the free memory that a batch may take
+GIB = 1 << 30
 
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FP8 = "fp8"
@@ -166,3 +169,13 @@ def check_interrupt() -> None:
 def free_ram() -> int:
     """Bytes of the computer's memory that are free."""
     return int(mm.get_free_memory(torch.device("cpu")))
+
+
+def check_fits(frames: int, size: tuple[int, int], free: int, instead: str) -> None:
+    """Raises InputError where `frames` images of (width, height) as float32 need more than `SHARE` of `free` bytes."""
+    needed = frames * size[0] * size[1] * 3 * 4
+    if needed > SHARE * free:
+        raise InputError(
+            f"{frames} frames of {size[0]}x{size[1]} as images take {needed / GIB:.1f} GiB, {free / GIB:.1f} are free: "
+            f"use {instead}, or take fewer frames"
+        )

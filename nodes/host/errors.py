@@ -8,8 +8,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from ..personalive_core.backends.personalive.model import out_of_memory
-from ..personalive_core.errors import PersonaLiveError, remedy_first
+from ...personalive_core.backends.personalive.model import out_of_memory
+from ...personalive_core.errors import PersonaLiveError, remedy_first
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,12 +12,12 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
-from ..personalive_core.backends.personalive.files import FILES
-from ..personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
-from ..personalive_core.faces.crop import Box, Crop, Face, Picture, crop_by_hand, crop_found
-from ..personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
-from ..personalive_core.media.picture import read_image
-from ..personalive_core.weights.index import locate
+from ...personalive_core.backends.personalive.files import FILES
+from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
+from ...personalive_core.faces.crop import Box, Crop, Face, Picture, crop_by_hand, crop_found
+from ...personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
+from ...personalive_core.media.picture import read_image
+from ...personalive_core.weights.index import locate
 from .folders import MODELS, viewed, weight_folders
 
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")

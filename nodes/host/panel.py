@@ -11,8 +11,11 @@ import comfy.utils
 from PIL import Image
 from server import PromptServer
 
-from ..personalive_core.backends.personalive.stream import Emitted
-from ..personalive_core.faces.crop import Picture
+from ...personalive_core.backends.personalive.stream import Emitted
+from ...personalive_core.faces.crop import Picture
+from ...personalive_core.media.write import VideoWriter
+from .folders import viewable
+from .sockets import Footage
 
 EVENT = "personalive.progress"
 PAUSE = 0.25  # seconds between two events
@@ -89,3 +92,11 @@ def thumbnail(picture: Picture) -> str:
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def compare(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
+    """The result for API clients and the page's gallery, and beside the driving for the compare player."""
+    result = viewable(writer.path)
+    seen = viewable(footage.path) if footage and footage.pictures else None
+    driving = {**seen, "start": float(footage.start)} if seen and footage else None
+    return {"video": [result], "personalive_compare": [{"driving": driving, "result": result}]}

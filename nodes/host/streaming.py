@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.backends.personalive.reference import encode_reference
-from ..personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, remember
-from ..personalive_core.backends.personalive.stream import Emitted, stream_fitted
-from ..personalive_core.backends.personalive.types import KeyframeBank, Reference
-from ..personalive_core.errors import InputError
-from ..personalive_core.faces.crop import Picture, crop_image
-from ..personalive_core.modules.schedule import seeded_noise
-from ..personalive_core.motion.types import FittedMotion
+from ...personalive_core.backends.personalive.reference import encode_reference
+from ...personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, remember
+from ...personalive_core.backends.personalive.stream import Emitted, stream_fitted
+from ...personalive_core.backends.personalive.types import KeyframeBank, Reference
+from ...personalive_core.errors import InputError
+from ...personalive_core.faces.crop import Picture, crop_image
+from ...personalive_core.modules.schedule import seeded_noise
+from ...personalive_core.motion.types import FittedMotion
 from .faces import LARGEST, face_crop, look_for
 from .memory import activation_bytes, check_interrupt, settled
 from .panel import Panel

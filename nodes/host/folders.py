@@ -12,9 +12,9 @@ from typing import Any, TypedDict
 
 import folder_paths
 
-from ..personalive_core.backends.personalive.files import FILES
-from ..personalive_core.errors import InputError, WeightsError
-from ..personalive_core.weights.index import locate
+from ...personalive_core.backends.personalive.files import FILES
+from ...personalive_core.errors import InputError, WeightsError
+from ...personalive_core.weights.index import locate
 
 MODELS, LORAS = "personalive", "loras"
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.backends.personalive.model import PersonaLive
-from ..personalive_core.backends.personalive.types import Reference, StreamConfig
-from ..personalive_core.errors import InputError
-from ..personalive_core.faces.crop import Crop, Picture
-from ..personalive_core.motion.types import FittedMotion, HybridMotion
+from ...personalive_core.backends.personalive.model import PersonaLive
+from ...personalive_core.backends.personalive.types import Reference, StreamConfig
+from ...personalive_core.errors import InputError
+from ...personalive_core.faces.crop import Crop, Picture
+from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
 CATEGORY = "PersonaLive"
 TICKS = 90000  # a second; what MPEG counts in

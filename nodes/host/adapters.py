@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..personalive_core.backends.personalive.reference import CLIP_MEAN, CLIP_STD
-from ..personalive_core.errors import InputError
+from ...personalive_core.backends.personalive.reference import CLIP_MEAN, CLIP_STD
+from ...personalive_core.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""What belongs to ComfyUI: its sockets, memory, folders, errors, inputs, page and stream."""
