@@ -12,7 +12,7 @@ import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.animate.pipeline import MotionOptions, driving_motion
+from ..personalive_core.animation.pipeline import MotionOptions, driving_motion
 from ..personalive_core.errors import InputError
 from ..personalive_core.faces.crop import Box, Picture, portrait_crop
 from ..personalive_core.faces.detectors import detector_for

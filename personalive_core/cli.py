@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import json
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import NoReturn
 
-from . import commands, evaluate_command, submit_command, train_command, weight_commands
-from .arguments import build_parser
-from .commands import Command, Result
-from .errors import OutputError, PersonaLiveError
+from . import __version__
+from .commands.result import Result
+from .errors import InputError, OutputError, PersonaLiveError
 
 OUT_OF_MEMORY = 7
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # what torch says on CUDA and MPS, Linux, Windows
 
-COMMANDS: Mapping[str, Command] = {
-    "animate": commands.animate,
-    "demo": commands.demo,
-    "motion": commands.motion,
-    "download": weight_commands.download,
-    "convert": weight_commands.convert,
-    "info": weight_commands.info,
-    "bench": commands.bench,
-    "check": commands.check,
-    "submit": submit_command.submit,
-    "train": train_command.train,
-    "evaluate": evaluate_command.evaluate,
+# Each is a module of `commands`, imported only when it is asked for: `submit` then loads no torch.
+COMMANDS: Mapping[str, str] = {
+    "animate": "a reference portrait and a driving video to a video",
+    "demo": "the bundled sample through every stage, without a download",
+    "motion": "a driving video to a small, reusable motion file",
+    "download": "fetch the weights that are missing",
+    "convert": ".pth and .bin weights to one safetensors file a network",
+    "info": "weights found and missing, where they were looked for, licences, memory",
+    "bench": "time, FLOPs and memory of each stage, on random weights",
+    "check": "whether trained weights do what they should, figure by figure",
+    "train": "the paper's recipe: stage by stage, on clips of your own or on drawn people",
+    "evaluate": "how near a model comes to the true pictures, on drawn people that it has never seen",
+    "submit": "every portrait with every driving video, on running ComfyUI servers",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as the one line that every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError with argparse's `message`."""
+        raise InputError(f"{message}: `{self.prog} --help` says what is possible")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        arguments = build_parser().parse_args(given)
+        arguments = build_parser(given).parse_args(given)
         with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the result
-            result = COMMANDS[arguments.command](arguments)
+            result: Result = command(arguments.command).run(arguments)
         show(result, as_json=getattr(arguments, "json", None) is True)
         return result.code
     except (Exception, KeyboardInterrupt) as error:
@@ -51,15 +63,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
+def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line; only the commands named in the arguments `given` are imported and get theirs."""
+    parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
+    parser.add_argument("--version", action="version", version=f"personalive {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        own: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if name in given:
+            command(name).add_arguments(own)
+    return parser
+
+
+def command(name: str) -> ModuleType:
+    """The module of a command, with `add_arguments` and `run`."""
+    return importlib.import_module(f".commands.{name}", __package__)
+
+
 def show(result: Result, as_json: bool) -> None:
-    """The result for people on standard output; with `as_json` as one line of JSON, and the words beside it."""
+    """The result for people on standard output; with `as_json` as one line of JSON, and the text on standard error."""
     (tell if as_json else answer)(result.text)
     if as_json:
         answer(json.dumps(result.values, allow_nan=False))
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code and the words for an error, whether it was foreseen or not."""
+    """The exit code and the text for an error, whether it was foreseen or not."""
     first_line = next(iter(str(error).splitlines()), "no message")
     if isinstance(error, PersonaLiveError):
         return error.exit_code, str(error)

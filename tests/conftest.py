@@ -171,7 +171,7 @@ def personalive(capsys):
 @pytest.fixture
 def loaded(monkeypatch, standin):
     """Commands find the stand-in's networks loaded already, whatever folder, device and precision they ask for."""
-    from personalive_core.animate import engine
+    from personalive_core.animation import engine
 
     monkeypatch.setattr(engine, "load_model", lambda *_: standin)
 

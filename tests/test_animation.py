@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from personalive_core import cli
-from personalive_core.animate import driving as sources
-from personalive_core.animate import portrait
-from personalive_core.animate.driving import MOST_SHOWN, Shown
-from personalive_core.animate.job import make, plural, progress
-from personalive_core.animate.pipeline import AnimatedFrame
-from personalive_core.animate.sheet import SheetCollector, thumbnail
+from personalive_core.animation import driving as sources
+from personalive_core.animation import portrait
+from personalive_core.animation.driving import MOST_SHOWN, Shown
+from personalive_core.animation.job import make, plural, progress
+from personalive_core.animation.pipeline import AnimatedFrame
+from personalive_core.animation.sheet import SheetCollector, thumbnail
 from personalive_core.backends.personalive.model import PersonaLive
 from personalive_core.drawn.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
 from personalive_core.faces import detectors
@@ -146,7 +146,7 @@ def test_a_motion_file_gives_the_same_pictures_as_its_video(animate, personalive
 
 
 def test_motion_refuses_before_it_loads(personalive, tmp_path, standin_folder, sample, monkeypatch):
-    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animation.engine.load_model", lambda *_: pytest.fail("loaded"))
     line = ("motion", "--driving", sample[1], "--weights", standin_folder, "--output")
     neutral = personalive(*line, tmp_path / "a.safetensors", "--missing-face", "neutral")
     assert (neutral.code, "use hold, interpolate or error" in neutral.err) == (2, True)
@@ -174,7 +174,7 @@ def wide(tmp_path):
 
 
 def test_without_yunet_a_wide_driving_is_refused_before_loading(animate, tmp_path, wide, monkeypatch):
-    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animation.engine.load_model", lambda *_: pytest.fail("loaded"))
     outcome = animate(tmp_path / "a.mp4", driving=wide[1])
     assert outcome.code == 4
     assert "a 320x240 picture needs a face detector and YuNet is not in" in outcome.err

@@ -214,7 +214,7 @@ import torch
 from personalive_core.bench.networks import random_model
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.bench.measure import peak_memory
-from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
+from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.drawn.sample import DRIVER, RATE, SITTER, driving_motion

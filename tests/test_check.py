@@ -85,7 +85,7 @@ def test_the_exit_code_is_the_verdict(personalive, tmp_path, standin_folder, mon
 
 
 def test_refused_before_loading(personalive, tmp_path, standin_folder, sample, monkeypatch):
-    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animation.engine.load_model", lambda *_: pytest.fail("loaded"))
     portrait = tmp_path / "me.png"
     portrait.write_bytes(sample[0].read_bytes())
     line = ("check", "--weights", standin_folder, "--reference", portrait, "--sheet")

@@ -10,12 +10,11 @@ import sys
 
 import pytest
 
-from personalive_core import cli
-from personalive_core.arguments import build_parser
 from personalive_core.backends.personalive.files import FILES
-from personalive_core.commands import Result
+from personalive_core.cli import build_parser
+from personalive_core.commands import download
+from personalive_core.commands.result import Result
 from personalive_core.errors import FaceError, InputError, NumericalError, OutputError, WeightsError
-from personalive_core.weights import download
 
 ANIMATE = ("animate", "--reference", "me.png", "--driving", "talk.mp4", "--output", "out.mp4")
 
@@ -72,9 +71,13 @@ def test_an_incomplete_command_line_names_the_help(personalive, arguments):
     assert f"`{' '.join(['personalive', *(arguments if arguments == ('animate',) else ())])} --help`" in outcome.err
 
 
+def parsed(line):
+    return build_parser(line).parse_args(line)
+
+
 def test_values_are_read():
     arguments = "--size 128 --steps 8 --rate 30000/1001 --reference-box 1,2,30.5,40 --face 1 --smooth 2"
-    a = build_parser().parse_args([*ANIMATE, *arguments.split()])
+    a = parsed([*ANIMATE, *arguments.split()])
     assert (a.size, a.steps, a.face, a.smooth) == (128, 8, "1", 2.0)
     assert (float(a.rate), a.reference_box.right) == (pytest.approx(29.97, abs=0.001), 30.5)
     assert str(a.weights) == "pretrained_weights"
@@ -84,9 +87,7 @@ def test_every_command_line_of_the_readme_is_understood(repository):
     text = (repository / "README.md").read_text(encoding="utf-8")
     blocks = "".join(re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)).replace("\\\n", " ")
     lines = [line for line in blocks.splitlines() if re.match(r"personalive |python -m personalive_core ", line)]
-    used = {
-        build_parser().parse_args(shlex.split(re.sub(r"^.*?(personalive\w*) ", "", line))).command for line in lines
-    }
+    used = {parsed(shlex.split(re.sub(r"^.*?(personalive\w*) ", "", line))).command for line in lines}
     assert used >= {"animate", "motion", "download", "info", "check", "bench"}
 
 
@@ -96,7 +97,7 @@ def test_every_command_line_of_the_readme_is_understood(repository):
 @pytest.fixture
 def command(monkeypatch):
     """Puts a function in the place of `personalive info`."""
-    return lambda work: monkeypatch.setitem(cli.COMMANDS, "info", work)
+    return lambda work: monkeypatch.setattr("personalive_core.commands.info.run", work)
 
 
 def raising(error):

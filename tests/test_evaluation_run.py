@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate, driving_motion
+from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate, driving_motion
+from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.bench.standin import calm
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
-from personalive_core.evaluate_command import SHIPPED
 from personalive_core.evaluation.adaptation import line_case, run_adaptation
 from personalive_core.evaluation.cases import cross_case, self_case
 from personalive_core.evaluation.pictures import sheet

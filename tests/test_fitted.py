@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.animate.pipeline import AnimateOptions, animate_motion
+from personalive_core.animation.pipeline import AnimateOptions, animate_motion
 from personalive_core.backends.personalive.motion import Strengths, extract_motion, fit, lead_in, retarget
 from personalive_core.backends.personalive.novelty import novelty_curve
 from personalive_core.backends.personalive.reference import encode_reference

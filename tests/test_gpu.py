@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate
+from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.bench.standin import write_standin

@@ -1,55 +1,147 @@
-"""Who may import whom in the core: read from the code's own imports, wherever in a file they stand."""
+"""Who may import whom: read from the imports of core and nodes, in functions and for type checkers too."""
 
 import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
+CORE = "personalive_core"
+
+# From the bottom up: a package imports itself and what stands in earlier rows. Two in one row do not know each other.
+ROWS = (
+    ("text", "errors"),
+    ("device",),
+    ("media", "metrics"),
+    ("faces",),
+    ("motion",),
+    ("modules", "weights"),
+    ("backends",),
+    ("animation",),
+    ("batch", "drawn"),
+    ("bench", "training"),
+    ("evaluation",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+# Those that may import less than their row allows.
+ONLY = {
+    "batch": {"text", "errors", "media"},  # and so loads no torch
+    "drawn": {"text", "errors", "media", "motion"},
+    "evaluation": {name for row in ROWS[:10] for name in row}
+    - {"training"},  # it measures bench's way, but trains nothing
+}
+COMMANDS = {"commands", "cli", "__main__"}  # the command line's own: no node uses them
 
 
-def imports(path, module):
-    """Every module of the core that the file at `path`, called `module`, imports, in functions and for types too."""
-    names = module.split(".")
-    package = names if path.name == "__init__.py" else names[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def modules(*folders):
+    """{dotted name: file} of every module below `folders`."""
+    files = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in files}
+
+
+def imports(tree, module, is_package):
+    """(what, line): every name that is imported relatively, dotted; a module, or a name of the module above it."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
-            base = [part for part in base if part]
-            for alias in node.names:
-                yield ".".join([*base, alias.name])  # a module, or a name in the module above it
+            base = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else [])]
+            yield from ((".".join([*base, alias.name]), node.lineno) for alias in node.names)
 
 
-def graph():
-    """module -> the modules of the core it imports."""
-    files = {}
-    for path in sorted((ROOT / "personalive_core").rglob("*.py")):
-        files[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
-    found = {}
+def graph(files):
+    """{module: {(module imported, name imported)}}."""
+    edges = {}
     for module, path in files.items():
-        targets = (name if name in files else name.rpartition(".")[0] for name in imports(path, module))
-        found[module] = {target for target in targets if target in files} - {module}
-    return found
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = set()
+        for what, _ in imports(tree, module, path.name == "__init__.py"):
+            target = what if what in files else what.rpartition(".")[0]
+            assert target in files, f"{module} imports {what}, which is no module: {path}"
+            found.add((target, what.removeprefix(f"{target}.")))
+        edges[module] = found
+    return edges
 
 
-def reaching(edges, start):
-    """Every module that `start` imports, itself or through others."""
-    seen, todo = set(), [start]
-    while todo:
-        for target in edges[todo.pop()] - seen:
-            seen.add(target)
-            todo.append(target)
-    return seen
+FILES = modules(CORE, "nodes")
+GRAPH = graph(FILES)
 
 
-def test_training_knows_neither_evaluation_nor_the_batch_client():
-    edges = graph()
-    for module in edges:
-        if ".training" in module:
-            known = reaching(edges, module)
-            assert not [name for name in known if ".evaluation" in name or ".batch" in name]
+def place(module):
+    """The package directly below the core that a module is in; empty for the core's own __init__."""
+    return module.split(".")[1] if "." in module else ""
 
 
-def test_the_batch_client_knows_no_animation():
-    edges = graph()
-    for module in edges:
-        if ".batch" in module:
-            assert not [name for name in reaching(edges, module) if ".animate" in name or ".backends" in name]
+def allowed(package):
+    """What the modules of a package may import from."""
+    row = next(index for index, row in enumerate(ROWS) if package in row)
+    below = {name for earlier in ROWS[:row] for name in earlier}
+    return {package} | ONLY.get(package, below)
+
+
+def upward(edges):
+    """Imports that run against the rows."""
+    for module, targets in edges.items():
+        if not module.startswith(f"{CORE}."):
+            continue
+        for target, name in sorted(targets):
+            if target == CORE and name == "__version__":
+                continue
+            if place(target) not in allowed(place(module)):
+                yield f"{module} imports {name} of {target}"
+
+
+def circles(edges):
+    """Groups of modules that import one another, directly or through others."""
+    known = {module: {target for target, _ in targets} - {module} for module, targets in edges.items()}
+
+    def reached(start):
+        seen, todo = set(), [start]
+        while todo:
+            for target in known[todo.pop()] - seen:
+                seen.add(target)
+                todo.append(target)
+        return seen
+
+    behind = {module: reached(module) for module in known}
+    return {frozenset(other for other in behind[m] if m in behind[other]) for m in known if m in behind[m]}
+
+
+def test_every_package_has_a_row():
+    assert {place(module) for module in FILES if module.startswith(f"{CORE}.")} == {n for row in ROWS for n in row}
+
+
+def test_imports_run_downwards():
+    assert not list(upward(GRAPH))
+
+
+def test_no_circles():
+    public = {CORE: set()}  # the core's __init__ names every module of a public name, for type checkers alone
+    assert not circles(GRAPH | public)
+
+
+def test_nodes_use_no_commands():
+    used = {(m, t) for m, targets in GRAPH.items() if m.startswith("nodes") for t, _ in targets if t.startswith(CORE)}
+    assert not [(module, target) for module, target in used if place(target) in COMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [
+        ("media.video", "faces.crop"),
+        ("weights.index", "backends.personalive.files"),
+        ("training.loop", "evaluation.evaluate"),
+        ("evaluation.evaluate", "training.loop"),
+        ("batch.rows", "animation.job"),
+        ("batch.server", "device"),
+        ("drawn.truth", "modules.layers"),
+        ("animation.job", "commands.animate"),
+    ],
+)
+def test_the_rule_sees_what_it_is_for(module, target):
+    assert list(upward({f"{CORE}.{module}": {(f"{CORE}.{target}", "name")}}))
+
+
+def test_the_circle_is_found():
+    assert circles({"a": {("b", "x")}, "b": {("c", "x")}, "c": {("a", "x")}, "d": {("a", "x")}}) == {frozenset("abc")}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from personalive_core.animate.engine import Engine
+from personalive_core.animation.engine import Engine
 from personalive_core.backends.personalive.lora import Lora, read_lora, save_lora, with_lora
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.media.video import read_frames

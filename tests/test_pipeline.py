@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.animate.pipeline import AnimateOptions, MotionOptions, animate, animate_motion, driving_motion
+from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate, animate_motion, driving_motion
 from personalive_core.backends.personalive.model import LATENT_SCALE
 from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
 from personalive_core.backends.personalive.reference import encode_reference

@@ -65,7 +65,7 @@ def refuses(outcome, code, words):
 
 @pytest.fixture
 def not_loaded(monkeypatch):
-    monkeypatch.setattr("personalive_core.animate.engine.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("personalive_core.animation.engine.load_model", lambda *_: pytest.fail("loaded"))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from personalive_core.animate.sheet import HEADER, KEYFRAME, PAPER, THUMBNAIL, SheetCollector, contact_sheet
+from personalive_core.animation.sheet import HEADER, KEYFRAME, PAPER, THUMBNAIL, SheetCollector, contact_sheet
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 RED = np.full((40, 40, 3), (255, 0, 0), np.uint8)

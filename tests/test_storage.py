@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.animate.driving import Clip, open_source
+from personalive_core.animation.driving import Clip, open_source
 from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import InputError, OutputError

@@ -11,11 +11,11 @@ import threading
 
 import pytest
 
-from personalive_core import submit_command
 from personalive_core.batch import server as remote
 from personalive_core.batch.answers import JobError, RemoteFile, local_names, outputs
 from personalive_core.batch.comfyui import Policy
 from personalive_core.batch.journal import JOURNAL, read_journal
+from personalive_core.commands import submit as submit_command
 from personalive_core.errors import InputError, OutputError
 from tests.fake_comfyui import FakeComfyUI
 

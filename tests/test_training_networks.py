@@ -15,13 +15,12 @@ from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.keypoints import BINS
 from personalive_core.modules.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.modules.unet import UNet
-from personalive_core.train_command import assemble
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses, solve_lengths
 from personalive_core.training.losses import bin_error, heat_error
 from personalive_core.training.networks import SHAPES, chunked, fresh, initialise, save_networks
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
-from personalive_core.training.recipe import stage_of
+from personalive_core.training.recipe import assemble, stage_of
 from tests.toy_training import toy_source
 
 SIDE = 8  # of a latent

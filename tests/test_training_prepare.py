@@ -9,8 +9,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from personalive_core.animate.engine import Engine
-from personalive_core.animate.pipeline import MotionOptions
+from personalive_core.animation.engine import Engine
+from personalive_core.animation.pipeline import MotionOptions
 from personalive_core.backends.personalive.motion import extract_motion
 from personalive_core.errors import InputError, OutputError, WeightsError
 from personalive_core.faces.crop import Box, Face, crop_image, portrait_crop

@@ -14,10 +14,7 @@ from comfy_api.v0_0_2 import InputImpl
 from ...personalive_core.errors import InputError
 from ...personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
 from .folders import as_file, as_sound
-from .sockets import (
-    Footage,
-    to_picture,
-)
+from .sockets import Footage, to_picture
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..animate.pipeline import AnimateOptions, MotionOptions, animate
+from ..animation.pipeline import AnimateOptions, MotionOptions, animate
 from ..backends.personalive.loader import DECODERS
 from ..backends.personalive.model import LATENT_PIXELS, PersonaLive
 from ..backends.personalive.motion import extract_motion, lead_in

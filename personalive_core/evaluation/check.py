@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..animate.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
-from ..animate.sheet import SheetRow, contact_sheet
+from ..animation.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
+from ..animation.sheet import SheetRow, contact_sheet
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.reference import encode_reference
 from ..backends.personalive.types import Reference

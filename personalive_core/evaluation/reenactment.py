@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..animate.pipeline import MotionOptions, driving_motion
+from ..animation.pipeline import MotionOptions, driving_motion
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import Strengths
 from ..backends.personalive.reference import encode_reference

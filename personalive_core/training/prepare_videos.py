@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..animate.driving import Clip as Driving
-from ..animate.driving import open_driving
-from ..animate.engine import Engine
-from ..animate.pipeline import MotionOptions
+from ..animation.driving import Clip as Driving
+from ..animation.driving import open_driving
+from ..animation.engine import Engine
+from ..animation.pipeline import MotionOptions
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape
 from ..errors import InputError

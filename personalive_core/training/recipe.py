@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,9 @@ from torch import Tensor, nn
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import StreamConfig
 from ..drawn.landmarker import Landmarker
+from ..errors import InputError
 from ..media.tensors import to_signed
+from .data import open_dataset
 from .discriminator import Discriminator
 from .foundations import (
     decoder_losses,
@@ -24,7 +28,7 @@ from .foundations import (
 )
 from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
-from .networks import initialise
+from .networks import SHAPES, chunked, fresh, initialise, recomputing, trainable
 from .perceptual import perceptual_distance
 from .presets import Preset
 from .source import Source
@@ -65,6 +69,22 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     judge = PictureLoss(perceptual_distance(row.features, model) if row.perceptual else None, critic)
     objective = distillation_losses if stage == "2" else streaming_losses
     return Stage(partial(objective, judge), extra, stream_sheet)
+
+
+def assemble(
+    name: str, stage: str, row: Preset, data: Sequence[Path], start: Path | None, seed: int
+) -> tuple[Source, Stage]:
+    """The source and the stage of a run of preset `name`: from the weights in `start`, or from fresh ones.
+
+    Raises InputError where the preset needs weights to start from, or `data` holds no clip for the stage.
+    """
+    if start is None and name not in SHAPES:
+        raise InputError(f"preset {name} starts from weights: name their folder with --start")
+    data_set = open_dataset(data, frames_needed(stage, row), row.size)
+    model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
+    model = chunked(model, row.frames) if row.chunkwise else model
+    source = Source(data_set, recomputing(model) if row.checkpointing else model)
+    return source, stage_of(stage, row, source.model, seed)
 
 
 def vae_sheet(source: Source) -> list[Tensor]:

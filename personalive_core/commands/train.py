@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from .animate.engine import Engine
-from .commands import Result
-from .device import pick_device
-from .errors import InputError
-from .text import plural
+from ..animation.engine import Engine
+from ..device import pick_device
+from ..errors import InputError
+from ..text import plural
+from ..training.adapters import with_adapters
+from ..training.loop import Run, train
+from ..training.networks import networks_of
+from ..training.prepare import Drawing, prepare_drawn
+from ..training.prepare_videos import LARGEST_STRIDE, Cut, Prepared, prepare_videos
+from ..training.presets import STAGES, preset
+from ..training.recipe import assemble
+from .options import add_detector, add_device, add_size, add_weights
+from .readers import number, whole
+from .result import Result
 
-if TYPE_CHECKING:
-    from .training.loop import Stage
-    from .training.prepare_videos import Prepared
-    from .training.presets import Preset
-    from .training.source import Source
-
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as `accelerate` calls them
+MIXED_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as `accelerate` calls them
 CHANGED = ("steps", "clips", "accumulation", "rate")  # of a preset, by arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`personalive train [prepare]`."""
-    from .arguments import number, whole
-    from .training.presets import STAGES
-
     actions = parser.add_subparsers(dest="action", metavar="prepare")
-    _prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
+    _add_prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
     parser.add_argument("--stage", choices=STAGES, help="1, 2, 3 of the paper, or a network that it takes ready-made")
     parser.add_argument("--preset", default="small", help="published, small, or its ablations (default: %(default)s)")
     parser.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="folders that `train prepare` wrote")
     parser.add_argument("--output", type=Path, help="folder of the run; an unfinished one there is gone on with")
     parser.add_argument("--start", type=Path, metavar="DIR", help="weights folder to train on from (default: fresh)")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--precision", choices=[*PRECISIONS], default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--precision", choices=[*MIXED_PRECISIONS], default="fp32", help="(default: %(default)s)")
     for name in CHANGED:
         kind = number(0) if name == "rate" else whole(1)
         parser.add_argument(f"--{name}", type=kind, help="instead of the preset's")
@@ -50,11 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def _prepare(parser: argparse.ArgumentParser) -> None:
-    from .arguments import DEFAULT_WEIGHTS, picture_size, whole
-    from .faces.detectors import DETECTORS
-    from .training.prepare_videos import LARGEST_STRIDE
-
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the clips; those there already stay")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--videos", type=Path, metavar="DIR", help="read all videos in this folder and those in it")
@@ -63,16 +57,11 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stride", type=whole(1, LARGEST_STRIDE), default=1, help="frames from one to the next (default: %(default)s)"
     )
-    parser.add_argument("--size", type=picture_size, default=128, help="pixels a side (default: %(default)s)")
-    parser.add_argument(
-        "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR",
-        help="whose networks read the motion (default: ./%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    add_size(parser, default=128)
+    add_weights(parser)
+    add_device(parser)
     videos = parser.add_argument_group("of videos")
-    videos.add_argument(
-        "--detector", default="auto", choices=DETECTORS, help="auto: none for square pictures, else yunet"
-    )
+    add_detector(videos)
     videos.add_argument("--quiet", action="store_true", help="no progress bar")
     drawn = parser.add_argument_group("of drawn people")
     drawn.add_argument("--split", choices=["train", "test"], default="train", help="whose people and motions")
@@ -82,18 +71,13 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def train(a: argparse.Namespace) -> Result:
+def run(a: argparse.Namespace) -> Result:
     """`personalive train`."""
     if a.action == "prepare":
         return _prepared_videos(a) if a.videos else _prepared_drawn(a)
     for name in ("stage", "data", "output"):
         if getattr(a, name) is None:
             raise InputError(f"the argument --{name} is missing: `personalive train --help` says what it is")
-    from .training.adapters import with_adapters
-    from .training.loop import Run
-    from .training.loop import train as run_training
-    from .training.networks import networks_of
-    from .training.presets import preset
 
     changed = {name: getattr(a, name) for name in CHANGED if getattr(a, name) is not None}
     row = replace(preset(a.preset, a.stage), **changed)
@@ -103,33 +87,15 @@ def train(a: argparse.Namespace) -> Result:
         if not a.start:
             raise InputError("a LoRA is learned for weights that are there: name their folder with --start")
         stage, row = with_adapters(stage, source.model, row.trains, a.lora, a.seed), replace(row, ema=0.0)
-    run = Run(a.output, a.stage, row, a.seed, PRECISIONS[a.precision], quiet=a.quiet, tensorboard=a.tensorboard)
-    weights = run_training(run, stage, source, networks)
+    training = Run(
+        a.output, a.stage, row, a.seed, MIXED_PRECISIONS[a.precision], quiet=a.quiet, tensorboard=a.tensorboard
+    )
+    weights = train(training, stage, source, networks)
     steps = plural(row.steps, "step")
     return Result(f"{weights}: the weights of stage {a.stage} after {steps}", {"weights": str(weights)})
 
 
-def assemble(
-    name: str, stage: str, row: Preset, data: Sequence[Path], start: Path | None, seed: int
-) -> tuple[Source, Stage]:
-    """The source and the stage of a run."""
-    from .training.data import open_dataset
-    from .training.networks import SHAPES, chunked, fresh, recomputing, trainable
-    from .training.recipe import frames_needed, stage_of
-    from .training.source import Source
-
-    if start is None and name not in SHAPES:
-        raise InputError(f"preset {name} starts from weights: name their folder with --start")
-    data_set = open_dataset(data, frames_needed(stage, row), row.size)
-    model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
-    model = chunked(model, row.frames) if row.chunkwise else model
-    source = Source(data_set, recomputing(model) if row.checkpointing else model)
-    return source, stage_of(stage, row, source.model, seed)
-
-
 def _prepared_drawn(a: argparse.Namespace) -> Result:
-    from .training.prepare import Drawing, prepare_drawn
-
     reader = None
     if a.seen:
         engine = _engine(a)
@@ -141,8 +107,6 @@ def _prepared_drawn(a: argparse.Namespace) -> Result:
 
 
 def _prepared_videos(a: argparse.Namespace) -> Result:
-    from .training.prepare_videos import Cut, prepare_videos
-
     made = prepare_videos(a.videos, _engine(a), a.output, Cut(a.size, a.frames, a.stride, a.detector), a.quiet)
     return Result(_sentence(a, made), {"clips": dict(made.clips), "left_out": dict(made.left_out)})
 

@@ -1,4 +1,4 @@
-"""The command `personalive evaluate`: its arguments, and the page, the figures and the pictures that it leaves."""
+"""The command `personalive evaluate`: its arguments, and the page, the figures and the pictures that it writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from typing import TypeVar
 
 import torch
 
-from .animate.engine import Engine
-from .backends.personalive.files import SHIPPED
-from .backends.personalive.lora import read_lora
-from .commands import Result
-from .device import pick_device
-from .errors import InputError
-from .media.files import whole_file
-from .media.picture import write_image
+from ..animation.engine import Engine
+from ..backends.personalive.files import SHIPPED
+from ..backends.personalive.lora import read_lora
+from ..device import pick_device
+from ..drawn.landmarker import load_landmarker
+from ..errors import InputError
+from ..evaluation.ablations import TRAINED
+from ..evaluation.evaluate import Options, Subject, evaluate
+from ..evaluation.pictures import psnr_plot, sheet
+from ..evaluation.report import page, values
+from ..media.files import whole_file
+from ..media.picture import write_image
+from .options import add_device, add_reporting
+from .readers import whole
+from .result import Result
 
 PAGE = "evaluation"
 
@@ -28,9 +35,6 @@ T = TypeVar("T")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`personalive evaluate`."""
-    from .arguments import whole
-    from .evaluation.evaluate import Options
-
     parser.add_argument("--preset", choices=[*SHIPPED], default="small", help="(default: %(default)s)")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights folder (default: the preset's)")
     parser.add_argument(
@@ -38,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA for line-art, measured on portraits drawn so")
     parser.add_argument("--output", type=Path, default=Path("docs"), metavar="DIR", help="(default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+    add_device(parser)
     default = Options()
     for name, least, text in (
         ("people", 1, "of each task"),
@@ -48,18 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         value = getattr(default, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=whole(least), default=value, help=f"{text} (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="the figures as one line of JSON, alone on standard output")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_reporting(parser)
 
 
-def evaluate(a: argparse.Namespace) -> Result:
+def run(a: argparse.Namespace) -> Result:
     """`personalive evaluate`."""
-    from .drawn.landmarker import load_landmarker
-    from .evaluation.evaluate import Options, Subject
-    from .evaluation.evaluate import evaluate as run
-    from .evaluation.pictures import psnr_plot, sheet
-    from .evaluation.report import page, values
-
     device = pick_device(a.device)
     folders = ablation_folders(a.ablation)
     engines = {name: Engine(folder, device, torch.float32) for name, folder in folders.items()}
@@ -71,7 +68,7 @@ def evaluate(a: argparse.Namespace) -> Result:
     options = Options(a.people, a.frames, a.long, a.ablation_frames)
     others = {name: each.load() for name, each in engines.items()}
     subject = Subject(engine.load(), others, adapted.load() if adapted else None)
-    found, sheets = run(subject, judge, options, _quietly if a.quiet else _shown)
+    found, sheets = evaluate(subject, judge, options, _quietly if a.quiet else _shown)
     pictures = {f"{PAGE}_{name}.jpg": sheet(columns) for name, columns in sheets.items()}
     pictures[f"{PAGE}_stability.png"] = psnr_plot(found.stability.trace)
     figures = values(found)
@@ -90,8 +87,6 @@ def evaluate(a: argparse.Namespace) -> Result:
 
 def ablation_folders(given: list[str]) -> dict[str, Path]:
     """NAME=DIR of each trained ablation. Raises InputError for another name, or without a folder."""
-    from .evaluation.ablations import TRAINED
-
     folders = {}
     for text in given:
         name, _, folder = text.partition("=")

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .arguments import number, whole
-from .batch.comfyui import Policy, run_batch
-from .batch.journal import FAILED, read_journal
-from .batch.rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
-from .commands import Result
-from .errors import InputError
-from .text import plural
+from ..batch.comfyui import Policy, run_batch
+from ..batch.journal import FAILED, read_journal
+from ..batch.rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
+from ..errors import InputError
+from ..text import plural
+from .readers import number, whole
+from .result import Result
 
 
 def server_url(text: str) -> str:
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no lines while it runs")
 
 
-def submit(a: argparse.Namespace) -> Result:
+def run(a: argparse.Namespace) -> Result:
     """`personalive submit`: rows to ComfyUI servers, their results to folders."""
     jobs = _jobs(a)
     if a.dry_run:

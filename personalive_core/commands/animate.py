@@ -1,0 +1,93 @@
+"""The command `personalive animate`: a portrait and a driving to a video."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from ..animation.job import Job, Summary
+from ..animation.job import run as animate
+from ..backends.personalive.motion import Strengths
+from ..faces.paste import PasteOptions
+from ..text import plural
+from .options import add_clip, add_engine, add_loras, clip_of, engine_of, loras_of
+from .readers import box, number, step_count, whole
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive animate`."""
+    parser.add_argument("--reference", type=Path, required=True, help="portrait: a picture, or a video's first frame")
+    parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
+    parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov or .mkv")
+    add_engine(parser)
+    add_loras(parser)
+    parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
+    by_hand = parser.add_mutually_exclusive_group()
+    by_hand.add_argument(
+        "--reference-box", type=box, metavar="L,T,R,B", help="the face's box in the reference, in pixels, by hand"
+    )
+    by_hand.add_argument(
+        "--reference-crop", type=box, metavar="L,T,R,B", help="the square of the reference itself, in pixels, by hand"
+    )
+    published = Strengths()
+    strengths = parser.add_argument_group("strength of the driving motion")
+    for name in ("rotation", "translation", "scale", "expression"):
+        default = getattr(published, name)
+        strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
+    add_clip(parser)
+    _add_result(parser.add_argument_group("result"))
+
+
+def _add_result(result: argparse._ArgumentGroup) -> None:
+    result.add_argument("--sheet", type=Path, help="contact sheet to look at: .png or .jpg")
+    result.add_argument("--paste-back", action="store_true", help="into the full-size reference picture")
+    result.add_argument(
+        "--feather", type=number(0, 0.5), default=0.1, help="paste-back's soft border, part of the crop (default: 0.1)"
+    )
+    result.add_argument("--no-audio", action="store_true", help="leave the driving's sound out")
+    result.add_argument("--lossless", action="store_true", help="for further work; few players show it")
+    result.add_argument("--no-label", action="store_true", help="do not say in the metadata that it is generated")
+    result.add_argument("--mark", action="store_true", help="a small visible mark that says so")
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive animate`."""
+    return result_of(
+        Job(
+            reference=a.reference,
+            clip=clip_of(a),
+            output=a.output,
+            engine=engine_of(a, loras_of(a)),
+            reference_box=a.reference_box,
+            reference_crop=a.reference_crop,
+            steps=a.steps,
+            seed=a.seed,
+            strengths=Strengths(a.rotation, a.translation, a.scale, a.expression),
+            paste=PasteOptions(feather=a.feather) if a.paste_back else None,
+            sheet=a.sheet,
+            audio=not a.no_audio,
+            lossless=a.lossless,
+            label=not a.no_label,
+            mark=a.mark,
+            quiet=a.quiet,
+        )
+    )
+
+
+def result_of(job: Job) -> Result:
+    """Animates, and says what came of it."""
+    summary = animate(job)
+    return Result(_sentence(summary), asdict(summary))
+
+
+def _sentence(made: Summary) -> str:
+    keyframes = plural(len(made.keyframes), "keyframe")
+    sheet = f"\n{made.sheet}: contact sheet" if made.sheet else ""
+    return (
+        f"{made.output}: {plural(made.frames, 'frame')} of {made.size[0]}x{made.size[1]} in "
+        f"{made.seconds.animation:.1f} s ({made.fps:.2f} a second, the first after {made.seconds.first_frame:.1f} s), "
+        f"{keyframes}, {made.filled} without a face{sheet}"
+    )

@@ -1,0 +1,60 @@
+"""The command `personalive bench`: what each stage costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..bench.report import compare, read_report, table
+from ..bench.run import BenchOptions, run_bench
+from ..device import pick_device, pick_precision
+from ..media.files import check_written, whole_file
+from .options import add_decoder, add_device, add_precision, add_size
+from .readers import whole
+from .result import Result
+
+SMALL, PUBLISHED = "32,64,64,64", "320,640,1280,1280"
+SUFFIXES = (".json",)
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Channel counts with commas between them."""
+    return tuple(whole(1)(part) for part in text.split(","))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive bench`."""
+    parser.add_argument("--widths", type=widths, default=widths(SMALL), help=f"{SMALL} or {PUBLISHED} (published)")
+    add_size(parser)
+    add_device(parser)
+    add_precision(parser)
+    add_decoder(parser)
+    parser.add_argument("--frames", type=whole(1), default=32, help="of the stream (default: %(default)s)")
+    parser.add_argument("--repeats", type=whole(1), default=3)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the denoising UNet, static shapes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures: .json")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="ratios to figures written before")
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive bench`."""
+    before = read_report(a.compare) if a.compare else None
+    device = pick_device(a.device)
+    options = BenchOptions(
+        widths=a.widths,
+        size=a.size,
+        precision=pick_precision(a.precision, device),
+        device=device,
+        decoder=a.decoder,
+        frames=a.frames,
+        repeats=a.repeats,
+        compile=a.compile,
+    )
+    if a.json:
+        check_written(a.json, SUFFIXES, {})
+    report = run_bench(options)
+    if a.json:
+        with whole_file(a.json, SUFFIXES) as partial:
+            partial.write_text(report.to_json(), encoding="utf-8")
+    rows = compare(report, before) if before else ()
+    return Result("\n".join([table(report), *map(str, rows)]))

@@ -1,0 +1,56 @@
+"""The command `personalive check`: trained weights measured, each figure beside its expected range."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+
+from ..animation.job import SHEET_SUFFIXES
+from ..animation.portrait import read_portrait
+from ..drawn.canvas import FaceMotion
+from ..drawn.person import draw_portrait
+from ..drawn.sample import DRIVER, RATE, SITTER, driving_motion
+from ..evaluation.check import run_check, table
+from ..faces.crop import Picture
+from ..media.files import check_written
+from ..media.picture import write_image
+from ..media.video import read_frames
+from .options import add_engine, add_loras, engine_of, loras_of
+from .result import Result
+
+FRAMES = 30  # a second or so into a driving video of the user's own, the face has moved
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive check`."""
+    add_engine(parser)
+    add_loras(parser)
+    parser.add_argument("--reference", type=Path, help="a square portrait of yours (default: a drawn one)")
+    parser.add_argument("--driving", type=Path, help="a square driving video of yours (default: a drawn one)")
+    parser.add_argument("--sheet", type=Path, default=Path("output/check.png"), help="default: %(default)s")
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive check`."""
+    engine = engine_of(a, loras_of(a))
+    engine.require()
+    read = {"reference": a.reference, "driving": a.driving}
+    check_written(a.sheet, SHEET_SUFFIXES, {name: path for name, path in read.items() if path})
+    portrait = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
+    report = run_check(engine.load(), portrait, _other_pose(a), a.size)
+    write_image(a.sheet, report.sheet)
+    text = f"{table(report.findings)}\n{a.sheet}: look at it"
+    findings = [
+        {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()}
+        for row in ({**asdict(finding), "good": finding.good} for finding in report.findings)
+    ]
+    return Result(text, {"good": report.good, "sheet": str(a.sheet), "findings": findings}, 0 if report.good else 1)
+
+
+def _other_pose(a: argparse.Namespace) -> Picture:
+    if not a.driving:
+        return draw_portrait(DRIVER, driving_motion(20, RATE), a.size)
+    return deque(read_frames(a.driving, count=FRAMES), maxlen=1)[0].image

@@ -1,0 +1,27 @@
+"""The command `personalive convert`: .pth and .bin weights to one safetensors file a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..animation.engine import weight_index
+from ..backends.personalive.files import FACTS, FILES
+from ..device import PRECISIONS
+from ..weights.convert import convert
+from .options import add_weights
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive convert`."""
+    add_weights(parser)
+    parser.add_argument("--output", type=Path, metavar="DIR", help="another folder (default: beside the originals)")
+    parser.add_argument("--precision", default="fp16", choices=[*PRECISIONS], help="default: %(default)s")
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive convert`."""
+    weight_index(a.weights)
+    paths = convert(a.weights, FILES, FACTS, a.output, PRECISIONS[a.precision])
+    return Result("\n".join(map(str, paths)) or f"{a.weights}: nothing to convert, no .pth or .bin is there")

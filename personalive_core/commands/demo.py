@@ -1,0 +1,43 @@
+"""The command `personalive demo`: the drawn sample through the small model that ships."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from ..animation.driving import Clip
+from ..animation.engine import Engine
+from ..animation.job import Job
+from ..backends.personalive.files import SHIPPED
+from ..device import pick_device
+from ..drawn.sample import write_sample
+from .animate import result_of
+from .options import add_loras, add_reporting, loras_of
+from .readers import number
+from .result import Result
+
+SIZE = 128  # pixels a side, the small model's
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive demo`."""
+    parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"))
+    parser.add_argument("--sheet", type=Path, default=Path("output/demo.png"))
+    parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="of the drawn film (default: 4)")
+    parser.add_argument("--device", default="auto")
+    add_loras(parser)
+    add_reporting(parser)
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive demo`."""
+    sys.stderr.write(
+        "demo: the small model, which comes with PersonaLive, has learned drawn people alone, at "
+        f"{SIZE}x{SIZE} pixels. For photographs run `personalive download`, then `personalive animate`.\n"
+    )
+    reference, driving = write_sample(a.output.parent / "demo-files", a.seconds, SIZE)
+    engine = Engine(SHIPPED["small"], pick_device(a.device), torch.float32, size=SIZE, loras=loras_of(a))
+    return result_of(Job(reference, Clip(driving), a.output, engine, sheet=a.sheet, quiet=a.quiet))

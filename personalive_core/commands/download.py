@@ -1,0 +1,64 @@
+"""The command `personalive download`: fetches the weight files that are missing."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from tqdm import tqdm
+
+from ..backends.personalive.files import FILES
+from ..backends.personalive.loader import DECODERS, build_on_meta, unet_config
+from ..errors import OutputError
+from ..modules.unet import UNet
+from ..text import plural
+from ..weights.download import download
+from ..weights.fill import missing_keys
+from ..weights.index import WeightFile, WeightIndex, locate, read_state
+from .options import add_decoder, add_weights
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`personalive download`."""
+    add_weights(parser)
+    add_decoder(parser)
+    parser.add_argument("--detector", action="store_true", help="also YuNet, for faces in wide frames")
+    parser.add_argument("--endpoint", help="mirror of the hub (default: HF_ENDPOINT)")
+    parser.add_argument("--offline", action="store_true", help="no network: only say what is missing")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(a: argparse.Namespace) -> Result:
+    """`personalive download`."""
+    try:
+        a.weights.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {a.weights} cannot be made ({error.strerror}): choose another") from error
+    wanted = [*DECODERS[a.decoder], *(["yunet"] if a.detector else [])]
+    fetched = _fetch(a, locate(a.weights, FILES).missing(wanted))
+    if lacks_base(locate(a.weights, FILES)):
+        fetched += _fetch(a, locate(a.weights, FILES).missing(["base_unet"]))
+    return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, nothing is missing")
+
+
+def _fetch(a: argparse.Namespace, files: tuple[WeightFile, ...]) -> int:
+
+    with ExitStack() as open_bars:
+        bars: dict[str, tqdm[None]] = {}
+
+        def progress(file: WeightFile, done: int, total: int) -> None:
+            if file.place not in bars:
+                bar = tqdm(total=total, unit="B", unit_scale=True, desc=file.place, disable=a.quiet)
+                bars[file.place] = open_bars.enter_context(bar)
+            bars[file.place].update(done - bars[file.place].n)
+
+        download(a.weights, files, endpoint=a.endpoint, offline=a.offline or None, progress=progress)
+    return len(files)
+
+
+def lacks_base(index: WeightIndex) -> bool:
+    """Whether the denoising UNet's own files lack keys, so that the base UNet has to give them."""
+    state = read_state(index, "denoising_unet")
+    module = build_on_meta("denoising_unet", lambda shapes: UNet(unet_config(shapes, denoises=True)), state.shapes)
+    return bool(missing_keys(module, state))

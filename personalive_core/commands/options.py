@@ -1,0 +1,137 @@
+"""Options that several commands share, and the values made of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..animation.driving import Clip
+from ..animation.engine import Engine
+from ..backends.personalive.loader import DECODERS
+from ..backends.personalive.lora import Lora, read_lora
+from ..device import PRECISIONS, pick_device, pick_precision
+from ..errors import InputError
+from ..faces.detectors import DETECTORS
+from ..motion.gaps import MISSING_POLICIES
+from .readers import box, face_choice, frame_rate, number, picture_size, whole
+
+DEFAULT_WEIGHTS = Path("pretrained_weights")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """--weights."""
+    parser.add_argument(
+        "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR", help="weights folder (default: ./%(default)s)"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """--precision."""
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", *PRECISIONS],
+        help="auto: the fastest that the device computes in natively (default: %(default)s)",
+    )
+
+
+def add_decoder(parser: argparse.ArgumentParser) -> None:
+    """--decoder."""
+    parser.add_argument(
+        "--decoder", default="full", choices=[*DECODERS], help="tiny: 18 times less work, softer (default: full)"
+    )
+
+
+def add_size(parser: argparse.ArgumentParser, default: int = 512) -> None:
+    """--size."""
+    parser.add_argument(
+        "--size", type=picture_size, default=default, help="pixels a side, a multiple of 64 (default: %(default)s)"
+    )
+
+
+def add_reporting(parser: argparse.ArgumentParser) -> None:
+    """--json and --quiet."""
+    parser.add_argument("--json", action="store_true", help="the result as one line of JSON, alone on standard output")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Which networks run, where and how."""
+    add_weights(parser)
+    add_device(parser)
+    add_precision(parser)
+    add_decoder(parser)
+    add_size(parser)
+    add_reporting(parser)
+
+
+def add_loras(parser: argparse.ArgumentParser) -> None:
+    """--lora and --lora-strength."""
+    parser.add_argument(
+        "--lora", type=Path, action="append", default=[], metavar="FILE", help="LoRA to add; repeat it for more"
+    )
+    parser.add_argument(
+        "--lora-strength", type=number(-10, 10), action="append", metavar="X", help="one for each LoRA (default: 1)"
+    )
+
+
+def add_detector(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--detector."""
+    parser.add_argument(
+        "--detector", default="auto", choices=DETECTORS, help="auto: none for square pictures, else yunet"
+    )
+
+
+def add_clip(parser: argparse.ArgumentParser) -> None:
+    """The driving's faces, and which part of it is taken."""
+    faces = parser.add_argument_group("faces of the driving")
+    add_detector(faces)
+    faces.add_argument(
+        "--face", type=face_choice, default="largest", help="largest, left, or a number from the left, 0 first"
+    )
+    faces.add_argument("--driving-box", type=box, metavar="L,T,R,B", help="the driving's crop in pixels, by hand")
+    faces.add_argument(
+        "--missing-face", default="hold", choices=MISSING_POLICIES, help="how frames without a face are filled"
+    )
+    faces.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="steady pose and box; 2 is a good start")
+    span = parser.add_argument_group("which part of the driving")
+    span.add_argument("--start", type=number(0), default=0.0, metavar="SECONDS")
+    span.add_argument("--frames", type=whole(1), help="at most so many")
+    span.add_argument("--rate", type=frame_rate, help="resample to so many frames a second (default: as it is)")
+
+
+def engine_of(a: argparse.Namespace, loras: tuple[tuple[Lora, float], ...] = ()) -> Engine:
+    """The networks asked for."""
+    device = pick_device(a.device)
+    return Engine(a.weights, device, pick_precision(a.precision, device), a.decoder, a.size, loras)
+
+
+def loras_of(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:
+    """Each LoRA with its strength. Raises InputError for another number of strengths."""
+    strengths = a.lora_strength or [1.0] * len(a.lora)
+    if len(strengths) != len(a.lora):
+        raise InputError(
+            f"--lora was given {len(a.lora)} times and --lora-strength {len(strengths)} times: give one strength for "
+            "each LoRA, in their order, or none"
+        )
+    return tuple((read_lora(path), strength) for path, strength in zip(a.lora, strengths, strict=True))
+
+
+def clip_of(a: argparse.Namespace) -> Clip:
+    """The driving asked for."""
+    return Clip(
+        path=a.driving,
+        start=a.start,
+        count=a.frames,
+        rate=a.rate,
+        missing=a.missing_face,
+        smooth=a.smooth,
+        detector=a.detector,
+        choice=a.face,
+        box=a.driving_box,
+    )

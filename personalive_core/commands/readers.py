@@ -1,0 +1,106 @@
+"""Readers of single argument values: numbers, boxes, rates; each refuses nonsense in one sentence. Loads no torch."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..faces.crop import Box
+
+LARGEST_SIZE = 2048  # pixels a side, four times the size of training: beyond, only memory is spent
+FASTEST = 240  # frames a second
+BOX_SIDES = 4
+
+T = TypeVar("T")
+
+
+def number(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """A reader of finite numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and math.isfinite(value)):
+            limits = f"{low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, got {text!r}")
+        return value
+
+    return read
+
+
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """A reader of whole numbers from `low` to `high`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from error
+        return round(number(low, high)(str(value)))
+
+    return read
+
+
+def picture_size(text: str) -> int:
+    """Pixels a side, a size that the networks can draw."""
+    from ..backends.personalive.reference import check_size
+
+    size = whole(1, LARGEST_SIZE)(text)
+    return _or_refuse(lambda: check_size(size))
+
+
+def step_count(text: str) -> int:
+    """Denoising steps that divide into the windows in flight."""
+    from ..backends.personalive.types import StreamConfig
+
+    steps = whole(1)(text)
+    _or_refuse(lambda: StreamConfig.of(steps))
+    return steps
+
+
+def frame_rate(text: str) -> Fraction:
+    """Frames a second: 25, 29.97 or 30000/1001."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= FASTEST:
+        raise argparse.ArgumentTypeError(f"expected frames a second, above 0 and up to {FASTEST}, got {text!r}")
+    return rate
+
+
+def face_choice(text: str) -> str:
+    """One of the choices of `choose_face`."""
+    from ..faces.crop import choose_face
+
+    _or_refuse(lambda: choose_face((), text, None))
+    return text
+
+
+def box(text: str) -> Box:
+    """LEFT,TOP,RIGHT,BOTTOM in pixels."""
+    from ..faces.crop import Box
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != BOX_SIDES or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"expected LEFT,TOP,RIGHT,BOTTOM in pixels, got {text!r}")
+    return _or_refuse(lambda: Box(*numbers))
+
+
+def _or_refuse(make: Callable[[], T]) -> T:
+    """The value of `make`; its error becomes argparse's, which puts the option's name before it."""
+    try:
+        return make()
+    except (InputError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
