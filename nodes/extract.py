@@ -22,7 +22,7 @@ from ..personalive_core.motion.smoothing import OneEuroOptions
 from ..personalive_core.motion.types import HybridMotion
 from .host.errors import readable
 from .host.faces import choice, face_inputs, parse_box, yunet_file
-from .host.footage import Driving, open_driving
+from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_interrupt
 from .host.sockets import (
     CATEGORY,
@@ -123,7 +123,7 @@ class ExtractHybridMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         if missing_face == "neutral" and reference is None:
             raise InputError("missing_face neutral needs the reference: connect it, or choose hold")
-        source = open_driving(driving, start, count, frame_rate)
+        source = open_frames(driving, start, count, frame_rate)
         box = parse_box(face_box)
         first = source.first.image
         options = MotionOptions(
@@ -132,7 +132,7 @@ class ExtractHybridMotion(io.ComfyNode):
             missing=missing_face,
             smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,
         )
-        frames, times = extract(model, source, options, reference)
+        frames, times = extract_frames(model, source, options, reference)
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
         valid = [white if seen else black for seen in frames.valid.tolist()]  # two masks, however many frames
         ticks = torch.tensor([round(time * TICKS) for time in times])
@@ -146,8 +146,8 @@ def crop_box(face: Box, picture: Picture) -> Box:
     return Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size)
 
 
-def extract(
-    model: LoadedModel, source: Driving, options: MotionOptions, reference: PreparedReference | None
+def extract_frames(
+    model: LoadedModel, source: DrivingFrames, options: MotionOptions, reference: PreparedReference | None
 ) -> tuple[HybridMotion, list[Fraction]]:
     """The motion of all frames and their times, with progress; Cancel stops it at the next frame."""
     bar, times = comfy.utils.ProgressBar(max(source.total, 1)), list[Fraction]()

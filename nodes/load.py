@@ -130,7 +130,7 @@ class LoadPersonaLive(io.ComfyNode):
             vae=ComfyVae(vae) if vae is not None else None,
             image_encoder=clip_vision,
         )
-        complete(folder, host.needs(decoder) if decoder in DECODERS else (), download_if_missing)
+        download_missing(folder, host.needs(decoder) if decoder in DECODERS else (), download_if_missing)
         networks = load_model(folder, mm.unet_offload_device(), dtype, decoder, host)
         if clip_vision is not None:
             encoder = ComfyImageEncoder(clip_vision, networks.denoising_unet.config.image_dim)
@@ -140,7 +140,7 @@ class LoadPersonaLive(io.ComfyNode):
         return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
 
 
-def complete(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
+def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
     """Downloads what `networks` lack, and the small face detector. Raises WeightsError where that is not allowed."""
     if allowed:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,10 @@ from ..personalive_core.backends.personalive.lora import read_lora
 from ..personalive_core.errors import InputError, remedy_first
 from .host.errors import readable
 from .host.folders import lora_file, lora_files
-from .host.memory import with_lora
+from .host.memory import with_lora_patches
 from .host.sockets import CATEGORY, LoadedModel, ModelSocket
 
-NONE = "(no LoRA file yet)"
+NO_LORA = "(no LoRA file yet)"
 
 
 class LoadPersonaLiveLoRA(io.ComfyNode):
@@ -31,7 +31,7 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
                 ModelSocket.Input("model", tooltip="From Load PersonaLive, or from another of these nodes."),
                 io.Combo.Input(
                     "lora",
-                    options=lora_files() or [NONE],
+                    options=lora_files() or [NO_LORA],
                     tooltip="A LoRA for PersonaLive in ComfyUI's loras folder. LoRAs for image models do not fit.",
                 ),
                 io.Float.Input(
@@ -63,7 +63,7 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
         """A file that is not there is refused before anything runs; a name from another node is not known yet."""
         try:
             if lora is not None:
-                chosen(lora)
+                chosen_lora(lora)
         except InputError as error:
             return remedy_first(str(error))
         return True
@@ -71,11 +71,11 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
     @classmethod
     @readable
     def execute(cls, model: LoadedModel, lora: str, strength: float) -> io.NodeOutput:
-        networks = with_lora(model.networks, read_lora(chosen(lora)), strength)
+        networks = with_lora_patches(model.networks, read_lora(chosen_lora(lora)), strength)
         return io.NodeOutput(replace(model, networks=networks))
 
 
-def chosen(lora: str) -> Path:
+def chosen_lora(lora: str) -> Path:
     """The file behind a choice. Raises InputError for one that is not there."""
     path = lora_file(lora)
     if path is None:

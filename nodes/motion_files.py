@@ -13,7 +13,7 @@ from .host.errors import readable
 from .host.folders import motion_file, motion_files, new_output, viewable
 from .host.sockets import CATEGORY, Motion, MotionSocket
 
-NONE = "(no motion file yet)"
+NO_MOTION = "(no motion file yet)"
 
 
 class SaveMotion(io.ComfyNode):
@@ -58,7 +58,7 @@ class LoadMotion(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=list(motion_files()) or [NONE],
+                    options=list(motion_files()) or [NO_MOTION],
                     tooltip="A .safetensors motion file in the input folder or, marked [output], in the output folder.",
                 ),
                 io.Float.Input("start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds to leave out."),
@@ -78,7 +78,7 @@ class LoadMotion(io.ComfyNode):
         """A file that is not there is refused before anything runs; a name from another node is not known yet."""
         try:
             if file is not None:
-                chosen(file)
+                chosen_motion(file)
         except InputError as error:
             return remedy_first(str(error))
         return True
@@ -86,13 +86,13 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     @readable
     def execute(cls, file: str, start: float, count: int) -> io.NodeOutput:
-        path = chosen(file)
+        path = chosen_motion(file)
         rate = motion_rate(path)
         frames = cut(load_motion(path), round(start * rate), count or None)
         return io.NodeOutput(Motion(frames, rate))
 
 
-def chosen(file: str) -> Path:
+def chosen_motion(file: str) -> Path:
     """The file behind a choice. Raises InputError for one that is not there."""
     path = found(file)
     if path is None:

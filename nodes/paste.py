@@ -15,9 +15,9 @@ from ..personalive_core.faces.paste import PasteOptions, prepare_paste
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
-from .host.footage import Driving, open_driving
+from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_fits, check_interrupt, free_ram
-from .host.panel import compare
+from .host.panel import compare_ui
 from .host.sockets import CATEGORY, Footage, PreparedReference, ReferenceSocket, to_image, to_picture
 
 DEFAULT = PasteOptions()
@@ -83,13 +83,13 @@ class PasteBack(io.ComfyNode):
             frames = paste_images(paste, animated)
             blocked = ExecutionBlocker("Use the frames output of Paste Back: images came in, not a video.")
             return io.NodeOutput(frames, blocked, ui=ui.PreviewImage(frames[:1], cls=cls))
-        source = open_driving(animated, 0, 0, 0)
+        source = open_frames(animated, 0, 0, 0)
         options = WriteOptions(source.rate, source.footage.path if source.footage else None)
         path = new_output(filename_prefix, container(source.footage), (width, height))
         writer = VideoWriter(path, (width, height), options)
         paste_video(paste, source, writer)
         blocked = ExecutionBlocker("Use the video output of Paste Back: a video came in, not images.")
-        return io.NodeOutput(blocked, InputImpl.VideoFromFile(str(writer.path)), ui=compare(writer, None))
+        return io.NodeOutput(blocked, InputImpl.VideoFromFile(str(writer.path)), ui=compare_ui(writer, None))
 
 
 def container(footage: Footage | None) -> str:
@@ -109,7 +109,7 @@ def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:
     return frames
 
 
-def paste_video(paste: Paste, source: Driving, writer: VideoWriter) -> None:
+def paste_video(paste: Paste, source: DrivingFrames, writer: VideoWriter) -> None:
     """Frame by frame, with the times of the file."""
     bar = comfy.utils.ProgressBar(source.total)
     with writer:

@@ -41,7 +41,7 @@ from .host.sockets import (
 )
 
 ENCODING = 4  # encoding one picture takes as much memory as a step over so many (counted: 3.2)
-MOST_SHOWN = 1024  # pixels of the longer side of the picture in the face picker
+PICKER_SIDE = 1024  # pixels of the longer side of the picture in the face picker
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class PrepareReference(io.ComfyNode):
         box = parse_box(face_box) or mask_box(mask, whole)
         faces = None if box else look_for(whole, detector, model.weights)
         crop = face_crop(whole, box, faces, face)
-        prepared = prepare(model, whole, crop, size)
+        prepared = encode_portrait(model, whole, crop, size)
         if faces is None:
             faces = also_there(whole, detector, model.weights)
         shown = picker(whole, crop, boxes(faces))
@@ -113,7 +113,7 @@ def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]
         return ()
 
 
-def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:
+def encode_portrait(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:
     """The crop read by the networks, at full resolution where it is larger than they see it."""
     portrait = crop_image(whole, crop, check_size(size))
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else portrait
@@ -126,7 +126,7 @@ def prepare(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> Prepar
 def picker(whole: Picture, crop: Crop, faces: list[list[float]]) -> dict[str, object]:
     """What the face picker shows: the whole picture as a temporary file, the faces, the square in use."""
     picture, buffer = Image.fromarray(whole), BytesIO()
-    picture.thumbnail((MOST_SHOWN, MOST_SHOWN))
+    picture.thumbnail((PICKER_SIDE, PICKER_SIDE))
     picture.save(buffer, "JPEG", quality=90)
     path = temp_file(buffer.getvalue(), ".jpg")
     height, width = whole.shape[:2]

@@ -12,9 +12,9 @@ from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
 from .host.memory import check_fits, free_ram
-from .host.panel import Panel
+from .host.panel import SamplerPanel
 from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference, to_picture
-from .host.streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
+from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
 
 _log = logging.getLogger(__name__)
 
@@ -52,17 +52,17 @@ class StreamingSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         task = check((model, reference, motion, bank), seed, steps)
         check_fits(len(motion), (task.size, task.size), free_ram(), "Streaming Sampler (Video)")
-        panel = Panel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
+        panel = SamplerPanel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
         frames, keyframes = sample(task, panel)
         return io.NodeOutput(frames, *told(task, keyframes), ui={"personalive_run": [panel.end()]})
 
 
-def sample(task: Task, panel: Panel) -> tuple[torch.Tensor, Keyframes]:
+def sample(task: SamplerRun, panel: SamplerPanel) -> tuple[torch.Tensor, Keyframes]:
     """All frames [F, S, S, 3]. What was made when it ends early is saved as a video."""
     frames = torch.empty((len(task.motion), task.size, task.size, 3))
     keyframes, made = Keyframes((), ()), 0
     try:
-        for emitted, keyframes in run(task, panel):  # noqa: B007 - the last is given back
+        for emitted, keyframes in run_stream(task, panel):  # noqa: B007 - the last is given back
             for picture in emitted.pictures:
                 frames[made] = torch.from_numpy(picture.copy()).float() / 255
                 made += 1
@@ -72,7 +72,7 @@ def sample(task: Task, panel: Panel) -> tuple[torch.Tensor, Keyframes]:
     return frames, keyframes
 
 
-def rescue(frames: torch.Tensor, task: Task) -> None:
+def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
     """Writes the frames of a run that was cancelled or failed into the output folder."""
     if not len(frames):
         return

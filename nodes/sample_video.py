@@ -10,9 +10,9 @@ from ..personalive_core.errors import InputError
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
-from .host.panel import Panel, compare
+from .host.panel import SamplerPanel, compare_ui
 from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference
-from .host.streaming import Keyframes, Task, bank_outputs, check, run, sampler_inputs, told
+from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
 
 FORMATS = ("mp4", "mkv")
 
@@ -53,11 +53,11 @@ class StreamingSamplerVideo(io.ComfyNode):
         bank: Bank | None = None,
     ) -> io.NodeOutput:
         task = check((model, reference, motion, bank), seed, steps)
-        panel = Panel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
+        panel = SamplerPanel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
         writer = open_writer(task, filename_prefix, format, lossless, audio)
-        keyframes = write(task, panel, writer)
+        keyframes = write_frames(task, panel, writer)
         video = InputImpl.VideoFromFile(str(writer.path))
-        shown = {"personalive_run": [panel.end()], **compare(writer, motion.footage)}
+        shown = {"personalive_run": [panel.end()], **compare_ui(writer, motion.footage)}
         return io.NodeOutput(video, *told(task, keyframes), ui=shown)
 
 
@@ -73,7 +73,7 @@ def file_inputs(prefix: str) -> list[io.Input]:
     ]
 
 
-def open_writer(task: Task, prefix: str, container: str, lossless: bool, audio: bool) -> VideoWriter:
+def open_writer(task: SamplerRun, prefix: str, container: str, lossless: bool, audio: bool) -> VideoWriter:
     """A new file in the output folder. Raises InputError for another container."""
     if container not in FORMATS:
         raise InputError(f"unknown format {container!r}: choose {' or '.join(FORMATS)}")
@@ -88,12 +88,12 @@ def open_writer(task: Task, prefix: str, container: str, lossless: bool, audio: 
     return VideoWriter(new_output(prefix, f".{container}", size), size, options)
 
 
-def write(task: Task, panel: Panel, writer: VideoWriter) -> Keyframes:
+def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> Keyframes:
     """Every frame as soon as it is made; when it ends early, the partial file stays and plays."""
     keyframes = Keyframes((), ())
     try:
         with writer:
-            for emitted, keyframes in run(task, panel):  # noqa: B007 - the last is given back
+            for emitted, keyframes in run_stream(task, panel):  # noqa: B007 - the last is given back
                 for index, picture in enumerate(emitted.pictures, emitted.first):
                     writer.write(picture, task.motion.time(index))
     except BaseException:

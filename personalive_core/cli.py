@@ -17,8 +17,8 @@ from . import __version__
 from .commands.result import Result
 from .errors import InputError, OutputError, PersonaLiveError
 
-OUT_OF_MEMORY = 7
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+EXIT_OUT_OF_MEMORY = 7
+EXIT_INTERRUPTED = 130  # what shells expect after Ctrl-C
 NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # what torch says on CUDA and MPS, Linux, Windows
 
 # Each is a module of `commands`, imported only when it is asked for: `submit` then loads no torch.
@@ -94,9 +94,12 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, PersonaLiveError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted"
+        return EXIT_INTERRUPTED, "interrupted"
     if isinstance(error, MemoryError) or any(words in first_line for words in NO_MEMORY):
-        return OUT_OF_MEMORY, f"out of memory: try --decoder tiny, --precision fp16 or a smaller --size ({first_line})"
+        return (
+            EXIT_OUT_OF_MEMORY,
+            f"out of memory: try --decoder tiny, --precision fp16 or a smaller --size ({first_line})",
+        )
     if isinstance(error, OSError):
         where, why = error.filename or "a file", error.strerror or first_line
         return OutputError.exit_code, f"{where} cannot be read or written ({why}): check the path and the free space"

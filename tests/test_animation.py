@@ -16,17 +16,20 @@ from personalive_core import cli
 from personalive_core.animation import driving as sources
 from personalive_core.animation import portrait
 from personalive_core.animation.driving import MOST_SHOWN, Shown
-from personalive_core.animation.job import make, plural, progress
+from personalive_core.animation.job import make, progress
 from personalive_core.animation.pipeline import AnimatedFrame
 from personalive_core.animation.sheet import SheetCollector, thumbnail
 from personalive_core.backends.personalive.model import PersonaLive
-from personalive_core.drawn.sample import DRIVER, RATE, SITTER, FaceMotion, draw_portrait, driving_motion
+from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from personalive_core.faces import detectors
 from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.motion.files import load_motion
+from personalive_core.text import plural
 
 LOSSLESS = ("--lossless", "--no-audio", "--quiet")
 
@@ -168,7 +171,7 @@ def wide(tmp_path):
     with VideoWriter(driving, (320, 240), WriteOptions()) as writer:
         for frame in range(3):
             canvas = np.full((240, 320, 3), 130, np.uint8)
-            canvas[:, 80:] = draw_portrait(DRIVER, driving_motion(frame, RATE), 240)
+            canvas[:, 80:] = draw_portrait(DRIVER, sample_motion(frame, RATE), 240)
             writer.write(canvas)
     return reference, driving
 
@@ -215,7 +218,7 @@ def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
     left, right = Face(Box(20, 60, 60, 100), 1.0), Face(Box(200, 60, 260, 120), 1.0)
     monkeypatch.setattr(detectors, "make_detector", lambda *_: lambda _: (left, right))
     picture = np.zeros((240, 320, 3), np.uint8)
-    clip = sources.Clip(tmp_path, detector="haar", choice="left")
+    clip = sources.DrivingClip(tmp_path, detector="haar", choice="left")
     assert portrait.found_crop(picture, clip, tmp_path).centre[0] < 100
     assert portrait.found_crop(picture, replace(clip, choice="largest"), tmp_path).centre[0] > 200
 

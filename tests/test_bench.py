@@ -11,8 +11,8 @@ from torch import nn
 
 from personalive_core.bench.measure import count_flops, median_seconds, on_meta, size_of
 from personalive_core.bench.networks import empty_model, random_model
-from personalive_core.bench.report import BenchReport, Stage
-from personalive_core.bench.run import BenchOptions, compare, count_stages, frame_rates, read_report, run_bench, table
+from personalive_core.bench.report import BenchReport, StageCost, compare, read_report, report_table
+from personalive_core.bench.run import BenchOptions, count_stages, frame_rates, run_bench
 from personalive_core.device import peak_memory, reset_peak_memory
 from personalive_core.errors import InputError
 from personalive_core.modules.unet import UNetConfig
@@ -38,7 +38,7 @@ def report(model):
 
 
 def example():
-    stage = Stage("step_0", 4, 0.5, 2 * 10**12, 3 * 2**20)
+    stage = StageCost("step_0", 4, 0.5, 2 * 10**12, 3 * 2**20)
     return BenchReport(
         widths=SMALL,
         size=64,
@@ -130,7 +130,7 @@ def test_compare_leaves_out_what_one_lacks():
 
 
 def test_table():
-    text = table(example())
+    text = report_table(example())
     assert "widths 32-64-64-64, 64x64, float32" in text
     assert ["step_0", "500.00", "2.000", "0.5000", "4.00", "3"] in [line.split() for line in text.splitlines()]
     assert "8.00 FPS" in text
@@ -217,13 +217,13 @@ from personalive_core.bench.measure import peak_memory
 from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.backends.personalive.reference import encode_reference
-from personalive_core.drawn.sample import DRIVER, RATE, SITTER, driving_motion
+from personalive_core.drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from personalive_core.media.video import Frame
 
 torch.set_num_threads(1)
 model = random_model((32, 64, 64, 64), torch.device("cpu"), torch.float32)
 reference = encode_reference(model, draw_portrait(SITTER, FaceMotion(), 64), 64)
-film = (Frame(draw_portrait(DRIVER, driving_motion(i, RATE), 64), Fraction(i, RATE)) for i in range(2000))
+film = (Frame(draw_portrait(DRIVER, sample_motion(i, RATE), 64), Fraction(i, RATE)) for i in range(2000))
 for count, _ in enumerate(animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=64))), 1):
     if count in (200, 2000):
         print(peak_memory(torch.device("cpu")))

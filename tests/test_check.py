@@ -7,9 +7,11 @@ import os
 import numpy as np
 import pytest
 
-from personalive_core.drawn.sample import SITTER, FaceMotion, draw_portrait
+from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import SITTER
 from personalive_core.evaluation import check
-from personalive_core.evaluation.check import CheckReport, Finding, level, table
+from personalive_core.evaluation.check import CheckReport, Finding, findings_table, level
 from personalive_core.media.picture import read_image
 
 
@@ -23,7 +25,7 @@ def test_a_finding_is_good_inside_its_range(figure, good):
 
 
 def test_the_table_gives_verdict_figure_range_and_reason():
-    lines = table((finding(0.5), finding(3.0), finding(1.0, 1.0), finding(9.0, 24.0, math.inf))).splitlines()
+    lines = findings_table((finding(0.5), finding(3.0), finding(1.0, 1.0), finding(9.0, 24.0, math.inf))).splitlines()
     assert lines == [
         "ok   a figure: 0.5 (expected 0 to 1: a reason)",
         "FAIL a figure: 3 (expected 0 to 1: a reason)",

@@ -8,11 +8,19 @@ import pytest
 import torch
 
 from personalive_core.backends.personalive.motion import retarget
-from personalive_core.drawn.landmarker import FILE, SIZE, Landmarker, centres, load_landmarker, locate, soft_argmax
+from personalive_core.drawn.landmarker import (
+    LANDMARKER_FILE,
+    SIZE,
+    Landmarker,
+    centres,
+    find_landmarks,
+    load_landmarker,
+    soft_argmax,
+)
 from personalive_core.drawn.truth import expression, head_pose
 from personalive_core.errors import InputError, WeightsError
-from personalive_core.evaluation.ablations import ABLATIONS, Finding, _finding
-from personalive_core.evaluation.cases import Truth, answer, cross_case, self_case, there_and_back
+from personalive_core.evaluation.ablations import ABLATIONS, AblationResult, _finding
+from personalive_core.evaluation.cases import Truth, cross_case, self_case, there_and_back, true_motion
 from personalive_core.evaluation.reenactment import FULL
 from personalive_core.evaluation.scores import (
     FrameScores,
@@ -110,7 +118,7 @@ def test_score_puts_every_figure_in_its_place():
     darker = score(truth.pictures // 2, truth, network)
     assert darker.l1 == pytest.approx((truth.pictures - truth.pictures // 2).mean((1, 2, 3)) / 255)
     assert (darker.identity > 5).all()
-    found = locate(network, truth.pictures)
+    found = find_landmarks(network, truth.pictures)
     moved = Truth(truth.pictures, found + 2 / SIZE, truth.regions)
     assert score(truth.pictures, moved, network).landmarks == pytest.approx([2**0.5] * 2, rel=1e-4)
     assert score(truth.pictures[1:], truth[1:], network).psnr.shape == (1,)
@@ -132,7 +140,7 @@ def test_the_answer_of_cross_reenactment_is_what_the_pipeline_is_told():
     driving, own = (drawn_clip("test", index, frames) for index in (5, 6))
     reference = SimpleNamespace(motion=own.motion[:1], canonical=own.canonical[0])
     told = retarget(driving.motion, reference, driving.motion.pose[:1], FULL).pose
-    answers = [answer(case.own, case.motions[0], motion) for motion in case.motions]
+    answers = [true_motion(case.own, case.motions[0], motion) for motion in case.motions]
     wanted = head_pose(answers)
     assert torch.allclose(wanted.angles, told.angles, atol=1e-4)
     assert torch.allclose(wanted.translation, told.translation, atol=1e-5)
@@ -190,7 +198,7 @@ def test_a_long_streams_figures_outlive_its_windows():
 )
 def test_an_ablation_agrees_when_it_is_clearly_worse(difference, error, verdict):
     nothing = Scores(0, 0, 0, 0, 0)
-    assert Finding("", "run", 1, nothing, nothing, difference, error).verdict == verdict
+    assert AblationResult("", "run", 1, nothing, nothing, difference, error).verdict == verdict
 
 
 def test_findings_are_paired_by_clip():
@@ -221,13 +229,13 @@ def test_the_shipped_landmark_network_is_small_and_finds_landmarks():
     network = load_landmarker()
     assert sum(tensor.numel() * 2 for tensor in network.state_dict().values()) < 2**20
     clips = [drawn_clip("test", 200 + index, Drawing(SIZE, 2, 12)) for index in range(20)]
-    points = [landmark_error(locate(network, c.pictures.numpy()), landmarks_of(c), SIZE).mean() for c in clips]
+    points = [landmark_error(find_landmarks(network, c.pictures.numpy()), landmarks_of(c), SIZE).mean() for c in clips]
     assert np.mean(points) < OWN_ERROR
 
 
 def test_a_picture_of_another_size_has_its_landmarks_at_the_same_places():
     network, case = load_landmarker(), self_case(2, 1)
-    small, large = (locate(network, case.truth(size).pictures) for size in (SIZE, 2 * SIZE))
+    small, large = (find_landmarks(network, case.truth(size).pictures) for size in (SIZE, 2 * SIZE))
     assert (small - large).abs().mean() < 2 / SIZE
 
 
@@ -239,7 +247,7 @@ def test_the_landmarks_stage_trains_and_exports_in_half_precision(personalive, t
         "--clips", 2, "--rate", 0.1, "--quiet",
     )  # fmt: skip
     assert run.code == 0, run.err
-    path = tmp_path / "run" / "weights" / FILE
+    path = tmp_path / "run" / "weights" / LANDMARKER_FILE
     assert path.stat().st_size < 2**20
     fresh = Landmarker()
     initialise(fresh, "0.landmarker")
@@ -250,7 +258,7 @@ def test_the_landmarks_stage_trains_and_exports_in_half_precision(personalive, t
 def test_a_file_that_is_no_landmark_network_says_so(tmp_path):
     save_landmarker(torch.nn.Linear(2, 2), None, tmp_path)
     with pytest.raises(WeightsError, match="is no landmark network"):
-        load_landmarker(tmp_path / FILE)
+        load_landmarker(tmp_path / LANDMARKER_FILE)
     with pytest.raises(WeightsError, match="is no landmark network"):
         load_landmarker(tmp_path / "nothing.safetensors")
 

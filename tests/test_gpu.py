@@ -10,7 +10,9 @@ from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, a
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.bench.standin import write_standin
-from personalive_core.drawn.sample import DRIVER, SITTER, FaceMotion, draw_portrait, driving_motion
+from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import DRIVER, SITTER, sample_motion
 from personalive_core.media.video import Frame
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.unet import UNet, UNetConfig
@@ -44,7 +46,7 @@ def test_stream_in_half_precision(tmp_path, dtype):
     """As many pictures as frames, none of them NaN or black (the pipeline would raise)."""
     model = load_model(write_standin(tmp_path / "weights"), torch.device("cuda"), dtype)
     reference = encode_reference(model, draw_portrait(SITTER, FaceMotion(), SIZE), SIZE)
-    pictures = [draw_portrait(DRIVER, driving_motion(i, 25.0), SIZE) for i in range(6)]
+    pictures = [draw_portrait(DRIVER, sample_motion(i, 25.0), SIZE) for i in range(6)]
     frames = [Frame(picture, Fraction(i, 25)) for i, picture in enumerate(pictures)]
     results = list(animate(model, reference, frames, AnimateOptions(motion=MotionOptions(size=SIZE))))
     assert [frame.index for frame in results] == list(range(6))

@@ -15,7 +15,7 @@ from personalive_core.backends.personalive.lora import Lora, read_lora, save_lor
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.media.video import read_frames
 from personalive_core.modules.inputs import MotionFeatures
-from personalive_core.training.adapters import Adapted, attach, extract
+from personalive_core.training.adapters import Adapted, attach, trained_pairs
 
 UNET, POSE = "denoising_unet", "pose_guider"
 QUERY = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"  # Linear(64, 64) of the stand-in
@@ -260,12 +260,12 @@ def test_targets_are_whole_parts_of_names():
     network = nn.ModuleDict(
         {"to_q": nn.Linear(2, 2), "q": nn.Linear(2, 2), "deep": nn.ModuleDict({"q": nn.Identity()})}
     )
-    assert set(extract(attach(network, ("q",), 1, 1.0, 0))) == {"q"}
+    assert set(trained_pairs(attach(network, ("q",), 1, 1.0, 0))) == {"q"}
 
 
 def test_the_seed_decides_how_it_starts(standin):
     def started(seed):
-        return extract(attach(copy.deepcopy(standin.pose_guider), ("blocks.1", "blocks.3"), 2, 1.0, seed))
+        return trained_pairs(attach(copy.deepcopy(standin.pose_guider), ("blocks.1", "blocks.3"), 2, 1.0, seed))
 
     before = torch.get_rng_state()
     one, again, other = started(1), started(1), started(2)
@@ -316,7 +316,9 @@ def test_trained_saved_read_and_added_is_what_was_trained(standin, tmp_path):
         optimiser.zero_grad()
         run(attached).square().mean().backward()
         optimiser.step()
-    save_lora(tmp_path / "lora.safetensors", Lora({name: extract(network) for name, network in attached.items()}, 4.0))
+    save_lora(
+        tmp_path / "lora.safetensors", Lora({name: trained_pairs(network) for name, network in attached.items()}, 4.0)
+    )
     exact = {name: copy.deepcopy(getattr(standin, name)).double() for name in attached}
     added = with_lora(replace(standin, **exact), read_lora(tmp_path / "lora.safetensors"), 1)
     with torch.no_grad():

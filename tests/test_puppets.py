@@ -10,11 +10,13 @@ import torch
 from personalive_core.backends.personalive.motion import face_boxes
 from personalive_core.drawn.canvas import FaceMotion, framed, view_of
 from personalive_core.drawn.head import Identity
+from personalive_core.drawn.motion import random_motion
+from personalive_core.drawn.people import random_identity
+from personalive_core.drawn.styles import REGIONS
 from personalive_core.drawn.truth import (
     EXPRESSION,
     KEYPOINT_NAMES,
     LANDMARKS,
-    REGIONS,
     canonical_keypoints,
     clip_motion,
     draw,
@@ -22,8 +24,6 @@ from personalive_core.drawn.truth import (
     head_pose,
     landmarks,
     person,
-    random_identity,
-    random_motion,
     regions,
 )
 from personalive_core.modules.keypoints import pose_keypoints

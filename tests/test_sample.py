@@ -9,19 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from personalive_core.drawn.canvas import view_of
+from personalive_core.drawn.canvas import FaceMotion, view_of
 from personalive_core.drawn.face import THROAT
-from personalive_core.drawn.sample import (
-    DRIVER,
-    RATE,
-    SITTER,
-    FaceMotion,
-    draw_portrait,
-    driving_motion,
-    mouth_opening,
-    voice,
-    write_sample,
-)
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import DRIVER, RATE, SITTER, mouth_opening, sample_motion, voice, write_sample
 from personalive_core.errors import OutputError
 
 CALM = FaceMotion()
@@ -53,11 +44,11 @@ def test_a_face_detector_finds_one_face(who):
 
 def test_detector_finds_the_driver_all_along():
     for frame in range(0, 50, 7):
-        assert len(faces(draw_portrait(DRIVER, driving_motion(frame, RATE), 512))) == 1, f"frame {frame}"
+        assert len(faces(draw_portrait(DRIVER, sample_motion(frame, RATE), 512))) == 1, f"frame {frame}"
 
 
 def test_drawing_is_deterministic_and_of_the_asked_size():
-    one, two = draw_portrait(SITTER, driving_motion(9, RATE), 200), draw_portrait(SITTER, driving_motion(9, RATE), 200)
+    one, two = draw_portrait(SITTER, sample_motion(9, RATE), 200), draw_portrait(SITTER, sample_motion(9, RATE), 200)
     assert one.shape == (200, 200, 3)
     assert one.dtype == np.uint8
     assert np.array_equal(one, two)
@@ -129,7 +120,7 @@ def test_turning_moves_the_eyes_as_told(name):
 
 
 def test_film_begins_calm_moves_smoothly_talks_and_blinks():
-    motions = [driving_motion(frame, RATE) for frame in range(250)]
+    motions = [sample_motion(frame, RATE) for frame in range(250)]
     assert max(abs(getattr(motions[0], name)) for name in ("yaw", "pitch", "roll", "mouth")) < 0.01
     assert motions[0].blink == (0, 0)
     for before, after in itertools.pairwise(motions):
@@ -142,14 +133,14 @@ def test_film_begins_calm_moves_smoothly_talks_and_blinks():
 
 
 def test_two_seconds_hold_a_blink_and_both_turns():
-    motions = [driving_motion(frame, RATE) for frame in range(50)]
+    motions = [sample_motion(frame, RATE) for frame in range(50)]
     assert max(motion.blink[0] for motion in motions) > 0.6
     assert max(motion.yaw for motion in motions) > 10
     assert min(motion.yaw for motion in motions) < -5
 
 
 def test_motion_is_a_matter_of_time_not_of_frame_count():
-    assert driving_motion(25, 25) == driving_motion(60, 60)
+    assert sample_motion(25, 25) == sample_motion(60, 60)
 
 
 def test_voice_is_quiet_and_follows_the_mouth():
@@ -171,7 +162,7 @@ def test_written_sample_is_a_portrait_and_a_film_with_sound(sample):
         assert float(audio.duration * audio.time_base) == pytest.approx(1.0, abs=0.05)
         first, *others = [frame.to_ndarray(format="rgb24") for frame in film.decode(video)]
     assert 1 + len(others) == 25
-    drawn = draw_portrait(DRIVER, driving_motion(0, RATE), 256)
+    drawn = draw_portrait(DRIVER, sample_motion(0, RATE), 256)
     assert np.abs(first.astype(int) - drawn).mean() < 4
     with av.open(str(driving)) as film:
         assert max(np.abs(frame.to_ndarray()).max() for frame in film.decode(audio=0)) > 0.03

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.animation.driving import Clip, open_source
+from personalive_core.animation.driving import DrivingClip, open_source
 from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import InputError, OutputError
@@ -157,4 +157,4 @@ def test_a_rate_that_is_no_rate_is_refused_by_the_command_line_too(rate, motion,
     path = folder / "a.safetensors"
     save_motion(path, motion, {"rate": rate})
     with pytest.raises(InputError, match=rf"a.safetensors says '{rate}' frames a second: save the motion again"):
-        open_source(Clip(path), 64, folder)
+        open_source(DrivingClip(path), 64, folder)

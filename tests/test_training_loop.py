@@ -17,7 +17,7 @@ from personalive_core.backends.personalive.loader import load_model
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
 from personalive_core.media.tensors import to_signed
 from personalive_core.training import loop
-from personalive_core.training.checkpoint import FILE
+from personalive_core.training.checkpoint import STATE_FILE
 from personalive_core.training.data import open_dataset, save_clip
 from personalive_core.training.loop import Run, rate_at, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, save_networks
@@ -55,7 +55,7 @@ def go_on(folder, stage="1", row=ROW, around=lambda objective: objective, **chan
 
 
 def state_of(folder):
-    return load_file(folder / FILE)
+    return load_file(folder / STATE_FILE)
 
 
 def same(one, two):
@@ -131,7 +131,7 @@ def test_the_state_holds_the_discriminator_the_average_and_both_moments(tmp_path
 def test_pressed_twice_stops_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go_on(tmp_path, around=pressed(1, times=2))
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / STATE_FILE).exists()
 
 
 def test_a_run_that_was_killed_repeats_the_steps_since_its_last_state(tmp_path):
@@ -169,7 +169,7 @@ def test_other_settings_are_refused(tmp_path, changed, said):
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"no tensors" * 9])
 def test_a_damaged_state_is_refused(tmp_path, damage):
     go_on(tmp_path, row=replace(ROW, steps=1))
-    place = tmp_path / FILE
+    place = tmp_path / STATE_FILE
     place.write_bytes(damage(place.read_bytes()))
     with pytest.raises(WeightsError, match="cannot be read .*delete it"):
         go_on(tmp_path, row=replace(ROW, steps=1))
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_the_older_state(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(OutputError, match=f"{FILE} was not written"):
+        with pytest.raises(OutputError, match=f"{STATE_FILE} was not written"):
             go_on(tmp_path, row=row)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -234,7 +234,7 @@ def test_rate_rises_then_falls_along_a_cosine():
 def test_a_run_leaves_a_curve_and_sheets(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAMPLE_EVERY", 2)
     go_on(tmp_path, row=replace(ROW, steps=2))
-    assert {path.name for path in tmp_path.iterdir()} == {FILE, "metrics.jsonl", "curve.png", "sheet_000002.jpg"}
+    assert {path.name for path in tmp_path.iterdir()} == {STATE_FILE, "metrics.jsonl", "curve.png", "sheet_000002.jpg"}
 
 
 def test_bfloat16_learns_in_float32_weights(tmp_path):
@@ -429,4 +429,4 @@ def test_two_processes_learn_the_same_from_different_data(tmp_path, repository):
     losses = one.pop("losses"), two.pop("losses")
     assert same(one, two)
     assert bool((losses[0] != losses[1]).all())
-    assert (tmp_path / "run" / FILE).is_file()
+    assert (tmp_path / "run" / STATE_FILE).is_file()

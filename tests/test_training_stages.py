@@ -170,7 +170,7 @@ def test_stage_2_starts_from_the_reference_under_noise(monkeypatch, changed_batc
 
 def test_stage_2_compares_all_latents_where_it_decodes_only_some(monkeypatch):
     source, rows, decoded = people(4), [row_of(clips=2, frames=3, decoded=count) for count in (0, 2)], []
-    decode = stages.decode
+    decode = stages.decode_for_loss
     monkeypatch.setattr(stages, "decode", lambda model, x0: decoded.append(x0) or decode(model, x0))
     whole, some = (distillation_losses(PLAIN, source, row, *NUMBERS) for row in rows)
     every, few = decoded

@@ -18,7 +18,7 @@ from .sockets import Footage, to_picture
 
 
 @dataclass(frozen=True, eq=False)
-class Driving:
+class DrivingFrames:
     """Frames to be read, the first of them read already."""
 
     frames: Iterator[Frame]
@@ -28,7 +28,7 @@ class Driving:
     footage: Footage | None
 
 
-def open_driving(driving: Any, start: float, count: int, frame_rate: float) -> Driving:
+def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> DrivingFrames:
     """A VIDEO or an IMAGE batch, cut and resampled. Raises InputError where nothing is left."""
     begin, wanted = Fraction(start).limit_denominator(1000), count or None
     rate = Fraction(frame_rate).limit_denominator(1000) or None
@@ -51,7 +51,7 @@ def open_driving(driving: Any, start: float, count: int, frame_rate: float) -> D
     if first is None:
         raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
     total = max(round((seconds - begin) * own), 1)
-    return Driving(frames, first, own, min(total, wanted or total), footage)
+    return DrivingFrames(frames, first, own, min(total, wanted or total), footage)
 
 
 def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:

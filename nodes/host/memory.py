@@ -107,7 +107,7 @@ def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
     return Placement(device, dtype, Patchers(patchers, whole))
 
 
-def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
+def with_lora_patches(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
     """The same networks; ComfyUI adds `lora` to their weights when it loads them for this model, and takes it out again
     for the given one. Raises WeightsError where it does not fit them."""
     check_fit(lora, model)

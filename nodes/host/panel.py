@@ -19,11 +19,11 @@ from .sockets import Footage
 
 EVENT = "personalive.progress"
 PAUSE = 0.25  # seconds between two events
-THUMBNAIL = 96  # pixels
+STRIP_SIDE = 96  # pixels
 PREVIEW = 512  # pixels
 
 
-class Panel:
+class SamplerPanel:
     """One run's. Collects what the panel shows, sends what is new, and forgets nothing: a cached run shows the same."""
 
     def __init__(self, node: str, total: int, preview_every: int, threshold: float) -> None:
@@ -37,7 +37,7 @@ class Panel:
 
     def keyframe(self, number: int | None, picture: Picture) -> None:
         """Another picture for the strip; no number for the reference and what the user brought."""
-        self._keyframes.append({"frame": number, "image": thumbnail(picture)})
+        self._keyframes.append({"frame": number, "image": data_url(picture)})
 
     def begin(self) -> None:
         """Clears what the page shows of an earlier run."""
@@ -86,15 +86,15 @@ class Panel:
         self._sent, self._sent_at = (len(self._novelty), len(self._keyframes)), time.monotonic()
 
 
-def thumbnail(picture: Picture) -> str:
+def data_url(picture: Picture) -> str:
     """A small JPEG as a data URL."""
     small, buffer = Image.fromarray(picture), BytesIO()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((STRIP_SIDE, STRIP_SIDE))
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def compare(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
+def compare_ui(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
     """The result for API clients and the page's gallery, and beside the driving for the compare player."""
     result = viewable(writer.path)
     seen = viewable(footage.path) if footage and footage.pictures else None

@@ -18,7 +18,7 @@ from ...personalive_core.modules.schedule import seeded_noise
 from ...personalive_core.motion.types import FittedMotion
 from .faces import LARGEST, face_crop, look_for
 from .memory import activation_bytes, check_interrupt, settled
-from .panel import Panel
+from .panel import SamplerPanel
 from .sockets import (
     Bank,
     BankSocket,
@@ -37,7 +37,7 @@ REFERENCE, FIXED_WORD = "reference", "fixed"
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class SamplerRun:
     """One run of a sampler, its inputs fitting together."""
 
     model: LoadedModel
@@ -105,7 +105,7 @@ def bank_outputs() -> list[io.Output]:
     ]
 
 
-def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed: int, steps: int) -> Task:
+def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed: int, steps: int) -> SamplerRun:
     """Inputs that belong together. Raises InputError that says which node is missing or connected wrongly."""
     model, prepared, motion, bank = task
     if motion.fitted is None or motion.canonical is None:
@@ -123,7 +123,7 @@ def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed
             "the sampler"
         )
     stream_config(bank or Bank(), steps)
-    return Task(model, prepared, motion, motion.fitted, bank or Bank(), seed, steps)
+    return SamplerRun(model, prepared, motion, motion.fitted, bank or Bank(), seed, steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Keyframes:
         return Keyframes((*self.pictures, emitted.keyframe), (*self.numbers, emitted.first))
 
 
-def fixed_keyframes(task: Task) -> Keyframes:
+def fixed_keyframes(task: SamplerRun) -> Keyframes:
     """The bank's own portraits, cut to the face as Prepare Reference does it."""
     bank, weights = task.bank, task.model.weights
     pictures = []
@@ -150,7 +150,7 @@ def fixed_keyframes(task: Task) -> Keyframes:
     return Keyframes(tuple(pictures), bank.numbers)
 
 
-def fixed_bank(task: Task, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
+def fixed_bank(task: SamplerRun, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
     """The reference and the fixed keyframes, as if those had joined before the first frame."""
     bank, model = first_bank(reference), task.model.networks
     for picture in pictures:
@@ -161,7 +161,7 @@ def fixed_bank(task: Task, reference: Reference, pictures: tuple[Picture, ...]) 
     return bank
 
 
-def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
+def run_stream(task: SamplerRun, panel: SamplerPanel) -> Iterator[tuple[Emitted, Keyframes]]:
     """Every step of the stream, with the keyframes so far; the panel shows it once the caller has taken it."""
     model, config = task.model.networks, stream_config(task.bank, task.steps)
     room = activation_bytes(task.size, config.window * config.windows, model.dtype)
@@ -181,7 +181,7 @@ def run(task: Task, panel: Panel) -> Iterator[tuple[Emitted, Keyframes]]:
         panel.show(emitted)
 
 
-def told(task: Task, keyframes: Keyframes) -> tuple[Bank, torch.Tensor, str]:
+def told(task: SamplerRun, keyframes: Keyframes) -> tuple[Bank, torch.Tensor, str]:
     """The three outputs about the keyframes."""
     bank = replace(task.bank, portraits=keyframes.pictures, numbers=keyframes.numbers)
     fixed = len(task.bank.portraits)

@@ -27,7 +27,7 @@ MOST_SHOWN = 64  # small driving pictures held for the contact sheet, far more t
 
 
 @dataclass(frozen=True)
-class Clip:
+class DrivingClip:
     """Which driving, which part of it, and how its faces are found."""
 
     path: Path  # video, picture folder, or a motion file
@@ -75,10 +75,10 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Driving:
+class DrivingVideo:
     """A driving video, its first frame read."""
 
-    clip: Clip
+    clip: DrivingClip
     rate: Fraction
     count: int | None  # an estimate, for the progress bar
     options: MotionOptions
@@ -105,7 +105,7 @@ class Driving:
 class SavedMotion:
     """A motion file in the place of a video: no sound, and no pictures to show."""
 
-    clip: Clip
+    clip: DrivingClip
     rate: Fraction
     count: int | None
     has_audio: bool = False
@@ -132,7 +132,7 @@ def yunet_file(weights: Path, picture: Picture) -> Path:
     return index.path("yunet")
 
 
-def open_driving(clip: Clip, size: int, weights: Path) -> Driving:
+def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
     """The video or folder at `clip.path`, for pictures of `size` pixels a side.
 
     Raises InputError where it cannot be read or ends before the start, WeightsError where a detector is missing.
@@ -151,10 +151,10 @@ def open_driving(clip: Clip, size: int, weights: Path) -> Driving:
         missing=clip.missing,
         smoothing=OneEuroOptions(rate=float(rate), min_cutoff=clip.smooth, beta=0.05) if clip.smooth else None,
     )
-    return Driving(clip, rate, _fewer(clip.count, left), options, info.has_audio)
+    return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio)
 
 
-def open_motion(clip: Clip) -> SavedMotion:
+def open_motion(clip: DrivingClip) -> SavedMotion:
     """The motion file at `clip.path`. Raises InputError for another file, or one that ends before the start."""
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
@@ -165,7 +165,7 @@ def open_motion(clip: Clip) -> SavedMotion:
     return SavedMotion(clip, rate, _fewer(clip.count, frames))
 
 
-def open_source(clip: Clip, size: int, weights: Path) -> Driving | SavedMotion:
+def open_source(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo | SavedMotion:
     """What the ending of `clip.path` says: a motion file, or else a video or folder."""
     return open_motion(clip) if clip.path.suffix.lower() == MOTION_SUFFIX else open_driving(clip, size, weights)
 

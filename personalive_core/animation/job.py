@@ -27,7 +27,7 @@ from ..motion.files import save_motion
 from ..motion.gaps import gather
 from ..motion.types import HybridMotion
 from ..text import plural
-from .driving import Clip, Driving, SavedMotion, Shown, open_driving, open_source
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Shown, open_driving, open_source
 from .engine import Engine
 from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .portrait import Portrait, open_portrait
@@ -40,11 +40,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Job:
+class AnimationJob:
     """One animation, as the user asked for it."""
 
     reference: Path
-    clip: Clip
+    clip: DrivingClip
     output: Path
     engine: Engine
     reference_box: Box | None = None  # the face's
@@ -97,7 +97,7 @@ class Made:
     collector: SheetCollector = SheetCollector()
 
 
-def run(job: Job) -> Summary:
+def animate_to_file(job: AnimationJob) -> Summary:
     """Animates, writes the video and, where asked for, the contact sheet.
 
     What the user gave is refused before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames
@@ -132,12 +132,12 @@ def run(job: Job) -> Summary:
         peak_memory=peak_memory(engine.device),
     )
     if job.sheet:
-        sheet = contact_sheet(portrait.picture, made.collector.rows(), title(job, summary), float(source.rate))
+        sheet = contact_sheet(portrait.picture, made.collector.rows(), sheet_title(job, summary), float(source.rate))
         write_image(job.sheet, sheet, job.label)
     return summary
 
 
-def make(job: Job, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown, writer: VideoWriter) -> Made:
+def make(job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown, writer: VideoWriter) -> Made:
     """Writes every animated frame as soon as it is finished."""
     began, made = time.perf_counter(), Made()
     with frames as bar:  # ends its line on the screen before anything else is said
@@ -157,7 +157,7 @@ def make(job: Job, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown
     return made
 
 
-def extract(clip: Clip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
+def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
     """The motion of `clip`'s frames, written to the motion file `output`.
 
     Raises PersonaLiveError; what the user gave is refused before the networks load.
@@ -174,7 +174,7 @@ def extract(clip: Clip, engine: Engine, output: Path, quiet: bool) -> HybridMoti
     return motion
 
 
-def check_files(job: Job) -> None:
+def check_files(job: AnimationJob) -> None:
     """Raises InputError or OutputError where a file to be written is one that is read, or cannot be written."""
     read = {"reference": job.reference, "driving": job.clip.path}
     refuse_reading(job.output, read)
@@ -192,7 +192,7 @@ def stream_config(steps: int) -> StreamConfig:
         raise InputError(str(error)) from error
 
 
-def write_options(job: Job, source: Driving | SavedMotion) -> WriteOptions:
+def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> WriteOptions:
     """How the result of `job` is written; without the label its metadata say nothing at all."""
     details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
     audio = job.clip.path if job.audio and source.has_audio else None
@@ -213,7 +213,7 @@ def timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
     return result, time.perf_counter() - began
 
 
-def title(job: Job, summary: Summary) -> str:
+def sheet_title(job: AnimationJob, summary: Summary) -> str:
     """The contact sheet's line of facts."""
     return (
         f"{job.output.name}: {plural(summary.frames, 'frame')}, {job.engine.size} px, {job.steps} steps, "

@@ -13,7 +13,7 @@ from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, Picture, crop_by_hand, crop
 from ..faces.detectors import detector_for
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
 from ..media.video import read_frames
-from .driving import Clip, yunet_file
+from .driving import DrivingClip, yunet_file
 from .engine import Engine
 
 
@@ -34,7 +34,7 @@ def read_portrait(path: Path) -> Picture:
 
 def open_portrait(
     path: Path,
-    clip: Clip,
+    clip: DrivingClip,
     engine: Engine,
     *,
     face: Box | None = None,
@@ -76,7 +76,7 @@ def crop_around(face: Box, picture: Picture) -> Crop:
     return crop
 
 
-def found_crop(picture: Picture, clip: Clip, weights: Path) -> Crop:
+def found_crop(picture: Picture, clip: DrivingClip, weights: Path) -> Crop:
     """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
     detector = detector_for(clip.detector, picture, partial(yunet_file, weights, picture))
     crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])

@@ -87,12 +87,12 @@ def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate
     width = 2 * MARGIN + columns * strip_width + (columns - 1) * 2 * MARGIN
     height = HEADER + CAPTION + lines * (strip_height + GAP) + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
-    write(sheet, (MARGIN, MARGIN), title, INK, 20)
+    write_text(sheet, (MARGIN, MARGIN), title, INK, 20)
     face = thumbnail(reference)
     for column in range(columns):
         left = MARGIN + column * (strip_width + 2 * MARGIN)
         for place, name in enumerate(("reference", "driving", "result")):
-            write(sheet, (left + place * (THUMBNAIL + GAP), HEADER), name, FAINT, 16)
+            write_text(sheet, (left + place * (THUMBNAIL + GAP), HEADER), name, FAINT, 16)
     for number, row in enumerate(rows):
         line, column = number % lines, number // lines
         left = MARGIN + column * (strip_width + 2 * MARGIN)
@@ -114,11 +114,11 @@ def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: 
         x = left + 2 * (THUMBNAIL + GAP)
         box = (x, top, x + THUMBNAIL - 1, top + THUMBNAIL - 1)
         ImageDraw.Draw(sheet).rectangle(box, outline=KEYFRAME, width=BORDER)
-        write(sheet, (x, below[1]), "keyframe", KEYFRAME, 16)
-    write(sheet, below, caption, INK, 16)
+        write_text(sheet, (x, below[1]), "keyframe", KEYFRAME, 16)
+    write_text(sheet, below, caption, INK, 16)
 
 
-def write(sheet: Image.Image, corner: Place, text: str, colour: tuple[int, int, int], size: int) -> None:
+def write_text(sheet: Image.Image, corner: Place, text: str, colour: tuple[int, int, int], size: int) -> None:
     """`text` from `corner` on, smaller where it would leave the sheet."""
     draw, room = ImageDraw.Draw(sheet), sheet.width - MARGIN - corner[0]
     while size > SMALLEST_PRINT and draw.textlength(text, ImageFont.load_default(size)) > room:

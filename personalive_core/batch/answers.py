@@ -9,7 +9,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import PersonaLiveError
-from .rows import Prompt, title
+from .rows import Prompt, node_title
 
 
 class JobInterruptedError(PersonaLiveError):
@@ -47,7 +47,7 @@ def check_ended_well(entry: Mapping[str, Any], prompt: Prompt) -> None:
         raise JobInterruptedError("it was cancelled on the server")
     if error := events.get("execution_error"):
         node = str(error.get("node_id"))
-        named = title(prompt, node) if node in prompt else error.get("node_type")
+        named = node_title(prompt, node) if node in prompt else error.get("node_type")
         raise JobError(f"{named} ({node}): {first_line(error.get('exception_message'))}")
     if not ended_well(entry):
         raise JobError("the server says that it failed, but not why: look at its log")
@@ -59,7 +59,7 @@ def refusal(reply: Mapping[str, Any], prompt: Prompt) -> str:
     for node, found in (reply.get("node_errors") or {}).items():
         first: Mapping[str, Any] = next(iter(found.get("errors") or ()), {})
         said = ": ".join(first_line(first[part]) for part in ("message", "details") if first.get(part))
-        complaints.append(f"{title(prompt, node)} ({node}): {said}")
+        complaints.append(f"{node_title(prompt, node)} ({node}): {said}")
     error = reply.get("error") or {}
     general = first_line(error.get("message") if isinstance(error, dict) else error)
     return "; ".join(complaints) or general

@@ -12,8 +12,8 @@ from uuid import uuid4
 from ..text import plural
 from .answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs
 from .journal import DONE, FAILED, POSTED, Record, read_journal, write_record
-from .rows import Job, title
-from .server import Progress, Server, ServerError, open_session
+from .rows import BatchJob, node_title
+from .server import JobProgress, Server, ServerError, open_session
 
 TELL_EVERY = 10  # seconds between two lines about one running job
 
@@ -33,14 +33,14 @@ class Policy:
 class Attempt:
     """One try of a job, under the id that the server knows it by."""
 
-    job: Job
+    job: BatchJob
     prompt_id: str
     tries: int = 0  # that went before
     posted: bool = False  # by an earlier run of this program
 
 
 @dataclass(frozen=True)
-class Batch:
+class RunningBatch:
     """What the servers' workers share while a batch runs."""
 
     output: Path
@@ -64,7 +64,7 @@ class Batch:
 
 
 async def run_batch(
-    jobs: Sequence[Job], urls: Sequence[str], output: Path, policy: Policy, tell: Tell
+    jobs: Sequence[BatchJob], urls: Sequence[str], output: Path, policy: Policy, tell: Tell
 ) -> tuple[Record, ...]:
     """Runs the jobs that the journal does not show as done; returns how each of `jobs` ended.
 
@@ -82,9 +82,14 @@ async def run_batch(
 
 
 async def _run(
-    jobs: Sequence[Job], records: Mapping[str, Record], urls: Sequence[str], output: Path, policy: Policy, tell: Tell
+    jobs: Sequence[BatchJob],
+    records: Mapping[str, Record],
+    urls: Sequence[str],
+    output: Path,
+    policy: Policy,
+    tell: Tell,
 ) -> dict[str, Record]:
-    batch = Batch(
+    batch = RunningBatch(
         output,
         policy,
         tell,
@@ -135,7 +140,7 @@ async def _found_again(servers: Sequence[Server], records: Iterable[Record]) -> 
     return found
 
 
-async def _serve(batch: Batch, server: Server, own: Iterable[Attempt]) -> None:
+async def _serve(batch: RunningBatch, server: Server, own: Iterable[Attempt]) -> None:
     """One server's worker: first its `own` jobs of an earlier run; returns only when every server was lost."""
     given_up: set[str] = set()
     for attempt in own:
@@ -148,7 +153,7 @@ async def _serve(batch: Batch, server: Server, own: Iterable[Attempt]) -> None:
             batch.queue.put_nowait(attempt)
 
 
-async def _until_ready(batch: Batch, server: Server, given_up: set[str]) -> bool:
+async def _until_ready(batch: RunningBatch, server: Server, given_up: set[str]) -> bool:
     """Waits for the server; False once every server was waited for long enough."""
     waits = batch.policy.waits
     while not await _is_ready(server, given_up):
@@ -174,7 +179,7 @@ async def _is_ready(server: Server, given_up: set[str]) -> bool:
     return not given_up & running
 
 
-async def _attempt(batch: Batch, server: Server, attempt: Attempt, given_up: set[str]) -> None:
+async def _attempt(batch: RunningBatch, server: Server, attempt: Attempt, given_up: set[str]) -> None:
     """One try: ends the job, or puts it back for any server if the failure may pass."""
     job = attempt.job
     posted = Record(job.key, job.name, POSTED, server.url, attempt.prompt_id, {})
@@ -194,7 +199,7 @@ async def _attempt(batch: Batch, server: Server, attempt: Attempt, given_up: set
         batch.end(replace(posted, state=DONE, files=files))
 
 
-async def _result(batch: Batch, server: Server, attempt: Attempt, posted: Record) -> dict[str, int]:
+async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted: Record) -> dict[str, int]:
     """Posts the job, waits for its end, fetches its files; returns their sizes by path under the output folder."""
     job = attempt.job
     try:
@@ -219,7 +224,7 @@ async def _result(batch: Batch, server: Server, attempt: Attempt, posted: Record
     return {f"{job.name}/{name}": await server.fetch(file, folder / name) for name, file in files.items()}
 
 
-def _progress(batch: Batch, server: Server, job: Job) -> Progress:
+def _progress(batch: RunningBatch, server: Server, job: BatchJob) -> JobProgress:
     """Tells which node is how far, not more often than TELL_EVERY."""
     told = time.monotonic()
 
@@ -227,6 +232,6 @@ def _progress(batch: Batch, server: Server, job: Job) -> Progress:
         nonlocal told
         if time.monotonic() - told >= TELL_EVERY:
             told = time.monotonic()
-            batch.tell(f"{job.name} on {server.url}: {title(job.prompt, node)} {done}/{total}")
+            batch.tell(f"{job.name} on {server.url}: {node_title(job.prompt, node)} {done}/{total}")
 
     return progress

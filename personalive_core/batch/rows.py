@@ -27,7 +27,7 @@ CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """What differs from job to job."""
 
     files: Mapping[str, Path]  # "reference" and "driving", or one of them
@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """A row placed into the workflow."""
 
     name: str  # its folder under the output folder
@@ -44,14 +44,14 @@ class Job:
     uploads: Mapping[str, Path]  # name in REMOTE_FOLDER on the server -> file here
 
 
-def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple[Row, ...]:
+def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple[BatchRow, ...]:
     """Every combination of the folders' files; `folders` and `nodes`, the loader nodes, by role.
 
     Raises:
         InputError: a folder is missing or holds no file for its node.
     """
     listed = [_listed(folder, nodes[role]["class_type"]) for role, folder in folders.items()]
-    return tuple(Row(dict(zip(folders, files, strict=True))) for files in itertools.product(*listed))
+    return tuple(BatchRow(dict(zip(folders, files, strict=True))) for files in itertools.product(*listed))
 
 
 def _listed(folder: Path, loader: str) -> list[Path]:
@@ -66,7 +66,7 @@ def _listed(folder: Path, loader: str) -> list[Path]:
     return files
 
 
-def csv_rows(path: Path) -> tuple[Row, ...]:
+def csv_rows(path: Path) -> tuple[BatchRow, ...]:
     """The table's rows; file names are relative to the table's own folder, an empty cell leaves the input as it is.
 
     Raises:
@@ -83,7 +83,7 @@ def csv_rows(path: Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> Row:
+def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> BatchRow:
     if None in cells:
         raise InputError(f"{path}, line {line}: more cells than columns: put cells that hold a comma in quotes.")
     filled = {str(column).strip(): cell.strip() for column, cell in cells.items() if cell and cell.strip()}
@@ -96,7 +96,7 @@ def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> Row:
     missing = [str(file) for file in files.values() if not file.is_file()]
     if missing or not files:
         raise InputError(f"{path}, line {line}: {'no such file: ' + missing[0] if missing else 'names no file'}.")
-    return Row(files, tuple((column, cell) for column, cell in filled.items() if column not in LOADERS))
+    return BatchRow(files, tuple((column, cell) for column, cell in filled.items() if column not in LOADERS))
 
 
 def read_workflow(path: Path) -> Prompt:
@@ -122,7 +122,7 @@ def read_workflow(path: Path) -> Prompt:
     return dict(workflow)
 
 
-def title(prompt: Mapping[str, Node], node: str) -> str:
+def node_title(prompt: Mapping[str, Node], node: str) -> str:
     """The title that the page shows for the node, else its class."""
     found = prompt.get(node, {})
     return str(found.get("_meta", {}).get("title") or found.get("class_type", "unknown node"))
@@ -134,10 +134,10 @@ def find_node(prompt: Prompt, name: str) -> str:
     Raises:
         InputError: none or several have it.
     """
-    found = [name] if name in prompt else [node for node in prompt if title(prompt, node) == name]
+    found = [name] if name in prompt else [node for node in prompt if node_title(prompt, node) == name]
     if len(found) != 1:
         count = "no node has" if not found else f"{len(found)} nodes have"
-        there = ", ".join(f"{node} ({title(prompt, node)})" for node in found or prompt)
+        there = ", ".join(f"{node} ({node_title(prompt, node)})" for node in found or prompt)
         raise InputError(f"{count} the id or title {name!r}: give one of the ids {there}.")
     return found[0]
 
@@ -150,7 +150,7 @@ def loader_node(prompt: Prompt, role: str, name: str | None = None) -> str:
     """
     if name is not None:
         return find_node(prompt, name)
-    titled = [node for node in prompt if role in title(prompt, node).lower()]
+    titled = [node for node in prompt if role in node_title(prompt, node).lower()]
     loaders = [node for node in prompt if prompt[node]["class_type"] == LOADERS[role]]
     # A driving that is a picture has a LoadImage of its own, known by its title.
     found = loaders or [node for node in titled if prompt[node]["class_type"] == "LoadImage"]
@@ -179,7 +179,9 @@ def with_value(prompt: Prompt, target: str, text: str) -> Prompt:
     node = find_node(prompt, name)
     inputs = prompt[node]["inputs"]
     if key not in inputs:
-        raise InputError(f"{title(prompt, node)} ({node}) has no input {key!r}: it has {', '.join(inputs) or 'none'}.")
+        raise InputError(
+            f"{node_title(prompt, node)} ({node}) has no input {key!r}: it has {', '.join(inputs) or 'none'}."
+        )
     return with_input(prompt, node, key, _typed(target, text, inputs[key]))
 
 
@@ -202,8 +204,8 @@ def _typed(target: str, text: str, old: object) -> object:
 
 
 def make_jobs(
-    prompt: Prompt, rows: Sequence[Row], nodes: Mapping[str, str], taken: Mapping[str, str]
-) -> tuple[Job, ...]:
+    prompt: Prompt, rows: Sequence[BatchRow], nodes: Mapping[str, str], taken: Mapping[str, str]
+) -> tuple[BatchJob, ...]:
     """One job for each different row; `nodes`: role to loader node, `taken`: the names that keys have had before.
 
     Raises:
@@ -217,12 +219,12 @@ def make_jobs(
         stem = "__".join(row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files)
         key = _key(placed, stem)
         names.setdefault(key, _free(stem, names.values()))
-        jobs[key] = Job(names[key], key, _with_own_prefixes(placed, key), uploads)
+        jobs[key] = BatchJob(names[key], key, _with_own_prefixes(placed, key), uploads)
     return tuple(jobs.values())
 
 
 def _placed(
-    prompt: Prompt, row: Row, nodes: Mapping[str, str], hashes: Mapping[Path, str]
+    prompt: Prompt, row: BatchRow, nodes: Mapping[str, str], hashes: Mapping[Path, str]
 ) -> tuple[Prompt, dict[str, Path]]:
     uploads = {}
     for target, text in row.values:
@@ -232,7 +234,7 @@ def _placed(
         name = next((name for name in FILE_INPUTS if name in prompt[node]["inputs"]), None)
         if name is None:
             raise InputError(
-                f"{title(prompt, node)} ({node}) has none of the inputs {', '.join(FILE_INPUTS)}: "
+                f"{node_title(prompt, node)} ({node}) has none of the inputs {', '.join(FILE_INPUTS)}: "
                 f"choose a node that loads the {role} with --{role}-node."
             )
         remote = f"{hashes[path]}{path.suffix.lower()}"

@@ -25,7 +25,7 @@ POLL = 5  # seconds after which queue and history are read even if the socket sa
 RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server again that fell silent, seconds before each
 OK, TOO_LARGE, SERVER_ERROR = 200, 413, 500
 
-Progress = Callable[[str, int, int], None]  # (node id, steps done, steps in all)
+JobProgress = Callable[[str, int, int], None]  # (node id, steps done, steps in all)
 
 
 class ServerError(PersonaLiveError):
@@ -112,7 +112,7 @@ class Server:
             await self.cancel(job)
         raise JobError(refusal(reply, prompt))
 
-    async def follow(self, job: str, silence: float, progress: Progress) -> dict[str, Any]:
+    async def follow(self, job: str, silence: float, progress: JobProgress) -> dict[str, Any]:
         """Waits for the job's end; returns its history. Sockets only say when to look: they may miss the end.
 
         Raises:
@@ -234,7 +234,7 @@ async def _read_json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     return value
 
 
-async def _listen(socket: aiohttp.ClientWebSocketResponse, job: str, seconds: float, progress: Progress) -> bool:
+async def _listen(socket: aiohttp.ClientWebSocketResponse, job: str, seconds: float, progress: JobProgress) -> bool:
     """Takes messages until the job ends, the socket closes or `seconds` are over; whether one came from the job."""
     import aiohttp
 

@@ -19,7 +19,15 @@ from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
 from ..weights.fill import is_computed, load_into
 from ..weights.read import State, TensorInfo
-from .standin import FACE_ENCODER, IMAGE_ENCODER_CONFIG, KEYPOINTS, TINY_VAE_CONFIG, VAE_CONFIG, calm, random_tensor
+from .standin import (
+    IMAGE_ENCODER_CONFIG,
+    SMALL_FACE_ENCODER,
+    SMALL_KEYPOINTS,
+    TINY_VAE_CONFIG,
+    VAE_CONFIG,
+    calm,
+    random_tensor,
+)
 
 PUBLISHED_VAE: dict[str, Any] = {  # sd-vae-ft-mse
     **VAE_CONFIG,
@@ -50,8 +58,8 @@ def empty_model(widths: tuple[int, ...]) -> PersonaLive:
             reference_unet=UNet(UNetConfig(widths, denoises=False)),
             denoising_unet=UNet(UNetConfig(widths)),
             pose_guider=PoseGuider(PoseGuiderConfig(out_channels=widths[0])),
-            motion_encoder=FaceEncoder(FaceEncoderConfig() if full else FACE_ENCODER),
-            motion_extractor=KeypointExtractor(KeypointConfig() if full else KEYPOINTS),
+            motion_encoder=FaceEncoder(FaceEncoderConfig() if full else SMALL_FACE_ENCODER),
+            motion_extractor=KeypointExtractor(KeypointConfig() if full else SMALL_KEYPOINTS),
             vae=AutoencoderKL.from_config(PUBLISHED_VAE if full else VAE_CONFIG),
             image_encoder=CLIPVisionModelWithProjection(
                 CLIPVisionConfig(**(PUBLISHED_IMAGE_ENCODER if full else IMAGE_ENCODER_CONFIG))

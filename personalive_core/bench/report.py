@@ -12,7 +12,7 @@ MIB, TERA, MILLI = 2**20, 1e12, 1e-3
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCost:
     """One stage of the pipeline for one window of frames; the reference for the one portrait."""
 
     name: str
@@ -41,7 +41,7 @@ class BenchReport:
     torch: str
     parameters: int
     weight_bytes: int
-    stages: tuple[Stage, ...]
+    stages: tuple[StageCost, ...]
     first_frame_seconds: float  # from the portrait to the first finished picture, networks loaded
     fps: float  # while frames go in and come out
     fps_whole: float  # of the whole stream: with its start, which gives no frame, and its end
@@ -65,7 +65,7 @@ class BenchReport:
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One figure of two reports; `ratio` is this one over the other one."""
 
     name: str
@@ -87,7 +87,7 @@ def read_report(path: Path) -> BenchReport:
         stages = [
             {key: value for key, value in stage.items() if key != "flops_per_frame"} for stage in values["stages"]
         ]
-        values |= {"stages": tuple(Stage(**stage) for stage in stages), "widths": tuple(values["widths"])}
+        values |= {"stages": tuple(StageCost(**stage) for stage in stages), "widths": tuple(values["widths"])}
         return BenchReport(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
@@ -95,10 +95,10 @@ def read_report(path: Path) -> BenchReport:
         ) from error
 
 
-def compare(report: BenchReport, other: BenchReport) -> tuple[Row, ...]:
+def compare(report: BenchReport, other: BenchReport) -> tuple[Comparison, ...]:
     """The figures that both hold, `report` against `other`."""
     now, before = _figures(report), _figures(other)
-    return tuple(Row(name, now[name], before[name]) for name in now if name in before)
+    return tuple(Comparison(name, now[name], before[name]) for name in now if name in before)
 
 
 def _figures(report: BenchReport) -> dict[str, float]:
@@ -112,7 +112,7 @@ def _figures(report: BenchReport) -> dict[str, float]:
     return figures
 
 
-def table(report: BenchReport) -> str:
+def report_table(report: BenchReport) -> str:
     """The report in words."""
     lines = [
         report.title,
@@ -127,7 +127,7 @@ def table(report: BenchReport) -> str:
     return "\n".join(lines)
 
 
-def _stage_line(stage: Stage) -> str:
+def _stage_line(stage: StageCost) -> str:
     flops, rate = stage.flops / TERA, stage.flops / stage.seconds / TERA
     return (
         f"{stage.name:<12} {stage.seconds / MILLI:>10.2f} {flops:>8.3f} {stage.flops_per_frame / TERA:>12.4f} "

@@ -24,7 +24,7 @@ from ..backends.personalive.types import KeyframeBank, Reference, StreamConfig
 from ..device import device_name, peak_memory, reset_peak_memory
 from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
-from ..drawn.sample import DRIVER, RATE, SITTER, driving_motion
+from ..drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from ..errors import InputError
 from ..faces.crop import crop_image, whole_frame
 from ..media.tensors import to_signed
@@ -36,20 +36,8 @@ from ..modules.schedule import seeded_noise
 from ..modules.unet import UNetConfig
 from .measure import count_flops, median_seconds, on_meta, size_of
 from .networks import each, random_model
-from .report import BenchReport, Row, Stage, compare, read_report, table
+from .report import BenchReport, StageCost
 from .standin import WIDTHS
-
-__all__ = [
-    "BenchOptions",
-    "BenchReport",
-    "Row",
-    "Stage",
-    "compare",
-    "count_stages",
-    "read_report",
-    "run_bench",
-    "table",
-]
 
 CONFIG = StreamConfig()
 FEWEST_FRAMES = (CONFIG.windows + 1) * CONFIG.window  # two windows must come out while frames still go in
@@ -223,15 +211,15 @@ def _cropped(frames: list[np.ndarray], size: int) -> Tensor:
 
 def _drawn_frames(size: int) -> list[np.ndarray]:
     side = round(size * FRAME_SCALE)
-    return [draw_portrait(DRIVER, driving_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
+    return [draw_portrait(DRIVER, sample_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
 
 
-def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> Stage:
+def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> StageCost:
     frames = 1 if name == "reference" else CONFIG.window
     with torch.inference_mode():
         reset_peak_memory(device)
         seconds = median_seconds(call, repeats, device)
-        return Stage(name, frames, seconds, flops, peak_memory(device))
+        return StageCost(name, frames, seconds, flops, peak_memory(device))
 
 
 def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, float, float]:

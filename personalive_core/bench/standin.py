@@ -18,8 +18,8 @@ from ..modules.unet import UNet, UNetConfig
 from ..weights.fill import is_computed
 
 WIDTHS = (32, 64, 64, 64)
-KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
-FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
+SMALL_KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
+SMALL_FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
 VAE_CONFIG: dict[str, Any] = {
     "_class_name": "AutoencoderKL",
     "block_out_channels": [32, 32, 32, 32],
@@ -83,12 +83,12 @@ def calm(extractor: KeypointExtractor) -> None:
 
 def write_standin(folder: Path, seed: str = "stand-in") -> Path:
     """Writes the published files, at small widths and with random weights, into `folder`; returns it."""
-    extractor = KeypointExtractor(KEYPOINTS)
+    extractor = KeypointExtractor(SMALL_KEYPOINTS)
     networks: dict[str, nn.Module] = {
         "reference_unet": UNet(UNetConfig(WIDTHS, denoises=False)),
         "denoising_unet": UNet(UNetConfig(WIDTHS)),
         "pose_guider": PoseGuider(PoseGuiderConfig(out_channels=WIDTHS[0])),
-        "motion_encoder": FaceEncoder(FACE_ENCODER),
+        "motion_encoder": FaceEncoder(SMALL_FACE_ENCODER),
         "motion_extractor": extractor,
     }
     own = folder / "personalive"

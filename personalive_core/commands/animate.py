@@ -6,8 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from ..animation.job import Job, Summary
-from ..animation.job import run as animate
+from ..animation.job import AnimationJob, Summary, animate_to_file
 from ..backends.personalive.motion import Strengths
 from ..faces.paste import PasteOptions
 from ..text import plural
@@ -56,7 +55,7 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 def run(a: argparse.Namespace) -> Result:
     """`personalive animate`."""
     return result_of(
-        Job(
+        AnimationJob(
             reference=a.reference,
             clip=clip_of(a),
             output=a.output,
@@ -77,9 +76,9 @@ def run(a: argparse.Namespace) -> Result:
     )
 
 
-def result_of(job: Job) -> Result:
+def result_of(job: AnimationJob) -> Result:
     """Animates, and says what came of it."""
-    summary = animate(job)
+    summary = animate_to_file(job)
     return Result(_sentence(summary), asdict(summary))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..bench.report import compare, read_report, table
+from ..bench.report import compare, read_report, report_table
 from ..bench.run import BenchOptions, run_bench
 from ..device import pick_device, pick_precision
 from ..media.files import check_written, whole_file
@@ -13,8 +13,8 @@ from .options import add_decoder, add_device, add_precision, add_size
 from .readers import whole
 from .result import Result
 
-SMALL, PUBLISHED = "32,64,64,64", "320,640,1280,1280"
-SUFFIXES = (".json",)
+SMALL_WIDTHS, PUBLISHED_WIDTHS = "32,64,64,64", "320,640,1280,1280"
+REPORT_SUFFIXES = (".json",)
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -24,7 +24,9 @@ def widths(text: str) -> tuple[int, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`personalive bench`."""
-    parser.add_argument("--widths", type=widths, default=widths(SMALL), help=f"{SMALL} or {PUBLISHED} (published)")
+    parser.add_argument(
+        "--widths", type=widths, default=widths(SMALL_WIDTHS), help=f"{SMALL_WIDTHS} or {PUBLISHED_WIDTHS} (published)"
+    )
     add_size(parser)
     add_device(parser)
     add_precision(parser)
@@ -51,10 +53,10 @@ def run(a: argparse.Namespace) -> Result:
         compile=a.compile,
     )
     if a.json:
-        check_written(a.json, SUFFIXES, {})
+        check_written(a.json, REPORT_SUFFIXES, {})
     report = run_bench(options)
     if a.json:
-        with whole_file(a.json, SUFFIXES) as partial:
+        with whole_file(a.json, REPORT_SUFFIXES) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
     rows = compare(report, before) if before else ()
-    return Result("\n".join([table(report), *map(str, rows)]))
+    return Result("\n".join([report_table(report), *map(str, rows)]))

@@ -12,8 +12,8 @@ from ..animation.job import SHEET_SUFFIXES
 from ..animation.portrait import read_portrait
 from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
-from ..drawn.sample import DRIVER, RATE, SITTER, driving_motion
-from ..evaluation.check import run_check, table
+from ..drawn.sample import DRIVER, RATE, SITTER, sample_motion
+from ..evaluation.check import findings_table, run_check
 from ..faces.crop import Picture
 from ..media.files import check_written
 from ..media.picture import write_image
@@ -42,7 +42,7 @@ def run(a: argparse.Namespace) -> Result:
     portrait = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
     report = run_check(engine.load(), portrait, _other_pose(a), a.size)
     write_image(a.sheet, report.sheet)
-    text = f"{table(report.findings)}\n{a.sheet}: look at it"
+    text = f"{findings_table(report.findings)}\n{a.sheet}: look at it"
     findings = [
         {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()}
         for row in ({**asdict(finding), "good": finding.good} for finding in report.findings)
@@ -52,5 +52,5 @@ def run(a: argparse.Namespace) -> Result:
 
 def _other_pose(a: argparse.Namespace) -> Picture:
     if not a.driving:
-        return draw_portrait(DRIVER, driving_motion(20, RATE), a.size)
+        return draw_portrait(DRIVER, sample_motion(20, RATE), a.size)
     return deque(read_frames(a.driving, count=FRAMES), maxlen=1)[0].image

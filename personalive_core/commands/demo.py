@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ..animation.driving import Clip
+from ..animation.driving import DrivingClip
 from ..animation.engine import Engine
-from ..animation.job import Job
+from ..animation.job import AnimationJob
 from ..backends.personalive.files import SHIPPED
 from ..device import pick_device
 from ..drawn.sample import write_sample
@@ -19,7 +19,7 @@ from .options import add_loras, add_reporting, loras_of
 from .readers import number
 from .result import Result
 
-SIZE = 128  # pixels a side, the small model's
+DEMO_SIZE = 128  # pixels a side, the small model's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +36,8 @@ def run(a: argparse.Namespace) -> Result:
     """`personalive demo`."""
     sys.stderr.write(
         "demo: the small model, which comes with PersonaLive, has learned drawn people alone, at "
-        f"{SIZE}x{SIZE} pixels. For photographs run `personalive download`, then `personalive animate`.\n"
+        f"{DEMO_SIZE}x{DEMO_SIZE} pixels. For photographs run `personalive download`, then `personalive animate`.\n"
     )
-    reference, driving = write_sample(a.output.parent / "demo-files", a.seconds, SIZE)
-    engine = Engine(SHIPPED["small"], pick_device(a.device), torch.float32, size=SIZE, loras=loras_of(a))
-    return result_of(Job(reference, Clip(driving), a.output, engine, sheet=a.sheet, quiet=a.quiet))
+    reference, driving = write_sample(a.output.parent / "demo-files", a.seconds, DEMO_SIZE)
+    engine = Engine(SHIPPED["small"], pick_device(a.device), torch.float32, size=DEMO_SIZE, loras=loras_of(a))
+    return result_of(AnimationJob(reference, DrivingClip(driving), a.output, engine, sheet=a.sheet, quiet=a.quiet))

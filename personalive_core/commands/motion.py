@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..animation.job import extract
+from ..animation.job import extract_to_file
 from ..text import plural
 from .options import add_clip, add_engine, clip_of, engine_of
 from .result import Result
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """`personalive motion`."""
-    motion = extract(clip_of(a), engine_of(a), a.output, a.quiet)
+    motion = extract_to_file(clip_of(a), engine_of(a), a.output, a.quiet)
     valid = int(motion.valid.sum())
     return Result(
         f"{a.output}: {plural(len(motion), 'frame')}, {valid} with a face",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..animation.driving import Clip
+from ..animation.driving import DrivingClip
 from ..animation.engine import Engine
 from ..backends.personalive.loader import DECODERS
 from ..backends.personalive.lora import Lora, read_lora
@@ -122,9 +122,9 @@ def loras_of(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:
     return tuple((read_lora(path), strength) for path, strength in zip(a.lora, strengths, strict=True))
 
 
-def clip_of(a: argparse.Namespace) -> Clip:
+def clip_of(a: argparse.Namespace) -> DrivingClip:
     """The driving asked for."""
-    return Clip(
+    return DrivingClip(
         path=a.driving,
         start=a.start,
         count=a.frames,

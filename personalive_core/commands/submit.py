@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..batch.comfyui import Policy, run_batch
 from ..batch.journal import FAILED, read_journal
-from ..batch.rows import LOADERS, Job, Row, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
+from ..batch.rows import LOADERS, BatchJob, BatchRow, csv_rows, folder_rows, loader_node, make_jobs, read_workflow
 from ..errors import InputError
 from ..text import plural
 from .readers import number, whole
@@ -91,7 +91,7 @@ def run(a: argparse.Namespace) -> Result:
     return Result("\n".join(lines), values, 1 if failed else 0)
 
 
-def _jobs(a: argparse.Namespace) -> tuple[Job, ...]:
+def _jobs(a: argparse.Namespace) -> tuple[BatchJob, ...]:
     prompt = read_workflow(a.workflow)
     folders = {
         role: folder for role, folder in (("reference", a.references), ("driving", a.drivings)) if folder is not None
@@ -102,12 +102,12 @@ def _jobs(a: argparse.Namespace) -> tuple[Job, ...]:
     roles = [role for role in LOADERS if role in folders or any(role in row.files for row in table)]
     nodes = {role: loader_node(prompt, role, getattr(a, f"{role}_node")) for role in roles}
     rows = table or folder_rows(folders, {role: prompt[node] for role, node in nodes.items()})
-    rows = tuple(Row(row.files, (*a.set, *row.values)) for row in rows)
+    rows = tuple(BatchRow(row.files, (*a.set, *row.values)) for row in rows)
     taken = {key: record.name for key, record in read_journal(a.output).items() if record.state != FAILED}
     return make_jobs(prompt, rows, nodes, taken)
 
 
-def _listed(jobs: Sequence[Job], output: Path) -> Result:
+def _listed(jobs: Sequence[BatchJob], output: Path) -> Result:
     records = read_journal(output)
     done = [job.key in records and records[job.key].is_whole(output) for job in jobs]
     lines = _table(

@@ -137,7 +137,7 @@ class Canvas:
         cover = cv2.resize(blurred, (across * grid, down * grid), interpolation=cv2.INTER_LINEAR)
         x, y = max(0, -left), max(0, -top)
         shown = np.asarray(cover[y : side - top, x : side - left], np.uint8)
-        blend(self.image[top + y : top + down * grid, left + x : left + across * grid], colour, shown)
+        paint(self.image[top + y : top + down * grid, left + x : left + across * grid], colour, shown)
 
     def within(self, points: Points, draw: Callable[[Canvas], None]) -> None:
         """Whatever `draw` draws, kept inside the shape `points`."""
@@ -152,7 +152,7 @@ class Canvas:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
         cv2.fillPoly(mask, [fixed(spots - (left, top))], 255, cv2.LINE_AA, SUBPIXEL_BITS)
-        blend(self.image[top:bottom, left:right], inner.image[top:bottom, left:right], mask)
+        paint(self.image[top:bottom, left:right], inner.image[top:bottom, left:right], mask)
 
     def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
         """Light and shade of `ball`, lit from `source` (x right, y down, z to the viewer), on the box of `points`."""
@@ -186,7 +186,7 @@ def normals(ball: Ball, view: View, columns: NDArray[np.float64], rows: NDArray[
     return np.asarray(normal @ view.rotation.T)
 
 
-def blend(part: Picture, over: Colour | Picture, mask: NDArray[np.uint8]) -> None:
+def paint(part: Picture, over: Colour | Picture, mask: NDArray[np.uint8]) -> None:
     """Paint `over` on `part` [H, W, 3], in place, where `mask` [H, W] is set, 255 wholly."""
     import cv2
 

@@ -15,16 +15,16 @@ from ..media.tensors import to_signed
 from .truth import LANDMARKS
 
 SIZE = 128  # pixels a side of the pictures that it reads
-FILE = "landmarker.safetensors"
-SHIPPED = Path(__file__).parents[1] / "assets" / FILE
-GROUP = 8  # channels normalised together
+LANDMARKER_FILE = "landmarker.safetensors"
+LANDMARKER = Path(__file__).parents[1] / "assets" / LANDMARKER_FILE
+NORM_GROUP = 8  # channels normalised together
 AT_ONCE = 32  # pictures
 
 
 def layer(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
     """A convolution that keeps the resolution or halves it."""
     convolution = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.GroupNorm(channels // GROUP, channels), nn.ReLU())
+    return nn.Sequential(convolution, nn.GroupNorm(channels // NORM_GROUP, channels), nn.ReLU())
 
 
 class Landmarker(nn.Module):
@@ -63,7 +63,7 @@ def centres(count: int) -> Tensor:
 
 
 @torch.inference_mode()
-def locate(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
+def find_landmarks(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
     """Pictures [F, S, S, 3] uint8 of any size -> landmarks [F, 31, 2] in [-1, 1]."""
     device = network.heat.weight.device
     parts = []
@@ -73,7 +73,7 @@ def locate(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
     return torch.cat(parts)
 
 
-def load_landmarker(path: Path = SHIPPED) -> Landmarker:
+def load_landmarker(path: Path = LANDMARKER) -> Landmarker:
     """The network of a file, the shipped one by default. Raises WeightsError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file

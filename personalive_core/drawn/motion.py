@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .canvas import FaceMotion
 
-Numbers = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 KNOT_SECONDS, MEMORY_SECONDS = 0.4, 1.2  # between a walk's knots; over which a walk forgets where it was
 # Of each walk: its standard deviation and the limit that it never passes
@@ -42,11 +42,11 @@ def face_motion(row: list[float]) -> FaceMotion:
     return FaceMotion(yaw, pitch, roll, (x, y), scale, mouth, smile, pucker, jaw, blink, brow, gaze, cheek)
 
 
-def duration(times: Numbers) -> float:
+def duration(times: Values) -> float:
     return float(times[-1]) if len(times) else 0.0
 
 
-def walk(rng: np.random.Generator, times: Numbers, spread: float, limit: float) -> Numbers:
+def walk(rng: np.random.Generator, times: Values, spread: float, limit: float) -> Values:
     """A smooth random walk around 0 [F], of that standard deviation and always within the limit."""
     knots = int(duration(times) / KNOT_SECONDS) + 4
     keep = np.exp(-KNOT_SECONDS / MEMORY_SECONDS)
@@ -62,14 +62,14 @@ def walk(rng: np.random.Generator, times: Numbers, spread: float, limit: float) 
     return np.asarray(limit * np.tanh(1.12 * smooth * spread / limit))
 
 
-def eased(times: Numbers, knots: Numbers, values: Numbers) -> Numbers:
+def eased(times: Values, knots: Values, values: Values) -> Values:
     """Values [K, D] at rising knots [K], joined without overshoot and held at both ends: [F, D]."""
     last = np.clip(np.searchsorted(knots, times, side="right") - 1, 0, len(knots) - 2)
     t = np.clip((times - knots[last]) / np.maximum(knots[last + 1] - knots[last], 1e-9), 0, 1)[:, None]
     return np.asarray(values[last] + (values[last + 1] - values[last]) * t * t * (3 - 2 * t))
 
 
-def syllables(rng: np.random.Generator, seconds: float) -> tuple[Numbers, Numbers]:
+def syllables(rng: np.random.Generator, seconds: float) -> tuple[Values, Values]:
     """Knots of speech: times [K] and mouth, smile, pucker, jaw [K, 4]; phrases of syllables, and pauses."""
     now = float(rng.uniform(0, 0.6))
     times, shapes = [0.0, now], [np.zeros(4), np.zeros(4)]
@@ -96,7 +96,7 @@ def gestures(
     seconds: float,
     pace: tuple[float, float, float],
     shape: Callable[[np.random.Generator], list[float]],
-) -> tuple[Numbers, Numbers]:
+) -> tuple[Values, Values]:
     """Knots of something done now and then: times [K], values [K, D]; `pace` is the mean gap, the rise and the hold."""
     gap, rise, hold = pace
     rest = np.zeros(len(shape(np.random.default_rng(0))))
@@ -142,7 +142,7 @@ def grimace(rng: np.random.Generator) -> list[float]:
     return [done[0], done[1] * rng.choice((-1, 1)), done[2]]
 
 
-def glances(rng: np.random.Generator, seconds: float) -> tuple[Numbers, Numbers]:
+def glances(rng: np.random.Generator, seconds: float) -> tuple[Values, Values]:
     """Knots of the gaze [K], [K, 2]: held, then moved at once, often back to the viewer."""
     now, times, values = 0.0, [0.0], [np.zeros(2)]
     while now <= seconds:

@@ -44,7 +44,7 @@ def random_identity(rng: np.random.Generator) -> Identity:
     return Identity(
         skin=skin,
         hair=random_hair(rng, tone),
-        iris=varied(rng, pick(rng, IRISES[:3] if tone > BROWN_EYED else IRISES), 8),
+        iris=varied(rng, choose(rng, IRISES[:3] if tone > BROWN_EYED else IRISES), 8),
         lips=mixed(skin, lips, 0.55) if bearded else lips,
         shirt=random_colour(rng, (0.0, 0.85), (0.12, 0.92)),
         backdrop=random_colour(rng, (0.0, 0.7), (0.2, 0.95)),
@@ -64,10 +64,10 @@ def random_identity(rng: np.random.Generator) -> Identity:
         mouth_width=around(rng, 1.0, 0.08, 0.18),
         fullness=around(rng, 1.0, 0.2, 0.4),
         glasses=GLASSES[rng.choice(len(GLASSES), p=(0.72, 0.14, 0.14))],
-        frame=pick(rng, ((34, 30, 30), (86, 56, 36), (150, 120, 70), (70, 74, 84), (140, 40, 50))),
+        frame=choose(rng, ((34, 30, 30), (86, 56, 36), (150, 120, 70), (70, 74, 84), (140, 40, 50))),
         beard=rng.uniform(0.15, 1.0) if bearded else 0.0,
-        clothes=pick(rng, CLOTHES),
-        background=pick(rng, BACKGROUNDS),
+        clothes=choose(rng, CLOTHES),
+        background=choose(rng, BACKGROUNDS),
         pattern=int(rng.integers(1 << 31)),
         light=rng.choice((-1, 1)) * rng.uniform(0.35, 1.0),
     )  # fmt: skip
@@ -78,7 +78,7 @@ def random_hair(rng: np.random.Generator, tone: float) -> Colour:
     if likely(rng, 0.07):
         return random_colour(rng, (0.4, 0.8), (0.35, 0.8))
     dark = likely(rng, tone / len(SKINS))
-    return varied(rng, pick(rng, HAIRS[:DARK_HAIRS] if dark else HAIRS), 8)
+    return varied(rng, choose(rng, HAIRS[:DARK_HAIRS] if dark else HAIRS), 8)
 
 
 def random_colour(rng: np.random.Generator, strength: tuple[float, float], value: tuple[float, float]) -> Colour:
@@ -99,5 +99,5 @@ def around(rng: np.random.Generator, middle: float, spread: float, most: float) 
     return float(middle + np.clip(rng.normal(0, spread), -most, most))
 
 
-def pick(rng: np.random.Generator, choices: tuple[Choice, ...]) -> Choice:
+def choose(rng: np.random.Generator, choices: tuple[Choice, ...]) -> Choice:
     return choices[int(rng.integers(len(choices)))]

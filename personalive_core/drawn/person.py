@@ -10,8 +10,6 @@ from .face import draw_beard, draw_brow, draw_ear, draw_eye, draw_glasses, draw_
 from .hair import COVERED_EARS, draw_back_hair, draw_front_hair, skin_patch
 from .head import Identity, facing, head_of, ring_points
 
-__all__ = ["Identity", "draw_person", "draw_portrait"]
-
 OVERSAMPLING = 2  # drawn this much larger, then reduced: smooth edges
 EAR_SHOWS = 0.12  # radians by which the head must turn away for an ear to lie before its outline
 

@@ -14,8 +14,6 @@ from .canvas import FaceMotion
 from .head import Identity
 from .person import draw_portrait
 
-__all__ = ["DRIVER", "SITTER", "FaceMotion", "Identity", "draw_portrait", "driving_motion", "write_sample"]
-
 SITTER = Identity(
     skin=(236, 190, 160), hair=(92, 54, 36), iris=(84, 116, 92), lips=(196, 92, 92), shirt=(38, 96, 110),
     backdrop=(196, 188, 178), style="long", jaw=0.94, parting=-0.5,
@@ -28,7 +26,7 @@ RATE = 25  # frames a second
 SOUND_RATE = 48000  # samples a second
 
 
-def driving_motion(frame: int, rate: float) -> FaceMotion:
+def sample_motion(frame: int, rate: float) -> FaceMotion:
     """What the talking person does in `frame` of a film of `rate` frames a second; calm and frontal at frame 0."""
     t = frame / rate
     turn = 2 * np.pi * t
@@ -95,7 +93,7 @@ def write_driving(path: Path, seconds: float, size: int) -> None:
         video.width, video.height, video.pix_fmt = size, size, "yuv420p"
         audio = film.add_stream("aac", rate=SOUND_RATE, layout="mono")
         for frame in range(round(seconds * RATE)):
-            picture = draw_portrait(DRIVER, driving_motion(frame, RATE), size)
+            picture = draw_portrait(DRIVER, sample_motion(frame, RATE), size)
             film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         film.mux(video.encode())
         sound = av.AudioFrame.from_ndarray(voice(seconds)[None], format="fltp", layout="mono")

@@ -22,12 +22,6 @@ TOKENS, TOKEN_DIM = 32, 16
 CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
 CODE_SEED = 20251211
 
-__all__ = [
-    "EXPRESSION", "KEYPOINT_NAMES", "LANDMARKS", "REGIONS", "FaceMotion", "Identity", "Split", "Style",
-    "canonical_keypoints", "clip_motion", "draw", "expression", "head_pose", "landmarks", "person", "random_identity",
-    "random_motion", "regions",
-]  # fmt: skip
-
 Split = Literal["train", "test"]
 Style = Literal["photo", "line"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -56,15 +50,15 @@ LANDMARKS = (
 
 def person(split: Split, index: int) -> Identity:
     """The `index`-th person of a split; no two splits share one."""
-    return random_identity(generator(split, PERSON_SEED, index))
+    return random_identity(split_generator(split, PERSON_SEED, index))
 
 
 def clip_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, ...]:
     """The first `frames` frames of the `index`-th motion of a split, at 25 a second."""
-    return random_motion(generator(split, MOTION_SEED, index), frames)
+    return random_motion(split_generator(split, MOTION_SEED, index), frames)
 
 
-def generator(split: Split, purpose: int, index: int) -> np.random.Generator:
+def split_generator(split: Split, purpose: int, index: int) -> np.random.Generator:
     return np.random.default_rng((SPLITS.index(split), purpose, index))
 
 

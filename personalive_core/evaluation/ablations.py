@@ -43,7 +43,7 @@ TRAINED = tuple(ablation.key for ablation in ABLATIONS if ablation.trained)
 
 
 @dataclass(frozen=True)
-class Finding:
+class AblationResult:
     """An ablation beside the full model on the same frames."""
 
     title: str
@@ -66,7 +66,7 @@ class Finding:
 
 def run_ablations(
     model: PersonaLive, cases: Iterable[Case], judge: Landmarker, others: Mapping[str, PersonaLive]
-) -> list[Finding]:
+) -> list[AblationResult]:
     """Every ablation on all cases; those with weights of their own are in `others`, or were not trained."""
     runs = {FULL_MODEL: (model, Setting())}
     for ablation in ABLATIONS:
@@ -84,14 +84,14 @@ def _scored(runs: Mapping[str, tuple[PersonaLive, Setting]], case: Case, judge: 
     }
 
 
-def _finding(ablation: Ablation, clips: Sequence[Mapping[str, FrameScores]]) -> Finding:
+def _finding(ablation: Ablation, clips: Sequence[Mapping[str, FrameScores]]) -> AblationResult:
     if ablation.key not in clips[0]:
-        return Finding(ablation.title, "not trained")
+        return AblationResult(ablation.title, "not trained")
     rows = slice(ablation.frames)
     own, full = ([clip[key].mean(rows) for clip in clips] for key in (ablation.key, FULL_MODEL))
     differences = [a.psnr - b.psnr for a, b in zip(own, full, strict=True)]
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(clips)) if len(clips) > 1 else math.inf
-    return Finding(
+    return AblationResult(
         ablation.title,
         "trained" if ablation.trained else "run",
         len(clips[0][ablation.key].psnr[rows]),

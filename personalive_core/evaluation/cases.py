@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..drawn.truth import FaceMotion, Identity, Split, Style, clip_motion, draw, landmarks, person, regions
+from ..drawn.canvas import FaceMotion
+from ..drawn.head import Identity
+from ..drawn.truth import Split, Style, clip_motion, draw, landmarks, person, regions
 
 SPLIT: Split = "test"  # people and motions that no training has seen
 LONG_INDEX = 100  # beyond the people of the short clips
@@ -52,12 +54,12 @@ class Case:
 
     def truth(self, size: int, rows: slice = slice(None)) -> Truth:
         """The answer to those frames."""
-        motions = [answer(self.own, self.motions[0], motion) for motion in self.motions[rows]]
+        motions = [true_motion(self.own, self.motions[0], motion) for motion in self.motions[rows]]
         who = self.sitter
         return Truth(draw(who, motions, size, self.style), landmarks(who, motions), regions(who, motions, size))
 
 
-def answer(own: FaceMotion, first: FaceMotion, motion: FaceMotion) -> FaceMotion:
+def true_motion(own: FaceMotion, first: FaceMotion, motion: FaceMotion) -> FaceMotion:
     """`motion` as the reference should take it over: its shift and scale are changes since `first`."""
     x, y = (place + moved - start for place, moved, start in zip(own.shift, motion.shift, first.shift, strict=True))
     return replace(motion, shift=(x, y), scale=own.scale + motion.scale - first.scale)

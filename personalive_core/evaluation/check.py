@@ -143,7 +143,7 @@ def _pictures(
     )
 
 
-def table(findings: tuple[Finding, ...]) -> str:
+def findings_table(findings: tuple[Finding, ...]) -> str:
     """One line for each finding: the verdict, the figure, what was expected and why."""
     return "\n".join(
         f"{'ok  ' if finding.good else 'FAIL'} {finding.name}: {finding.figure:.3g} (expected {finding.expected}: "

@@ -14,10 +14,10 @@ from ..backends.personalive.types import StreamConfig
 from ..bench.measure import size_of
 from ..device import device_name
 from ..drawn.landmarker import SIZE, Landmarker
-from .ablations import Finding, run_ablations
+from .ablations import AblationResult, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation
 from .cases import cross_case, self_case
-from .reenactment import DRIVING, MODEL, REPEATED, Column, Task, reenact, run_task
+from .reenactment import DRIVING, MODEL, REPEATED, Column, Reenactment, reenact, run_task
 from .stability import Stability, long_case, measured, run_long
 
 GAIN, LORA_GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1.0, 1 / 3, 1 / 2, 1.0, 2.0
@@ -63,9 +63,9 @@ class Evaluation:
     parameters: int
     device: str
     rate: float  # frames a second of a whole short stream, from reference and driving pictures to animated ones
-    tasks: tuple[Task, Task]  # self- and cross-reenactment
+    tasks: tuple[Reenactment, Reenactment]  # self- and cross-reenactment
     stability: Stability
-    findings: tuple[Finding, ...]
+    findings: tuple[AblationResult, ...]
     adaptation: Adaptation | None = None  # where a LoRA was given
     torch: str = torch.__version__
 
@@ -78,18 +78,18 @@ class Evaluation:
         return (*gains, *places, identity_target(self.tasks[1]), *stability_targets(self.stability), *adapted)
 
 
-def gain_target(task: Task) -> Target:
+def gain_target(task: Reenactment) -> Target:
     gain = task.rows[MODEL].psnr - task.rows[REPEATED].psnr
     return Target(f"{task.name}: PSNR above the reference repeated", f"+{GAIN:g} dB", f"{gain:+.2f} dB", gain >= GAIN)
 
 
-def landmark_target(task: Task) -> Target:
+def landmark_target(task: Reenactment) -> Target:
     share = task.rows[MODEL].landmarks / task.rows[REPEATED].landmarks
     name = f"{task.name}: landmark error, as a share of the reference repeated's"
     return Target(name, f"at most {LANDMARK_SHARE:.3f}", f"{share:.3f}", share <= LANDMARK_SHARE)
 
 
-def identity_target(task: Task) -> Target:
+def identity_target(task: Reenactment) -> Target:
     share = task.rows[MODEL].identity / task.rows[DRIVING].identity
     name = f"{task.name}: identity error, as a share of the driving frame's"
     return Target(name, f"below {IDENTITY_SHARE:.3f}", f"{share:.3f}", share < IDENTITY_SHARE)
@@ -144,7 +144,7 @@ def evaluate(
         options,
         size_of(networks)[0],
         device_name(model.device),
-        frame_rate(model, frames),
+        measured_rate(model, frames),
         (tasks[0], tasks[1]),
         stability,
         tuple(findings),
@@ -153,7 +153,7 @@ def evaluate(
     return evaluation, sheets
 
 
-def frame_rate(model: PersonaLive, frames: int) -> float:
+def measured_rate(model: PersonaLive, frames: int) -> float:
     """Frames a second of a stream of `frames` whose driving pictures are there already."""
     case = cross_case(0, frames)
     portrait, driving = case.reference(SIZE), [*case.driving(SIZE)]

@@ -15,8 +15,8 @@ from ..motion.plot import (
     PAPER,
     RIGHT,
     TITLE,
+    Axes,
     Curve,
-    Panel,
     draw_curve,
     draw_frame,
     draw_head,
@@ -27,8 +27,8 @@ from .stability import RATE, Trace
 
 COLUMNS = 8  # of a sheet, at most
 GAP = 4  # pixels
-SMOOTHED = 25  # frames of a running mean
-MODEL, REPEATED = (0, 114, 178), (230, 159, 0)  # blue and orange of Okabe and Ito
+AVERAGED = 25  # frames of a running mean
+MODEL_COLOUR, REPEATED_COLOUR = (0, 114, 178), (230, 159, 0)  # blue and orange of Okabe and Ito
 
 
 def sheet(columns: Sequence[Column]) -> NDArray[np.uint8]:
@@ -48,18 +48,18 @@ def psnr_plot(trace: Trace, size: tuple[int, int] = (1024, 420)) -> NDArray[np.u
     width, height = size[0] * DETAIL, size[1] * DETAIL
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
-    panel = Panel(LEFT, TITLE, width - RIGHT, height - FOOT, max(len(trace) - 1, 1), float(low), float(high))
+    panel = Axes(LEFT, TITLE, width - RIGHT, height - FOOT, max(len(trace) - 1, 1), float(low), float(high))
     draw_frame(draw, panel, np.zeros(len(trace), bool), RATE)
-    legend = list(zip(curves, (MODEL, REPEATED), strict=True))
+    legend = list(zip(curves, (MODEL_COLOUR, REPEATED_COLOUR), strict=True))
     for name, colour in reversed(legend):
         draw_curve(draw, panel, curves[name], colour)
-    draw_head(draw, panel, f"PSNR (dB), mean of {SMOOTHED} frames", legend)
+    draw_head(draw, panel, f"PSNR (dB), mean of {AVERAGED} frames", legend)
     draw_seconds(draw, panel, RATE)
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
 
 def running_mean(values: NDArray[np.float64]) -> Curve:
     """(frame, mean of the frames around it) for each frame that has enough of them."""
-    span = min(SMOOTHED, len(values))
+    span = min(AVERAGED, len(values))
     means = np.convolve(values, np.full(span, 1 / span), "valid")
     return np.stack([np.arange(len(means)) + (span - 1) / 2, means], 1)

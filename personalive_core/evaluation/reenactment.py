@@ -64,7 +64,7 @@ def reenact(
 
 
 @dataclass(frozen=True)
-class Task:
+class Reenactment:
     """The outcome of one task: a row of scores for the model and for each baseline, means over all clips."""
 
     name: str
@@ -121,9 +121,11 @@ def repeated(picture: Picture, truth: Truth) -> Picture:
     return np.broadcast_to(picture, truth.pictures.shape)
 
 
-def run_task(name: str, cases: Iterable[Case], model: PersonaLive, judge: Landmarker) -> tuple[Task, list[Column]]:
+def run_task(
+    name: str, cases: Iterable[Case], model: PersonaLive, judge: Landmarker
+) -> tuple[Reenactment, list[Column]]:
     """Means over all cases, and a column of pictures of each."""
     outcomes = [run_case(case, model, judge) for case in cases]
     rows = {row: mean_scores([outcome.rows[row] for outcome in outcomes]) for row in outcomes[0].rows}
     error = float(np.mean([outcome.network_error for outcome in outcomes]))
-    return Task(name, len(outcomes), outcomes[0].frames, rows, error), [outcome.column for outcome in outcomes]
+    return Reenactment(name, len(outcomes), outcomes[0].frames, rows, error), [outcome.column for outcome in outcomes]

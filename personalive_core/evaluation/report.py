@@ -9,11 +9,11 @@ from dataclasses import asdict
 import numpy as np
 
 from ..drawn.landmarker import SIZE
-from .ablations import CLEAR, FIRST, Finding
+from .ablations import CLEAR, FIRST, AblationResult
 from .adaptation import Adaptation
 from .evaluate import ABLATION_PEOPLE, Evaluation, Target
 from .pictures import COLUMNS
-from .reenactment import DRIVING, Task
+from .reenactment import DRIVING, Reenactment
 from .scores import Scores
 from .stability import Stability
 
@@ -53,10 +53,10 @@ and size since its first frame.
 
 def targets(rows: Sequence[Target]) -> str:
     lines = [f"| {t.name} | {t.wanted} | {t.found} | {'met' if t.met else '**NOT met**'} |" for t in rows]
-    return table("Targets", ("", "wanted", "measured", ""), lines)
+    return markdown_table("Targets", ("", "wanted", "measured", ""), lines)
 
 
-def table(title: str, head: Sequence[str], lines: Sequence[str]) -> str:
+def markdown_table(title: str, head: Sequence[str], lines: Sequence[str]) -> str:
     return "\n".join([f"## {title}", "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines])
 
 
@@ -67,7 +67,7 @@ def cells(scores: Scores | None) -> str:
     return " | ".join(f"{value:.{digits}f}" for digits, value in figures)
 
 
-def reenactment(task: Task) -> str:
+def reenactment(task: Reenactment) -> str:
     is_self = task.name.startswith("Self")
     rows: dict[str, Scores | None] = {**task.rows, **({DRIVING: None} if is_self else {})}
     lines = [f"| {name} | {cells(scores)} |" for name, scores in rows.items()]
@@ -84,7 +84,7 @@ def reenactment(task: Task) -> str:
     picture = "self" if is_self else "cross"
     shown = f"![rows: reference, driving, truth, output](evaluation_{picture}.jpg)"
     under = f"Rows: reference, driving, truth, output; the middle frames of the first {min(task.clips, COLUMNS)} clips."
-    return f"{table(task.name, ('', *HEAD), lines)}\n\n{said}\n\n{shown}\n\n{under}"
+    return f"{markdown_table(task.name, ('', *HEAD), lines)}\n\n{said}\n\n{shown}\n\n{under}"
 
 
 def stability(found: Stability) -> str:
@@ -103,7 +103,7 @@ first ones: a difference is the stream's doing, not the motion's. Between the tw
 ![PSNR over time](evaluation_stability.png)"""
 
 
-def ablations(rows: Sequence[Finding]) -> str:
+def ablations(rows: Sequence[AblationResult]) -> str:
     lines = []
     for row in rows:
         change = "" if row.scores is None else f"{row.difference:+.2f}"
@@ -113,7 +113,7 @@ def ablations(rows: Sequence[Finding]) -> str:
     for frames in sorted(full):
         lines.insert(0, f"| full model, {frames} frames | | {cells(full[frames])} | | | |")
     head = ("", "", *HEAD, "PSNR against full (dB)", "paper", "here")
-    return f"""{table("Ablations", head, lines)}
+    return f"""{markdown_table("Ablations", head, lines)}
 
 Cross-reenactment of at most {ABLATION_PEOPLE} people, in the paper's order. *Run*: the full model's weights, run
 otherwise; *trained*: weights of their own. The start without MII is compared on the first {FIRST} frames alone. In the
@@ -124,7 +124,7 @@ standard errors of the mean over people (the ± of the table)."""
 def adaptation(found: Adaptation) -> str:
     rows = {"without": found.without, "with the LoRA": found.adapted, "reference repeated": found.repeated}
     lines = [f"| {name} | {level:.2f} |" for name, level in rows.items()]
-    return f"""{table("A LoRA for line-art", ("", "PSNR (dB)"), lines)}
+    return f"""{markdown_table("A LoRA for line-art", ("", "PSNR (dB)"), lines)}
 
 {found.clips} portraits in line-art, led by films of other people, {found.frames} frames each. The motion networks are
 the same without and with the LoRA, which is for the UNets alone.
@@ -171,6 +171,6 @@ def stability_values(found: Stability) -> dict[str, object]:
     }
 
 
-def finding_values(row: Finding) -> dict[str, object]:
+def finding_values(row: AblationResult) -> dict[str, object]:
     error = row.error if math.isfinite(row.error) else None
     return {**asdict(row), "error": error, "verdict": row.verdict}

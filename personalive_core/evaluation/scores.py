@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..drawn.landmarker import Landmarker, locate
+from ..drawn.landmarker import Landmarker, find_landmarks
 from ..metrics.pictures import Numbers, Pictures, lab, psnr, ssim, unit
 from .cases import Truth
 
@@ -52,7 +52,7 @@ def score(pictures: Pictures, truth: Truth, network: Landmarker) -> FrameScores:
         psnr=psnr(shown, true).numpy(),
         ssim=ssim(shown, true).numpy(),
         l1=(shown - true).abs().mean((1, 2, 3)).numpy(),
-        landmarks=landmark_error(locate(network, pictures), truth.landmarks, pictures.shape[1]).numpy(),
+        landmarks=landmark_error(find_landmarks(network, pictures), truth.landmarks, pictures.shape[1]).numpy(),
         identity=identity_error(region_colours(pictures, truth.regions), region_colours(truth.pictures, truth.regions)),
     )
 

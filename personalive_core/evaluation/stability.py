@@ -12,7 +12,7 @@ import torch
 from ..backends.personalive.model import PersonaLive
 from ..device import peak_memory, reset_peak_memory
 from ..drawn.landmarker import SIZE
-from ..drawn.truth import REGIONS
+from ..drawn.styles import REGIONS
 from ..metrics.pictures import Numbers, psnr, unit
 from .cases import Case, there_and_back
 from .reenactment import reenact, repeated

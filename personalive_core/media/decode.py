@@ -162,14 +162,14 @@ def display_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
 
 
 def new_scaler() -> VideoReformatter:
-    """What `to_rgb` converts with."""
+    """What `frame_to_rgb` converts with."""
     load_av()
     from av.video.reformatter import VideoReformatter
 
     return VideoReformatter()
 
 
-def to_rgb(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> NDArray[np.uint8]:
+def frame_to_rgb(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> NDArray[np.uint8]:
     """[H, W, 3] of `size` (width, height), upright, alpha over black, by the frame's own colour matrix and range.
 
     `scaler` is to be the same for all frames of a video: preparing it takes longer than converting a frame.

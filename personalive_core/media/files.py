@@ -19,7 +19,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
-def prepare(path: Path, suffixes: tuple[str, ...]) -> Path:
+def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
     """Makes sure that `path` can be written and gives its partial name, where an empty file now lies.
 
     The folder is made if its own parent exists.
@@ -62,7 +62,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 @contextlib.contextmanager
 def whole_file(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Gives a partial name to write to; on success it becomes `path`, on any error it goes."""
-    partial = prepare(path, suffixes)
+    partial = prepare_output(path, suffixes)
     try:
         yield partial
     except OSError as error:
@@ -106,7 +106,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_written(path: Path, suffixes: tuple[str, ...], read: dict[str, Path]) -> None:
     """Raises InputError if writing `path` would change one of the files that are `read`, OutputError if it fails."""
     refuse_reading(path, read)
-    prepare(path, suffixes).unlink()
+    prepare_output(path, suffixes).unlink()
 
 
 def refuse_reading(path: Path, read: dict[str, Path]) -> None:

@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .decode import decode, display_size, first_frame, new_scaler, open_media, seek, time_base, to_rgb, video_stream
+from .decode import (
+    decode,
+    display_size,
+    first_frame,
+    frame_to_rgb,
+    new_scaler,
+    open_media,
+    seek,
+    time_base,
+    video_stream,
+)
 from .label import parse_label
 from .picture import (
     PICTURE_SUFFIXES,
@@ -217,7 +227,7 @@ def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
             # Broken files: a frame without a time, or not after its predecessor, follows at the usual distance.
             time = own if own is not None and (time is None or own > time) else (time or 0) + 1 / _rate(stream)
             if time >= start:
-                yield Frame(to_rgb(frame, size, scaler), time)
+                yield Frame(frame_to_rgb(frame, size, scaler), time)
     if damage:
         _log.warning("%s is damaged or cut off (%s): %d frames could be read.", path, damage[0], count)
 

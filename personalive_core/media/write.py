@@ -20,7 +20,7 @@ from ..errors import InputError, OutputError, PersonaLiveError
 from .audio import AudioTrack, has_audio
 from .decode import load_av, open_media
 from .encode import VideoTrack
-from .files import prepare, put_in_place
+from .files import prepare_output, put_in_place
 from .label import badge, container_metadata, make_label, stamp
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class VideoWriter:
         audio = options.audio if options.audio and has_audio(options.audio) else None
         self.path, self.size, self.rate = Path(path), size, Fraction(options.rate)
         self.frames = 0  # given to `write` so far
-        self.partial = prepare(self.path, _SUFFIXES)
+        self.partial = prepare_output(self.path, _SUFFIXES)
         self._metadata = container_metadata(make_label(options.label, options.details))
         self._fragmented = self.path.suffix.lower() != ".mkv"  # which is playable early as it is
         self._container = _create(self.partial, _FRAGMENTED if self._fragmented else {}, self._metadata)

@@ -12,7 +12,7 @@ Pictures = NDArray[np.uint8]  # [F, S, S, 3] RGB
 Numbers = NDArray[np.float64]
 LEAST_ERROR = 1e-10  # squared error of equal pictures: 100 dB instead of infinity
 SSIM_WINDOW, SSIM_SIGMA, SSIM_K = 11, 1.5, (0.01, 0.03)  # of Wang et al., 2004
-WHITE = (0.95047, 1.0, 1.08883)  # D65
+WHITE_POINT = (0.95047, 1.0, 1.08883)  # D65
 TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 LINEAR_BELOW, LAB_EDGE = 0.04045, 6 / 29  # where sRGB's curve and Lab's begin
 
@@ -50,6 +50,6 @@ def ssim(shown: Tensor, true: Tensor) -> Tensor:
 def lab(colours: Numbers) -> Numbers:
     """sRGB [..., 3] in 0..1 -> CIE Lab under D65."""
     linear = np.where(colours <= LINEAR_BELOW, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    share = linear @ np.array(TO_XYZ).T / np.array(WHITE)
+    share = linear @ np.array(TO_XYZ).T / np.array(WHITE_POINT)
     x, y, z = np.moveaxis(np.where(share > LAB_EDGE**3, np.cbrt(share), share / (3 * LAB_EDGE**2) + 4 / 29), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)

@@ -32,7 +32,7 @@ SMALLEST_TURN = 5.0  # degrees: a still head is not blown up to noise
 
 
 @dataclass(frozen=True)
-class Panel:
+class Axes:
     """A rectangle of the picture with its scales: frames to the right, values up."""
 
     left: int
@@ -75,8 +75,8 @@ def motion_plot(
     last = max(len(motion) - 1, 1)
     turn = max(SMALLEST_TURN, float(np.abs(angles).max()))
     most = max([threshold, *(value for _, value in novelty)])
-    upper = Panel(LEFT, TITLE, width - RIGHT, middle, last, -1.1 * turn, 1.1 * turn)
-    lower = Panel(LEFT, middle + TITLE, width - RIGHT, height - FOOT, last, 0, 1.15 * max(most, 1.0))
+    upper = Axes(LEFT, TITLE, width - RIGHT, middle, last, -1.1 * turn, 1.1 * turn)
+    lower = Axes(LEFT, middle + TITLE, width - RIGHT, height - FOOT, last, 0, 1.15 * max(most, 1.0))
     missing = ~motion.valid.numpy()
     for panel in (upper, lower):
         draw_frame(draw, panel, missing, rate)
@@ -119,7 +119,7 @@ def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(np.flatnonzero(steps == 1).tolist(), (np.flatnonzero(steps == -1) - 1).tolist(), strict=True))
 
 
-def draw_frame(draw: ImageDraw.ImageDraw, panel: Panel, missing: NDArray[np.bool_], rate: float) -> None:
+def draw_frame(draw: ImageDraw.ImageDraw, panel: Axes, missing: NDArray[np.bool_], rate: float) -> None:
     """A panel without its curves: shading of frames without a face, grid, values, zero line."""
     draw.rectangle((panel.left, panel.top, panel.right, panel.bottom), "white")
     for first, last in stretches(missing):
@@ -135,7 +135,7 @@ def draw_frame(draw: ImageDraw.ImageDraw, panel: Panel, missing: NDArray[np.bool
     draw.rectangle((panel.left, panel.top, panel.right, panel.bottom), None, FAINT, DETAIL)
 
 
-def draw_seconds(draw: ImageDraw.ImageDraw, panel: Panel, rate: float) -> None:
+def draw_seconds(draw: ImageDraw.ImageDraw, panel: Axes, rate: float) -> None:
     """The axis labels below a panel."""
     for second in ticks(0, panel.last / rate, 8):
         draw.text((panel.x(second * rate), panel.bottom + 18 * DETAIL), f"{second:g}", FAINT, font(SMALL), "ms")
@@ -143,7 +143,7 @@ def draw_seconds(draw: ImageDraw.ImageDraw, panel: Panel, rate: float) -> None:
     draw.text((middle, panel.bottom + 38 * DETAIL), "seconds", INK, font(SMALL), "ms")
 
 
-def draw_curve(draw: ImageDraw.ImageDraw, panel: Panel, curve: Curve, colour: Colour) -> None:
+def draw_curve(draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, colour: Colour) -> None:
     """A line through all points, a dot for one alone."""
     points = [(panel.x(frame), panel.y(value)) for frame, value in envelope(curve, panel.right - panel.left)]
     if len(points) == 1:
@@ -152,7 +152,7 @@ def draw_curve(draw: ImageDraw.ImageDraw, panel: Panel, curve: Curve, colour: Co
 
 
 def draw_novelty(
-    draw: ImageDraw.ImageDraw, panel: Panel, curve: Curve, threshold: float, keyframes: Sequence[int]
+    draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, threshold: float, keyframes: Sequence[int]
 ) -> None:
     """The novelty curve, the dashed threshold, and a diamond on a stem where a frame becomes a keyframe."""
     dash, y = 8 * DETAIL, panel.y(threshold)
@@ -166,7 +166,7 @@ def draw_novelty(
         draw.regular_polygon((x, y, 7 * DETAIL), 4, 45, KEYFRAME)
 
 
-def draw_head(draw: ImageDraw.ImageDraw, panel: Panel, title: str, entries: Sequence[tuple[str, Colour]]) -> None:
+def draw_head(draw: ImageDraw.ImageDraw, panel: Axes, title: str, entries: Sequence[tuple[str, Colour]]) -> None:
     """Above a panel: its title on the left, the legend's names behind their colours on the right."""
     x, y = float(panel.right), panel.top - 10 * DETAIL
     draw.text((panel.left, y), title, INK, font(TEXT), "ls")

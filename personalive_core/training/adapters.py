@@ -53,7 +53,7 @@ def parameters_of(network: nn.Module) -> nn.ParameterDict:
 
 def export_lora(names: tuple[str, ...], alpha: float, model: PersonaLive, folder: Path) -> None:
     """Writes the additions of all `names` into `folder`, as one file in peft's format."""
-    pairs = {name: extract(getattr(model, name)) for name in names}
+    pairs = {name: trained_pairs(getattr(model, name)) for name in names}
     save_lora(make_folder(folder) / FILE, Lora(pairs, alpha))
 
 
@@ -107,7 +107,7 @@ def attach(network: nn.Module, targets: tuple[str, ...], rank: int, alpha: float
     return network
 
 
-def extract(network: nn.Module) -> dict[str, Pair]:
+def trained_pairs(network: nn.Module) -> dict[str, Pair]:
     """Copies, on the CPU, of what was trained in each `Adapted` module of `network`, by module path."""
     return {
         name: (module.lora_A.detach().to("cpu", copy=True), module.lora_B.detach().to("cpu", copy=True))

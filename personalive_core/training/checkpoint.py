@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 from ..errors import InputError, WeightsError
 from ..media.files import save_tensors
 
-FILE = "state.safetensors"
+STATE_FILE = "state.safetensors"
 _WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is, and what it was told."""
 
     step: int  # steps done
@@ -27,7 +27,7 @@ class Progress:
 
 
 @torch.no_grad()
-def save_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, progress: Progress) -> None:
+def save_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, progress: RunProgress) -> None:
     """Writes the state whole or not at all. Raises OutputError where the disk is full."""
     tensors = {f"{_WEIGHT}{key}": value for key, value in learner.state_dict().items()}
     tensors |= {f"{_MEAN}{key}": value for key, value in mean.items()}
@@ -35,18 +35,18 @@ def save_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: 
         for part, value in adam.state.get(parameter, {}).items():
             tensors[f"{_ADAM}{part}/{name}"] = value
     metadata = {"step": str(progress.step), "settings": progress.settings, "scaler": progress.scaler}
-    save_tensors(folder / FILE, tensors, metadata)
+    save_tensors(folder / STATE_FILE, tensors, metadata)
 
 
 @torch.no_grad()
-def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, settings: str) -> Progress:
+def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, settings: str) -> RunProgress:
     """Puts a saved state back, bit for bit; without a file the run is at its start.
 
     Raises WeightsError for a damaged file, InputError where the run was told something else then.
     """
-    path = folder / FILE
+    path = folder / STATE_FILE
     if not path.is_file():
-        return Progress(0, settings)
+        return RunProgress(0, settings)
     tensors, progress = _read(path)
     if progress.settings != settings:
         raise InputError(
@@ -69,14 +69,14 @@ def load_state(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: 
     return progress
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
+def _read(path: Path) -> tuple[dict[str, Tensor], RunProgress]:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
         with safe_open(path, framework="pt") as file:
             known = file.metadata() or {}
-        return load_file(path), Progress(int(known["step"]), known["settings"], known["scaler"])
+        return load_file(path), RunProgress(int(known["step"]), known["settings"], known["scaler"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}): delete it to begin the run anew") from error
 

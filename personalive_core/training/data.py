@@ -15,7 +15,7 @@ from ..errors import InputError, WeightsError
 from ..media.files import save_tensors
 from ..motion.types import HeadPose, HybridMotion
 
-SUFFIX = ".clip.safetensors"
+CLIP_SUFFIX = ".clip.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +100,7 @@ def open_dataset(folders: Sequence[Path], frames: int, size: int | None = None) 
     from safetensors import SafetensorError, safe_open
 
     usable = []
-    for path in (path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))):
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*{CLIP_SUFFIX}"))):
         try:
             with safe_open(path, framework="pt") as file:
                 count, side = file.get_slice("pictures").get_shape()[:2]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PIXELS_A_CHANNEL = 16  # a side of the picture, to one channel of the first map
-SMALLEST, GROUP = 4, 4  # pixels a side of the last map; pictures whose deviation is measured together
-SLOPE, GAIN = 0.2, math.sqrt(2)  # of the leaky ReLU; what keeps the variance through it
+SMALLEST, DEVIATION_GROUP = 4, 4  # pixels a side of the last map; pictures whose deviation is measured together
+LEAKY_SLOPE, LEAKY_GAIN = 0.2, math.sqrt(2)  # of the leaky ReLU; what keeps the variance through it
 
 
 class Down(nn.Module):
@@ -23,8 +23,8 @@ class Down(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = GAIN * functional.leaky_relu(self.first(x), SLOPE)
-        inner = GAIN * functional.leaky_relu(functional.avg_pool2d(self.second(inner), 2), SLOPE)
+        inner = LEAKY_GAIN * functional.leaky_relu(self.first(x), LEAKY_SLOPE)
+        inner = LEAKY_GAIN * functional.leaky_relu(functional.avg_pool2d(self.second(inner), 2), LEAKY_SLOPE)
         joined: Tensor = (inner + self.shortcut(functional.avg_pool2d(x, 2))) / math.sqrt(2)
         return joined
 
@@ -46,12 +46,12 @@ class Discriminator(nn.Module):
         self.hidden, self.score = nn.Linear(width * side * side, width), nn.Linear(width, 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        x = GAIN * functional.leaky_relu(self.enter(pictures), SLOPE)
+        x = LEAKY_GAIN * functional.leaky_relu(self.enter(pictures), LEAKY_SLOPE)
         for block in self.blocks:
             x = block(x)
         x = torch.cat([x, minibatch_deviation(x)], 1)
-        x = GAIN * functional.leaky_relu(self.join(x), SLOPE)
-        x = GAIN * functional.leaky_relu(self.hidden(x.flatten(1)), SLOPE)
+        x = LEAKY_GAIN * functional.leaky_relu(self.join(x), LEAKY_SLOPE)
+        x = LEAKY_GAIN * functional.leaky_relu(self.hidden(x.flatten(1)), LEAKY_SLOPE)
         score: Tensor = self.score(x)[:, 0]
         return score
 
@@ -59,6 +59,6 @@ class Discriminator(nn.Module):
 def minibatch_deviation(x: Tensor) -> Tensor:
     """[N, C, h, w] -> [N, 1, h, w]: how much the pictures of a group differ, a mean over all features."""
     count = len(x)
-    group = max(size for size in range(1, GROUP + 1) if count % size == 0)
+    group = max(size for size in range(1, DEVIATION_GROUP + 1) if count % size == 0)
     spread: Tensor = x.unflatten(0, (group, -1)).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
     return spread.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -25,7 +25,7 @@ Losses = dict[str, Tensor]
 # weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses, about one each at the end: a cross-entropy, and fractions of half a picture
-ANGLES, LENGTHS, PLACES = 1.5, 30.0, 10.0
+ANGLE_WEIGHT, LENGTH_WEIGHT, PLACE_WEIGHT = 1.5, 30.0, 10.0
 SEEN = 0.02  # weight of the landmarks' cross-entropy beside the facial embedding's error
 # which expression number is read off which cell of a facial encoder's map: near what it is about, as the crop shows it
 READING = (
@@ -95,11 +95,12 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
     places = stack([c.motion.keypoints for c in true])[..., :2]
     seen = [soft_argmax(pointer(x).float()) for pointer, x in zip(pointers, maps[-2:], strict=True)]
     return {
-        "angles": ANGLES * bin_error(scores, stack([c.motion.pose.angles for c in true])),
-        "translation": LENGTHS * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
-        "scale": LENGTHS * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
-        "keypoints": LENGTHS * absolute_error(canonical, stack([c.canonical for c in true])),
-        "places": PLACES * sum((absolute_error(points, places) for points in seen), places.new_zeros(())),
+        "angles": ANGLE_WEIGHT * bin_error(scores, stack([c.motion.pose.angles for c in true])),
+        "translation": LENGTH_WEIGHT
+        * absolute_error(pose.translation, stack([c.motion.pose.translation for c in true])),
+        "scale": LENGTH_WEIGHT * absolute_error(pose.scale, stack([c.motion.pose.scale for c in true])),
+        "keypoints": LENGTH_WEIGHT * absolute_error(canonical, stack([c.canonical for c in true])),
+        "places": PLACE_WEIGHT * sum((absolute_error(points, places) for points in seen), places.new_zeros(())),
     }
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 Layer = Any  # a convolution or linear layer with a bias, which its type leaves open
-COLOURS = 3
-HELD, STEADY = 2 * COLOURS, 2 * COLOURS + 2  # channels of each colour and its negative; with two constant ones
+CHANNELS = 3
+HELD, STEADY = 2 * CHANNELS, 2 * CHANNELS + 2  # channels of each colour and its negative; with two constant ones
 CONSTANT = 0.7  # of a constant channel, times the width's root: a steady part of what norms divide by
 FRESH_LOG_VARIANCE = -6.0
 FAINT = 0.1  # of the usual size: weights beside those that hold the colours
@@ -25,8 +25,8 @@ def begin_with_colours(vae: Any) -> None:  # noqa: ANN401 - a library's network
     norms divide all pictures by nearly the same number.
     """
     encoder, decoder = vae.encoder, vae.decoder
-    enter(encoder.conv_in, torch.eye(COLOURS))
-    enter(decoder.conv_in, torch.eye(COLOURS, decoder.conv_in.weight.shape[1]))
+    enter(encoder.conv_in, torch.eye(CHANNELS))
+    enter(decoder.conv_in, torch.eye(CHANNELS, decoder.conv_in.weight.shape[1]))
     for half, blocks in ((encoder, encoder.down_blocks), (decoder, decoder.up_blocks)):
         for block in (*blocks, half.mid_block):
             for resnet in block.resnets:
@@ -36,7 +36,7 @@ def begin_with_colours(vae: Any) -> None:  # noqa: ANN401 - a library's network
                 pass_by(attention.to_out[0], None)
                 steady(attention.group_norm, 1.0)
             for sampler in getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None) or ():
-                resample(sampler.conv, down=half is encoder)
+                resample_colours(sampler.conv, down=half is encoder)
         steady(half.conv_norm_out, 0.0)
         leave(half.conv_out)
     latents = decoder.conv_in.weight.shape[1]
@@ -70,7 +70,7 @@ def pass_by(layer: Layer, shortcut: Layer | None) -> None:
         shortcut.bias[:STEADY] = 0
 
 
-def resample(layer: Layer, down: bool) -> None:
+def resample_colours(layer: Layer, down: bool) -> None:
     """Halving takes the mean of four, doubling repeats."""
     layer.weight[:STEADY] = 0
     layer.bias[:STEADY] = 0
@@ -91,9 +91,9 @@ def steady(norm: nn.GroupNorm, constant: float) -> None:
 def leave(layer: Layer) -> None:
     """The last layer of a half: colours less their negatives."""
     layer.weight *= FAINT
-    layer.weight[:COLOURS] *= FAINT
+    layer.weight[:CHANNELS] *= FAINT
     layer.bias.zero_()
-    for colour in range(COLOURS):
+    for colour in range(CHANNELS):
         layer.weight[colour, :STEADY] = 0
         layer.weight[colour, colour, 1, 1] = 1
-        layer.weight[colour, COLOURS + colour, 1, 1] = -1
+        layer.weight[colour, CHANNELS + colour, 1, 1] = -1

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..drawn.landmarker import FILE, Landmarker
+from ..drawn.landmarker import LANDMARKER_FILE, Landmarker
 from ..media.files import save_tensors
 from ..media.tensors import to_signed
 from .augment import recolour
@@ -46,4 +46,4 @@ def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
 def save_landmarker(network: Landmarker, _: object, folder: Path) -> None:
     """Writes the network into `folder` in half precision; a run's export, without its model. Raises OutputError."""
     make_folder(folder)
-    save_tensors(folder / FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})
+    save_tensors(folder / LANDMARKER_FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})

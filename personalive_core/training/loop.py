@@ -21,12 +21,12 @@ from torch.optim import AdamW, Optimizer
 from ..backends.personalive.loader import NEEDED
 from ..backends.personalive.model import PersonaLive
 from ..errors import InputError, NumericalError
-from .checkpoint import Progress, load_state, save_state
+from .checkpoint import RunProgress, load_run, save_run
 from .files import make_folder
 from .interrupt import held_interrupts
 from .networks import save_networks, with_networks
 from .presets import Preset
-from .report import append_metrics, draw_curve, forget_after, open_board, save_sheet
+from .report import append_metrics, draw_losses, forget_after, open_board, save_sheet
 from .source import Source
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
     learner = Learner(networks, stage, source, run.row)
     adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
     mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
-    progress = load_state(run.folder, learner, mean, adam, run.settings)
+    progress = load_run(run.folder, learner, mean, adam, run.settings)
     wrapped, adam = accelerator.prepare(learner, adam)
     if accelerator.scaler and progress.scaler:
         accelerator.scaler.load_state_dict(json.loads(progress.scaler))
@@ -211,8 +211,8 @@ class Keeper:
     def save(self, step: int) -> None:
         """The state after `step` steps, the exported weights, the curve."""
         scaler = json.dumps(self.scaler.state_dict()) if self.scaler else ""
-        progress = Progress(step, self.run.settings, scaler)
-        save_state(self.run.folder, self.learner, self.mean, _plain(self.adam), progress)
+        progress = RunProgress(step, self.run.settings, scaler)
+        save_run(self.run.folder, self.learner, self.mean, _plain(self.adam), progress)
         networks = copy.deepcopy(self.learner.networks)
         if self.mean:
             networks.load_state_dict(self.mean)
@@ -220,7 +220,7 @@ class Keeper:
         if self.stage.finish:
             self.stage.finish(model, self.source)
         (self.stage.export or self.run.export)(model, self.run.folder / "weights")
-        draw_curve(self.run.folder)
+        draw_losses(self.run.folder)
         if self.board:
             self.board.flush()
 

@@ -55,7 +55,7 @@ def _image_encoder(width: int, dim: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class ModelShapes:
     """Widths of every network of a model."""
 
     unet: UNetConfig
@@ -66,8 +66,8 @@ class Shapes:
     image_encoder: Mapping[str, Any] = field(hash=False)
 
 
-SHAPES: dict[str, Shapes] = {
-    "small": Shapes(
+SHAPES: dict[str, ModelShapes] = {
+    "small": ModelShapes(
         UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, preconditioned=True),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
         FaceEncoderConfig(width=64, attention_dim=64, heads=1),
@@ -75,7 +75,7 @@ SHAPES: dict[str, Shapes] = {
         _vae((16, 32, 64, 128), 1),
         _image_encoder(64, 128),
     ),
-    "twin": Shapes(  # the tests'
+    "twin": ModelShapes(  # the tests'
         UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
         FaceEncoderConfig(width=64, attention_dim=32, heads=2),
@@ -86,7 +86,7 @@ SHAPES: dict[str, Shapes] = {
 }
 
 
-def fresh(shapes: Shapes, seed: int) -> PersonaLive:
+def fresh(shapes: ModelShapes, seed: int) -> PersonaLive:
     """Untrained networks whose weights are a function of `seed` and each weight's name; float32, on the CPU."""
     from diffusers import AutoencoderKL
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection

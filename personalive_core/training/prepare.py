@@ -28,7 +28,7 @@ from ..media.tensors import to_signed
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
 from ..motion.types import HybridMotion
-from .data import SUFFIX, Clip, save_clip
+from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
 
 
@@ -70,7 +70,7 @@ def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing, mo
     """Draws `clips` into `folder`, one file each; those already there stay. A `model` sees their motion itself."""
     make_folder(folder)
     for index in clips:
-        path = folder / f"{split}_{index:06d}{SUFFIX}"
+        path = folder / f"{split}_{index:06d}{CLIP_SUFFIX}"
         if not path.exists():
             clip = drawn_clip(split, index, drawing)
             save_clip(path, as_seen(clip, model) if model else clip)

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..animation.driving import Clip as Driving
-from ..animation.driving import open_driving
+from ..animation.driving import DrivingClip, open_driving
 from ..animation.engine import Engine
 from ..animation.pipeline import MotionOptions
 from ..backends.personalive.model import PersonaLive
@@ -25,7 +24,7 @@ from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..motion.types import concat
-from .data import SUFFIX, Clip, save_clip
+from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
 
 LEDGER = "videos.json"  # which videos are done, in the folder of their clips
@@ -120,11 +119,11 @@ def _joined(frames: list[Clip]) -> Clip:
 
 def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: Cut) -> int:
     """Writes the clips of one video and counts them; `place` is what their names begin with."""
-    driving = open_driving(Driving(video, detector=cut.detector), cut.size, weights)
+    driving = open_driving(DrivingClip(video, detector=cut.detector), cut.size, weights)
     frames = (frame.image for frame in driving.read())
     count = 0
     for clip in clips_of(model, frames, driving.options, cut):
-        save_clip(place.with_name(f"{place.name}_{count:05d}{SUFFIX}"), clip)
+        save_clip(place.with_name(f"{place.name}_{count:05d}{CLIP_SUFFIX}"), clip)
         count += 1
     return count
 

@@ -57,7 +57,7 @@ def forget_after(folder: Path, step: int) -> None:
         (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def draw_curve(folder: Path) -> None:
+def draw_losses(folder: Path) -> None:
     """Every loss over the steps, on a logarithmic scale, into the run's folder."""
     rows = read_metrics(folder)
     names = [name for name in (rows[0] if rows else {}) if name.startswith("loss")]

@@ -105,13 +105,13 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
     x0 = predict_x0(x, eps, alphas[level]).flatten(0, 1)
     true, box = items.pictures.flatten(0, 1).to(x0), items.box.flatten(0, 1)
     if not row.decoded:
-        return judge(row, decode(source.model, x0), true, box)
+        return judge(row, decode_for_loss(source.model, x0), true, box)
     losses = {"latents": LATENTS * squared_error(x0, items.latents.flatten(0, 1).to(x0))}
     some = generator(*numbers, 3).permutation(len(x0))[: row.decoded].tolist()
-    return losses | judge(row, decode(source.model, x0[some]), true[some], box[some])
+    return losses | judge(row, decode_for_loss(source.model, x0[some]), true[some], box[some])
 
 
-def decode(model: PersonaLive, latents: Tensor) -> Tensor:
+def decode_for_loss(model: PersonaLive, latents: Tensor) -> Tensor:
     """Latents [N, 4, h, w] -> pictures [N, 3, S, S] around [-1, 1], with gradients."""
     pictures: Tensor = model.vae.decode(latents.to(model.dtype) / LATENT_SCALE).sample
     return pictures.float()
@@ -185,7 +185,7 @@ def judge_stream(
     losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
     window = known[int(draws.integers(len(known) // row.frames)) * row.frames :][: row.frames]
     box = ahead.motion.box[window]
-    return losses | judge(row, decode(model, x0[0, window]), ahead.pictures[window].to(x0), box)
+    return losses | judge(row, decode_for_loss(model, x0[0, window]), ahead.pictures[window].to(x0), box)
 
 
 def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> Tensor:

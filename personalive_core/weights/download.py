@@ -20,7 +20,7 @@ from .lock import FileRecord, LockedFile, check_locked, file_digest, read_lock, 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-Progress = Callable[[WeightFile, int, int], None]  # file, bytes there, bytes in all
+DownloadProgress = Callable[[WeightFile, int, int], None]  # file, bytes there, bytes in all
 
 _DIGESTS = {64: "sha256", 40: "git-sha1"}  # the hub's ETag is one or the other, told apart by its length
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def download(
     *,
     endpoint: str | None = None,
     offline: bool | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> None:
     """Brings `files` to their places in `folder`; what is there already stays as it is.
 
@@ -94,7 +94,7 @@ def download(
         raise OutputError(f"cannot write weights to {folder} ({error}): free space there or choose another") from error
 
 
-def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: Progress | None) -> None:
+def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: DownloadProgress | None) -> None:
     lock = read_lock(folder)
     locked = lock.get(file.place)
     offer = _ask(file, locked.revision if locked else file.revision, endpoint)

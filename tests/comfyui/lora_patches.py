@@ -50,19 +50,19 @@ def main():
     load_pack()
     from pack.nodes.host import memory
     from pack.personalive_core.backends.personalive.loader import Host, load_model
-    from pack.personalive_core.backends.personalive.lora import NETWORKS, read_lora, with_lora
+    from pack.personalive_core.backends.personalive.lora import LORA_NETWORKS, read_lora, with_lora
 
     lora = read_lora(Path(file))
     host = Host(ops=memory.layers("pytorch"), storage=getattr(torch, storage, None))
     plain = load_model(Path(weights), CPU, DTYPE, "full", host)
-    placement = memory.place({name: getattr(plain, name) for name in NETWORKS}, DTYPE)
+    placement = memory.place({name: getattr(plain, name) for name in LORA_NETWORKS}, DTYPE)
     base = replace(plain, placement=placement)
     expected = run(replace(with_lora(plain, lora, 0.5), placement=replace(placement, bring=lambda _: None)))
     before = run(base)
-    stronger = memory.with_lora(base, lora, 1.5)
-    chosen = memory.with_lora(base, lora, 0.5)
+    stronger = memory.with_lora_patches(base, lora, 1.5)
+    chosen = memory.with_lora_patches(base, lora, 0.5)
     run(stronger)
-    for name in NETWORKS:
+    for name in LORA_NETWORKS:
         patcher = chosen.placement.bring.of[id(getattr(base, name))]
         patcher.partially_load(CPU, float(share) * patcher.model_size())
     got = run(replace(chosen, placement=replace(chosen.placement, bring=lambda _: None)))

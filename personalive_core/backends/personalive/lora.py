@@ -24,10 +24,10 @@ from ...media.files import save_tensors
 from ...weights.read import State, read_infos, read_metadata
 from .model import PersonaLive
 
-NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
-FILE, CONFIG, SUFFIX = "adapter_model.safetensors", "adapter_config.json", ".safetensors"
+LORA_NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
+ADAPTER_FILE, CONFIG_FILE, SUFFIX = "adapter_model.safetensors", "adapter_config.json", ".safetensors"
 _PREFIX = "base_model.model."
-_KEY = re.compile(rf"{re.escape(_PREFIX)}({'|'.join(NETWORKS)})\.(.+)\.lora_([AB])\.weight")
+_KEY = re.compile(rf"{re.escape(_PREFIX)}({'|'.join(LORA_NETWORKS)})\.(.+)\.lora_([AB])\.weight")
 _OTHER_SCALES = ("use_rslora", "alpha_pattern")  # peft's options that make the scale another than alpha / r
 
 Pair = tuple[Tensor, Tensor]  # lora_A [r, in, ...], lora_B [out, r, ...]
@@ -44,9 +44,9 @@ class Lora:
 
 def read_lora(path: Path) -> Lora:
     """The LoRA in a .safetensors file, or in the folder that peft wrote. Raises WeightsError saying what is wrong."""
-    file = path / FILE if path.is_dir() else path
+    file = path / ADAPTER_FILE if path.is_dir() else path
     if not file.is_file() or file.suffix != SUFFIX:
-        raise WeightsError(f"{file} is no LoRA file: name a {SUFFIX} file, or a folder that holds {FILE}")
+        raise WeightsError(f"{file} is no LoRA file: name a {SUFFIX} file, or a folder that holds {ADAPTER_FILE}")
     infos = read_infos(file)
     if not infos:
         raise WeightsError(f"the LoRA {file} is empty: train or download it again")
@@ -56,7 +56,7 @@ def read_lora(path: Path) -> Lora:
         if found is None:
             raise WeightsError(
                 f"{file} is no LoRA for PersonaLive, whose keys are {_PREFIX}NETWORK.LAYER.lora_A.weight and "
-                f"lora_B.weight with NETWORK {' or '.join(NETWORKS)}, but {key} came: choose one trained for it"
+                f"lora_B.weight with NETWORK {' or '.join(LORA_NETWORKS)}, but {key} came: choose one trained for it"
             )
         network, module, half = found.groups()
         halves.setdefault(network, {}).setdefault(module, {})[half] = tensor.clone()
@@ -133,7 +133,7 @@ def _alpha(file: Path) -> float:
     alpha = config.get("lora_alpha")
     if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
         raise WeightsError(
-            f"the LoRA {file} does not say its lora_alpha: put peft's {CONFIG} beside it, or save it with "
+            f"the LoRA {file} does not say its lora_alpha: put peft's {CONFIG_FILE} beside it, or save it with "
             "lora_alpha in the metadata"
         )
     return float(alpha)
@@ -141,7 +141,7 @@ def _alpha(file: Path) -> float:
 
 def _config(file: Path) -> tuple[Mapping[str, Any], Path]:
     """The settings in the metadata, else in the file beside it, and the file they are from."""
-    metadata, beside = read_metadata(file), file.with_name(CONFIG)
+    metadata, beside = read_metadata(file), file.with_name(CONFIG_FILE)
     try:
         if "lora_alpha" in metadata:
             known = {*_OTHER_SCALES, "lora_alpha"}
