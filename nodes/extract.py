@@ -18,10 +18,10 @@ from ..personalive_core.faces.crop import Box, Picture, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
-from ..personalive_core.motion.smoothing import OneEuroOptions
+from ..personalive_core.motion.smoothing import pose_smoothing
 from ..personalive_core.motion.types import HybridMotion
 from .host.errors import readable
-from .host.faces import choice, face_inputs, parse_box, yunet_file
+from .host.faces import choice, face_inputs, parse_box, yunet
 from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_interrupt
 from .host.sockets import (
@@ -37,7 +37,6 @@ from .host.sockets import (
 )
 from .plot import plot
 
-GLIDE = 0.05  # One-Euro beta for degrees and pixels: fast motion passes
 MASK_SIDE = 64  # pixels of a mask in `valid`; it has no picture of its own
 
 
@@ -127,10 +126,10 @@ class ExtractHybridMotion(io.ComfyNode):
         box = parse_box(face_box)
         first = source.first.image
         options = MotionOptions(
-            detector=None if box else detector_for(detector, first, partial(yunet_file, model.weights)),
+            detector=None if box else detector_for(detector, first, partial(yunet, model.weights)),
             track=TrackOptions(choice=choice(face), manual=box and crop_box(box, first)),
             missing=missing_face,
-            smoothing=OneEuroOptions(float(source.rate), smoothing, GLIDE) if smoothing else None,
+            smoothing=pose_smoothing(float(source.rate), smoothing),
         )
         frames, times = extract_frames(model, source, options, reference)
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.motion import Strengths, fit
+from ..personalive_core.backends.personalive.types import LEAD_IN
 from .host.errors import readable
 from .host.sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
 
@@ -34,7 +35,7 @@ class KeypointInterpolate(io.ComfyNode):
                 MotionSocket.Input("motion", tooltip="From Extract, Load or Blend Motion."),
                 io.Int.Input(
                     "lead_in",
-                    default=12,
+                    default=LEAD_IN,
                     min=0,
                     max=48,
                     tooltip="Frames from the reference's pose to the first driving pose; they are not in the result. "

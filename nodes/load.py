@@ -12,7 +12,8 @@ import comfy.utils
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.files import FILES
-from ..personalive_core.backends.personalive.loader import DECODERS, Host, load_model
+from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, load_model
+from ..personalive_core.device import PRECISIONS
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.download import download
 from ..personalive_core.weights.index import WeightFile, locate
@@ -20,11 +21,10 @@ from ..personalive_core.weights.lock import read_lock
 from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
 from .host.folders import MODELS, weight_folders, weights_folder
-from .host.memory import ATTENTIONS, FP8, PRECISIONS, check_interrupt, layers, place, types
+from .host.memory import ATTENTIONS, FP8, check_interrupt, layers, place, types
 from .host.sockets import CATEGORY, LoadedModel, ModelSocket
 
 DETECTOR = "yunet"
-NETWORKS = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
 
 _log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class LoadPersonaLive(io.ComfyNode):
         if clip_vision is not None:
             encoder = ComfyImageEncoder(clip_vision, networks.denoising_unet.config.image_dim)
             networks = replace(networks, image_encoder=encoder)
-        names = [*NETWORKS, *(name for name in BUNDLED if getattr(host, name, None) is None)]
+        names = [*OWN, *(name for name in BUNDLED if getattr(host, name, None) is None)]
         placed = {name: network for name in names if (network := getattr(networks, name)) is not None}
         return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
 

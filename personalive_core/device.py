@@ -14,8 +14,9 @@ from .errors import InputError
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux's own account of this process
 _RESET_PEAK = "5"
 _KIB = 1024
+MIB = 2**20  # bytes
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def device_name(device: torch.device) -> str:

@@ -79,7 +79,7 @@ def test_random_networks_do_not_pass(personalive, tmp_path, standin_folder, samp
 @pytest.mark.parametrize(("figure", "code"), [(0.5, 0), (2.0, 1)])
 def test_the_exit_code_is_the_verdict(personalive, tmp_path, standin_folder, monkeypatch, figure, code):
     report = CheckReport((finding(0.5), finding(figure)), np.zeros((64, 64, 3), np.uint8))
-    monkeypatch.setattr(check, "run_check", lambda *_: report)
+    monkeypatch.setattr("personalive_core.commands.check.run_check", lambda *_: report)
     outcome = personalive("check", "--weights", standin_folder, "--size", 64, "--sheet", tmp_path / "a.png")
     assert outcome.code == code
     assert outcome.out.startswith("ok   a figure: 0.5")

@@ -12,13 +12,12 @@ import pytest
 import torch
 
 from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate, animate_motion, driving_motion
-from personalive_core.backends.personalive.model import LATENT_SCALE
 from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, novelty, remember
 from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.backends.personalive.stream import stream, to_pictures, to_reference
-from personalive_core.backends.personalive.types import Reference, StreamConfig
+from personalive_core.backends.personalive.types import LATENT_SCALE, Reference, StreamConfig
 from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import Frame

@@ -9,6 +9,7 @@ import torch
 
 from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, novelty, remember
 from personalive_core.backends.personalive.types import Reference, StreamConfig
+from personalive_core.errors import InputError
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.types import HeadPose, HybridMotion
@@ -196,7 +197,7 @@ def test_spread_of_step_counts():
     ],
 )
 def test_impossible_configurations(make):
-    with pytest.raises(ValueError, match=r"must|steps"):
+    with pytest.raises((ValueError, InputError), match=r"must|steps"):
         make()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from personalive_core.backends.personalive.model import LATENT_PIXELS
+from personalive_core.backends.personalive.types import LATENT_PIXELS
 from personalive_core.drawn.truth import EXPRESSION
 from personalive_core.media.tensors import to_signed
 from personalive_core.training.foundations import (

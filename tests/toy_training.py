@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from personalive_core.backends.personalive.model import LATENT_SCALE
+from personalive_core.backends.personalive.types import LATENT_SCALE
 from personalive_core.modules.keypoints import pose_keypoints
 from personalive_core.motion.types import HeadPose, HybridMotion
 from personalive_core.training.data import Clip, Dataset

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...personalive_core.backends.personalive.reference import CLIP_MEAN, CLIP_STD
+from ...personalive_core.backends.personalive.types import LATENT_PIXELS
 from ...personalive_core.errors import InputError
 
 
@@ -23,7 +24,7 @@ class ComfyVae:
     def encode(self, pixels: Tensor) -> SimpleNamespace:
         """[B, 3, H, W] in [-1, 1] -> `.latent_dist.mean` [B, 4, h, w]. Raises InputError for another kind of VAE."""
         latents = self.vae.encode((pixels.float() / 2 + 0.5).movedim(1, -1))
-        expected = (len(pixels), 4, pixels.shape[2] // 8, pixels.shape[3] // 8)
+        expected = (len(pixels), 4, pixels.shape[2] // LATENT_PIXELS, pixels.shape[3] // LATENT_PIXELS)
         if tuple(latents.shape) != expected:
             raise InputError(
                 f"the VAE gives latents of {list(latents.shape)}, Stable Diffusion 1.5's are {list(expected)}: "

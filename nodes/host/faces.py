@@ -12,8 +12,8 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
-from ...personalive_core.backends.personalive.files import FILES
-from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
+from ...personalive_core.backends.personalive.files import FILES, yunet_file
+from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, remedy_first
 from ...personalive_core.faces.crop import Box, Crop, Face, Picture, crop_by_hand, crop_found
 from ...personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
 from ...personalive_core.media.picture import read_image
@@ -89,20 +89,18 @@ def choice(face: str) -> str:
     return CHOICES[face]
 
 
-def yunet_file(weights: Path) -> Path:
+def yunet(weights: Path) -> Path:
     """YuNet's file in that folder. Raises WeightsError where it is not there."""
-    index = locate(weights, FILES)
-    if index.missing(("yunet",)):
-        raise WeightsError(
-            "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
-            f"Load PersonaLive, set detector to haar or none, or {MANUAL}"
-        )
-    return index.path("yunet")
+    return yunet_file(
+        weights,
+        "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
+        f"Load PersonaLive, set detector to haar or none, or {MANUAL}",
+    )
 
 
 def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
     """The faces that the detector finds; None where the choice is to look for none."""
-    detector = detector_for(name, picture, partial(yunet_file, weights))
+    detector = detector_for(name, picture, partial(yunet, weights))
     return detector(picture) if detector else None
 
 
@@ -123,7 +121,7 @@ def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...
         return ()
     if name == "auto" and (not weights.is_dir() or locate(weights, FILES).missing(("yunet",))):
         name = "haar"
-    return make_detector(name, partial(yunet_file, weights))(picture)
+    return make_detector(name, partial(yunet, weights))(picture)
 
 
 def boxes(faces: tuple[Face, ...]) -> list[list[float]]:

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
 from ...personalive_core.backends.personalive.model import PersonaLive, Placement
+from ...personalive_core.backends.personalive.types import LATENT_PIXELS
+from ...personalive_core.device import PRECISIONS
 from ...personalive_core.errors import InputError
+from ...personalive_core.modules.unet import UNetConfig
 
 SHARE = 0.8  # of the free memory that a batch may take
 GIB = 1 << 30
 
-PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FP8 = "fp8"
 ATTENTIONS = ("auto", "pytorch")
 # Most tensors alive at once, in feature maps of the UNet's first level for the 16 frames of a step: counted for the
@@ -132,7 +134,7 @@ def patches(pairs: Mapping[str, Pair], alpha: float) -> dict[str, Any]:
 
 def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:
     """About how much memory a step over `frames` pictures of `size` pixels a side takes beside the weights."""
-    return ACTIVATIONS * frames * (size // 8) ** 2 * 320 * dtype.itemsize
+    return ACTIVATIONS * frames * (size // LATENT_PIXELS) ** 2 * UNetConfig().widths[0] * dtype.itemsize
 
 
 def with_room(model: PersonaLive, extra: int) -> PersonaLive:

@@ -100,12 +100,8 @@ class Bank:
 
 def stream_config(bank: Bank, steps: int = len(StreamConfig.timesteps)) -> StreamConfig:
     """The sampler's settings with a bank's. Raises InputError for a number of steps that does not divide."""
-    try:
-        config = StreamConfig.of(steps)
-    except ValueError as error:
-        raise InputError(f"{error}: choose 4, 8, 12 and so on") from error
     return replace(
-        config,
+        StreamConfig.of(steps),
         keyframe_distance=bank.threshold,
         keyframe_warmup=bank.warm_up,
         max_keyframes=1 + len(bank.portraits) + bank.maximum,

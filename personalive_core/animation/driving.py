@@ -8,17 +8,16 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from ..backends.personalive.files import FILES
+from ..backends.personalive.files import yunet_file
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import Reference
-from ..errors import InputError, WeightsError
-from ..faces.crop import Box, Picture
+from ..errors import InputError
+from ..faces.crop import Box, FaceDetector, Picture
 from ..faces.detectors import detector_for
 from ..faces.tracking import TrackOptions
 from ..media.video import Frame, probe, read_frames
 from ..motion.files import load_motion, motion_rate
-from ..motion.smoothing import OneEuroOptions
-from ..weights.index import locate
+from ..motion.smoothing import pose_smoothing
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thumbnail
 
@@ -121,15 +120,16 @@ class SavedMotion:
             yield replace(frame, time=frame.index / self.rate)
 
 
-def yunet_file(weights: Path, picture: Picture) -> Path:
-    """YuNet's file in the weights folder, for faces in `picture`. Raises WeightsError where it is not there."""
-    index = locate(weights, FILES)
-    if index.missing(("yunet",)):
-        raise WeightsError(
-            f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
-            "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
-        )
-    return index.path("yunet")
+def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
+    """The detector for pictures shaped like `picture` [H, W, 3]; None: the whole picture is the portrait.
+
+    Raises WeightsError where YuNet is needed and not in `weights`, InputError where a detector's package is missing.
+    """
+    problem = (
+        f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
+        "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
+    )
+    return detector_for(name, picture, partial(yunet_file, weights, problem))
 
 
 def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
@@ -143,13 +143,12 @@ def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
         raise InputError(f"{clip.path} has no frame at {clip.start:g} s: start earlier")
     rate = clip.rate or info.rate
     left = None if info.duration is None else max(round((info.duration - Fraction(clip.start)) * rate), 1)
-    yunet = partial(yunet_file, weights, first.image)
     options = MotionOptions(
         size=size,
-        detector=None if clip.box else detector_for(clip.detector, first.image, yunet),
+        detector=None if clip.box else find_detector(clip.detector, first.image, weights),
         track=TrackOptions(choice=clip.choice, manual=clip.box),
         missing=clip.missing,
-        smoothing=OneEuroOptions(rate=float(rate), min_cutoff=clip.smooth, beta=0.05) if clip.smooth else None,
+        smoothing=pose_smoothing(float(rate), clip.smooth),
     )
     return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio)
 

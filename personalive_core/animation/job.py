@@ -36,7 +36,7 @@ from .sheet import SheetCollector, contact_sheet
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     check_size(engine.size)
-    options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=stream_config(job.steps))
+    options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
     engine.require()
     source = open_source(job.clip, engine.size, engine.weights)
     portrait = open_portrait(
@@ -184,14 +184,6 @@ def check_files(job: AnimationJob) -> None:
         check_written(job.sheet, SHEET_SUFFIXES, read)
 
 
-def stream_config(steps: int) -> StreamConfig:
-    """The published stream with so many denoising steps. Raises InputError."""
-    try:
-        return StreamConfig.of(steps)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
 def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> WriteOptions:
     """How the result of `job` is written; without the label its metadata say nothing at all."""
     details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
@@ -199,13 +191,13 @@ def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> Writ
     return WriteOptions(source.rate, audio, Fraction(job.clip.start), job.lossless, job.label, job.mark, details)
 
 
-def progress(items: Iterable[T], total: int | None, what: str, quiet: bool) -> tqdm[T]:
+def progress(items: Iterable[_T], total: int | None, what: str, quiet: bool) -> tqdm[_T]:
     """`items`, counted on standard error: frames, frames a second, time left."""
     # frames come a window at a time: a rate over the last few would jump
     return tqdm(items, what, total, unit=" frames", disable=quiet, bar_format=BAR, smoothing=0)
 
 
-def timed(call: Callable[[], T], device: torch.device) -> tuple[T, float]:
+def timed(call: Callable[[], _T], device: torch.device) -> tuple[_T, float]:
     """What `call` gives, and the seconds until `device` had done it."""
     began = time.perf_counter()
     result = call()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FaceError, InputError
 from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, Picture, crop_by_hand, crop_found, crop_image, square_around
-from ..faces.detectors import detector_for
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
 from ..media.video import read_frames
-from .driving import DrivingClip, yunet_file
+from .driving import DrivingClip, find_detector
 from .engine import Engine
 
 
@@ -78,7 +76,7 @@ def crop_around(face: Box, picture: Picture) -> Crop:
 
 def found_crop(picture: Picture, clip: DrivingClip, weights: Path) -> Crop:
     """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
-    detector = detector_for(clip.detector, picture, partial(yunet_file, weights, picture))
+    detector = find_detector(clip.detector, picture, weights)
     crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])
     if crop is None:
         raise FaceError(

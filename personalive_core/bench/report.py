@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..device import MIB
 from ..errors import InputError
 
-MIB, TERA, MILLI = 2**20, 1e12, 1e-3
+TERA, MILLI = 1e12, 1e-3
 
 
 @dataclass(frozen=True)

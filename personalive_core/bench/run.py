@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from ..animation.pipeline import AnimateOptions, MotionOptions, animate
 from ..backends.personalive.loader import DECODERS
-from ..backends.personalive.model import LATENT_PIXELS, PersonaLive
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_motion, lead_in
 from ..backends.personalive.reference import CLIP_SIZE, check_size, encode_reference
 from ..backends.personalive.sampling import StreamingSampler, first_bank, remember
-from ..backends.personalive.types import KeyframeBank, Reference, StreamConfig
+from ..backends.personalive.types import LATENT_PIXELS, STREAM, KeyframeBank, Reference
 from ..device import device_name, peak_memory, reset_peak_memory
 from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
@@ -34,16 +34,16 @@ from ..modules.inputs import LayerFeatures, MotionFeatures
 from ..modules.keypoints import PICTURE_SIZE
 from ..modules.schedule import seeded_noise
 from ..modules.unet import UNetConfig
+from ..motion.types import HeadPose, HybridMotion
 from .measure import count_flops, median_seconds, on_meta, size_of
 from .networks import each, random_model
 from .report import BenchReport, StageCost
 from .standin import WIDTHS
 
-CONFIG = StreamConfig()
-FEWEST_FRAMES = (CONFIG.windows + 1) * CONFIG.window  # two windows must come out while frames still go in
+FEWEST_FRAMES = (STREAM.windows + 1) * STREAM.window  # two windows must come out while frames still go in
 FRAME_SCALE = 1.5  # driving frames are larger than the picture by this, so that cropping has to resample
 DRAWN_FRAMES = 8  # then they begin anew: memory does not grow with the length of the stream
-KEYFRAMES = (0, CONFIG.max_keyframes - 1)
+KEYFRAMES = (0, STREAM.max_keyframes - 1)
 
 Calls = dict[str, Callable[[], object]]
 
@@ -126,73 +126,66 @@ def _meta(_: str, network: torch.nn.Module) -> torch.nn.Module:
 
 
 def _counted_calls(model: PersonaLive, size: int) -> Calls:
-    """The networks of each stage, on empty inputs."""
+    """The networks of each stage on empty inputs; `model` is on the meta device."""
+    side, width = size // LATENT_PIXELS, model.denoising_unet.config.widths[0]
 
     def empty(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=model.dtype, device="meta")
 
-    side, window, in_flight = size // LATENT_PIXELS, CONFIG.window, CONFIG.window * CONFIG.windows
-    latent, clip = empty(1, 4, side, side), empty(1, 1, model.denoising_unet.config.image_dim)
-    unet, features = model.denoising_unet, model.project_tokens(latent, clip)
-    context = unet.project_image(clip)
+    def features(frames: int) -> MotionFeatures:
+        return MotionFeatures(empty(1, frames, 32, 16), empty(1, frames, width, side, side))
 
     def see(frames: int) -> None:
         model.motion_extractor(empty(frames, 3, PICTURE_SIZE, PICTURE_SIZE))
         model.motion_encoder(empty(frames, 3, FACE_SIZE, FACE_SIZE))
 
-    def reference() -> None:
+    def encode() -> Reference:
         see(1)
-        model.encode(empty(1, 3, size, size))
-        image = model.embed_image(empty(1, 3, CLIP_SIZE, CLIP_SIZE))
-        unet.project_image(image)
-        model.project_tokens(latent, image)
+        latent = model.encode(empty(1, 3, size, size))
+        clip = model.embed_image(empty(1, 3, CLIP_SIZE, CLIP_SIZE))
+        pose = HeadPose(empty(1, 3), empty(1, 3), empty(1, 1))
+        own = HybridMotion(empty(1, 32, 16), empty(1, 21, 3), pose, empty(1, 4), empty(1))
+        tokens = model.project_tokens(latent, clip)
+        return Reference(latent, clip, model.project_image(clip), tokens, own, empty(21, 3))
 
     def motion() -> None:
-        see(window)
-        model.pose_guider(empty(window, 3, size, size))
+        see(STREAM.window)
+        model.pose_guider(empty(STREAM.window, 3, size, size))
 
-    bank = KeyframeBank(empty(1, 1, 32, 16), features)
-    inputs = MotionFeatures(empty(1, in_flight, 32, 16), empty(1, in_flight, unet.config.widths[0], side, side))
-    frames, levels = empty(1, in_flight, 4, side, side), empty(in_flight)
-
-    def step(bank: KeyframeBank) -> Callable[[], object]:
-        return lambda: unet(frames, levels, context, inputs, bank.features)
-
-    steps = {f"step_{count}": step(_grown(bank, features, count)) for count in KEYFRAMES}
-    return {"reference": reference, "motion": motion, **steps, **_decoders(model, empty(1, window, 4, side, side))}
+    calls = _stream_calls(model, encode(), features(STREAM.lookahead), features(STREAM.window))
+    return {"reference": encode, "motion": motion, **calls}
 
 
 def _timed_calls(model: PersonaLive, size: int) -> Calls:
     """Each stage as the pipeline calls it, for one window of frames."""
     portrait = draw_portrait(SITTER, FaceMotion(), size)
-    frames = _drawn_frames(size)[: CONFIG.window]
+    frames = _drawn_frames(size)[: STREAM.window]
     reference = encode_reference(model, portrait, size)
     pictures = _cropped(frames, size)
     motion = extract_motion(model, pictures)
     with torch.inference_mode():
         features = model.embed_motion(motion, size)
-        lead = model.embed_motion(lead_in(reference, motion[:1], CONFIG.lookahead), size)
-        latents = reference.latent[:, None].expand(-1, CONFIG.window, -1, -1, -1)
-    sampler = StreamingSampler(model, reference, seeded_noise(0), CONFIG)
-    bank = first_bank(reference)
-
-    def step(count: int) -> Callable[[], object]:
-        state = sampler.start(lead, _grown(bank, reference.features, count))
-        return lambda: sampler.step(state, features)
-
-    with torch.inference_mode():
-        steps = {f"step_{count}": step(count) for count in KEYFRAMES}
+        lead = model.embed_motion(lead_in(reference, motion[:1], STREAM.lookahead), size)
+        calls = _stream_calls(model, reference, lead, features)
     return {
         "reference": lambda: encode_reference(model, portrait, size),
         "crop": lambda: _cropped(frames, size),
         "motion": lambda: model.embed_motion(extract_motion(model, pictures), size),
-        **steps,
-        **_decoders(model, latents),
+        **calls,
     }
 
 
-def _decoders(model: PersonaLive, latents: Tensor) -> Calls:
-    calls: Calls = {"decode_full": lambda: replace(model, tiny_vae=None).decode(latents)}
+def _stream_calls(model: PersonaLive, reference: Reference, lead: MotionFeatures, window: MotionFeatures) -> Calls:
+    """One step of the sampler with the fewest and the most keyframes, and the decoders: counted and timed alike."""
+    sampler = StreamingSampler(model, reference, seeded_noise(0), STREAM)
+
+    def step(keyframes: int) -> Callable[[], object]:
+        state = sampler.start(lead, _grown(first_bank(reference), reference.features, keyframes))
+        return lambda: sampler.step(state, window)
+
+    latents = reference.latent[:, None].expand(-1, STREAM.window, -1, -1, -1)
+    calls: Calls = {f"step_{keyframes}": step(keyframes) for keyframes in KEYFRAMES}
+    calls["decode_full"] = lambda: replace(model, tiny_vae=None).decode(latents)
     if model.tiny_vae is not None:
         calls["decode_tiny"] = lambda: model.decode(latents)
     return calls
@@ -215,7 +208,7 @@ def _drawn_frames(size: int) -> list[np.ndarray]:
 
 
 def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> StageCost:
-    frames = 1 if name == "reference" else CONFIG.window
+    frames = 1 if name == "reference" else STREAM.window
     with torch.inference_mode():
         reset_peak_memory(device)
         seconds = median_seconds(call, repeats, device)
@@ -234,8 +227,8 @@ def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, floa
 
 def frame_rates(begun: float, arrivals: Sequence[float]) -> tuple[float, float]:
     """Frames a second of a whole stream, and while frames still go in, from the times at which its frames came out."""
-    windows = arrivals[:: CONFIG.window][: len(arrivals) // CONFIG.window - CONFIG.windows + 1]
-    steady = CONFIG.window / median(later - earlier for earlier, later in pairwise(windows))
+    windows = arrivals[:: STREAM.window][: len(arrivals) // STREAM.window - STREAM.windows + 1]
+    steady = STREAM.window / median(later - earlier for earlier, later in pairwise(windows))
     return len(arrivals) / (arrivals[-1] - begun), steady
 
 
@@ -243,4 +236,4 @@ def _animated(
     model: PersonaLive, reference: Reference, frames: list[np.ndarray], options: BenchOptions
 ) -> Iterator[object]:
     film = (Frame(frames[i % len(frames)], Fraction(i, RATE)) for i in range(options.frames))
-    return animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=options.size), config=CONFIG))
+    return animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=options.size), config=STREAM))

@@ -30,7 +30,7 @@ from .result import Result
 
 PAGE = "evaluation"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,12 +101,12 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _quietly(items: Iterable[T], title: str, total: int) -> Iterable[T]:  # noqa: ARG001 - as `_shown`
+def _quietly(items: Iterable[_T], title: str, total: int) -> Iterable[_T]:  # noqa: ARG001 - as `_shown`
     return items
 
 
-def _shown(items: Iterable[T], title: str, total: int) -> Iterable[T]:
+def _shown(items: Iterable[_T], title: str, total: int) -> Iterable[_T]:
     from tqdm import tqdm
 
-    bar: Iterable[T] = tqdm(items, desc=title, total=total, file=sys.stderr)
+    bar: Iterable[_T] = tqdm(items, desc=title, total=total, file=sys.stderr)
     return bar

@@ -11,6 +11,7 @@ import torch
 from ..animation.engine import weight_index
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import DECODERS
+from ..device import MIB
 from ..errors import WeightsError
 from ..text import plural
 from ..weights.index import WeightFile, WeightIndex, WeightRow, candidates, describe, read_state
@@ -19,7 +20,6 @@ from ..weights.read import TensorInfo
 from .options import add_weights
 from .result import Result
 
-MIB = 2**20
 HALF, SINGLE = 2, 4  # bytes of a floating number
 
 

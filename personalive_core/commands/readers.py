@@ -17,7 +17,7 @@ LARGEST_SIZE = 2048  # pixels a side, four times the size of training: beyond, o
 FASTEST = 240  # frames a second
 BOX_SIDES = 4
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str], float]:
@@ -98,7 +98,7 @@ def box(text: str) -> Box:
     return _or_refuse(lambda: Box(*numbers))
 
 
-def _or_refuse(make: Callable[[], T]) -> T:
+def _or_refuse(make: Callable[[], _T]) -> _T:
     """The value of `make`; its error becomes argparse's, which puts the option's name before it."""
     try:
         return make()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..backends.personalive.model import PersonaLive
-from ..backends.personalive.types import StreamConfig
+from ..backends.personalive.types import STREAM
 from ..drawn.landmarker import SIZE, Landmarker
 from .cases import Case
 from .reenactment import Setting, abrupt, reenact
@@ -31,12 +31,11 @@ class Ablation:
     frames: int | None = None  # that are compared from the start; None: all
 
 
-CONFIG = StreamConfig()
 ABLATIONS = (
     Ablation("sliding", "without sliding training", trained=True),
-    Ablation("keyframes", "without historical keyframes (HKM)", Setting(replace(CONFIG, max_keyframes=1))),
+    Ablation("keyframes", "without historical keyframes (HKM)", Setting(replace(STREAM, max_keyframes=1))),
     Ablation("lead-in", "without motion-interpolated start (MII)", Setting(lead=abrupt), frames=FIRST),
-    Ablation("chunk-2", "chunk size 2", Setting(replace(CONFIG, window=2))),
+    Ablation("chunk-2", "chunk size 2", Setting(replace(STREAM, window=2))),
     Ablation("chunkwise", "chunk-wise attention", trained=True),
 )
 TRAINED = tuple(ablation.key for ablation in ABLATIONS if ablation.trained)

@@ -23,13 +23,13 @@ from .stability import Stability, long_case, measured, run_long
 GAIN, LORA_GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1.0, 1 / 3, 1 / 2, 1.0, 2.0
 ABLATION_PEOPLE = 8  # at most
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Watch(Protocol):
     """Shows how far something is: `items` as they are, of which `total` may come."""
 
-    def __call__(self, items: Iterable[T], title: str, total: int) -> Iterable[T]: ...
+    def __call__(self, items: Iterable[_T], title: str, total: int) -> Iterable[_T]: ...
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ..drawn.sample import RATE
 from ..motion.plot import (
     DETAIL,
     FOOT,
@@ -23,7 +24,7 @@ from ..motion.plot import (
     draw_seconds,
 )
 from .reenactment import Column
-from .stability import RATE, Trace
+from .stability import Trace
 
 COLUMNS = 8  # of a sheet, at most
 GAP = 4  # pixels

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..device import MIB
 from ..drawn.landmarker import SIZE
 from .ablations import CLEAR, FIRST, AblationResult
 from .adaptation import Adaptation
@@ -18,7 +19,7 @@ from .scores import Scores
 from .stability import Stability
 
 HEAD = ("PSNR (dB)", "SSIM", "L1", "landmarks (px)", "identity (ΔE)")
-MEGA, MIB, HUNDRED = 1e6, 2**20, 100
+MEGA, HUNDRED = 1e6, 100
 
 
 def page(found: Evaluation, command: str) -> str:

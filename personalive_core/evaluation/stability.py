@@ -20,7 +20,6 @@ from .scores import region_colours
 
 SPAN = 100  # frames that are compared: the second hundred, after a warm-up, and the last
 EARLY = 0.2  # share of the stream after which memory is looked at first
-RATE = 25  # frames a second
 
 
 @dataclass(frozen=True, eq=False)

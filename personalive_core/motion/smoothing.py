@@ -12,6 +12,8 @@ from torch import Tensor
 from ..errors import InputError
 from .types import HeadPose, HybridMotion
 
+POSE_BETA = 0.05  # Hz per (degree or pixel a second): fast motion passes
+
 
 @dataclass(frozen=True)
 class OneEuroOptions:
@@ -28,6 +30,11 @@ class OneEuroOptions:
             raise InputError(
                 f"smoothing needs rate, min_cutoff and d_cutoff above 0 and beta of 0 or more, got {self}: correct it"
             )
+
+
+def pose_smoothing(rate: float, cutoff: float | None) -> OneEuroOptions | None:
+    """The filter for head pose and box: `cutoff` in Hz at rest, faster values pass; None where there is no cutoff."""
+    return OneEuroOptions(rate, cutoff, POSE_BETA) if cutoff else None
 
 
 @dataclass(frozen=True)

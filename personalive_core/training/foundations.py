@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..backends.personalive.model import LATENT_SCALE, PersonaLive
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import crop_faces
+from ..backends.personalive.types import LATENT_SCALE
 from ..drawn.landmarker import soft_argmax
 from ..drawn.truth import EXPRESSION
 from ..media.tensors import to_signed
@@ -16,12 +17,11 @@ from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour
 from .data import generator, landmarks_of, normal
-from .losses import absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
+from .losses import Losses, absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
 from .prepare import facial_code
 from .presets import Preset
 from .source import Source
 
-Losses = dict[str, Tensor]
 # weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
 # weights of the extractor's losses, about one each at the end: a cross-entropy, and fractions of half a picture

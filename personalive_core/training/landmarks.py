@@ -14,14 +14,12 @@ from ..media.tensors import to_signed
 from .augment import recolour
 from .data import generator, landmarks_of, normal
 from .files import make_folder
-from .losses import absolute_error
+from .losses import Losses, absolute_error
 from .presets import Preset
 from .source import Source
 
 BLUR = 4  # pixels a side of the mean that the blurriest training pictures are mixed with
 NOISE = 0.03  # standard deviation of the noise on training pictures
-
-Losses = dict[str, Tensor]
 
 
 def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: int) -> Losses:

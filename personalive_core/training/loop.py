@@ -24,6 +24,7 @@ from ..errors import InputError, NumericalError
 from .checkpoint import RunProgress, load_run, save_run
 from .files import make_folder
 from .interrupt import held_interrupts
+from .losses import Losses
 from .networks import save_networks, with_networks
 from .presets import Preset
 from .report import append_metrics, draw_losses, forget_after, open_board, save_sheet
@@ -32,7 +33,6 @@ from .source import Source
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Losses = dict[str, Tensor]
 Objective = Callable[..., Losses]  # (source, row, *numbers) -> terms whose sum is descended
 LOG_EVERY, SAMPLE_EVERY = 10, 250  # steps
 LOWEST_RATE = 0.05  # of the highest, where a cosine ends

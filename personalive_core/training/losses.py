@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from ..modules.keypoints import BINS, DEGREES_PER_BIN, FIRST_BIN
 
+Losses = dict[str, Tensor]  # terms by name; their sum is minimised
+
 INNER = 0.6  # of a face box's sides: within are eyes, nose and mouth
 
 

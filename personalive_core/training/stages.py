@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ..backends.personalive.model import LATENT_SCALE, PersonaLive
+from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import lead_path
 from ..backends.personalive.sampling import StreamingSampler
-from ..backends.personalive.types import StreamConfig, StreamState
+from ..backends.personalive.types import LATENT_SCALE, STREAM, StreamConfig, StreamState
 from ..modules.inputs import MotionFeatures
 from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
 from ..motion.types import HybridMotion
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
 from .losses import (
+    Losses,
     discriminator_loss,
     face_weight,
     generator_loss,
@@ -33,8 +34,6 @@ from .presets import Preset
 from .source import Batch, Source, batch, encode_references, motion_features
 from .streaming import Course, Recorder, begin, behind, detached
 
-Losses = dict[str, Tensor]
-CONFIG = StreamConfig()
 PENALTY = 10.0  # R1's weight, StyleGAN2's; each step, not lazily
 LATENTS = 0.1  # weight of latents beside pictures in stage 2: their errors are about ten times as large
 LED_SHARE = 0.5  # of the streams that begin as at inference
@@ -56,7 +55,7 @@ def draw_timesteps(row: Preset, shape: torch.Size, *numbers: int) -> Tensor:
     """Uniform noise levels [B, F], a share of them replaced by those of inference that still hide the picture."""
     draws = generator(*numbers, 2)
     anywhere = draws.integers(TRAIN_STEPS, size=tuple(shape))
-    streamed = draws.choice(CONFIG.timesteps[1:] or CONFIG.timesteps, size=tuple(shape))
+    streamed = draws.choice(STREAM.timesteps[1:] or STREAM.timesteps, size=tuple(shape))
     return torch.tensor([[int(b if draws.uniform() < row.levels else a) for a, b in zip(*rows, strict=True)]
                          for rows in zip(anywhere, streamed, strict=True)])  # fmt: skip
 
@@ -91,7 +90,7 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
     where the row decodes only some frames, the latents of all of them count beside.
     """
     items = _batch(source, row, row.frames, False, *numbers)
-    shape, levels = items.latents.shape, CONFIG.timesteps[::-1]
+    shape, levels = items.latents.shape, STREAM.timesteps[::-1]
     alphas = alphas_cumprod()
     x = add_noise(items.reference[:, None].expand(shape), normal(shape, *numbers, 1), alphas[levels[0]])
     x = x.to(source.model.device)
@@ -123,7 +122,7 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
     It slides on its own outputs. Of its steps a random `learned` carry gradients: there the clean latents that each
     frame in flight stands for are compared with the true ones, and those of one window, decoded, in pictures.
     """
-    config, draws = replace(CONFIG, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
+    config, draws = replace(STREAM, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
     items, course, own, canonical = _course(source, row, config, *numbers)
     learned = set(draws.permutation(row.chunks)[: row.learned].tolist())
     state: StreamState | None = None
@@ -180,7 +179,7 @@ def judge_stream(
     known = ahead.known[: x0.shape[1]].nonzero()[:, 0]
     if not len(known):
         return {"latents": 0 * x0.sum()}
-    alpha = alphas_cumprod()[list(CONFIG.timesteps)].repeat_interleave(row.frames)[known, None, None, None]
+    alpha = alphas_cumprod()[list(STREAM.timesteps)].repeat_interleave(row.frames)[known, None, None, None]
     weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # an error of x0, not of the noise
     losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
     window = known[int(draws.integers(len(known) // row.frames)) * row.frames :][: row.frames]
@@ -213,7 +212,7 @@ def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:
     """References, driving frames, and what four steps make of them; one column for each clip, pictures in [0, 1]."""
     picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
     items = batch(source, picks, None)
-    alphas, levels = alphas_cumprod(), CONFIG.timesteps[::-1]
+    alphas, levels = alphas_cumprod(), STREAM.timesteps[::-1]
     shape = items.latents.shape
     x = add_noise(items.reference[:, None].expand(shape), normal(shape, 0), alphas[levels[0]])
     x = x.to(source.model.device)

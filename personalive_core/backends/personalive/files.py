@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...errors import WeightsError
 from ...weights.fill import NetworkFacts
-from ...weights.index import WeightFile
+from ...weights.index import WeightFile, locate
 
 # Weights that come with this package, by preset.
 SHIPPED: Mapping[str, Path] = {"small": Path(__file__).parents[2] / "assets" / "small"}
@@ -69,3 +70,11 @@ FACTS: Mapping[str, NetworkFacts] = {
 def facts_of(network: str) -> NetworkFacts:
     """What that network needs; most need nothing."""
     return FACTS.get(network, NetworkFacts())
+
+
+def yunet_file(weights: Path, problem: str) -> Path:
+    """YuNet's file in the folder `weights`. Raises WeightsError saying `problem` where it is not there."""
+    index = locate(weights, FILES)
+    if index.missing(("yunet",)):
+        raise WeightsError(problem)
+    return index.path("yunet")

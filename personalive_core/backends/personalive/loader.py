@@ -25,15 +25,8 @@ from .model import PersonaLive
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-NEEDED = (
-    "reference_unet",
-    "denoising_unet",
-    "pose_guider",
-    "motion_encoder",
-    "motion_extractor",
-    "vae",
-    "image_encoder",
-)
+OWN = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")  # PersonaLive's own
+NEEDED = (*OWN, "vae", "image_encoder")
 HELD_SMALL = ("reference_unet", "denoising_unet")  # nine tenths of all weights
 TELLING = (*HELD_SMALL, "motion_encoder")  # their header may tell what shapes do not
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}

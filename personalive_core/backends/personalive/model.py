@@ -16,10 +16,7 @@ from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.unet import UNet
 from ...motion.types import HeadPose, HybridMotion
-from .types import Reference
-
-LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
-LATENT_PIXELS = 8  # picture pixels a side of one latent pixel
+from .types import LATENT_SCALE, Reference
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...modules.pose_guider import canvas_points
 from ...motion.gaps import blend, lerp
 from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
 from .model import PersonaLive
-from .types import Reference
+from .types import LEAD_IN, Reference
 
 BOX_SCALE = 1.7  # box side over twice the height of the drawn keypoints' top above their centre
 BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above) and after the centre
@@ -92,7 +92,7 @@ def retarget(
     return HybridMotion(embedding, pose_keypoints(reference.canonical, pose), pose, motion.box, motion.valid)
 
 
-def lead_in(reference: Reference, first: HybridMotion, frames: int = 12) -> HybridMotion:
+def lead_in(reference: Reference, first: HybridMotion, frames: int = LEAD_IN) -> HybridMotion:
     """Motion-interpolated initialisation (section 3.4): `frames` from the reference towards the retargeted `first` [1].
 
     Pose parameters and embedding are interpolated, keypoints posed anew; `first` itself is not among them.
@@ -107,7 +107,9 @@ def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames:
     return HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
 
 
-def fit(motion: HybridMotion, reference: Reference, lead: int = 12, strengths: Strengths = Strengths()) -> FittedMotion:
+def fit(
+    motion: HybridMotion, reference: Reference, lead: int = LEAD_IN, strengths: Strengths = Strengths()
+) -> FittedMotion:
     """A whole clip's `motion` retargeted to `reference`, behind `lead` lead-in frames; more of them start more gently.
 
     Raises InputError for motion of no frames.

@@ -11,9 +11,9 @@ from ...errors import FaceError, InputError
 from ...media.tensors import to_signed
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
 from ...motion.types import HybridMotion
-from .model import LATENT_PIXELS, PersonaLive
+from .model import PersonaLive
 from .motion import crop_faces, face_boxes, is_face
-from .types import Reference
+from .types import LATENT_PIXELS, Reference
 
 CLIP_SIZE = 224
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's CLIP

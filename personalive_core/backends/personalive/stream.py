@@ -14,10 +14,10 @@ from ...errors import InputError, NumericalError
 from ...modules.inputs import MotionFeatures
 from ...motion.gaps import in_windows
 from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
-from .model import LATENT_PIXELS, PersonaLive
+from .model import PersonaLive
 from .motion import Strengths, lead_in, retarget
 from .sampling import StreamingSampler, novelty
-from .types import KeyframeBank, Reference, StreamState
+from .types import LATENT_PIXELS, KeyframeBank, Reference, StreamState
 
 BLACK = 2 / 255  # a picture with no brighter pixel is black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}

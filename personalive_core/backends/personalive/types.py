@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...errors import InputError
 from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...motion.types import HybridMotion
+
+LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
+LATENT_PIXELS = 8  # picture pixels a side of one latent pixel
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Reference:
     canonical: Tensor  # [21, 3] canonical 3-D keypoints, before pose
 
     def __repr__(self) -> str:
-        return f"Reference({self.latent.shape[-1] * 8}x{self.latent.shape[-2] * 8} pixels)"
+        return f"Reference({self.latent.shape[-1] * LATENT_PIXELS}x{self.latent.shape[-2] * LATENT_PIXELS} pixels)"
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Reference:
         """What the denoising UNet reads of it on `device` as `dtype`; its motion stays float32 on the CPU."""
@@ -72,12 +76,21 @@ class StreamConfig:
 
     @classmethod
     def of(cls, steps: int = 4, windows: int = 4, window: int = 4, last: int = 999) -> StreamConfig:
-        """`steps` noise levels spread evenly over 0..`last` and shared by `windows` windows in flight."""
+        """`steps` noise levels spread evenly over 0..`last` and shared by `windows` windows in flight.
+
+        Raises InputError for a number of steps that does not divide.
+        """
         if windows < 1 or steps < windows or steps % windows:
-            raise ValueError(f"steps must be a multiple of the {windows} windows in flight, got {steps}")
+            raise InputError(
+                f"steps must be a multiple of the {windows} windows in flight, got {steps}: choose {windows}, "
+                f"{2 * windows}, {3 * windows} and so on"
+            )
         span = max(steps - 1, 1)
         levels = tuple(round(i * last / span) for i in range(steps)) if steps > 1 else (last,)
-        return cls(window=window, timesteps=levels, substeps=steps // windows)
+        try:
+            return cls(window=window, timesteps=levels, substeps=steps // windows)
+        except ValueError as error:
+            raise InputError(f"{error}: use fewer steps") from error
 
     @property
     def windows(self) -> int:
@@ -88,6 +101,10 @@ class StreamConfig:
     def lookahead(self) -> int:
         """Frames in flight besides the newest window; also the number of lead-in frames."""
         return (self.windows - 1) * self.window
+
+
+STREAM = StreamConfig()
+LEAD_IN = STREAM.lookahead  # frames from the reference's pose to the driving's first (MII): 12
 
 
 @dataclass(frozen=True)
