@@ -14,9 +14,10 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.animation.pipeline import MotionOptions, driving_motion
 from ..personalive_core.errors import InputError
-from ..personalive_core.faces.crop import Box, Picture, portrait_crop
+from ..personalive_core.faces.crop import Box, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
+from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
 from ..personalive_core.motion.smoothing import pose_smoothing
 from ..personalive_core.motion.types import HybridMotion

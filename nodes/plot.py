@@ -8,7 +8,7 @@ import torch
 from comfy_api.v0_0_2 import io, ui
 
 from ..personalive_core.backends.personalive.novelty import novelty_curve
-from ..personalive_core.faces.crop import Picture
+from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.plot import motion_plot
 from .host.errors import readable
 from .host.sockets import (

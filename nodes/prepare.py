@@ -12,7 +12,8 @@ from PIL import Image
 
 from ..personalive_core.backends.personalive.reference import check_size, encode_reference
 from ..personalive_core.errors import PersonaLiveError
-from ..personalive_core.faces.crop import Crop, Face, Picture, crop_image
+from ..personalive_core.faces.crop import Crop, Face, crop_image
+from ..personalive_core.media.picture import Picture
 from .host.errors import readable
 from .host.faces import (
     boxes,

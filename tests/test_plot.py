@@ -8,9 +8,10 @@ from personalive_core.backends.personalive.novelty import novelty_curve
 from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, remember
 from personalive_core.backends.personalive.types import Reference, StreamConfig
 from personalive_core.errors import InputError
+from personalive_core.media.chart import DETAIL, KEYFRAME, SHADE, envelope, stretches, ticks
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
-from personalive_core.motion.plot import DETAIL, KEYFRAME, POSE, SHADE, envelope, motion_plot, stretches, ticks
+from personalive_core.motion.plot import POSE, motion_plot
 from personalive_core.motion.types import HeadPose, HybridMotion
 
 COLOURS = {name: colour for name, _, colour in POSE}

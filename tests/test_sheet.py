@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from personalive_core.animation.sheet import HEADER, KEYFRAME, PAPER, THUMBNAIL, SheetCollector, contact_sheet
+from personalive_core.animation.sheet import HEADER, THUMBNAIL, SheetCollector, contact_sheet
+from personalive_core.media.chart import KEYFRAME, PAPER
 
 GREY = np.full((32, 48, 3), 128, np.uint8)
 RED = np.full((40, 40, 3), (255, 0, 0), np.uint8)

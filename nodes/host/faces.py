@@ -14,9 +14,9 @@ from server import PromptServer
 
 from ...personalive_core.backends.personalive.files import FILES, yunet_file
 from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, remedy_first
-from ...personalive_core.faces.crop import Box, Crop, Face, Picture, crop_by_hand, crop_found
+from ...personalive_core.faces.crop import Box, Crop, Face, crop_by_hand, crop_found
 from ...personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
-from ...personalive_core.media.picture import read_image
+from ...personalive_core.media.picture import Picture, read_image
 from ...personalive_core.weights.index import locate
 from .folders import MODELS, viewed, weight_folders
 

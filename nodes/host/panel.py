@@ -12,7 +12,7 @@ from PIL import Image
 from server import PromptServer
 
 from ...personalive_core.backends.personalive.stream import Emitted
-from ...personalive_core.faces.crop import Picture
+from ...personalive_core.media.picture import Picture
 from ...personalive_core.media.write import VideoWriter
 from .folders import viewable
 from .sockets import Footage

@@ -13,7 +13,8 @@ from comfy_api.v0_0_2 import io
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import Reference, StreamConfig
 from ...personalive_core.errors import InputError
-from ...personalive_core.faces.crop import Crop, Picture
+from ...personalive_core.faces.crop import Crop
+from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
 CATEGORY = "PersonaLive"

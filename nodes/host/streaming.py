@@ -13,7 +13,8 @@ from ...personalive_core.backends.personalive.sampling import StreamingSampler, 
 from ...personalive_core.backends.personalive.stream import Emitted, stream_fitted
 from ...personalive_core.backends.personalive.types import KeyframeBank, Reference
 from ...personalive_core.errors import InputError
-from ...personalive_core.faces.crop import Picture, crop_image
+from ...personalive_core.faces.crop import crop_image
+from ...personalive_core.media.picture import Picture
 from ...personalive_core.modules.schedule import seeded_noise
 from ...personalive_core.motion.types import FittedMotion
 from .faces import LARGEST, face_crop, look_for

@@ -12,9 +12,10 @@ from ..backends.personalive.files import yunet_file
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import Reference
 from ..errors import InputError
-from ..faces.crop import Box, FaceDetector, Picture
+from ..faces.crop import Box, FaceDetector
 from ..faces.detectors import detector_for
 from ..faces.tracking import TrackOptions
+from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
 from ..motion.files import load_motion, motion_rate
 from ..motion.smoothing import pose_smoothing

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FaceError, InputError
-from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, Picture, crop_by_hand, crop_found, crop_image, square_around
+from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, crop_by_hand, crop_found, crop_image, square_around
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
+from ..media.picture import Picture
 from ..media.video import read_frames
 from .driving import DrivingClip, find_detector
 from .engine import Engine

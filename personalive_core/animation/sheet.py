@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+from ..media.chart import FAINT, INK, KEYFRAME, PAPER
+from ..media.picture import Picture
+
 Place = tuple[float, float]  # x, y in pixels
 
 THUMBNAIL = 224  # side of the square that every picture is fitted into
 MARGIN, GAP, CAPTION, HEADER, BORDER = 20, 10, 26, 56, 4
 ONE_COLUMN = 2  # up to so many rows stand in one column, more in two
 SMALLEST_PRINT = 9
-PAPER, INK, FAINT, KEYFRAME = (250, 250, 248), (28, 30, 34), (112, 116, 122), (224, 112, 16)
 
 
 @dataclass(frozen=True, eq=False)

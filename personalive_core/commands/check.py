@@ -14,9 +14,8 @@ from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
 from ..drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from ..evaluation.check import findings_table, run_check
-from ..faces.crop import Picture
 from ..media.files import check_written
-from ..media.picture import write_image
+from ..media.picture import Picture, write_image
 from ..media.video import read_frames
 from .options import add_engine, add_loras, engine_of, loras_of
 from .result import Result

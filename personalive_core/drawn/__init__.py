@@ -1,1 +1,1 @@
-"""Drawn people whose every number is known: for the sample, for training and for measuring."""
+"""Drawn people with known ground truth: for the sample, for training and for evaluation."""

@@ -1,4 +1,4 @@
-"""Draws what is around a head: the background, shoulders with their clothes, and the neck."""
+"""Draws everything around a head: the background, shoulders with their clothes, and the neck."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import Ball, Canvas, FaceMotion, Picture, Points, View, curve, ellipse, mirrored
+from ..media.picture import Picture
+from .canvas import Ball, Canvas, FaceMotion, Points, View, curve, ellipse, mirrored
 from .face import dusk, shade, source
 from .head import Head, Identity
 
 Knots = list[tuple[float, float]]
 
 BACKDROP_SIDE = 64  # pixels a side of the background before it is enlarged
-THROAT_BALL = Ball((0.0, -0.2, 0.0), (0.24, 1.2, 0.24))  # about the base of the neck
-FOLLOW = 0.45  # of the head's shift by which shoulders move
+THROAT_BALL = Ball((0.0, -0.2, 0.0), (0.24, 1.2, 0.24))  # relative to the base of the neck
+FOLLOW = 0.45  # share of the head's horizontal shift that the shoulders follow
 
 
-@lru_cache(maxsize=4)  # the frames of a clip share it
+@lru_cache(maxsize=4)  # all frames of a clip share one background
 def backdrop(who: Identity, side: int) -> Picture:
-    """The background [side, side, 3]: a wall lit from the light's side, and what its kind adds."""
+    """The background [side, side, 3], read-only: a wall lit from the light's side, with the pattern of its kind."""
     import cv2
 
     rng = np.random.default_rng(who.pattern)
@@ -50,18 +51,18 @@ def backdrop(who: Identity, side: int) -> Picture:
 
 
 def pane(along: NDArray[np.float64], first: float, last: float) -> NDArray[np.float64]:
-    """1 between two places, 0 elsewhere, with blurred edges."""
+    """1 between `first` and `last`, 0 elsewhere, with soft edges."""
     return np.asarray(1 / (1 + np.exp(-30 * (along - first))) / (1 + np.exp(30 * (along - last))))
 
 
 def body_frame(motion: FaceMotion) -> tuple[Points, float]:
-    """Where the base of the neck is ([2], half pictures) and the scale of the shoulders."""
+    """Position of the base of the neck ([2], units of the scene) and scale of the shoulders."""
     scale = 0.5 + 0.5 * motion.scale
     return np.array([FOLLOW * motion.shift[0], 0.72 * scale + 0.6 * motion.shift[1]]), scale
 
 
 def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
-    """Shoulders hold still and follow the head only partly; the neck leans between them."""
+    """Draws shoulders that do not turn and follow the head only partly, and the neck that joins them to it."""
     who, (base, scale) = head.who, body_frame(motion)
     clothes, skin = canvas.on("clothes"), canvas.on("skin")
 
@@ -78,6 +79,7 @@ def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
         inner.soft(on_body(ellipse(-0.5 * away, 0.2, 0.25, 0.08)), shade(who.shirt, 0.35), 0.35, 0.08)
 
     clothes.within(shoulders, folds)
+    # The neck: from under the chin down to the neckline of the clothes
     depth = {"round": 0.12, "v": 0.34, "collar": 0.2, "jacket": 0.3}[who.clothes]
     neckline = on_body([(0.28, -0.02), (0.15, 0.55 * depth if who.clothes != "v" else 0.6 * depth), (0.0, depth)])
     left = neckline[1::-1] * np.array([-1, 1]) + np.array([2 * base[0], 0])
@@ -88,6 +90,7 @@ def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
     neck = np.vstack([curve([top[1], 0.45 * root[1] + 0.55 * foot[1], foot[1], neckline[0]]), hem])
     neck = np.vstack([neck, curve([left[-1], foot[0], 0.45 * root[0] + 0.55 * foot[0], top[0]])])
     skin.fill(neck, shade(who.skin, -0.08))
+    # Light on the neck, and the shadow that the chin casts on it
     chin = canvas.view.place(head.on(np.array([[0.0, 0.46]])))[0]
 
     def shadow(inner: Canvas) -> None:
@@ -100,7 +103,7 @@ def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
 
 
 def draw_neckline(canvas: Canvas, who: Identity, hem: Points, on_body: Callable[[Knots], Points]) -> None:
-    """Hem, collar or lapels."""
+    """Draws the hem, the collar or the lapels."""
     if who.clothes in ("round", "v"):
         canvas.line(hem, shade(who.shirt, -0.3), 0.03)
         return

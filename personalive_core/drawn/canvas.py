@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
+from ..media.chart import Colour
+from ..media.picture import Picture
+
 Points = NDArray[np.float64]  # [N, 2] of the scene, x right, y down; [N, 3] in head units, z towards the viewer
-Picture = NDArray[np.uint8]  # [S, S, 3] RGB
 
 HEAD_CENTRE = np.array([0.0, -0.1])  # of the scene
 LENS, AIM = 1.15, np.array([0.0, 0.0])  # how much of the scene the picture shows, and what is in its middle

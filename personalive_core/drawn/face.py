@@ -1,10 +1,11 @@
-"""Draws what is on a head: light and shade of the face, eyes, brows, nose, mouth, beard, glasses and ears."""
+"""Draws the parts of a head: skin with light and shade, eyes, brows, nose, mouth, beard, glasses and ears."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Ball, Canvas, Colour, FaceMotion, Points, curve, ellipse
+from ..media.chart import Colour
+from .canvas import Ball, Canvas, FaceMotion, Points, curve, ellipse
 from .head import Head, Identity, brow_of, eye_of, facing, mouth_of, nose_of
 
 WHITE: Colour = (255, 255, 255)
@@ -12,20 +13,20 @@ THROAT: Colour = (58, 18, 22)
 TEETH: Colour = (236, 230, 220)
 TONGUE: Colour = (172, 80, 84)
 PUPIL: Colour = (14, 12, 14)
-PALE_HAIR = 420  # sum of the channels above which brows are darker than the hair, and thinner
-TEMPLE_SHOWS = 0.1  # radians by which a side of the head must turn away for the glasses' temple to be hidden
+PALE_HAIR = 420  # sum of the hair colour's channels from which brows are mixed with skin, to look sparse
+TEMPLE_SHOWS = 0.1  # radians of head turn beyond which one temple of the glasses is not drawn
 SKULL = Ball((0.0, 0.0, -0.06), (0.4, 0.56, 0.44))
 
 
 def shade(colour: Colour, amount: float) -> Colour:
-    """`colour` towards black (amount < 0) or white (amount > 0)."""
+    """Blends `colour` with black (amount < 0) or white (amount > 0); -1 gives black, 1 white."""
     goal = 255 if amount > 0 else 0
     red, green, blue = (round(value + abs(amount) * (goal - value)) for value in colour)
     return red, green, blue
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """`one` with a `share` of `other`."""
+    """Blends `one` with a `share` (0 .. 1) of `other`."""
     red, green, blue = (round((1 - share) * a + share * b) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
@@ -36,11 +37,12 @@ def dusk(skin: Colour) -> Colour:
 
 
 def source(who: Identity) -> tuple[float, float, float]:
-    """Where the light comes from."""
+    """Direction to the light: x right, y down, z towards the viewer; not normalised."""
     return 0.75 * who.light, -0.55, 0.9
 
 
 def draw_ear(canvas: Canvas, head: Head, side: int) -> None:
+    """Draws one ear; `side` -1 is on the picture's left."""
     skin = head.who.skin
     middle = head.around(np.array([side * 1.66]), np.array([0.015]), -0.015)[0]
     out = np.array([0.45 * side, 0, -0.9])
@@ -52,7 +54,7 @@ def draw_ear(canvas: Canvas, head: Head, side: int) -> None:
 
 
 def draw_skin(canvas: Canvas, head: Head, face: Points) -> None:
-    """The face's skin within the outline `face` [N, 2]."""
+    """Draws the face's skin, with light and shade, inside the outline `face` [N, 2]."""
     who = head.who
     canvas.fill(face, who.skin)
 
@@ -72,7 +74,7 @@ def draw_skin(canvas: Canvas, head: Head, face: Points) -> None:
 
 
 def draw_beard(canvas: Canvas, head: Head, motion: FaceMotion, face: Points) -> None:
-    """Beard and moustache, as thick as the person's `beard`."""
+    """Draws beard and moustache; the person's `beard` sets how dense they look."""
     who, mouth = head.who, mouth_of(head.who, motion)
     middle = 0.55 * float(mouth.top[12, 1] + mouth.bottom[12, 1]) - 0.1 * 0.29
     low = 0.6 + 0.06 * motion.mouth
@@ -89,7 +91,7 @@ def draw_beard(canvas: Canvas, head: Head, motion: FaceMotion, face: Points) -> 
 
 
 def draw_eye(canvas: Canvas, head: Head, motion: FaceMotion, side: int) -> None:
-    """One eye with its lids and lashes; `side` -1 is on the picture's left."""
+    """Draws one eye with its lids and lashes; `side` -1 is on the picture's left."""
     who, eye = head.who, eye_of(head.who, motion, side)
     opening, (x, y), radius = head.on(eye.opening), eye.look, eye.radius
     skin, details = canvas.on("skin"), canvas.on("details")
@@ -119,7 +121,7 @@ def draw_brow(canvas: Canvas, head: Head, motion: FaceMotion, side: int) -> None
 
 
 def draw_nose(canvas: Canvas, head: Head) -> None:
-    """The nose stands out: its far side hides the cheek when the head turns."""
+    """Draws the nose in relief: when the head turns, its far side covers the cheek."""
     who, nose, view = head.who, nose_of(head), canvas.view
     skin, dark, away = head.who.skin, dusk(head.who.skin), 1 if head.who.light <= 0 else -1
     turn = facing(view)
@@ -140,7 +142,7 @@ def draw_nose(canvas: Canvas, head: Head) -> None:
 
 
 def draw_mouth(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
-    """Lips around an opening that shows teeth and tongue."""
+    """Draws the lips; an open mouth shows teeth and tongue."""
     who, mouth = head.who, mouth_of(head.who, motion)
     details, lips, lift = canvas.on("details"), head.who.lips, mouth.lift
     opening, middle = head.on(mouth.opening, lift), len(mouth.top) // 2

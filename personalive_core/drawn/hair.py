@@ -1,4 +1,4 @@
-"""Draws a head's hair, behind the neck and before the forehead."""
+"""Draws a head's hair: the mass behind the neck, and the strands in front of the forehead."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ VOLUME = {"long": 0.075, "bob": 0.08, "short": 0.062, "curly": 0.15, "bun": 0.03
 COVERED_EARS = ("long", "bob", "curly", "fringe")
 SKULL_HEIGHT, SKULL_RADIUS = -0.1, 0.4  # middle and mean radius of the skull
 CAP = Ball((0.0, -0.1, -0.08), (0.46, 0.52, 0.5))
-SIDEBURN = 0.05  # height where the hairline's drawn edge ends
+SIDEBURN = 0.05  # height at which the drawn edge of the hairline ends
 STRAND_SEEN = 1.35  # radians from the viewer's direction beyond which a strand is not drawn
-# Rings of hair that hangs: height, half width, front, back
+# Rings of hanging hair: height, half width, front, back
 HANGING = {
     "long": [(0.0, 0.44, 0.05, -0.5), (0.3, 0.46, 0.02, -0.5), (0.6, 0.46, 0.0, -0.44), (0.8, 0.4, -0.03, -0.38)],
     "bob": [(0.0, 0.45, 0.1, -0.52), (0.2, 0.47, 0.1, -0.5), (0.36, 0.46, 0.08, -0.46), (0.42, 0.42, 0.05, -0.42)],
@@ -24,7 +24,7 @@ HANGING["fringe"] = HANGING["bob"]
 
 
 def hair_mass(head: Head) -> Points:
-    """Points [N, 3] of the solid that all of the hair fills."""
+    """Surface points [N, 3] of the solid that the whole hair fills."""
     who, thick = head.who, VOLUME[head.who.style]
     low = 0.12 if who.style in ("short", "bun") else 0.2
     cap = head.rings[head.rings[:, 0] < low].copy()
@@ -39,7 +39,10 @@ def hair_mass(head: Head) -> Points:
 
 
 def hairline(who: Identity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where skin meets hair, from the picture's left ear over the forehead to the right: radians and heights, [N]."""
+    """The border of skin and hair: angles in radians [N] and heights [N].
+
+    It runs from the ear on the picture's left over the forehead to the ear on its right.
+    """
     top = -0.36 - 0.06 * who.hairline
     corner, brow = (-0.24, -0.19) if who.style == "fringe" else (top + 0.1, top)
     side, wave = (62, 0.0) if who.style != "short" else (66, 0.03)
@@ -52,7 +55,7 @@ def hairline(who: Identity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def skin_patch(canvas: Canvas, head: Head) -> Points:
-    """What of the head's outline is not covered by hair, as a polygon [N, 2] that reaches beyond the chin."""
+    """Polygon [N, 2] of the head's area that hair does not cover; it reaches beyond the chin."""
     angles, heights = hairline(head.who)
     line = canvas.view.place(head.around(unhidden(angles, canvas.view), heights, 0.01))
     below = canvas.view.place(np.array([[0.7, 0.3, 0.0], [0.6, 0.9, 0.2], [-0.6, 0.9, 0.2], [-0.7, 0.3, 0.0]]))
@@ -60,7 +63,7 @@ def skin_patch(canvas: Canvas, head: Head) -> Points:
 
 
 def draw_back_hair(canvas: Canvas, head: Head) -> None:
-    """All of the hair; face, neck and shoulders are drawn over it."""
+    """Draws the whole hair mass; face, neck and shoulders are drawn over it later."""
     who = head.who
     if who.style == "bald":
         return
@@ -85,7 +88,7 @@ def ball_outline(canvas: Canvas, ball: Ball) -> Points:
 
 
 def curled(outline: Points, curls: int = 26) -> Points:
-    """An outline with round bumps."""
+    """Adds `curls` round bumps to an outline [M, 2]: [12 curls, 2]."""
     closed = np.vstack([outline, outline[:1]])
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
     steps = np.linspace(0, along[-1], 12 * curls, endpoint=False)
@@ -96,13 +99,13 @@ def curled(outline: Points, curls: int = 26) -> Points:
 
 
 def draw_mass(canvas: Canvas, who: Identity, outline: Points, ball: Ball) -> None:
-    """A body of hair with its light."""
+    """Draws one mass of hair inside `outline` [N, 2], lit like `ball`."""
     canvas.fill(outline, who.hair)
     canvas.within(outline, lambda inner: inner.light(outline, ball, source(who), 1.0))
 
 
 def draw_front_hair(canvas: Canvas, head: Head) -> None:
-    """Strands and sheen over the cap, and what hangs before the shoulders."""
+    """Draws strands and sheen on the cap, and the hair that hangs in front of the shoulders."""
     who = head.who
     if who.style == "bald":
         return
@@ -116,7 +119,7 @@ def draw_front_hair(canvas: Canvas, head: Head) -> None:
 
 
 def draw_strands(canvas: Canvas, head: Head) -> None:
-    """The hairline, and combed lines or curls from the parting down to it."""
+    """Draws the hairline, and combed or curled strands from the parting down to it."""
     who, middle, thick = head.who, facing(canvas.view), VOLUME[head.who.style]
     angles, heights = hairline(who)
     rim = head.around(unhidden(angles, canvas.view), heights, 0.012)
@@ -135,7 +138,7 @@ def draw_strands(canvas: Canvas, head: Head) -> None:
 
 
 def draw_curtain(canvas: Canvas, head: Head, side: int) -> None:
-    """Hair beside the face, from the temple down, narrow at both ends."""
+    """Draws the hair at one side of the face: from the temple down, narrow at both ends."""
     who, view, long = head.who, canvas.view, head.who.style == "long"
     heights = np.linspace(-0.34, 0.7 if long else 0.4, 14)
     share = np.linspace(0, 1, 14)

@@ -1,4 +1,4 @@
-"""The shape of a head that speaks: its solid, and the curves of eyes, brows, nose and mouth upon it."""
+"""The shape of a head in motion: its solid, and the curves of eyes, brows, nose and mouth on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import Colour, FaceMotion, Points, View, curve
+from ..media.chart import Colour
+from .canvas import FaceMotion, Points, View, curve
 
 HairStyle = Literal["long", "bob", "short", "curly", "bun", "bald", "fringe"]
 Glasses = Literal["none", "round", "square"]
@@ -16,7 +17,7 @@ Clothes = Literal["round", "v", "collar", "jacket"]
 Background = Literal["plain", "gradient", "bokeh", "stripes", "window"]
 
 EYE_HEIGHT, MOUTH_HEIGHT = -0.045, 0.29  # of an average face, in head units
-# Rings of an average head from crown to chin: height, half width, front, back; how far each follows the mouth
+# Rings of an average head from crown to chin: height, half width, front, back, share of the motion of mouth and jaw
 RINGS = np.array(
     [
         (-0.525, 0.02, -0.05, -0.12, 0.0),
@@ -32,12 +33,12 @@ RINGS = np.array(
     ]
 )
 JAW_RING, CHIN_RINGS = 6, slice(7, 10)
-JAW_DROP, JAW_SWING, CHEEK_PUFF = 0.06, 0.045, 0.05  # at the chin, the chin, and the mouth's height
+JAW_DROP, JAW_SWING, CHEEK_PUFF = 0.06, 0.045, 0.05  # largest motion, head units: chin, chin, mouth's height
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is drawn. Sizes are factors of an average face's."""
+    """The looks of a drawn person. Sizes are factors: 1 is the average face."""
 
     skin: Colour
     hair: Colour
@@ -65,7 +66,7 @@ class Identity:
     beard: float = 0.0  # 0 shaved .. 1 full
     clothes: Clothes = "round"
     background: Background = "plain"
-    pattern: int = 0  # arrangement of the background
+    pattern: int = 0  # random seed of the background's pattern
     light: float = -1.0  # -1 from the picture's left .. 1 from its right
 
 
@@ -77,7 +78,7 @@ class Head:
     rings: NDArray[np.float64]  # [L, 5]: height, half width, front, back, centre
 
     def on(self, points: Points, lift: float = 0.0) -> Points:
-        """Points [N, 2] of an average face laid on the front of this one, `lift` before it: [N, 3]."""
+        """Projects points [N, 2] of an average face onto the front of this head, `lift` in front of it: [N, 3]."""
         x, y = points[:, 0] * self.who.face_width, stretched(points[:, 1], self.who)
         width, front, back, centre = self.at(y)
         middle, depth = (front + back) / 2, (front - back) / 2
@@ -85,7 +86,10 @@ class Head:
         return np.stack([x, y, z + lift], 1)
 
     def around(self, angles: NDArray[np.float64], heights: NDArray[np.float64], thicker: float) -> Points:
-        """Points [N, 3] beside or behind the face: radians from its front to the picture's right, and heights."""
+        """Points [N, 3] all around the head, `thicker` outside its surface.
+
+        `angles` [N] are radians from the front, positive to the picture's right; `heights` [N] are in head units.
+        """
         width, front, back, centre = self.at(heights)
         middle, depth = (front + back) / 2, (front - back) / 2 + thicker
         x, z = centre + (width + thicker) * np.sin(angles), middle + depth * np.cos(angles)
@@ -112,13 +116,13 @@ def ring_points(rings: NDArray[np.float64]) -> Points:
 
 
 def stretched(heights: NDArray[np.float64], who: Identity) -> NDArray[np.float64]:
-    """Heights on an average face as this longer or shorter face has them; eyes stay."""
+    """Maps heights [N] of an average face to this longer or shorter face: only what is below the eyes moves."""
     below = heights - EYE_HEIGHT
     return np.asarray(heights + np.maximum(below, 0) * (who.face_length - 1))
 
 
 def head_of(who: Identity, motion: FaceMotion) -> Head:
-    """The head's solid: the chin follows the mouth and the jaw, cheeks may be puffed."""
+    """The head's solid with an expression: the chin follows the mouth and the jaw, cheeks may be puffed."""
     height, width, front, back, follow = RINGS.T
     width = width * who.face_width
     width[JAW_RING] *= who.jaw
@@ -130,23 +134,23 @@ def head_of(who: Identity, motion: FaceMotion) -> Head:
 
 
 def facing(view: View) -> float:
-    """The direction around the head, in radians from its front, that is turned to the viewer."""
+    """The angle around the head that faces the viewer: radians from its front, positive to the picture's right."""
     return float(np.arctan2(view.rotation[2, 0], view.rotation[2, 2]))
 
 
 def unhidden(angles: NDArray[np.float64], view: View) -> NDArray[np.float64]:
-    """Directions around the head moved to its visible rim where they lie behind it."""
+    """Clamps angles around the head to its visible half: hidden ones move to the rim."""
     middle = facing(view)
     return np.clip(angles, middle - np.pi / 2, middle + np.pi / 2)
 
 
 @dataclass(frozen=True)
 class Eye:
-    """One eye on an average face, in its plane: lids [N, 2] from the picture's left, and the iris."""
+    """One eye in the plane of an average face: lines [N, 2] from the picture's left to its right, and the iris."""
 
-    upper: Points
-    under: Points
-    crease: Points
+    upper: Points  # edge of the upper lid
+    under: Points  # edge of the lower lid
+    crease: Points  # fold above the upper lid
     look: tuple[float, float]  # centre of the iris
     radius: float  # of the iris
 
@@ -171,7 +175,7 @@ def eye_of(who: Identity, motion: FaceMotion, side: int) -> Eye:
 
 
 def brow_of(who: Identity, motion: FaceMotion, side: int) -> Points:
-    """The brow's middle line [N, 2] from the nose outwards."""
+    """The brow's centre line [N, 2], from the nose outwards."""
     raised = motion.brow[side > 0]
     centre, height = 0.162 * side * who.eye_gap, EYE_HEIGHT - 0.07 - 0.032 * who.eye_size - 0.045 * raised
     inner = 0.012 - 0.03 * min(raised, 0.0)
@@ -181,12 +185,12 @@ def brow_of(who: Identity, motion: FaceMotion, side: int) -> Points:
 
 @dataclass(frozen=True)
 class Mouth:
-    """Lips on an average face, in its plane: four lines [N, 2] from the picture's left, from top to bottom."""
+    """Lips in the plane of an average face: four lines [N, 2] from the picture's left to its right, top line first."""
 
-    over: Points
-    top: Points
-    bottom: Points
-    beneath: Points
+    over: Points  # upper edge of the upper lip
+    top: Points  # lower edge of the upper lip
+    bottom: Points  # upper edge of the lower lip
+    beneath: Points  # lower edge of the lower lip
     lift: float  # how far the lips stand forward
 
     @property

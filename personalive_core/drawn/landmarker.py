@@ -1,4 +1,4 @@
-"""A small heat-map network that finds the landmarks of drawn people, to measure where a model has put them."""
+"""A small heat-map network that finds the landmarks of drawn people; `evaluate` measures generated pictures with it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..errors import WeightsError
 from ..media.tensors import to_signed
 from .truth import LANDMARKS
 
-SIZE = 128  # pixels a side of the pictures that it reads
+SIZE = 128  # pixels a side of the input pictures
 LANDMARKER_FILE = "landmarker.safetensors"
 LANDMARKER = Path(__file__).parents[1] / "assets" / LANDMARKER_FILE
-NORM_GROUP = 8  # channels normalised together
-AT_ONCE = 32  # pictures
+NORM_GROUP = 8  # channels in one group of GroupNorm
+AT_ONCE = 32  # pictures in one forward pass
 
 
 def layer(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the resolution or halves it."""
+    """A 3 x 3 convolution, GroupNorm and ReLU; stride 1 keeps the resolution, stride 2 halves it."""
     convolution = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(channels // NORM_GROUP, channels), nn.ReLU())
 
@@ -43,7 +43,7 @@ class Landmarker(nn.Module):
         middle = self.middle(fine)
         middle = self.join_middle(middle + twice(self.from_deep(self.deep(middle))))
         heat: Tensor = self.heat(self.join(fine + twice(self.from_middle(middle))))
-        return soft_argmax(heat.float())  # half precision would round places to a quarter of a pixel
+        return soft_argmax(heat.float())  # half precision would round positions to a quarter of a pixel
 
 
 def twice(x: Tensor) -> Tensor:
@@ -51,20 +51,20 @@ def twice(x: Tensor) -> Tensor:
 
 
 def soft_argmax(heat: Tensor) -> Tensor:
-    """The mean place [N, K, 2] in [-1, 1] under the softmax of each map [N, K, h, w]."""
+    """The mean position [N, K, 2] in [-1, 1], x first, under the softmax of each heat map [N, K, h, w]."""
     share = heat.flatten(2).softmax(-1).unflatten(2, heat.shape[2:])
     rows, columns = (centres(side).to(heat) for side in heat.shape[2:])
     return torch.stack([(share.sum(2) * columns).sum(-1), (share.sum(3) * rows).sum(-1)], -1)
 
 
 def centres(count: int) -> Tensor:
-    """The middles of `count` equal cells of [-1, 1]."""
+    """The centres [count] of `count` equal cells of [-1, 1]."""
     return (torch.arange(count) * 2 + 1) / count - 1
 
 
 @torch.inference_mode()
 def find_landmarks(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
-    """Pictures [F, S, S, 3] uint8 of any size -> landmarks [F, 31, 2] in [-1, 1]."""
+    """Pictures [F, S, S, 3] uint8 of any size -> landmarks [F, 31, 2] in [-1, 1], x first, on the CPU."""
     device = network.heat.weight.device
     parts = []
     for part in to_signed(pictures).split(AT_ONCE):
@@ -74,7 +74,10 @@ def find_landmarks(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def load_landmarker(path: Path = LANDMARKER) -> Landmarker:
-    """The network of a file, the shipped one by default. Raises WeightsError."""
+    """Loads the network from `path`, by default the shipped file, in evaluation mode.
+
+    Raises WeightsError where the file is missing, damaged or does not fit the network.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""Random motion of a head that looks about and speaks: smooth walks, syllables, blinks, glances and gestures."""
+"""Random motion of a head that looks around and speaks: smooth walks, syllables, blinks, glances and gestures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .canvas import FaceMotion
 
 Values = NDArray[np.float64]
 
-KNOT_SECONDS, MEMORY_SECONDS = 0.4, 1.2  # between a walk's knots; over which a walk forgets where it was
-# Of each walk: its standard deviation and the limit that it never passes
+KNOT_SECONDS, MEMORY_SECONDS = 0.4, 1.2  # time between a walk's knots; time constant of its autocorrelation
+# Standard deviation and hard limit of each walk: angles in degrees, x and y in units of the scene
 WALKS = {"yaw": (14.0, 35.0), "pitch": (8.0, 25.0), "roll": (8.0, 25.0), "x": (0.06, 0.15), "y": (0.045, 0.15)}
 SCALE_WALK = (0.05, 0.2)
 
 
 def random_motion(rng: np.random.Generator, frames: int, rate: float = 25.0) -> tuple[FaceMotion, ...]:
-    """What a person does in `frames` frames, `rate` a second; a longer film begins with the shorter one."""
+    """Motion of `frames` frames at `rate` a second; with an equal `rng`, a longer film begins with the shorter one."""
     times = np.arange(frames) / rate
     walkers = rng.spawn(len(WALKS) + 1)
     yaw, pitch, roll, x, y = (walk(r, times, *limits) for r, limits in zip(walkers, WALKS.values(), strict=False))
@@ -47,7 +47,7 @@ def duration(times: Values) -> float:
 
 
 def walk(rng: np.random.Generator, times: Values, spread: float, limit: float) -> Values:
-    """A smooth random walk around 0 [F], of that standard deviation and always within the limit."""
+    """A smooth random walk [F] around 0 with standard deviation `spread`, always within `limit`."""
     knots = int(duration(times) / KNOT_SECONDS) + 4
     keep = np.exp(-KNOT_SECONDS / MEMORY_SECONDS)
     steps = rng.normal(size=knots)
@@ -63,14 +63,14 @@ def walk(rng: np.random.Generator, times: Values, spread: float, limit: float) -
 
 
 def eased(times: Values, knots: Values, values: Values) -> Values:
-    """Values [K, D] at rising knots [K], joined without overshoot and held at both ends: [F, D]."""
+    """Interpolates values [K, D] at rising knots [K] without overshoot, constant beyond both ends: [F, D]."""
     last = np.clip(np.searchsorted(knots, times, side="right") - 1, 0, len(knots) - 2)
     t = np.clip((times - knots[last]) / np.maximum(knots[last + 1] - knots[last], 1e-9), 0, 1)[:, None]
     return np.asarray(values[last] + (values[last + 1] - values[last]) * t * t * (3 - 2 * t))
 
 
 def syllables(rng: np.random.Generator, seconds: float) -> tuple[Values, Values]:
-    """Knots of speech: times [K] and mouth, smile, pucker, jaw [K, 4]; phrases of syllables, and pauses."""
+    """Knots of speech: times [K] and mouth, smile, pucker, jaw [K, 4]; phrases of syllables with pauses between."""
     now = float(rng.uniform(0, 0.6))
     times, shapes = [0.0, now], [np.zeros(4), np.zeros(4)]
     while now <= seconds:
@@ -97,7 +97,7 @@ def gestures(
     pace: tuple[float, float, float],
     shape: Callable[[np.random.Generator], list[float]],
 ) -> tuple[Values, Values]:
-    """Knots of something done now and then: times [K], values [K, D]; `pace` is the mean gap, the rise and the hold."""
+    """Knots of an occasional gesture: times [K] and values [K, D]; `pace` is its mean gap, rise and hold in seconds."""
     gap, rise, hold = pace
     rest = np.zeros(len(shape(np.random.default_rng(0))))
     now, times, values = 0.0, [0.0], [rest]
@@ -113,7 +113,7 @@ def gestures(
 
 
 def likely(rng: np.random.Generator, share: float) -> bool:
-    """True in that share of the calls."""
+    """True with probability `share`."""
     return bool(rng.random() < share)
 
 
@@ -122,28 +122,28 @@ def smiling(rng: np.random.Generator) -> list[float]:
 
 
 def brow_raising(rng: np.random.Generator) -> list[float]:
-    """Both brows mostly, sometimes one."""
+    """Left and right brow, -1 .. 1: mostly both move, sometimes only one."""
     level = rng.uniform(0.3, 1.0) * (1 if likely(rng, 0.65) else -1)
     left, right = rng.choice(((1, 1), (1, 1), (1, 1), (1, 0.1), (0.1, 1)))
     return [float(np.clip(level * left + rng.normal(0, 0.06), -1, 1)), float(np.clip(level * right, -1, 1))]
 
 
 def blinking(rng: np.random.Generator) -> list[float]:
-    """Both eyes, seldom a wink."""
+    """Left and right eye, 0 or 1: mostly both close, seldom only one (a wink)."""
     if not likely(rng, 0.1):
         return [1.0, 1.0]
     return [0.0, 1.0] if likely(rng, 0.5) else [1.0, 0.0]
 
 
 def grimace(rng: np.random.Generator) -> list[float]:
-    """Pucker, jaw and cheek: one of them."""
+    """Pucker, jaw and cheek: one of them moves, the other two are 0."""
     done = [0.0, 0.0, 0.0]
     done[int(rng.integers(3))] = rng.uniform(0.4, 1.0)
     return [done[0], done[1] * rng.choice((-1, 1)), done[2]]
 
 
 def glances(rng: np.random.Generator, seconds: float) -> tuple[Values, Values]:
-    """Knots of the gaze [K], [K, 2]: held, then moved at once, often back to the viewer."""
+    """Knots of the gaze: times [K] and gaze [K, 2]; it rests, then moves quickly, often back to the viewer."""
     now, times, values = 0.0, [0.0], [np.zeros(2)]
     while now <= seconds:
         aim = np.zeros(2) if likely(rng, 0.35) else np.clip(rng.normal(0, (0.5, 0.35)), -1, 1)

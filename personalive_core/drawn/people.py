@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .canvas import Colour
+from ..media.chart import Colour
 from .face import mixed, shade
 from .head import Background, Clothes, Glasses, HairStyle, Identity
 from .motion import likely
@@ -21,8 +21,8 @@ HAIRS: tuple[Colour, ...] = (
     (26, 22, 22), (44, 32, 28), (72, 46, 32), (104, 68, 42), (128, 62, 34), (176, 92, 46), (186, 144, 88),
     (216, 186, 132), (150, 146, 144), (208, 206, 204),
 )  # fmt: skip
-DARK_HAIRS = 3  # of HAIRS that go with every skin
-BROWN_EYED = 3.5  # place in SKINS from which all eyes are brown
+DARK_HAIRS = 3  # the first so many of HAIRS go with every skin
+BROWN_EYED = 3.5  # index in SKINS above which all eyes are brown
 IRISES: tuple[Colour, ...] = (
     (62, 40, 28), (88, 56, 34), (116, 82, 44), (104, 110, 62), (84, 122, 92), (86, 128, 160), (112, 126, 138),
 )  # fmt: skip
@@ -35,7 +35,8 @@ GLASSES: tuple[Glasses, ...] = ("none", "round", "square")
 
 
 def random_identity(rng: np.random.Generator) -> Identity:
-    """A person: every draw comes from `rng`."""
+    """A random person; all random numbers come from `rng`."""
+    # Skin and hair style come first: lips, eyes, beard and proportions depend on them
     tone = rng.uniform(0, len(SKINS) - 1)
     skin = varied(rng, mixed(SKINS[int(tone)], SKINS[min(int(tone) + 1, len(SKINS) - 1)], tone % 1), 5)
     lips = mixed(shade(skin, -0.2), (188, 62, 72), rng.uniform(0.25, 0.75))
@@ -74,7 +75,7 @@ def random_identity(rng: np.random.Generator) -> Identity:
 
 
 def random_hair(rng: np.random.Generator, tone: float) -> Colour:
-    """A natural hair colour, darker with darker skin more often than not; now and then dyed."""
+    """A hair colour: mostly natural, more often dark with a darker skin `tone` (index in SKINS); sometimes dyed."""
     if likely(rng, 0.07):
         return random_colour(rng, (0.4, 0.8), (0.35, 0.8))
     dark = likely(rng, tone / len(SKINS))
@@ -82,20 +83,20 @@ def random_hair(rng: np.random.Generator, tone: float) -> Colour:
 
 
 def random_colour(rng: np.random.Generator, strength: tuple[float, float], value: tuple[float, float]) -> Colour:
-    """Any hue, within those ranges of saturation and value."""
+    """A colour of any hue, its saturation in the range `strength` and its value in the range `value` (0 .. 1)."""
     red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*strength), rng.uniform(*value))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def varied(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
-    """A little lighter or darker, and a trace of another hue."""
+    """`colour` made a little lighter or darker, with a slight change of hue."""
     lighter = rng.normal(0, amount)
     red, green, blue = (int(np.clip(value + lighter + rng.normal(0, amount / 5), 0, 255)) for value in colour)
     return red, green, blue
 
 
 def around(rng: np.random.Generator, middle: float, spread: float, most: float) -> float:
-    """A normal number, at most `most` from the middle."""
+    """A normally distributed number, clipped to at most `most` from `middle`."""
     return float(middle + np.clip(rng.normal(0, spread), -most, most))
 
 

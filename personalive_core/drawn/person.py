@@ -1,17 +1,18 @@
-"""Draws a person: a softly lit portrait, posed and with an expression, out of polygons."""
+"""Draws a person from polygons: a softly lit portrait with a head pose and an expression."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..media.picture import Picture
 from .body import backdrop, draw_body
-from .canvas import Canvas, FaceMotion, Picture, view_of
+from .canvas import Canvas, FaceMotion, view_of
 from .face import draw_beard, draw_brow, draw_ear, draw_eye, draw_glasses, draw_mouth, draw_nose, draw_skin
 from .hair import COVERED_EARS, draw_back_hair, draw_front_hair, skin_patch
 from .head import Identity, facing, head_of, ring_points
 
-OVERSAMPLING = 2  # drawn this much larger, then reduced: smooth edges
-EAR_SHOWS = 0.12  # radians by which the head must turn away for an ear to lie before its outline
+OVERSAMPLING = 2  # factor by which pictures are drawn larger and then reduced, for smooth edges
+EAR_SHOWS = 0.12  # radians of head turn beyond which the nearer ear is drawn in front of the face
 
 
 def draw_portrait(who: Identity, motion: FaceMotion, size: int) -> Picture:
@@ -24,7 +25,7 @@ def draw_portrait(who: Identity, motion: FaceMotion, size: int) -> Picture:
 
 
 def draw_person(canvas: Canvas, who: Identity, motion: FaceMotion) -> None:
-    """The person on `canvas`, from back to front."""
+    """Draws the person on `canvas`, in place, from back to front."""
     head = head_of(who, motion)
     skin, hair, details = canvas.on("skin"), canvas.on("hair"), canvas.on("details")
     draw_back_hair(hair, head)

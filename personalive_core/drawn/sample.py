@@ -1,4 +1,4 @@
-"""The bundled sample: one drawn portrait, and a short film of another person who talks, blinks and looks about."""
+"""The bundled sample: one drawn portrait, and a short film of another person who talks, blinks and looks around."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOUND_RATE = 48000  # samples a second
 
 
 def sample_motion(frame: int, rate: float) -> FaceMotion:
-    """What the talking person does in `frame` of a film of `rate` frames a second; calm and frontal at frame 0."""
+    """The talking person's motion in `frame` of a film of `rate` frames a second; calm and frontal at frame 0."""
     t = frame / rate
     turn = 2 * np.pi * t
     blink = float(max(0.0, 1 - abs((t + 1.5) % 2.4 - 2.2) / 0.1))
@@ -47,7 +47,7 @@ def sample_motion(frame: int, rate: float) -> FaceMotion:
 
 
 def mouth_opening(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the mouth is open, 0..1, at each time: syllables, four a second, in phrases with pauses between."""
+    """Mouth opening, 0 .. 1, at each time: four syllables a second, in phrases with pauses between."""
     turn = 2 * np.pi * seconds
     syllables = np.abs(np.sin(2 * turn)) * (0.7 + 0.3 * np.sin(0.83 * turn))
     phrase = np.clip(2.5 * np.sin(0.4 * turn + 0.3) + 1.2, 0, 1)
@@ -55,7 +55,7 @@ def mouth_opening(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def voice(seconds: float) -> NDArray[np.float32]:
-    """A hummed vowel as loud as the mouth is open, [samples] at SOUND_RATE, peak 0.1."""
+    """A hummed vowel [samples] at SOUND_RATE, peak 0.1; its loudness follows the mouth opening."""
     t = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     pitch = 125 + 12 * np.sin(2 * np.pi * 0.4 * t)
     phase = 2 * np.pi * np.cumsum(pitch) / SOUND_RATE
@@ -67,9 +67,9 @@ def voice(seconds: float) -> NDArray[np.float32]:
 
 
 def write_sample(folder: Path, seconds: float = 2.0, size: int = 512) -> tuple[Path, Path]:
-    """Draw and write `folder`/reference.png and `folder`/driving.mp4 (h264 with sound): their two paths.
+    """Draws and writes `folder`/reference.png and `folder`/driving.mp4 (h264 with sound); returns their two paths.
 
-    Raises OutputError where the folder cannot be written.
+    Raises OutputError where the folder cannot be written or PyAV is missing.
     """
     reference, driving = folder / "reference.png", folder / "driving.mp4"
     try:
@@ -83,7 +83,10 @@ def write_sample(folder: Path, seconds: float = 2.0, size: int = 512) -> tuple[P
 
 
 def write_driving(path: Path, seconds: float, size: int) -> None:
-    """The film of the talking person; one thread, so that the same call writes the same bytes."""
+    """Writes the film of the talking person; one thread, so that the same call writes the same bytes.
+
+    Raises OutputError where PyAV is missing.
+    """
     try:
         import av
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Other ways to draw the same person: ink on paper, and flat labels that tell what each pixel shows."""
+"""Other styles to draw the same person in: ink on paper, and label maps that give the region of each pixel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .canvas import AIM, SUBPIXEL_BITS, Ball, Canvas, Colour, Picture, Points, fixed
+from ..media.chart import Colour
+from ..media.picture import Picture
+from .canvas import AIM, SUBPIXEL_BITS, Ball, Canvas, Points, fixed
 
-PAPER, INK = (246, 241, 230), (38, 34, 44)
-INK_WIDTH = 0.011  # of an outline, in half pictures
-TINT, DETAIL_TINT = 0.3, 0.75  # how much of a colour an ink drawing keeps, and of a brow's or a beard's
-HATCH_GAP, HATCH_FROM = 0.03, 0.35  # half pictures between hatching lines; opacity of shadows that are hatched
-REGIONS = ("skin", "hair", "clothes", "background")  # label 0 is anything else, label n the n-th of these
+DRAWING_PAPER, DRAWING_INK = (246, 241, 230), (38, 34, 44)
+INK_WIDTH = 0.011  # of an outline, in units of the scene
+TINT, DETAIL_TINT = 0.3, 0.75  # share of its colour that a shape keeps in an ink drawing; for brows and beard
+HATCH_GAP, HATCH_FROM = 0.03, 0.35  # units of the scene between hatching lines; least opacity of hatched shadows
+REGIONS = ("skin", "hair", "clothes", "background")  # label n is the n-th of these, label 0 everything else
 BRIGHT = 384  # sum of a colour's channels above which it is light, not shadow
 
 
@@ -21,10 +23,10 @@ class LineCanvas(Canvas):
 
     def fill(self, points: Points, colour: Colour) -> None:
         super().fill(points, tinted(colour))
-        super().line(np.vstack([points, points[:1]]), INK, INK_WIDTH)
+        super().line(np.vstack([points, points[:1]]), DRAWING_INK, INK_WIDTH)
 
     def line(self, points: Points, colour: Colour, width: float) -> None:
-        ink = INK if sum(colour) < BRIGHT or self.part != "details" else tinted(colour)
+        ink = DRAWING_INK if sum(colour) < BRIGHT or self.part != "details" else tinted(colour)
         super().line(points, ink, max(0.6 * INK_WIDTH, 0.6 * width))
 
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:  # noqa: ARG002 - as in Canvas
@@ -34,11 +36,11 @@ class LineCanvas(Canvas):
             self.within(points, lambda inner: hatch(inner, points))
 
     def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
-        """Paper has no light."""
+        """Does nothing: an ink drawing has no light and shade."""
 
 
 def hatch(canvas: Canvas, points: Points) -> None:
-    """Slanting thin lines over the box of `points`."""
+    """Draws thin slanting lines over the bounding box of `points`."""
     spots = (canvas.pixels(points) + 0.5 - len(canvas.image) / 2) / canvas.unit + AIM
     (left, top), (right, bottom) = spots.min(0), spots.max(0)
     tall = bottom - top
@@ -47,12 +49,14 @@ def hatch(canvas: Canvas, points: Points) -> None:
 
 
 def tinted(colour: Colour, tint: float = TINT) -> Colour:
-    red, green, blue = (round((1 - tint) * paper + tint * value) for paper, value in zip(PAPER, colour, strict=True))
+    red, green, blue = (
+        round((1 - tint) * paper + tint * value) for paper, value in zip(DRAWING_PAPER, colour, strict=True)
+    )
     return red, green, blue
 
 
 class LabelCanvas(Canvas):
-    """Each shape in one grey value, the number of its part in REGIONS counted from 1; light and shade are left out."""
+    """Draws each shape in one grey value: the label of its part (see REGIONS). Light and shade are left out."""
 
     def fill(self, points: Points, colour: Colour) -> None:  # noqa: ARG002 - as in Canvas
         import cv2
@@ -80,7 +84,7 @@ class LabelCanvas(Canvas):
         np.copyto(self.image, before, where=mask[..., None] == 0)
 
     def light(self, points: Points, ball: Ball, source: tuple[float, float, float], contrast: float) -> None:
-        """Labels have no light."""
+        """Does nothing: a label map has no light and shade."""
 
 
 def label(part: str) -> Colour:
@@ -89,7 +93,7 @@ def label(part: str) -> Colour:
 
 
 def paper(side: int) -> Picture:
-    return np.full((side, side, 3), PAPER, np.uint8)
+    return np.full((side, side, 3), DRAWING_PAPER, np.uint8)
 
 
 def unlabelled(side: int) -> Picture:

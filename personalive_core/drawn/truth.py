@@ -1,4 +1,4 @@
-"""Drawn people of known looks in known motion: pictures, and every number behind them."""
+"""Drawn people with known looks and motion: their pictures and the ground truth (pose, expression, landmarks)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .person import OVERSAMPLING, draw_person, draw_portrait
 from .styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
 
 TOKENS, TOKEN_DIM = 32, 16
-CODE_SCALE = 10.0  # spreads embeddings so that a new expression is about 17 away, the published keyframe distance
+CODE_SCALE = 10.0  # scales embeddings so that a new expression is about 17 away, the published keyframe distance
 CODE_SEED = 20251211
 
 Split = Literal["train", "test"]
 Style = Literal["photo", "line"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-PERSON_SEED, MOTION_SEED = 1, 2  # what a seed is for, so that a person and a clip of one index have nothing in common
+PERSON_SEED, MOTION_SEED = 1, 2  # part of the seed: a person and a motion of the same index are independent
 
 EXPRESSION = (
     "mouth", "smile", "pucker", "jaw", "blink left", "blink right", "brow left", "brow right", "gaze right",
     "gaze down", "cheek",
 )  # fmt: skip
 
-# "left" is the picture's left. Those that modules/pose_guider.py draws: 1, 2, 3, 4, 12, 15, 20.
+# "left" is the picture's left. modules/pose_guider.py draws the indices 1, 2, 3, 4, 12, 15, 20.
 KEYPOINT_NAMES = (
     "crown", "forehead", "left eye", "right eye", "left cheek", "nose bridge", "left temple", "right temple",
     "left ear", "right ear", "left jaw", "right jaw", "right cheek", "left brow", "right brow", "nose tip",
@@ -54,7 +54,7 @@ def person(split: Split, index: int) -> Identity:
 
 
 def clip_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, ...]:
-    """The first `frames` frames of the `index`-th motion of a split, at 25 a second."""
+    """The first `frames` frames of the `index`-th motion of a split, at 25 frames a second."""
     return random_motion(split_generator(split, MOTION_SEED, index), frames)
 
 
@@ -63,7 +63,7 @@ def split_generator(split: Split, purpose: int, index: int) -> np.random.Generat
 
 
 def draw(who: Identity, motions: Sequence[FaceMotion], size: int, style: Style = "photo") -> NDArray[np.uint8]:
-    """Pictures [F, size, size, 3] of a person in each of those motions."""
+    """Pictures [F, size, size, 3] of a person, one for each motion."""
     one = draw_portrait if style == "photo" else draw_lines
     return np.stack([one(who, motion, size) for motion in motions])
 
@@ -78,9 +78,9 @@ def draw_lines(who: Identity, motion: FaceMotion, size: int) -> NDArray[np.uint8
 
 
 def regions(who: Identity, motions: Sequence[FaceMotion], size: int) -> NDArray[np.bool_]:
-    """Where the skin, hair, clothes and background of REGIONS are: [F, 4, size, size].
+    """Masks [F, 4, size, size] of skin, hair, clothes and background, in the order of REGIONS.
 
-    Left out of all: eyes, lips, brows, beard, glasses, and pixels on an edge.
+    In no mask: eyes, mouth, brows, beard, glasses, and pixels on an edge.
     """
     masks = []
     for motion in motions:
@@ -92,7 +92,7 @@ def regions(who: Identity, motions: Sequence[FaceMotion], size: int) -> NDArray[
 
 
 def canonical_keypoints(who: Identity) -> Tensor:
-    """The 21 points of KEYPOINT_NAMES of a calm, unturned head: [21, 3] in head units."""
+    """Canonical keypoints [21, 3] in head units: the points of KEYPOINT_NAMES on a calm, frontal head."""
     head = head_of(who, FaceMotion())
     nose, eye = nose_of(head), 0.162 * who.eye_gap
     corner = float(eye_of(who, FaceMotion(), 1).upper[0, 0])
@@ -108,7 +108,7 @@ def canonical_keypoints(who: Identity) -> Tensor:
 
 
 def head_pose(motions: Sequence[FaceMotion]) -> HeadPose:
-    """How the head is held: with `canonical_keypoints` it places them where they are drawn."""
+    """Head pose of F frames: `pose_keypoints` with it puts `canonical_keypoints` where they are drawn."""
     angles = [(motion.pitch, motion.yaw, motion.roll) for motion in motions]
     shift = [(*framed(HEAD_CENTRE + np.array(motion.shift)), 0.0) for motion in motions]
     scale = torch.tensor([[LENS * motion.scale] for motion in motions])
@@ -116,18 +116,18 @@ def head_pose(motions: Sequence[FaceMotion]) -> HeadPose:
 
 
 def expression(motions: Sequence[FaceMotion]) -> Tensor:
-    """The numbers of EXPRESSION, [F, 11], each within -1 .. 1."""
+    """The numbers named in EXPRESSION: [F, 11], each within -1 .. 1."""
     return torch.tensor([(m.mouth, m.smile, m.pucker, m.jaw, *m.blink, *m.brow, *m.gaze, m.cheek) for m in motions])
 
 
 def landmarks(who: Identity, motions: Sequence[FaceMotion]) -> Tensor:
-    """Where the points of LANDMARKS are drawn, hidden ones too: [F, 31, 2] in -1 .. 1 of the picture."""
+    """Positions of LANDMARKS in the picture, occluded ones too: [F, 31, 2], x first; the picture spans -1 .. 1."""
     placed = [framed(view_of(motion).place(landmark_points(who, motion))) for motion in motions]
     return torch.tensor(np.array(placed), dtype=torch.float32)
 
 
 def landmark_points(who: Identity, motion: FaceMotion) -> Points:
-    """The points of LANDMARKS of a head with an expression: [31, 3] in head units."""
+    """The points of LANDMARKS on a head with an expression: [31, 3] in head units."""
     head = head_of(who, motion)
     nose, mouth = nose_of(head), mouth_of(who, motion)
     flat = [spine[[0, len(spine) // 2, -1]] for spine in (brow_of(who, motion, side) for side in (-1, 1))]
@@ -147,9 +147,9 @@ def landmark_points(who: Identity, motion: FaceMotion) -> Points:
 def expression_code(numbers: Tensor, positions: Tensor) -> Tensor:
     """Expression numbers [F, E <= 16] as a facial embedding [F, 32, 16]: token l holds number l mod E.
 
-    Each number goes along its own one of 16 orthogonal directions; `positions` [32, 16], the position code that every
-    embedding carries, is added. A first target for the facial encoder on drawn people, whose numbers are known; stage 1
-    may move on from it.
+    Each number scales its own direction; the directions are orthonormal. `positions` [32, 16] is added: the position
+    code that every facial embedding contains. The result is a first training target for the facial encoder on drawn
+    people, whose numbers are known; stage 1 may move away from it.
     """
     count = numbers.shape[1]
     noise = torch.randn(TOKEN_DIM, TOKEN_DIM, generator=torch.Generator("cpu").manual_seed(CODE_SEED))

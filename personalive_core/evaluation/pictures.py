@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..drawn.sample import RATE
-from ..motion.plot import (
+from ..media.chart import (
+    BLUE,
     DETAIL,
     FOOT,
     LEFT,
+    ORANGE,
     PAPER,
     RIGHT,
     TITLE,
@@ -21,24 +23,20 @@ from ..motion.plot import (
     draw_curve,
     draw_frame,
     draw_head,
-    draw_seconds,
+    draw_time,
+    mosaic,
 )
 from .reenactment import Column
 from .stability import Trace
 
 COLUMNS = 8  # of a sheet, at most
-GAP = 4  # pixels
+SPACE = 4  # pixels between pictures
 AVERAGED = 25  # frames of a running mean
-MODEL_COLOUR, REPEATED_COLOUR = (0, 114, 178), (230, 159, 0)  # blue and orange of Okabe and Ito
 
 
 def sheet(columns: Sequence[Column]) -> NDArray[np.uint8]:
     """Rows of references, driving frames, true frames and outputs: [H, W, 3]."""
-    return np.concatenate([np.concatenate([*map(padded, column.rows)]) for column in columns[:COLUMNS]], 1)
-
-
-def padded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    return mosaic(list(zip(*(column.rows for column in columns[:COLUMNS]), strict=True)), SPACE)
 
 
 def psnr_plot(trace: Trace, size: tuple[int, int] = (1024, 420)) -> NDArray[np.uint8]:
@@ -51,11 +49,11 @@ def psnr_plot(trace: Trace, size: tuple[int, int] = (1024, 420)) -> NDArray[np.u
     draw = ImageDraw.Draw(image)
     panel = Axes(LEFT, TITLE, width - RIGHT, height - FOOT, max(len(trace) - 1, 1), float(low), float(high))
     draw_frame(draw, panel, np.zeros(len(trace), bool), RATE)
-    legend = list(zip(curves, (MODEL_COLOUR, REPEATED_COLOUR), strict=True))
+    legend = list(zip(curves, (BLUE, ORANGE), strict=True))
     for name, colour in reversed(legend):
         draw_curve(draw, panel, curves[name], colour)
     draw_head(draw, panel, f"PSNR (dB), mean of {AVERAGED} frames", legend)
-    draw_seconds(draw, panel, RATE)
+    draw_time(draw, panel, RATE)
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..animation.pipeline import MotionOptions, driving_motion
 from ..backends.personalive.model import PersonaLive
@@ -16,12 +15,12 @@ from ..backends.personalive.sampling import StreamingSampler
 from ..backends.personalive.stream import stream, to_reference
 from ..backends.personalive.types import Reference, StreamConfig
 from ..drawn.landmarker import SIZE, Landmarker
+from ..media.picture import Picture
 from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat
 from .cases import Case, Truth
 from .scores import Scores, mean_scores, score
 
-Picture = NDArray[np.uint8]  # [S, S, 3] RGB; with a leading F a clip
 Lead = Callable[[Iterable[HybridMotion], Reference, int], Iterator[HybridMotion]]
 
 SEED = 0

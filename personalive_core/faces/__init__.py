@@ -1,1 +1,1 @@
-"""Faces in frames: found, chosen, cropped, followed, pasted back; knows no networks of a system."""
+"""Faces in frames: detects, chooses, crops, tracks and pastes them back; imports none of PersonaLive's networks."""

@@ -1,4 +1,4 @@
-"""Faces in a frame, the choice among them, and the square crops the networks see."""
+"""Faces in a frame, the choice of one of them, and the square crops that the networks take."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from ..errors import InputError
+from ..media.picture import Picture
 
-Picture = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 FrameSize = tuple[int, int]  # height, width in pixels, as in `picture.shape[:2]`
 
-# Measured on 512x512 head-and-shoulders pictures of the kind the networks know: the face is 0.56 to 0.58 of the side
-# (0.55 here leaves a little room to move) and its centre 0.05 of the side above the picture's.
+# Measured on 512x512 head-and-shoulders pictures of the kind the networks expect. The face takes 0.56 to 0.58 of the
+# side; 1 / 1.8 = 0.55 leaves a little room to move. The face's centre is 0.05 of the side above the picture's centre.
 PORTRAIT_EXPAND = 1.8
 PORTRAIT_DROP = 0.05
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the frame; x runs from `left` to `right`, y from `top` to `bottom`."""
+    """A rectangle in pixels of the frame; x runs from `left` to `right`, y from `top` to `bottom`.
+
+    Raises InputError unless right > left and bottom > top.
+    """
 
     left: float
     top: float
@@ -48,7 +50,7 @@ class Box:
 
     @property
     def side(self) -> float:
-        """The longer of width and height: of the two, what a turn of the head changes least."""
+        """The longer of width and height, which changes less than the shorter one when the head turns."""
         return max(self.width, self.height)
 
     @property
@@ -64,7 +66,7 @@ class Box:
 
 
 class Face(NamedTuple):
-    """One detection; `score` is the detector's own and compares only with scores of the same detector."""
+    """One detection; compare `score` only with scores of the same detector."""
 
     box: Box
     score: float
@@ -78,7 +80,10 @@ class FaceDetector(Protocol):
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the frame in pixels, at sub-pixel precision; it may stick out of the frame."""
+    """A square in pixels of the frame, with sub-pixel precision; it may extend beyond the frame.
+
+    Raises InputError unless `size` is more than one pixel and all numbers are finite.
+    """
 
     left: float
     top: float
@@ -98,17 +103,17 @@ class Crop:
 
 
 def face_distance(box: Box, previous: Box) -> float:
-    """How unlike the box `previous` is: the centres' distance in sides of `previous`, plus |ln| of the sides' ratio."""
+    """Distance between two boxes: from centre to centre in sides of `previous`, plus |ln(ratio of the sides)|."""
     (x, y), (previous_x, previous_y) = box.centre, previous.centre
     return math.hypot(x - previous_x, y - previous_y) / previous.side + abs(math.log(box.side / previous.side))
 
 
 def choose_face(faces: Sequence[Face], choice: str, previous: Box | None) -> Face | None:
-    """The face asked for, or None where it is not among `faces`.
+    """The face that `choice` selects, or None if it is not among `faces`.
 
-    choice: "largest" by area; "left" the leftmost; "0", "1", "2"... the place in the order from left to right, by
-    centre, so that "0" is "left"; "nearest" the least `face_distance` from `previous`, the largest without one.
-    Raises InputError for any other choice.
+    "largest": by area. "left": the leftmost. "0", "1", "2" ...: the index from left to right, by centre; "0" is "left".
+    "nearest": the smallest `face_distance` from `previous`; without a `previous`, the largest. Raises InputError for
+    any other choice.
     """
     if choice not in {"largest", "left", "nearest"} and not choice.isdecimal():
         raise InputError(
@@ -127,22 +132,22 @@ def choose_face(faces: Sequence[Face], choice: str, previous: Box | None) -> Fac
 
 
 def whole_frame(frame_size: FrameSize) -> Crop:
-    """All of a square frame; of any other frame the centred square as large as fits."""
+    """The largest centred square of the frame: all of a square frame."""
     height, width = frame_size
     side = min(height, width)
     return Crop((width - side) // 2, (height - side) // 2, side)
 
 
 def square_around(box: Box) -> Crop:
-    """The square with the box's centre and its longer side: the crop for a box drawn by the user."""
+    """The square with the box's centre and its longer side: the crop for a box that the user gave."""
     return Crop.around(box.centre, box.side)
 
 
 def portrait_crop(face: Box, frame_size: FrameSize, expand: float = PORTRAIT_EXPAND) -> Crop:
     """The head-and-shoulders square around a face: `expand` face sides wide, its centre a little below the face's.
 
-    The square is never larger than the frame's shorter side and lies wholly inside the frame: real pixels serve the
-    networks better than a well-centred face over repeated edges. Raises InputError for expand < 1.
+    The square is at most as large as the frame's shorter side, and wholly inside the frame: for the networks, real
+    pixels are better than a well-centred face with repeated edge pixels. Raises InputError for expand < 1.
     """
     if expand < 1:
         raise InputError(f"the crop must hold the whole face, so expand is 1 or more, got {expand:g}: try 1.8")
@@ -155,9 +160,10 @@ def portrait_crop(face: Box, frame_size: FrameSize, expand: float = PORTRAIT_EXP
 
 
 def crop_found(faces: Sequence[Face] | None, choice: str, frame_size: FrameSize) -> Crop | None:
-    """The head-and-shoulders square around the face chosen as in `choose_face`; None where it is not among `faces`.
+    """The head-and-shoulders square around the face that `choose_face` selects; None if it is not among `faces`.
 
-    Where no face was looked for (`faces` is None) the centred square is the portrait.
+    If faces were not detected at all (`faces` is None), the crop is `whole_frame`. Raises InputError for an unknown
+    choice.
     """
     if faces is None:
         return whole_frame(frame_size)
@@ -166,9 +172,9 @@ def crop_found(faces: Sequence[Face] | None, choice: str, frame_size: FrameSize)
 
 
 def crop_by_hand(face: Box, frame_size: FrameSize, name: str) -> Crop:
-    """The head-and-shoulders square around a `face` that the user gave; `name` is what errors call it.
+    """The head-and-shoulders square around a `face` that the user gave; error messages call the box `name`.
 
-    Raises InputError where the box lies outside the frame.
+    Raises InputError if the box is outside the frame.
     """
     height, width = frame_size
     if face.left >= width or face.top >= height or face.right <= 0 or face.bottom <= 0:
@@ -186,8 +192,9 @@ def check_picture(image: Picture) -> None:
 def crop_image(image: Picture, crop: Crop, size: int) -> Picture:
     """The crop's square of `image` [H, W, 3] as [size, size, 3], antialiased.
 
-    Bit for bit the frame's own pixels where the crop is on whole pixels and `size` pixels wide. Where the crop sticks
-    out, the frame's edge pixels go on. Raises InputError where the crop does not touch the frame.
+    If the crop is on whole pixels and `size` pixels wide, the result is bit-identical to the frame's pixels. Outside
+    the frame, its edge pixels are repeated. Raises InputError if the crop does not touch the frame, or `image` is no
+    uint8 RGB picture.
     """
     check_picture(image)
     height, width = image.shape[:2]
@@ -197,6 +204,6 @@ def crop_image(image: Picture, crop: Crop, size: int) -> Picture:
     x, y = math.floor(crop.left), math.floor(crop.top)
     columns, rows = np.arange(x, math.ceil(right)), np.arange(y, math.ceil(bottom))
     patch = image[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]
-    # Rounding may put the far corner a hair beyond the patch, which Pillow refuses.
+    # Rounding may put the far corner slightly outside the patch, which Pillow rejects.
     box = (crop.left - x, crop.top - y, min(right - x, len(columns)), min(bottom - y, len(rows)))
     return np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BICUBIC, box))

@@ -1,4 +1,4 @@
-"""Face detectors behind one protocol: OpenCV's YuNet and Haar cascade, and insightface where the user installed it."""
+"""Face detectors with one interface: OpenCV's YuNet and Haar cascade, and insightface if the user installed it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, WeightsError
-from .crop import Box, Face, FaceDetector, Picture, check_picture
+from ..media.picture import Picture
+from .crop import Box, Face, FaceDetector, check_picture
 
-DETECTORS = ("auto", "yunet", "haar", "insightface", "none")  # the names a user may give
+DETECTORS = ("auto", "yunet", "haar", "insightface", "none")  # names the user can choose from
 _log = logging.getLogger(__name__)
 
-_LONGEST = 640  # pixels of a picture's longer side while detecting: ample for a face worth animating
+_LONGEST = 640  # pictures are shrunk to this longer side in pixels for detection: enough for any face worth animating
 
 
 class YuNetDetector:
-    """OpenCV's YuNet (Wu et al., Machine Intelligence Research 2023), a 230 kB network; scores lie in 0..1.
+    """OpenCV's YuNet (Wu et al., Machine Intelligence Research 2023), a 230 kB network; scores are in [0, 1].
 
-    Raises WeightsError where `model_path` is no readable face_detection_yunet_2023mar.onnx.
+    Raises WeightsError if `model_path` is not a readable face_detection_yunet_2023mar.onnx, InputError without OpenCV.
     """
 
     def __init__(self, model_path: Path, threshold: float = 0.7) -> None:
@@ -47,7 +48,7 @@ class YuNetDetector:
 class HaarDetector:
     """OpenCV 4's cascade for upright frontal faces (Viola and Jones, 2001): no download; scores are unbounded.
 
-    Raises InputError where OpenCV has no cascades any more (5 and later).
+    Raises InputError without OpenCV, and with OpenCV 5 or later, which has no cascades.
     """
 
     def __init__(self) -> None:
@@ -68,9 +69,9 @@ class HaarDetector:
 
 
 class InsightFaceDetector:
-    """insightface's SCRFD (Guo et al., ICLR 2022), an extra the user installs; the package fetches its model itself.
+    """insightface's SCRFD (Guo et al., ICLR 2022), an optional package that downloads its own model.
 
-    Raises InputError where the package is missing.
+    Raises InputError if the package is not installed.
     """
 
     def __init__(self) -> None:
@@ -92,9 +93,9 @@ class InsightFaceDetector:
 
 
 def detector_for(name: str, picture: Picture, yunet: Callable[[], Path]) -> FaceDetector | None:
-    """The detector for pictures shaped like `picture` [H, W, 3]; None: the whole picture is the portrait.
+    """The detector called `name` for pictures shaped like `picture` [H, W, 3]; None: use the picture without detection.
 
-    "auto" is none for a square picture and YuNet for others. Raises as `make_detector` does.
+    "auto" means "none" for a square picture and YuNet for any other. Raises as `make_detector` does.
     """
     if name == "none" or (name == "auto" and picture.shape[0] == picture.shape[1]):
         return None
@@ -102,9 +103,9 @@ def detector_for(name: str, picture: Picture, yunet: Callable[[], Path]) -> Face
 
 
 def make_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector:
-    """The detector of that name; "auto" is YuNet. `yunet` gives the path of YuNet's file, or raises WeightsError.
+    """The detector called `name`; "auto" is YuNet. `yunet` returns the path of YuNet's file, or raises WeightsError.
 
-    Raises InputError for another name or a missing package, WeightsError for a missing model.
+    Raises InputError for an unknown name or a missing package, WeightsError for a missing model file.
     """
     if name in ("auto", "yunet"):
         return YuNetDetector(yunet())
@@ -124,7 +125,7 @@ def _import_cv2() -> Any:  # noqa: ANN401 - its stubs differ between OpenCV 4 an
 
 
 def _shrink(image: Picture) -> tuple[Picture, float]:
-    """The picture with its longer side at most `_LONGEST`, and how many original pixels one of its pixels spans."""
+    """The picture with a longer side of at most `_LONGEST`, and the scale: original pixels per pixel of the result."""
     check_picture(image)
     height, width = image.shape[:2]
     scale = max(height, width) / _LONGEST

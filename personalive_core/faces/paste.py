@@ -1,4 +1,4 @@
-"""The animated crop back into the full-resolution picture it was cut from."""
+"""Pastes the animated crop back into the full-resolution picture that it was cut from."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..errors import InputError
-from .crop import Crop, FrameSize, Picture, check_picture, crop_image
+from ..media.picture import Picture
+from .crop import Crop, FrameSize, check_picture, crop_image
 
 Floats = npt.NDArray[np.floating]
-Span = tuple[float, float, float, float]  # left, top, right, bottom as parts of the crop's side
+Span = tuple[float, float, float, float]  # left, top, right, bottom, in units of the crop's side
 
-_GRID = 32  # cells along the crop's side for everything of low frequency
-_SEAM_SPREAD = 8.0  # cells (a quarter of the crop): sigma with which the seam's colours spread inwards
-_SEAM_OUTLIER = 16.0  # levels of 255 off the median: beyond, a difference is something that moved, not a colour cast
-_SAME, _CHANGED = 4.0, 12.0  # levels of 255: mean change of a cell that keeps, or has lost, the original's detail
+_GRID = 32  # cells per side of the coarse grid, for all low-frequency values
+_SEAM_SPREAD = 8.0  # cells (a quarter of the crop): sigma of the Gaussian that spreads the seam's colours inwards
+_SEAM_OUTLIER = 16.0  # levels of 255 from the median: a larger difference is motion, not a colour cast; it is clipped
+_SAME, _CHANGED = 4.0, 12.0  # levels of 255: a cell's mean change at which it keeps all, or none, of the detail
 
 
 @dataclass(frozen=True)
 class PasteOptions:
-    """How the crop meets the picture around it."""
+    """How the crop is blended with the picture around it.
 
-    feather: float = 0.1  # width of the ramp inside the crop's border, as a part of its side: 0 to 0.5
-    match_colour: bool = True  # shift the crop's low-frequency colours to meet the original's at the seam
+    Raises InputError if `feather` is not in 0 to 0.5.
+    """
+
+    feather: float = 0.1  # width of the blending ramp inside the crop's border, in units of the crop's side: 0 to 0.5
+    match_colour: bool = True  # shift the crop's low-frequency colours to match the original's at the seam
 
     def __post_init__(self) -> None:
         if not 0 <= self.feather <= 0.5:  # noqa: PLR2004 - two ramps of half the side fill it
@@ -37,25 +41,28 @@ class PasteOptions:
 
 @dataclass(frozen=True, eq=False)
 class PasteBack:
-    """All that is constant while pictures of one clip are pasted into one original; call it with each picture.
+    """Pastes the pictures of one clip into one original; holds all constant values. Call it with each picture.
 
-    Resizing alone cannot give an unchanged crop back when the crop is larger than the picture: detail is lost. Adding
-    only the change to the original keeps it, but leaves a ghost of the old contours where the head has moved. So
-    the resized picture is pasted, and the detail it cannot carry is added from the original where, cell by cell and
-    with its neighbours, the picture has not changed: a still background stays sharp, a moved face is the picture's own.
+    When the crop is larger than the picture, the resized picture lacks detail of the original. Adding only the change
+    to the original keeps that detail, but leaves a ghost of the old contours where the head has moved. So the resized
+    picture is pasted, and the lost detail is added from the original. It is added per cell of a coarse grid, only where
+    the cell and its neighbours have not changed. A static background stays sharp; a moved face comes from the picture.
     """
 
     original: Picture  # [H, W, 3]
-    rows: slice  # the h rows and w columns of the original that lie wholly inside the crop
+    rows: slice  # the h rows and w columns of the original that are wholly inside the crop
     columns: slice
-    span: Span  # the same rectangle within the crop
-    mask: Floats  # [h, w, 1]
-    reference: Picture  # [S, S, 3] the crop of the original
-    detail: Floats  # [h, w, 3] what the original has beyond the reference resized
-    ring: Floats | None  # [S, S] weight of each pixel in the seam's colours; None: colours are not matched
+    span: Span  # the same rectangle, relative to the crop
+    mask: Floats  # [h, w, 1] weight of the pasted crop, see `paste_mask`
+    reference: Picture  # [S, S, 3] the original's crop, resized
+    detail: Floats  # [h, w, 3] the original minus the resized `reference`
+    ring: Floats | None  # [S, S] weight of each pixel for the seam's colours; None: colours are not matched
 
     def __call__(self, picture: Picture) -> Picture:
-        """The original [H, W, 3] with `picture` [S, S, 3] in the crop's place; a new array."""
+        """Returns a copy of the original [H, W, 3] with `picture` [S, S, 3] in place of the crop.
+
+        Raises InputError for a picture of another shape or dtype.
+        """
         check_picture(picture)
         if picture.shape != self.reference.shape:
             raise InputError(
@@ -73,7 +80,7 @@ class PasteBack:
         return result
 
     def _unchanged(self, picture: Picture) -> Floats:
-        """[h, w, 1] from 0 where the picture differs from the reference to 1 where it and all around it does not."""
+        """[h, w, 1]: 1 where a cell and its neighbours equal the reference, falling to 0 where they differ."""
         difference = np.abs(picture.astype(np.float32) - self.reference).max(axis=2)
         cells = F.max_pool2d(_cells(difference), 3, stride=1, padding=1)[0].numpy()
         kept = 1 - _smooth_step((cells - _SAME) / (_CHANGED - _SAME))
@@ -81,9 +88,9 @@ class PasteBack:
 
 
 def prepare_paste(original: Picture, crop: Crop, size: int, options: PasteOptions) -> PasteBack:
-    """A PasteBack for pictures [size, size, 3] of `crop` in `original` [H, W, 3].
+    """A PasteBack for pictures [size, size, 3] that show `crop` of `original` [H, W, 3].
 
-    Raises InputError where the crop holds no whole pixel of the original.
+    Raises InputError if the crop contains no whole pixel of the original, or `original` is no uint8 RGB picture.
     """
     reference = crop_image(original, crop, size)
     frame_size = original.shape[:2]
@@ -101,15 +108,19 @@ def prepare_paste(original: Picture, crop: Crop, size: int, options: PasteOption
 
 
 def paste_back(original: Picture, picture: Picture, crop: Crop, options: PasteOptions) -> Picture:
-    """`original` [H, W, 3] with `picture` [S, S, 3] in the crop's place; for many pictures use prepare_paste."""
+    """Returns a copy of `original` [H, W, 3] with `picture` [S, S, 3] in place of the crop.
+
+    For many pictures use `prepare_paste`. Raises InputError as `prepare_paste` does.
+    """
     check_picture(picture)
     return prepare_paste(original, crop, picture.shape[0], options)(picture)
 
 
 def paste_mask(crop: Crop, frame_size: FrameSize, feather: float) -> Floats:
-    """[H, W] weight of the pasted crop: 0 at and outside its border, 1 from `feather` of its side inwards.
+    """Weight [H, W] of the pasted crop: 0 at and outside its border, 1 from `feather` of its side inwards.
 
-    A side at or beyond the frame's edge meets nothing, so the mask does not fall towards it.
+    A crop side at or beyond the frame's edge has no seam, so the mask does not fall towards it. Raises InputError if
+    the crop contains no whole pixel of the frame.
     """
     rows, columns = _inside(crop, frame_size)
     vertical, horizontal = _seams(crop, frame_size)
@@ -121,7 +132,7 @@ def paste_mask(crop: Crop, frame_size: FrameSize, feather: float) -> Floats:
 
 
 def _inside(crop: Crop, frame_size: FrameSize) -> tuple[slice, slice]:
-    """Rows and columns of the frame that lie wholly inside the crop."""
+    """Rows and columns of the frame that are wholly inside the crop; raises InputError if there are none."""
     height, width = frame_size
     rows = slice(max(0, math.ceil(crop.top)), min(height, math.floor(crop.top + crop.size)))
     columns = slice(max(0, math.ceil(crop.left)), min(width, math.floor(crop.left + crop.size)))
@@ -131,13 +142,13 @@ def _inside(crop: Crop, frame_size: FrameSize) -> tuple[slice, slice]:
 
 
 def _seams(crop: Crop, frame_size: FrameSize) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
-    """Which of the crop's sides lie inside the frame: (top, bottom), (left, right)."""
+    """Which sides of the crop are inside the frame and so have a seam: (top, bottom), (left, right)."""
     height, width = frame_size
     return (crop.top > 0, crop.top + crop.size < height), (crop.left > 0, crop.left + crop.size < width)
 
 
 def _ramp(position: Floats, seams: tuple[bool, bool], feather: float) -> Floats:
-    """The mask along one axis, for positions in 0..1 of the crop's side."""
+    """The mask along one axis, for positions in [0, 1] of the crop's side; it falls only towards a seam."""
     low = position if seams[0] else np.ones_like(position)
     high = 1 - position if seams[1] else np.ones_like(position)
     return _smooth_step(np.minimum(low, high) / max(feather, 1e-9))
@@ -149,7 +160,7 @@ def _smooth_step(x: Floats) -> Floats:
 
 
 def _ring(crop: Crop, frame_size: FrameSize, size: int, feather: float) -> Floats | None:
-    """[size, size] weights, largest in the middle of the ramp; None where the crop has no seam."""
+    """Weights [size, size], largest in the middle of the ramp; None if all are 0, as for a crop without a seam."""
     position = (np.arange(size, dtype=np.float32) + 0.5) / size
     vertical, horizontal = (_ramp(position, seams, feather) for seams in _seams(crop, frame_size))
     mask = np.outer(vertical, horizontal)
@@ -158,9 +169,9 @@ def _ring(crop: Crop, frame_size: FrameSize, size: int, feather: float) -> Float
 
 
 def _seam_offset(difference: Floats, ring: Floats) -> Floats:
-    """The colours to add, [S, S, 3]: the `difference` [S, S, 3] in the `ring`, spread smoothly over the crop.
+    """Colour offset [S, S, 3] to add: the `difference` [S, S, 3] inside the `ring`, spread smoothly over the crop.
 
-    Normalised convolution (Knutsson and Westin, CVPR 1993) on a coarse grid; exactly 0 for a ring without difference.
+    Normalised convolution (Knutsson and Westin, CVPR 1993) on a coarse grid. Exactly 0 if the ring has no difference.
     """
     weight = _cells(ring)[0].numpy()
     cells = _cells(difference * ring[:, :, None]).numpy() / np.maximum(weight, 1e-12)
@@ -174,13 +185,13 @@ def _seam_offset(difference: Floats, ring: Floats) -> Floats:
 
 
 def _cells(values: Floats) -> torch.Tensor:
-    """[S, S] or [S, S, C] averaged over the grid's cells: [1 or C, _GRID, _GRID]."""
+    """Mean of [S, S] or [S, S, C] over each cell of the coarse grid: [1 or C, _GRID, _GRID]."""
     planes = torch.from_numpy(np.atleast_3d(values)).permute(2, 0, 1)
     return F.adaptive_avg_pool2d(planes, _GRID)
 
 
 def _fit(values: npt.NDArray[np.generic], span: Span, like: Floats) -> Floats:
-    """The `span` of square `values` resized to the height and width of `like`, antialiased."""
+    """Cuts `span` out of the square `values` and resizes it, antialiased, to the height and width of `like`."""
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) * len(values) for edge in span)
     size = (like.shape[1], like.shape[0])
     method = Image.Resampling.BICUBIC if values.dtype == np.uint8 else Image.Resampling.BILINEAR

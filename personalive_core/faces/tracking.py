@@ -1,4 +1,4 @@
-"""One person's face followed through a clip by a crop that rests while it can and glides when it must."""
+"""Face tracking: a crop follows one person's face through a clip; it moves only when it must, and smoothly."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .crop import (
     whole_frame,
 )
 
-# The glide, for each axis in crop sides (for the size: its logarithm) and frames. The speed aimed at is _GAIN times the
-# distance left and changes by at most _ACCELERATION a frame. No speed exceeds _ACCELERATION / _GAIN, so the slowing
-# down this asks for, _GAIN times the speed, is always within reach: a crop never runs past its goal.
+# Crop motion, per axis. Units: crop sides (the logarithm for the size) and frames. The target speed is _GAIN times the
+# remaining distance. The speed changes by at most _ACCELERATION per frame and never exceeds _ACCELERATION / _GAIN.
+# The needed braking, _GAIN times the speed, is therefore always possible: a crop never overshoots its goal.
 _GAIN = 0.2
 _ACCELERATION = 0.01
-_SETTLED = 0.25  # part of the rest zone within which a crop under way comes to rest, near the ideal and not at the edge
-_SIZE_MEMORY = 0.1  # weight of a new frame in the face's lasting size
-_DRIFT_MEMORY = 0.5  # weight of a new frame in the face's speed; also what is left of it after a frame without the face
+_SETTLED = 0.25  # part of the rest zone in which a moving crop stops: near the ideal crop, not at the zone's edge
+_SIZE_MEMORY = 0.1  # weight of a new frame in the moving average of the ideal crop's size
+_DRIFT_MEMORY = 0.5  # weight of a new frame in the face's average speed; also its decay per frame without the face
 
 
 class Speed(NamedTuple):
-    """A crop's speed: of its centre in crop sides a frame, of its size as ln(size) a frame."""
+    """A crop's speed: x and y of its centre in crop sides per frame; the size as change of ln(size) per frame."""
 
     x: float = 0.0
     y: float = 0.0
@@ -44,37 +44,37 @@ class Speed(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """Whom to follow and how firmly."""
+    """Which person to follow, and when the crop moves."""
 
-    choice: str = "largest"  # whom to follow, see choose_face; afterwards the same person
-    manual: Box | None = None  # a box drawn by the user: its square is the crop of every frame, no face is looked for
-    expand: float = PORTRAIT_EXPAND  # crop side in face sides
-    rest: float = 0.1  # how far, in crop sides, the ideal crop may stray before the crop moves
-    resize: float = 1.25  # by what factor the face's lasting size may change before the crop is resized
-    reach: float = 0.75  # face_distance from where the face is expected within which a face is the same person's
-    patience: int = 12  # frames without the person after which another face is taken for a new shot's
+    choice: str = "largest"  # the face to start with, see `choose_face`; after that, the same person is followed
+    manual: Box | None = None  # the user's box: its square is the crop of every frame, without face detection
+    expand: float = PORTRAIT_EXPAND  # side of the crop, in units of the face's side
+    rest: float = 0.1  # rest zone: distance of the ideal crop, in crop sides, above which the crop moves
+    resize: float = 1.25  # factor of change in the face's average size above which the crop is resized
+    reach: float = 0.75  # largest `face_distance` from the expected position for a face of the same person
+    patience: int = 12  # frames without the person after which another face is accepted, as in a new shot
 
 
 @dataclass(frozen=True)
 class TrackState:
-    """Between two frames, all there is."""
+    """The complete state of the tracker between two frames."""
 
     crop: Crop
-    face: Box | None = None  # where the person's face was last, moved on by its drift while it is missing
-    drift: tuple[float, float] = (0.0, 0.0)  # the face's speed in pixels a frame
-    missed: int = 0  # frames since the face was found
-    lasting: float = 0.0  # the ideal crop's side, averaged over the last frames
-    speed: Speed = Speed()  # the crop's
+    face: Box | None = None  # the person's last face box; moved by `drift` for each frame without the face
+    drift: tuple[float, float] = (0.0, 0.0)  # the face's speed (x, y) in pixels per frame
+    missed: int = 0  # frames since the face was last found
+    lasting: float = 0.0  # moving average of the ideal crop's side in pixels
+    speed: Speed = Speed()  # the crop's speed
 
 
 def track(
     state: TrackState | None, faces: Sequence[Face], frame_size: FrameSize, options: TrackOptions
 ) -> tuple[TrackState, bool]:
-    """The state after one more frame (`state` is None before the first) and whether the person's face is in it.
+    """The state after one more frame (`state` is None before the first), and whether the person's face is in it.
 
-    Until a face is found the crop is the whole frame. From then on it moves only when the face strays from the rest
-    zone, and comes to rest when the face is missing. It jumps only where, after `patience` frames without the person,
-    a face is taken that the crop has not wholly in view: a cut. Raises InputError for an unknown choice.
+    Until a face is found, the crop is `whole_frame`. After that the crop moves only when the face leaves the rest zone,
+    and slows to a stop while the face is missing. It jumps only at a cut: after `patience` frames without the person, a
+    face is accepted that is not wholly inside the crop, or too small in it. Raises InputError for an unknown choice.
     """
     if options.manual is not None:
         return TrackState(square_around(options.manual)), True
@@ -93,7 +93,7 @@ def track(
 def _same_person(state: TrackState, faces: Sequence[Face], options: TrackOptions) -> Face | None:
     if state.face is None:
         return choose_face(faces, options.choice, None)
-    expected = state.face.moved(*state.drift)  # without the drift, two people who cross would swap
+    expected = state.face.moved(*state.drift)  # without the drift, the crop would change person when two people cross
     nearest = choose_face(faces, "nearest", expected)
     if nearest is not None and face_distance(nearest.box, expected) <= options.reach:
         return nearest
@@ -101,13 +101,14 @@ def _same_person(state: TrackState, faces: Sequence[Face], options: TrackOptions
 
 
 def _suits(crop: Crop, ideal: Crop, options: TrackOptions) -> bool:
-    """Whether a face whose ideal crop is `ideal` is wholly in view of `crop`, at about the right size."""
+    """Whether `crop` wholly contains the face whose ideal crop is `ideal`, and is not much too large for it."""
     (x, y), (ideal_x, ideal_y) = crop.centre, ideal.centre
     room = (crop.size - ideal.size / options.expand) / 2
     return max(abs(ideal_x - x), abs(ideal_y - y)) <= room and crop.size <= ideal.size * options.resize
 
 
 def _drift(state: TrackState, before: Box, now: Box) -> tuple[float, float]:
+    """The face's average speed (x, y) in pixels per frame, after it moved from `before` to `now`."""
     frames = state.missed + 1
     steps = ((n - b) / frames for n, b in zip(now.centre, before.centre, strict=True))
     x, y = (old + _DRIFT_MEMORY * (step - old) for old, step in zip(state.drift, steps, strict=True))
@@ -115,7 +116,7 @@ def _drift(state: TrackState, before: Box, now: Box) -> tuple[float, float]:
 
 
 def _wait(state: TrackState) -> TrackState:
-    """The frame lacks the face: the crop brakes, the face is expected where its dying drift takes it."""
+    """For a frame without the face: the crop slows down; the expected face moves on with a decaying drift."""
     x, y = state.drift
     speed = Speed(*(_towards(now, 0.0) for now in state.speed))
     return replace(
@@ -129,7 +130,7 @@ def _wait(state: TrackState) -> TrackState:
 
 
 def _follow(state: TrackState, ideal: Crop, options: TrackOptions) -> TrackState:
-    """The frame has the face: the crop rests, or glides towards `ideal`."""
+    """For a frame with the face: the crop stays, or moves smoothly towards `ideal`."""
     crop, speed = state.crop, state.speed
     lasting = state.lasting + _SIZE_MEMORY * (ideal.size - state.lasting)
     (x, y), (ideal_x, ideal_y) = crop.centre, ideal.centre
@@ -142,7 +143,7 @@ def _follow(state: TrackState, ideal: Crop, options: TrackOptions) -> TrackState
 
 
 def _glide(error: float, speed: float, rest: float) -> float:
-    """The next frame's speed, from how far the goal is and how far it may be before a crop at rest stirs."""
+    """The next frame's speed along one axis; `error` is the distance to the goal, `rest` the size of the rest zone."""
     zone = rest * _SETTLED if speed else rest
     top = _ACCELERATION / _GAIN
     return _towards(speed, min(max(_GAIN * error, -top), top) if abs(error) > zone else 0.0)
@@ -153,7 +154,7 @@ def _towards(speed: float, wanted: float) -> float:
 
 
 def _moved(crop: Crop, speed: Speed) -> Crop:
-    """The crop one frame on. At speed 0 every number stays the same to the last bit."""
+    """The crop one frame later. At speed 0 it is bit-identical."""
     size = crop.size * math.exp(speed.size)
     shrunk = (crop.size - size) / 2
     return Crop(crop.left + speed.x * crop.size + shrunk, crop.top + speed.y * crop.size + shrunk, size)
@@ -161,19 +162,19 @@ def _moved(crop: Crop, speed: Speed) -> Crop:
 
 @dataclass(frozen=True, eq=False)
 class CroppedFrame:
-    """A driving frame as the extractor and the encoder see it."""
+    """A driving frame, cropped as the keypoint extractor and the facial motion encoder take it."""
 
     picture: np.ndarray  # [S, S, 3] uint8 RGB
-    crop: Crop  # the square of the frame that it shows
-    found: bool  # False: the detector saw no face, and the crop waits where it was
+    crop: Crop  # the square of the frame that `picture` shows
+    found: bool  # False: the person's face was not found, and the crop slows to a stop
 
 
 def crop_frames(
     frames: Iterable[np.ndarray], size: int, detector: FaceDetector | None, options: TrackOptions
 ) -> Iterator[CroppedFrame]:
-    """Each of the frames [H, W, 3] uint8 cut to the face that is followed, one at a time, `size` pixels a side.
+    """Yields each of the frames [H, W, 3] uint8, cropped to the followed face and resized to [size, size, 3].
 
-    Without a detector and without a box by hand the whole frame is the portrait.
+    Without a detector and without a manual box the crop is `whole_frame`. Raises InputError as `track` does.
     """
     state: TrackState | None = None
     for frame in frames:

@@ -15,6 +15,8 @@ from ..errors import InputError
 from .files import whole_file
 from .label import SOFTWARE, label_text, make_label, parse_label
 
+Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MIN_SIDE = 32  # pixels; a face in less gives nothing to animate
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's names; others pull in outside programs

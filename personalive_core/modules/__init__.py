@@ -1,6 +1,7 @@
-"""The networks. Attribute names are those of the published checkpoints; every layer comes from an `ops` namespace.
+"""The networks. Attribute names match the published checkpoints; every layer comes from an `ops` namespace.
 
 `ops` is any namespace with Linear, Conv2d, GroupNorm and LayerNorm of torch.nn's signatures (default: torch.nn itself).
-A host that casts and offloads layers on its own passes its classes. It may also offer `scaled_dot_product_attention`
-with torch's signature. Loose parameters and buffers are brought to the activations' device and type at use.
+A host that casts and offloads layers itself, such as ComfyUI, passes its own classes. `ops` may also contain
+`scaled_dot_product_attention` with torch's signature. Parameters and buffers outside these layers are moved to the
+activations' device and dtype at each use.
 """

@@ -1,4 +1,4 @@
-"""Attention whose extra keys and values are arguments, and the transformers built of it."""
+"""Attention that takes extra keys and values as arguments, and the transformer layers built from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .layers import FeedForward, Ops, attention_function, interleaved_positions
 
 
 def beside(own: Tensor, shared: Tensor) -> Tensor:
-    """Tokens [(B F), L, C] with those of [B, M, C], the same for all F frames, behind them: [(B F), L + M, C]."""
+    """Appends `shared` [B, M, C], the same for all F frames, to `own` [(B F), L, C]: [(B F), L + M, C]."""
     frames = rearrange(own, "(b f) l c -> b f l c", b=len(shared))
-    # expanded, not repeated: the shared tokens are copied once, by the concatenation
+    # expand, not repeat: only the concatenation copies the shared tokens
     return torch.cat([frames, shared[:, None].expand(-1, frames.shape[1], -1, -1)], 2).flatten(0, 1)
 
 
@@ -36,7 +36,10 @@ class Attention(nn.Module):
         return self.to_k(context), self.to_v(context)
 
     def forward(self, x: Tensor, context: Tensor | None = None, extra: KV | None = None) -> Tensor:
-        """`x` [(B F), L, C] attends to `context` (default itself) and to `extra` [B, M, C], shared by all F frames."""
+        """`x` [(B F), L, C] attends to `context` [(B F), M, D] and to the keys and values `extra`; gives [(B F), L, C].
+
+        `context` defaults to `x`. `extra` is a pair of [B, M, C], shared by all F frames.
+        """
         q, (k, v) = self.to_q(x), self.kv(x if context is None else context)
         if extra is not None:
             k, v = (beside(own, more) for own, more in zip((k, v), extra, strict=True))
@@ -44,14 +47,17 @@ class Attention(nn.Module):
         return self.to_out[0](rearrange(self.attend(q, k, v), "n h l d -> n l (h d)"))
 
     def one_token(self, token: Tensor) -> Tensor:
-        """What every query gets from a single-token context [B, 1, D]: softmax over one key is 1. [B, 1, C]."""
+        """Attention output [B, 1, C] for a one-token context [B, 1, D].
+
+        It is the same for every query, because softmax over one key is 1. Raises ValueError for more tokens.
+        """
         if token.shape[1] != 1:
             raise ValueError(f"expected an image embedding of one token [B, 1, D], got {tuple(token.shape)}")
         return self.to_out[0](self.to_v(token))
 
 
 class ReferenceTransformerBlock(nn.Module):
-    """Self-attention that also sees reference tokens, image cross-attention, feed-forward."""
+    """Self-attention that also attends to reference tokens, then image cross-attention, then feed-forward."""
 
     def __init__(self, dim: int, context_dim: int, heads: int, ops: Ops) -> None:
         super().__init__()
@@ -61,7 +67,7 @@ class ReferenceTransformerBlock(nn.Module):
         self.ff = FeedForward(dim, ops)
 
     def forward(self, x: Tensor, tokens: Tensor, reference: KV | None, image: Tensor) -> Tensor:
-        """`tokens` is `norm1(x)`; `image` [B, 1, C] is what `attn2.one_token` gave."""
+        """`x` [(B F), L, C] -> same; `tokens` is `norm1(x)`, `image` [B, 1, C] the result of `attn2.one_token`."""
         x = x + self.attn1(tokens, extra=reference)
         x = x + repeat(image, "b 1 c -> (b f) 1 c", f=len(x) // len(image))
         return x + self.ff(self.norm3(x))
@@ -81,7 +87,7 @@ class SpatialTransformer(nn.Module):
         return cast("ReferenceTransformerBlock", self.transformer_blocks[0])
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The block's input [(B F), L, C] and its tokens: normalised, as the reference UNet records them."""
+        """The block's input [(B F), L, C], and its normalised tokens, which the reference UNet records."""
         inner = rearrange(self.proj_in(self.norm(x)), "n c h w -> n (h w) c")
         return inner, self.block.norm1(inner)
 
@@ -91,7 +97,10 @@ class SpatialTransformer(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds sinusoidal positions to [N, L <= count, C]. The buffer is computed here, though checkpoints carry it."""
+    """Adds sinusoidal positions to [N, L, C]; raises ValueError if L > count.
+
+    The buffer is computed here, although the published checkpoints also contain it.
+    """
 
     pe: Tensor
 
@@ -107,7 +116,10 @@ class PositionalEncoding(nn.Module):
 
 
 class MotionTransformerBlock(nn.Module):
-    """Two attentions and a feed-forward; `context_dim` makes them cross-attention, `positions` temporal."""
+    """`count` attention layers, then a feed-forward layer: [N, L, C] -> same.
+
+    With a `context_dim` they are cross-attention. With `positions` > 0 they are temporal: positions are added.
+    """
 
     def __init__(self, dim: int, context_dim: int | None, positions: int, heads: int, ops: Ops, count: int = 2) -> None:
         super().__init__()
@@ -127,13 +139,16 @@ class MotionTransformerBlock(nn.Module):
 
 
 class MotionTransformer(nn.Module):
-    """A motion module (spatial cross-attention to motion tokens) or a temporal module (attention along the frames)."""
+    """A motion module (spatial cross-attention to motion tokens) or a temporal module (attention over frames).
+
+    A `motion_dim` makes it a motion module; None makes it a temporal module.
+    """
 
     def __init__(self, dim: int, motion_dim: int | None, heads: int, groups: int, ops: Ops, chunk: int = 0) -> None:
-        """With a `chunk` only so many frames, those of one chunk, see each other in a temporal module; 0: all."""
+        """A temporal module attends within groups of `chunk` frames; 0: over all frames."""
         super().__init__()
         self.chunk = chunk
-        positions = 0 if motion_dim else 32  # temporal modules have room for 32 frames in flight
+        positions = 0 if motion_dim else 32  # temporal modules have positions for 32 frames in flight
         inner = self.temporal_transformer = nn.Module()
         inner.norm = ops.GroupNorm(groups, dim, eps=1e-6)
         inner.proj_in, inner.proj_out = ops.Linear(dim, dim), ops.Linear(dim, dim)
@@ -141,7 +156,7 @@ class MotionTransformer(nn.Module):
         self.temporal = positions > 0
 
     def forward(self, x: Tensor, motion: Tensor, frames: int) -> Tensor:
-        """`x` [(B F), C, h, w]; `motion` [(B F), L, D], read by motion modules only; `frames` is F."""
+        """`x` [(B F), C, h, w] -> same; `motion` [(B F), L, D] is used by motion modules only; `frames` is F."""
         inner, height = self.temporal_transformer, x.shape[2]
         tokens = inner.proj_in(rearrange(inner.norm(x), "n c h w -> n (h w) c"))
         if self.temporal:

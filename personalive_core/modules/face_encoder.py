@@ -1,4 +1,4 @@
-"""Facial motion encoder: face crop to 1-D implicit facial embedding (section 3.2); an hourglass with attention."""
+"""Facial motion encoder (section 3.2), an hourglass with attention: face crop to 1-D implicit facial embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from .attention import MotionTransformerBlock
 from .layers import BatchNorm2d, Ops, concatenated_positions
 
-FACE_SIZE = 224  # pixels a side of the face crop
+FACE_SIZE = 224  # side of the face crop in pixels
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,17 @@ class FaceEncoderConfig:
 
     width: int = 256  # channels of the hourglass
     attention_dim: int = 1024
-    heads: int = 8  # of the attention among patches
+    heads: int = 8  # attention heads of `PatchAttention`
     maps: int = 68  # heat maps between the hourglass and the embedding
     tokens: int = 32
     token_dim: int = 16
 
 
 class ConvBlock(nn.Module):
-    """Three convolutions whose outputs (1/2, 1/4, 1/4 of the channels) stand side by side, plus a shortcut."""
+    """Concatenates the outputs of three convolutions (1/2, 1/4, 1/4 of the channels) and adds a shortcut.
+
+    Shapes: [N, C_in, H, W] -> [N, C, H, W].
+    """
 
     def __init__(self, channels_in: int, channels: int, ops: Ops) -> None:
         super().__init__()
@@ -50,7 +53,7 @@ class ConvBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Four levels of halving and doubling with a branch kept at each: [N, C, H, W] -> same."""
+    """Four levels of downsampling and upsampling, with a skip branch at each level: [N, C, H, W] -> same."""
 
     def __init__(self, width: int, ops: Ops, depth: int = 4) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Hourglass(nn.Module):
 
 
 class PatchAttention(nn.Module):
-    """Self-attention among the patches of one feature map, added to it: [N, C, S, S] -> same."""
+    """Residual self-attention over the patches of one feature map: [N, C, S, S] -> same."""
 
     positions: Tensor
 
@@ -131,7 +134,7 @@ class FaceNetwork(nn.Module):
         return self.l0(functional.relu(x))
 
     def read(self, maps: Tensor) -> Tensor:
-        """Heat maps [N, M, 56, 56] -> [N, tokens * token_dim]."""
+        """Read-out of the heat maps: [N, M, 56, 56] -> [N, tokens * token_dim]."""
         return self.fc(functional.relu(self.conv6(functional.relu(self.bn5(maps))).flatten(1)))
 
 
@@ -153,6 +156,6 @@ class FaceEncoder(nn.Module):
         return self.read(self.model.maps(faces))
 
     def read(self, maps: Tensor) -> Tensor:
-        """What the network's heat maps say: [N, M, 56, 56] -> [N, 32, 16]."""
+        """Reads the facial embeddings [N, 32, 16] out of the network's heat maps [N, M, 56, 56]."""
         embedding = rearrange(self.final_proj(self.model.read(maps)), "n (l d) -> n l d", l=self.tokens)
         return embedding + self.pe.to(embedding)

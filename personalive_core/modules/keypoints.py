@@ -1,4 +1,4 @@
-"""3-D implicit keypoint extractor (section 3.2): a picture to head pose and canonical keypoints, and their geometry."""
+"""3-D implicit keypoint extractor (section 3.2): predicts head pose and canonical keypoints; poses the keypoints."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.nn import functional
 from ..motion.types import HeadPose
 from .layers import Float32LayerNorm, Ops
 
-PICTURE_SIZE = 256  # pixels a side of the extractor's input
+PICTURE_SIZE = 256  # side of the extractor's input in pixels
 KEYPOINTS = 21
-BINS, DEGREES_PER_BIN, FIRST_BIN = 66, 3.0, -97.5  # angles are a softmax expectation over bins
+BINS, DEGREES_PER_BIN, FIRST_BIN = 66, 3.0, -97.5  # an angle is the expected value over softmax bins
 
 
 @dataclass(frozen=True)
 class KeypointConfig:
-    """Shapes of the extractor's ConvNeXt V2 backbone (arXiv 2301.00808); defaults are its Tiny variant."""
+    """Shapes of the extractor's ConvNeXt V2 backbone (arXiv 2301.00808); the defaults are its Tiny variant."""
 
     widths: tuple[int, ...] = (96, 192, 384, 768)
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -41,14 +41,14 @@ class ResponseNorm(nn.Module):
         self.gamma, self.beta = nn.Parameter(torch.zeros(1, 1, 1, dim)), nn.Parameter(torch.zeros(1, 1, 1, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        # squares of half-precision activations overflow
+        # in float32, because squares of half-precision activations overflow
         response = torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True)
         scale = (response / (response.mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
         return self.gamma.to(x) * (x * scale) + self.beta.to(x) + x
 
 
 class ConvNextBlock(nn.Module):
-    """Depthwise convolution and a two-layer perceptron, added to the input [N, C, H, W]."""
+    """Residual block, [N, C, H, W] -> same: a depthwise convolution and a two-layer perceptron."""
 
     def __init__(self, dim: int, ops: Ops) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ConvNextBlock(nn.Module):
 
 
 class Detector(nn.Module):
-    """The backbone and its heads."""
+    """The ConvNeXt V2 backbone and its output layers (heads)."""
 
     def __init__(self, config: KeypointConfig, ops: Ops) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class Detector(nn.Module):
         self.fc_scale = ops.Linear(widths[-1], 1)
         self.fc_pitch, self.fc_yaw, self.fc_roll = (ops.Linear(widths[-1], BINS) for _ in range(3))
         self.fc_t = ops.Linear(widths[-1], 3)
-        self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas: in the checkpoint, read by nobody here
+        self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas: in the checkpoint, not used here
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """[N, 3, 256, 256] -> what each stage gives, from [N, C_0, 64, 64] to [N, C_3, 8, 8]."""
+        """[N, 3, 256, 256] -> the feature map of each stage, from [N, C_0, 64, 64] to [N, C_3, 8, 8]."""
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
@@ -93,11 +93,11 @@ class Detector(nn.Module):
         return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 3, 256, 256] -> [N, C]."""
+        """[N, 3, 256, 256] -> features [N, C]."""
         return self.summary(self.maps(x)[-1])
 
     def summary(self, last: Tensor) -> Tensor:
-        """What the last stage gives [N, C, 8, 8] -> [N, C]."""
+        """The last stage's feature map [N, C, 8, 8] -> features [N, C], averaged over positions."""
         return self.norm(last.mean((-2, -1)))
 
 
@@ -116,7 +116,7 @@ class KeypointExtractor(nn.Module):
         return pose, canonical
 
     def read(self, x: Tensor) -> tuple[Tensor, HeadPose, Tensor]:
-        """Features [N, C] -> the scores [N, 3, 66] of the angles' bins, head pose, canonical keypoints [N, 21, 3]."""
+        """Features [N, C] -> bin scores [N, 3, 66] of the angles, head pose, canonical keypoints [N, 21, 3]."""
         heads = self.detector
         scores = torch.stack([heads.fc_pitch(x), heads.fc_yaw(x), heads.fc_roll(x)], 1).float()
         pose = HeadPose(expected_angle(scores), heads.fc_t(x).float(), heads.fc_scale(x).float())
@@ -124,13 +124,16 @@ class KeypointExtractor(nn.Module):
 
 
 def expected_angle(bins: Tensor) -> Tensor:
-    """Degrees [...] that 66 bin scores [..., 66] stand for."""
+    """66 bin scores [..., 66] -> expected angle [...] in degrees."""
     index = torch.arange(BINS, device=bins.device, dtype=bins.dtype)
     return bins.softmax(-1) @ index * DEGREES_PER_BIN + FIRST_BIN
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:
-    """Degrees [F, 3] pitch, yaw, roll -> [F, 3, 3] for row vectors (`points @ matrix`): pitch, then yaw, then roll."""
+    """Pitch, yaw, roll [F, 3] in degrees -> rotation matrices [F, 3, 3] for row vectors (`points @ matrix`).
+
+    Rotates by pitch first, then yaw, then roll.
+    """
     pitch, yaw, roll = torch.deg2rad(angles).unbind(-1)
     zero, one = torch.zeros_like(pitch), torch.ones_like(pitch)
 
@@ -144,7 +147,7 @@ def rotation_matrix(angles: Tensor) -> Tensor:
 
 
 def pose_keypoints(canonical: Tensor, pose: HeadPose) -> Tensor:
-    """Canonical keypoints [F or 1, 21, 3] -> posed [F, 21, 3]: s (x R) + t, with t in the picture plane only."""
+    """Canonical keypoints [F or 1, 21, 3] -> posed keypoints [F, 21, 3]: s (x R) + t, where t has no depth."""
     posed = canonical @ rotation_matrix(pose.angles) * pose.scale[..., None]
     shift = torch.cat([pose.translation[:, :2], torch.zeros_like(pose.translation[:, :1])], -1)
     return posed + shift[:, None]

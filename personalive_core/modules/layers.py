@@ -1,4 +1,4 @@
-"""Small pieces that several networks share."""
+"""Small layers and functions that several networks share."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ Ops = Any  # a namespace of layer classes, see this package's docstring
 
 
 def sinusoid(position: Tensor, dim: int, last: float) -> tuple[Tensor, Tensor]:
-    """Sine and cosine of `position` [...] times `dim / 2` frequencies from 1 down to almost 1 / `last`."""
+    """Sine and cosine, each [..., dim / 2], of `position` [...] times `dim / 2` frequencies.
+
+    The frequencies fall from 1 to almost 1 / `last`.
+    """
     exponent = torch.arange(dim // 2, device=position.device, dtype=torch.float32) / (dim // 2)
     angle = position.float()[..., None] * torch.exp(-math.log(last) * exponent)
     return angle.sin(), angle.cos()
 
 
 def interleaved_positions(count: int, dim: int) -> Tensor:
-    """[1, count, dim]: sine and cosine alternate, as in Attention Is All You Need, section 3.5."""
+    """Positions 0 to count - 1 as [1, count, dim]: sine, cosine, sine ... (Attention Is All You Need, section 3.5)."""
     sine, cosine = sinusoid(torch.arange(count, device="cpu"), dim, 10000.0)
     return torch.stack([sine, cosine], -1).reshape(1, count, dim)
 
 
 def concatenated_positions(position: Tensor, dim: int) -> Tensor:
-    """[..., dim]: all sines, then all cosines."""
+    """Positions [...] as [..., dim]: all sines first, then all cosines."""
     return torch.cat(sinusoid(position, dim, 10000.0), -1)
 
 
@@ -46,11 +49,11 @@ class FeedForward(nn.Module):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics may lie on another device or in another type than the activations."""
+    """Batch norm whose parameters and statistics may have another device or dtype than the activations."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__(channels, eps)
-        # torch's own counter would stay on the meta device when a checkpoint leaves it out
+        # torch's own counter would stay on the meta device if the checkpoint does not contain it
         self.num_batches_tracked = torch.tensor(0, dtype=torch.long, device="cpu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +65,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class Float32LayerNorm(nn.Module):
-    """Layer norm over the last dimension computed in float32, whatever the network's type; [..., C] -> [..., C]."""
+    """Layer norm over the last dimension: [..., C] -> [..., C]. Computes in float32, whatever the input's dtype."""
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -75,7 +78,7 @@ class Float32LayerNorm(nn.Module):
 
 
 def attention_function(ops: Ops | ModuleType) -> Any:  # noqa: ANN401 - torch's own callable has no usable type
-    """The namespace's attention if it has one, else torch's."""
+    """The attention function of `ops` if it has one, else torch's `scaled_dot_product_attention`."""
     return getattr(ops, "scaled_dot_product_attention", functional.scaled_dot_product_attention)
 
 
@@ -89,7 +92,11 @@ _REBUILT: dict[type[nn.Module], Any] = {
 
 
 def with_ops(network: nn.Module, ops: Ops) -> nn.Module:
-    """A library's `network`, on the meta device, its layers taken from `ops`; of layers not known here, its own."""
+    """Replaces the layers of a library's `network` by new ones from `ops`, in place; returns `network`.
+
+    Linear, Conv2d and GroupNorm are replaced; layers of any other type stay. Weights are not copied, so the network
+    must still be on the meta device.
+    """
     if ops is not nn:
         for name, child in list(network.named_children()):
             rebuild = _REBUILT.get(type(child))

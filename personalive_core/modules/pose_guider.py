@@ -1,4 +1,4 @@
-"""Draws the 3-D implicit keypoints and encodes the drawing for the denoising UNet (section 3.2)."""
+"""Pose guider (section 3.2): draws the 3-D implicit keypoints and encodes the drawing for the denoising UNet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .layers import Ops
 
-DRAWN = (1, 2, 3, 4, 12, 15, 20)  # the 7 of 21 keypoints that are drawn and that bound the face
+DRAWN = (1, 2, 3, 4, 12, 15, 20)  # the 7 of 21 keypoints that are drawn; together they bound the face
 COLOURS = (
     (1.0, 0.0, 0.0),
     (1.0, 1.0, 0.0),
@@ -21,16 +21,19 @@ COLOURS = (
     (1.0, 0.0, 1.0),
     (1.0, 0.0, 85 / 255),
 )
-RADIUS = 4 / 512  # of a drawn keypoint, in picture widths
+RADIUS = 4 / 512  # radius of a drawn keypoint, as a part of the picture's width
 
 
 def canvas_points(keypoints: Tensor, size: int) -> Tensor:
-    """Whole pixels [F, 7, 2] (column, row) of the drawn keypoints of [F, 21, 3] on a canvas of `size` pixels."""
+    """Canvas positions [F, 7, 2] (column, row) of the drawn keypoints, as integer pixels.
+
+    `keypoints` is [F, 21, 3] in [-1, 1] of the picture; the canvas is `size` x `size` pixels.
+    """
     return ((keypoints[:, DRAWN, :2] * 0.5 + 0.5) * size).long()
 
 
 def draw_keypoints(keypoints: Tensor, size: int) -> Tensor:
-    """[F, 21, 3] -> [F, 3, size, size] in [0, 1]: coloured discs on black, overlaps added and clamped."""
+    """Keypoints [F, 21, 3] -> [F, 3, size, size] in [0, 1]: coloured discs on black; overlaps are added and clamped."""
     points = canvas_points(keypoints, size)[..., None, None]  # [F, 7, 2, 1, 1]
     axis = torch.arange(size, device=keypoints.device)
     inside = (points[:, :, 0] - axis) ** 2 + (points[:, :, 1] - axis[:, None]) ** 2 <= (RADIUS * size) ** 2
@@ -42,7 +45,7 @@ def draw_keypoints(keypoints: Tensor, size: int) -> Tensor:
 class PoseGuiderConfig:
     """Shapes of the pose guider."""
 
-    out_channels: int = 320  # the denoising UNet's first width
+    out_channels: int = 320  # channels of the denoising UNet's first layer
     widths: tuple[int, ...] = (16, 32, 96, 256)
 
 

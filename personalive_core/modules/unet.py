@@ -1,4 +1,4 @@
-"""One UNet of Stable Diffusion 1.5's shape in both roles: records reference tokens, or denoises while reading them."""
+"""Stable Diffusion 1.5's UNet in two roles: the reference UNet records tokens, the denoising UNet attends to them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from .schedule import alphas_cumprod, noise_from_output
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shapes of one UNet; the defaults are the published ones."""
+    """Shapes and options of one UNet; the defaults match the published checkpoints."""
 
     widths: tuple[int, ...] = (320, 640, 1280, 1280)
-    denoises: bool = True  # motion and temporal modules and an output layer; False for the reference UNet
-    layers: int = 2  # residual blocks on the way down; one more on the way up
+    denoises: bool = True  # adds motion modules, temporal modules and an output layer; False for the reference UNet
+    layers: int = 2  # residual blocks per down block; an up block has one more
     heads: int = 8
     groups: int = 32
     image_dim: int = 768  # width of the image embedding
     motion_dim: int = 16  # width of a motion token
     latent_channels: int = 4
-    chunk: int = 0  # frames that see each other in temporal modules; 0: all in flight, as published
-    preconditioned: bool = False  # the output layer's part in the noise depends on the level; the published gives noise
-    recomputes: bool = False  # in training: activations inside a layer are computed twice instead of kept
+    chunk: int = 0  # frames per group in temporal attention; 0: all frames in flight, as published
+    # True: the output is scaled by noise level (see `noise_from_output`). False, as published: the output is the noise
+    preconditioned: bool = False
+    recomputes: bool = False  # gradient checkpointing: in training, a layer's activations are recomputed, not stored
 
 
 class Resnet(nn.Module):
-    """Residual block with the time embedding added in the middle: [N, C_in, h, w] -> [N, C_out, h, w]."""
+    """Residual block; adds the timestep embedding between its convolutions: [N, C_in, h, w] -> [N, C_out, h, w]."""
 
     def __init__(self, channels_in: int, channels: int, time_dim: int, groups: int, ops: Ops) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class Resnet(nn.Module):
 
 
 class Resample(nn.Module):
-    """Halves ([N, C, h, w] -> [N, C, h/2, w/2]) or doubles the resolution around one convolution."""
+    """One convolution that halves ([N, C, h, w] -> [N, C, h/2, w/2]) or, with `up`, doubles the resolution."""
 
     def __init__(self, channels: int, up: bool, ops: Ops) -> None:
         super().__init__()
@@ -67,7 +68,11 @@ class Resample(nn.Module):
 
 
 class Block(nn.Module):
-    """The layers of one resolution: residual blocks, each followed by a site where conditions enter."""
+    """The layers of one resolution: residual blocks, and the sites between and after them where conditions enter.
+
+    A site is one index into `attentions`, `motion_modules` and `temporal_modules`. The two lists of modules are empty
+    in the reference UNet; `attentions` is empty where the block has no attention to the reference.
+    """
 
     def __init__(
         self, channels: list[tuple[int, int]], sites: int, attends: bool, config: UNetConfig, ops: Ops
@@ -88,11 +93,14 @@ class Block(nn.Module):
         self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
 
 
-Visit = Callable[[Block, int, Tensor], Tensor]  # what happens at site i of a block
+Visit = Callable[[Block, int, Tensor], Tensor]  # (block, site, activations) -> activations after that site's layers
 
 
 class UNet(nn.Module):
-    """B items of F frames travel as [(B F), C, h, w]: everything but the temporal modules acts per frame."""
+    """The reference or the denoising UNet, as `config.denoises` says.
+
+    Activations of B items of F frames are [(B F), C, h, w]: all layers but the temporal modules act per frame.
+    """
 
     def __init__(self, config: UNetConfig = UNetConfig(), ops: Ops = nn) -> None:
         super().__init__()
@@ -103,6 +111,7 @@ class UNet(nn.Module):
         self.time_embedding.linear_1 = ops.Linear(widths[0], 4 * widths[0])
         self.time_embedding.linear_2 = ops.Linear(4 * widths[0], 4 * widths[0])
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
+        # `skips`: channels of the skip connections that the down path gives and the up path takes, last first
         skips = [widths[0]]
         for i, width in enumerate(widths):
             inputs = [skips[-1], *[width] * (config.layers - 1)]
@@ -125,14 +134,17 @@ class UNet(nn.Module):
             self.conv_out = ops.Conv2d(widths[0], config.latent_channels, 3, padding=1)
 
     def transformers(self) -> list[SpatialTransformer]:
-        """The blocks that see the reference, in order of execution; both UNets' pair by position and by name."""
+        """The layers that see the reference, in execution order.
+
+        Those of the reference UNet and of the denoising UNet match by position and by name.
+        """
         blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
         return [transformer for block in blocks for transformer in block.attentions]
 
     def reference_tokens(self, latent: Tensor, image: Tensor) -> tuple[Tensor, ...]:
-        """Tokens [B, L_i, C_i] that each transformer block sees of a clean `latent` [B, 4, h, w], timestep 0.
+        """Records each transformer block's tokens [B, L_i, C_i] for a clean `latent` [B, 4, h, w] at timestep 0.
 
-        `image` is the image embedding [B, 1, D]. Stops after the last tokens: what follows feeds nobody.
+        `image` is the image embedding [B, 1, D]. The last transformer layer is skipped: only its tokens are needed.
         """
         tokens: list[Tensor] = []
         count = len(self.transformers())
@@ -150,13 +162,16 @@ class UNet(nn.Module):
         return tuple(tokens)
 
     def project_reference(self, tokens: tuple[Tensor, ...]) -> LayerFeatures:
-        """Keys and values of reference tokens through this UNet's own projections: once, when they join."""
+        """Keys and values of reference tokens by this UNet's own projections; needed once per reference or keyframe."""
         return tuple(
             transformer.block.attn1.kv(layer) for transformer, layer in zip(self.transformers(), tokens, strict=True)
         )
 
     def project_image(self, image: Tensor) -> tuple[Tensor, ...]:
-        """What the cross-attention of each transformer block adds for the image embedding [B, 1, D]: [B, 1, C_i]."""
+        """Image embedding [B, 1, D] -> the cross-attention output [B, 1, C_i] of each transformer block.
+
+        Raises ValueError for an embedding of more than one token.
+        """
         return tuple(transformer.block.attn2.one_token(image) for transformer in self.transformers())
 
     def forward(
@@ -168,11 +183,15 @@ class UNet(nn.Module):
         features: LayerFeatures,
         temporal: bool = True,
     ) -> Tensor:
-        """Predicted noise for `x` [B, F, 4, h, w] at `timesteps` [F] or [B, F]; `image` is what `project_image` gave.
+        """Predicted noise [B, F, 4, h, w] for `x` [B, F, 4, h, w] at `timesteps` [F] or [B, F].
 
-        Computed in the conditions' type. `x` may be more precise: preconditioned noise is then as precise as `x`.
+        `image` is the result of `project_image`, `features` that of `project_reference`.
 
-        Without `temporal` the frames are pictures that know nothing of one another, as in training before stage 3.
+        Computes in the dtype of `motion.pose`. `x` may have a more precise dtype; a preconditioned UNet then returns
+        the noise in the dtype of `x`.
+
+        Without `temporal` the temporal modules are skipped: frames are independent, as in training before stage 3.
+        Raises ValueError for more frames than the temporal modules have positions.
         """
         batch, frames = x.shape[:2]
         face = rearrange(motion.face, "b f l d -> (b f) l d")
@@ -195,12 +214,13 @@ class UNet(nn.Module):
         return noise_from_output(predicted.to(x.dtype), x, alpha.to(x.dtype))
 
     def _run(self, layer: nn.Module, x: Tensor, *inputs: object) -> Tensor:
-        """`layer` of `x`; where gradients are wanted and the config says so, without keeping what is inside it."""
+        """Runs `layer` on `x`; if `recomputes` is set and gradients are enabled, with gradient checkpointing."""
         if self.config.recomputes and torch.is_grad_enabled():
             return checkpoint(layer, x, *inputs, use_reentrant=False, preserve_rng_state=False)
         return layer(x, *inputs)
 
     def _trunk(self, x: Tensor, timesteps: Tensor, visit: Visit) -> Tensor:
+        """Down path, middle and up path on `x` [N, C, h, w] at `timesteps` [N]; `visit` runs each site's layers."""
         sine, cosine = sinusoid(timesteps, self.config.widths[0], 10000.0)
         time = self.time_embedding.linear_1(torch.cat([cosine, sine], -1).to(x.dtype))
         time = self.time_embedding.linear_2(functional.silu(time))

@@ -17,7 +17,16 @@ from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour
 from .data import generator, landmarks_of, normal
-from .losses import Losses, absolute_error, bin_error, edge_error, face_weight, heat_error, kl_to_normal, squared_error
+from .losses import (
+    Losses,
+    absolute_error,
+    bin_error,
+    edge_error,
+    face_weight,
+    heat_error,
+    kl_to_normal,
+    squared_error,
+)
 from .prepare import facial_code
 from .presets import Preset
 from .source import Source

@@ -13,7 +13,7 @@ CHANNELS = 3
 HELD, STEADY = 2 * CHANNELS, 2 * CHANNELS + 2  # channels of each colour and its negative; with two constant ones
 CONSTANT = 0.7  # of a constant channel, times the width's root: a steady part of what norms divide by
 FRESH_LOG_VARIANCE = -6.0
-FAINT = 0.1  # of the usual size: weights beside those that hold the colours
+SMALL_INIT = 0.1  # of the usual size: weights beside those that hold the colours
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def begin_with_colours(vae: Any) -> None:  # noqa: ANN401 - a library's network
     for layer in (vae.quant_conv, vae.post_quant_conv):
         layer.weight[:latents] = 0
         layer.weight[:latents, :latents, 0, 0] = torch.eye(latents)
-        layer.weight[latents:] *= FAINT
+        layer.weight[latents:] *= SMALL_INIT
         layer.bias.zero_()
     vae.quant_conv.bias[latents:] = FRESH_LOG_VARIANCE
 
@@ -59,7 +59,7 @@ def enter(layer: Layer, colours: torch.Tensor) -> None:
 
 def pass_by(layer: Layer, shortcut: Layer | None) -> None:
     """A residual layer adds nothing to the channels that hold colours and constants; its shortcut keeps them."""
-    layer.weight *= FAINT
+    layer.weight *= SMALL_INIT
     layer.weight[:STEADY] = 0
     layer.bias[:STEADY] = 0
     if shortcut is not None:
@@ -90,8 +90,8 @@ def steady(norm: nn.GroupNorm, constant: float) -> None:
 
 def leave(layer: Layer) -> None:
     """The last layer of a half: colours less their negatives."""
-    layer.weight *= FAINT
-    layer.weight[:CHANNELS] *= FAINT
+    layer.weight *= SMALL_INIT
+    layer.weight[:CHANNELS] *= SMALL_INIT
     layer.bias.zero_()
     for colour in range(CHANNELS):
         layer.weight[colour, :STEADY] = 0

@@ -27,7 +27,7 @@ from ..weights.fill import is_computed
 from ..weights.index import converted_place
 from ..weights.read import CONFIG_KEY
 from .files import make_folder
-from .fresh_vae import FAINT, begin_with_colours
+from .fresh_vae import SMALL_INIT, begin_with_colours
 
 
 def _vae(widths: tuple[int, ...], groups: int) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def soften_branches(unet: nn.Module) -> None:
     """The last layer of each residual branch begins small: a fresh UNet is nearly a chain of its resampling layers."""
     for key, parameter in unet.named_parameters():
         if key.endswith(("conv2.weight", "proj_out.weight")):
-            parameter.mul_(FAINT)
+            parameter.mul_(SMALL_INIT)
 
 
 @torch.no_grad()
@@ -148,7 +148,7 @@ def keep_alive(motion_encoder: FaceEncoder) -> None:
     its usual size, so that gradients reach the layers before the map.
     """
     model = motion_encoder.model
-    model.conv6.weight.mul_(FAINT)
+    model.conv6.weight.mul_(SMALL_INIT)
     model.get_parameter("conv6.bias").fill_(3.0)
     model.fc.weight.sub_(model.fc.weight.mean(1, keepdim=True))
 

@@ -8,18 +8,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..errors import InputError
+from ..media.chart import (
+    BLUE,
+    DETAIL,
+    FOOT,
+    GREEN,
+    KEYFRAME,
+    LEFT,
+    ORANGE,
+    PAPER,
+    RIGHT,
+    SKY,
+    TITLE,
+    VERMILION,
+    Axes,
+    draw_curve,
+    draw_frame,
+    draw_head,
+    draw_time,
+    mosaic,
+)
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, CURVE = "metrics.jsonl", "curve.png"
-PAPER, INK, GRID = (250, 250, 248), (28, 30, 34), (224, 225, 228)
-COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 40, 110), (86, 180, 233), (213, 94, 0))
-WIDTH, HEIGHT, EDGE, LEGEND = 960, 540, 60, 180
+SIZE = (960, 540)  # width, height of the curve's picture
+COLOURS = (BLUE, ORANGE, GREEN, KEYFRAME, SKY, VERMILION)
+SMALLEST_LOSS = 1e-8  # smaller ones, and zero, are drawn here
 SMOOTHED = 50  # points of a curve, each the mean of its stretch
 
 
@@ -63,24 +83,24 @@ def draw_losses(folder: Path) -> None:
     names = [name for name in (rows[0] if rows else {}) if name.startswith("loss")]
     if not names:
         return
-    image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
     steps = np.array([row["step"] for row in rows], dtype=float)
-    curves = {name: smoothed(np.array([max(row.get(name, 0.0), 1e-8) for row in rows])) for name in names}
-    low = np.floor(np.log10(min(float(c.min()) for c in curves.values())))
-    high = max(np.ceil(np.log10(max(float(c.max()) for c in curves.values()))), low + 1)
-    for power in range(int(low), int(high) + 1):
-        y = _height(10.0**power, low, high)
-        draw.line([(EDGE, y), (WIDTH - LEGEND, y)], GRID)
-        draw.text((6, y - 8), f"1e{power}", INK, font)
-    draw.text((EDGE, HEIGHT - 40), f"step {int(steps[0])} to {int(steps[-1])}", INK, font)
-    for i, (name, values) in enumerate(curves.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        across = np.linspace(EDGE, WIDTH - LEGEND, len(values))
-        points = [(float(x), _height(float(v), low, high)) for x, v in zip(across, values, strict=True)]
-        draw.line(points, colour, width=2)
-        draw.text((WIDTH - LEGEND + 8, EDGE + 20 * i), name.removeprefix("loss/"), colour, font)
-    image.save(folder / CURVE)
+    levels = {name: np.log10([max(row.get(name, 0.0), SMALLEST_LOSS) for row in rows]) for name in names}
+    lowest, highest = min(v.min() for v in levels.values()), max(v.max() for v in levels.values())
+    width, height = SIZE[0] * DETAIL, SIZE[1] * DETAIL
+    image = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(image)
+    axes = Axes(
+        LEFT, TITLE, width - RIGHT, height - FOOT, max(int(steps[-1]), 1), float(np.floor(lowest)),
+        float(max(np.ceil(highest), np.floor(lowest) + 1)),
+    )  # fmt: skip
+    draw_frame(draw, axes, np.zeros(1, bool), 1.0, lambda power: f"{10**power:.1g}")
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    for name, colour in zip(names, colours, strict=True):
+        draw_curve(draw, axes, np.stack([smoothed(steps), smoothed(levels[name])], 1), colour)
+    legend = [(name.removeprefix("loss/"), colour) for name, colour in zip(names, colours, strict=True)]
+    draw_head(draw, axes, "Losses", legend)
+    draw_time(draw, axes, 1.0, "steps")
+    image.resize(SIZE, Image.Resampling.BOX).save(folder / CURVE)
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,11 +109,7 @@ def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([part.mean() for part in parts])
 
 
-def _height(value: float, low: float, high: float) -> float:
-    return float(HEIGHT - EDGE - (np.log10(value) - low) / (high - low) * (HEIGHT - 2 * EDGE))
-
-
 def save_sheet(path: Path, rows: list[Tensor]) -> None:
     """Pictures in [0, 1]: each of `rows` [F, 3, S, S] is a row of the sheet."""
-    lines = [np.concatenate([*(row.clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy())], 1) for row in rows]
-    Image.fromarray((np.concatenate(lines, 0) * 255).round().astype(np.uint8)).save(path)
+    pictures = [(row.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy() for row in rows]
+    Image.fromarray(mosaic([list(row) for row in pictures])).save(path)

@@ -1,9 +1,9 @@
-// Boxes [left, top, right, bottom] in pixels of a picture: read, write, hit and drag.
+// Boxes [left, top, right, bottom] in pixels of a picture: parsing, formatting, hit testing and dragging.
 
-/** A box narrower than this holds no face anyone could find. */
+/** Minimum side of a box in pixels: no face can be found in a smaller one. */
 const SMALLEST = 8;
 
-/** The box a text like "12, 30, 140, 170" names, commas or not, as the node reads it; null where it names none. */
+/** Parses a text like "12, 30, 140, 170", with or without commas, as the node does. Returns null if it is no box. */
 export function parseBox(text) {
   const parts = String(text ?? "").match(/[^\s,]+/g) ?? [];
   const box = parts.map(Number);
@@ -11,7 +11,7 @@ export function parseBox(text) {
   return isBox ? box : null;
 }
 
-/** The text of a box in whole pixels. */
+/** Formats a box as text, in whole pixels. */
 export function formatBox(box) {
   return box.map(Math.round).join(", ");
 }
@@ -25,7 +25,7 @@ function contains([left, top, right, bottom], [x, y]) {
 
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 
-/** The index of the smallest of `boxes` that holds the point, or -1: a face inside a larger box can be reached. */
+/** The index of the smallest of `boxes` that contains the point, or -1. A face inside a larger box can be clicked. */
 export function boxAt(boxes, point) {
   return boxes.reduce(
     (best, box, index) => (contains(box, point) && (best < 0 || area(box) < area(boxes[best])) ? index : best),
@@ -33,10 +33,10 @@ export function boxAt(boxes, point) {
   );
 }
 
-/** What a press at `point` takes hold of: a corner {x, y} as indices into the box, "inside", or null. */
+/** The part of the box that a press at `point` grips: a corner {x, y} as indices into the box, "inside", or null. */
 export function gripAt(box, point, farthest) {
   if (box === null) return null;
-  const reach = Math.min(farthest, (box[2] - box[0]) / 3, (box[3] - box[1]) / 3); // leaves a small box an inside
+  const reach = Math.min(farthest, (box[2] - box[0]) / 3, (box[3] - box[1]) / 3); // so that a small box keeps an inside
   for (const x of [0, 2]) {
     for (const y of [1, 3]) {
       if (Math.abs(point[0] - box[x]) <= reach && Math.abs(point[1] - box[y]) <= reach) return { x, y };
@@ -45,7 +45,7 @@ export function gripAt(box, point, farthest) {
   return contains(box, point) ? "inside" : null;
 }
 
-/** The box spanned by two points, inside a picture [width, height] and at least `SMALLEST` a side. */
+/** The box between two points, clamped to a picture [width, height], with sides of at least `SMALLEST`. */
 export function boxBetween(first, second, [width, height]) {
   const [left, right] = span(first[0], second[0], width);
   const [top, bottom] = span(first[1], second[1], height);
@@ -57,7 +57,7 @@ function span(first, second, length) {
   return [low, within(Math.max(first, second), Math.min(low + SMALLEST, length), length)];
 }
 
-/** The box after its `grip` went by [x, y], inside a picture [width, height]. */
+/** The box after its `grip` was dragged by [x, y], clamped to a picture [width, height]. */
 export function dragBox(box, grip, [x, y], size) {
   if (grip !== "inside") {
     const opposite = [box[2 - grip.x], box[4 - grip.y]];

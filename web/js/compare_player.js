@@ -1,4 +1,4 @@
-// The player of a finished video: driving and result side by side, in step, with the result's sound.
+// The player of a finished video: driving and result side by side, synchronised, with the result's sound.
 
 import { addPanel, chain, element, setText, svgElement } from "./dom.js";
 import { catchUp, drivingTime } from "./step.js";
@@ -24,12 +24,12 @@ function setButton(button, icon, title) {
   button.replaceChildren(svgElement("svg", { class: "icon", viewBox: "0 0 14 14" }, path));
 }
 
-/** The promise of play() fails when a pause overtakes it, which is fine, and with the video, which `onerror` tells. */
+/** Ignores a rejected play(): a pause came first, which is fine, or the video failed, which `onerror` reports. */
 function play(player) {
   player.play().catch(() => {});
 }
 
-/** Keeps `driving` where `result` is; `exact` seeks instead of catching up. */
+/** Synchronises `driving` with `result`. `exact` seeks instead of changing the playback rate. */
 function follow(driving, result, start, exact) {
   if (!(driving.duration > 0)) return;
   const target = drivingTime(result.currentTime, start, driving.duration);
@@ -54,7 +54,7 @@ function playerElements(words) {
   return { driving, result, playButton, muteButton, scrubber, line, root };
 }
 
-/** Wires buttons and scrubber to the result, and the driving to it. */
+/** Connects the buttons and the scrubber to the result video, and the driving video to the result. */
 function connect({ driving, result, playButton, muteButton, scrubber }, words, startOf) {
   const [master, follower] = [result.player, driving.player];
   const step = (exact) => {
@@ -79,7 +79,7 @@ function connect({ driving, result, playButton, muteButton, scrubber }, words, s
   showState();
 }
 
-/** Adds the player, hidden until there is a video; returns a function that takes {driving, result}. */
+/** Adds the player, hidden until there is a video. Returns a function that shows an output {driving, result}. */
 export function comparePlayer(node, { words, place, viewUrl }) {
   const parts = playerElements(words);
   const { driving, result, line, root } = parts;

@@ -1,8 +1,8 @@
-// Elements, and the panel that shows one under a node of either front end.
+// Creates HTML and SVG elements, and panels under nodes, for both front ends (classic and Vue).
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Room the classic front end leaves around a widget's element, above and below together. */
+/** Margin in pixels of the classic front end around a widget's element: above plus below. */
 const CLASSIC_MARGIN = 20;
 
 /** The middle mouse button in `event.button`. */
@@ -19,18 +19,18 @@ export function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same for an SVG element. */
+/** An SVG element with attributes and children (elements or texts). */
 export function svgElement(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Shows or hides an element, text included: an empty text hides it. */
+/** Sets the text of an element and shows it. An empty text hides it. */
 export function setText(target, text) {
   target.textContent = text;
   target.hidden = text === "";
 }
 
-/** Calls `addition` with the arguments after whatever `owner[method]` did before. */
+/** Replaces `owner[method]`: the new method calls the old one, then `addition` with the same arguments. */
 export function chain(owner, method, addition) {
   const before = owner[method];
   owner[method] = function chained(...values) {
@@ -40,17 +40,17 @@ export function chain(owner, method, addition) {
   };
 }
 
-/** Wheel and middle button zoom and pan the canvas, as beside the panel; in Vue nodes the wheel does already. */
+/** Passes wheel and middle button to the canvas, which zooms and pans. With Vue nodes the wheel does so already. */
 function passToCanvas(root, canvas, isVue) {
   root.addEventListener("wheel", (event) => isVue() || canvas().processMouseWheel(event), { passive: false });
   root.addEventListener("pointerdown", (event) => {
-    if (event.button === MIDDLE) canvas().processMouseDown(event); // which captures the pointer
+    if (event.button === MIDDLE) canvas().processMouseDown(event); // the canvas then captures the pointer
   });
 }
 
 /**
- * Puts `root` under the node as a widget that no workflow or prompt stores, hidden until it gets a height.
- * Returns a function that gives it `height` in pixels; a node too small for it grows.
+ * Adds `root` under the node as a widget that is not saved in workflow or prompt. It is hidden until it has a height.
+ * Returns a function that sets the height in pixels. A node that is too small for it grows.
  */
 export function addPanel(node, name, root, { canvas, isVue }) {
   let height = 0;
@@ -59,7 +59,7 @@ export function addPanel(node, name, root, { canvas, isVue }) {
   const widget = node.addDOMWidget(name, "personalive", root, {
     serialize: false, // keeps it out of the prompt
     hideOnZoom: false,
-    surfaces: { canvas: "shown", vueNode: "shown", panel: "never" }, // one element cannot be in two places
+    surfaces: { canvas: "shown", vueNode: "shown", panel: "never" }, // one element cannot be in two places at once
     getMinHeight: () => (height > 0 ? height + CLASSIC_MARGIN : 0),
     getMaxHeight: () => (height > 0 ? undefined : 0),
   });

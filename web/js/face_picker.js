@@ -1,4 +1,4 @@
-// The face picker of Prepare Reference: shows the picture and its faces, and writes the chosen box.
+// The face picker of Prepare Reference: shows the picture and its faces, and writes the chosen box to the widget.
 
 import { formatBox, parseBox } from "./boxes.js";
 import { addPanel, chain, setText } from "./dom.js";
@@ -10,24 +10,24 @@ import { fill } from "./strings.js";
 const EMPTY_HEIGHT = 32;
 const HEIGHT = 300;
 
-/** Looking is cheap and needs no hook into other nodes: it sees undo, rewired reroutes and values set by scripts. */
+/** Polling is cheap and needs no hooks in other nodes. It also detects undo, rewired reroutes and scripted values. */
 const LOOK_EVERY_MS = 400;
 
-/** What is shown. size: [width, height] in pixels, null until known; note: a text in place of the hint, or "". */
+/** An empty picture. size: [width, height] in pixels, null until known. note: text instead of the hint, or "". */
 const NOTHING = Object.freeze({ name: "", size: null, faces: [], crop: null, note: "", failed: false });
 
 const valueOf = (node, name) => widgetOf(node, name)?.value;
 const boxOf = (node) => parseBox(valueOf(node, "face_box"));
 const isFixed = (node) => isLinked(node, "face_box");
 
-/** The picture before the node, and the detector asked about it, as a key that changes when either does. */
+/** The input picture's file and the detector, with a key that changes when either of them changes. */
 function sourceOf(node) {
   const file = linkedFile(node, "image");
   const detector = valueOf(node, "detector");
   return { file, detector, key: JSON.stringify(file && { ...file, detector }) };
 }
 
-/** What the crop of a run depends on: it is shown until one of these changes. */
+/** The values that decide the crop of a run, as a key. The crop is shown until one of them changes. */
 function choiceOf(node) {
   return JSON.stringify([isFixed(node), ...["face_box", "face", "detector"].map((name) => valueOf(node, name))]);
 }
@@ -47,7 +47,7 @@ function lineFor(node, picture, words) {
   return picture.faces.length > 0 ? words.hint : words.noFace;
 }
 
-/** The panel of the picker: its image, `show(picture)`, and `picture()`, what is shown. */
+/** The panel of the picker: its image element, `show(picture)`, and `picture()`, which returns the shown picture. */
 function pickerPanel(node, { words, place }) {
   const view = pickerElements(words);
   const setHeight = addPanel(node, "personalive_face_panel", view.root, place);
@@ -82,7 +82,7 @@ function pickerPanel(node, { words, place }) {
   return { image: view.image, show, picture: () => picture };
 }
 
-/** Adds the picker; returns a function that takes a run's `personalive_faces`. */
+/** Adds the picker. Returns a function that shows the `personalive_faces` of a run. */
 export function facePicker(node, tools) {
   const { words, viewUrl, findFaces } = tools;
   const { image, show, picture } = pickerPanel(node, tools);
@@ -114,7 +114,7 @@ export function facePicker(node, tools) {
 
   return (run) => {
     const { key } = sourceOf(node);
-    // With a box given the node does not look for faces: those known of the same picture stay.
+    // With a given box the node does not detect faces: keep the known faces of the same picture.
     const same = key === source && String(picture().size) === String([run.width, run.height]);
     const faces = run.faces.length === 0 && same ? picture().faces : run.faces;
     [source, choice] = [key, choiceOf(node)];

@@ -1,16 +1,16 @@
-// Finding things in a graph of either front end: the node of an id, the file behind an input.
+// Searches the graph, in both front ends: the node with an id, the file behind an input.
 
 const SUBGRAPH_SEPARATOR = ":";
 const LOADERS = new Set(["LoadImage", "LoadImageOutput"]);
 const ALWAYS = 0; // LiteGraph's mode of a node that is neither muted nor bypassed
 const LONGEST_CHAIN = 100;
 
-/** The node with id `id` directly in `graph`; ids are numbers in older front ends, strings in newer ones. */
+/** The node with this id directly in `graph`. Ids are numbers in older front ends and strings in newer ones. */
 function nodeById(graph, id) {
   return graph.getNodeById(id) ?? graph.getNodeById(Number(id)) ?? null;
 }
 
-/** The node an execution id names: "5", or "5:3" for node 3 in subgraph node 5; else by its last part; or null. */
+/** The node of an execution id: "5", or "5:3" for node 3 in subgraph node 5; else by the last part alone; or null. */
 export function findNode(root, executionId) {
   const parts = String(executionId).split(SUBGRAPH_SEPARATOR);
   let graph = root;
@@ -29,7 +29,7 @@ export function widgetOf(node, name) {
   return node.widgets?.find((widget) => widget.name === name);
 }
 
-/** Whether something is connected to the input `name`. */
+/** Whether the input `name` is connected. */
 export function isLinked(node, name) {
   const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
   return slot >= 0 && node.isInputConnected(slot);
@@ -42,7 +42,7 @@ export function fileOf(value) {
   return { filename: path.slice(cut), subfolder: path.slice(0, Math.max(0, cut - 1)), type };
 }
 
-/** The file that a Load Image node sends into the input `name`, through reroutes; null where none does. */
+/** The file of the Load Image node connected to the input `name`, directly or through reroutes; else null. */
 export function linkedFile(node, name) {
   let source = node;
   let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;

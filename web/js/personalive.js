@@ -1,4 +1,4 @@
-// The pack's extension of the page: gives its nodes their panels, and the server's events to the panels.
+// The ComfyUI page extension of this pack: adds panels to its nodes and passes server events to the panels.
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -24,7 +24,7 @@ const root = () => app.rootGraph ?? app.graph;
 const viewUrl = ({ filename, subfolder, type }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}${app.getRandParam()}`);
 
-/** {width, height, faces}, or {error} in a sentence; boxes are [left, top, right, bottom] in pixels. */
+/** Asks the server for faces: {width, height, faces [left, top, right, bottom] in pixels}, or {error}, a sentence. */
 async function findFaces(file, detector, words) {
   try {
     const response = await api.fetchApi(`/personalive/faces?${new URLSearchParams({ ...file, detector })}`);
@@ -43,7 +43,7 @@ const tools = () => ({
   findFaces,
 });
 
-const shows = new WeakMap(); // node -> {output key: function that shows it}
+const shows = new WeakMap(); // node -> {output key: function that shows this output}
 
 function showOutput(node, output) {
   for (const [key, show] of Object.entries(shows.get(node) ?? {})) {
@@ -70,7 +70,7 @@ app.registerExtension({
     chain(node, "onExecuted", (output) => showOutput(node, output));
   },
 
-  /** Coming back to a workflow's tab rebuilds its nodes; the front end puts its outputs back a moment later. */
+  /** A return to a workflow's tab rebuilds its nodes. The front end restores their outputs a moment later. */
   loadedGraphNode(node) {
     if (!shows.has(node)) return;
     setTimeout(() => showOutput(node, app.nodeOutputs?.[outputKey(node, root())]), 0);

@@ -1,12 +1,12 @@
-// What the face picker shows: the picture, and over it the faces, the crop and the chosen box.
+// The view of the face picker: the picture, with the faces, the crop and the chosen box drawn over it.
 
 import { element, svgElement } from "./dom.js";
 import { fill } from "./strings.js";
 
-/** Half the side of a corner grip in screen pixels. */
+/** Half the side of a square corner grip, in screen pixels. */
 const GRIP = 4;
 
-/** The elements, and `onFace(callback)` for a face chosen by keyboard. */
+/** The elements of the picker, and `onFace(callback)`, called with the index of a face chosen by keyboard. */
 export function pickerElements(words) {
   const image = element("img", { alt: "", draggable: "false" });
   const svg = svgElement("svg", { preserveAspectRatio: "xMidYMid meet" });
@@ -25,14 +25,14 @@ export function pickerElements(words) {
   return { root: element("div", {}, stage, bar), stage, image, svg, line, automatic, onFace };
 }
 
-/** A pointer event's place: {point: [x, y] in the picture's pixels, scale: screen pixels to one of them}. */
+/** The position of a pointer event: {point: [x, y] in picture pixels, scale: screen pixels per picture pixel}. */
 export function pointIn(svg, event) {
   const matrix = svg.getScreenCTM();
   const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse());
   return { point: [x, y], scale: matrix.a };
 }
 
-/** No rectangle takes the pointer: a touch whose element a redraw replaces would never end for the page. */
+/** A rectangle without pointer events (see the style): a redraw replaces it, and its touch would never end. */
 function rectangle([left, top, right, bottom], attributes) {
   return svgElement("rect", { x: left, y: top, width: right - left, height: bottom - top, ...attributes });
 }
@@ -48,7 +48,7 @@ function grips([left, top, right, bottom], half) {
   return corners.map((corner) => rectangle(corner, { class: "grip" }));
 }
 
-/** Draws {size, faces, crop} and the box (or null) over the picture; a null size, not yet known, draws nothing. */
+/** Draws {faces, crop} and the box (or null) over the picture. Draws nothing while `size` is not known (null). */
 export function drawBoxes({ svg }, { size, faces, crop }, box, words) {
   svg.replaceChildren();
   if (size === null) return;

@@ -1,11 +1,11 @@
-// The motion-novelty curve on a canvas: where things go, and drawing them.
+// The motion-novelty plot on a canvas: its scale and its drawing.
 
 const MARGIN = 6;
 
-/** Room above the highest value, as a share of it. */
+/** Top of the plot, as a multiple of the highest value. */
 const HEADROOM = 1.1;
 
-/** Functions from frame and novelty to pixels of a plot `width` x `height`. */
+/** Functions that map frame and novelty to pixels of a plot of `width` x `height`. */
 export function plotScale(run, width, height) {
   const lastFrame = Math.max(run.total - 1, run.points.at(-1)?.[0] ?? 0, 1);
   const highest = run.points.reduce((top, [, value]) => Math.max(top, value), run.threshold ?? 0);
@@ -16,12 +16,12 @@ export function plotScale(run, width, height) {
   };
 }
 
-/** The curve's point nearest to `frame` of a run with points. */
+/** The point of the curve that is nearest to `frame`. `points` must not be empty. */
 function nearest(points, frame) {
   return points.reduce((best, point) => (Math.abs(point[0] - frame) < Math.abs(best[0] - frame) ? point : best));
 }
 
-/** Where the dots of the keyframes go: [frame, novelty] each. */
+/** The positions of the keyframe dots: [frame, novelty] each. */
 export function keyframeDots({ keyframes, points, threshold }) {
   return keyframes
     .filter(({ frame }) => frame !== null)
@@ -41,7 +41,7 @@ function drawThreshold(context, { x, y }, run, width, colours) {
   context.fillText(String(run.threshold), width - MARGIN, y(run.threshold) - 3);
 }
 
-/** Draws a run into `context`, whose units are CSS pixels; colours {line, dot, quiet}. */
+/** Draws a run into `context`, in CSS pixels. `colours` is {line, dot, quiet}. */
 export function drawPlot(context, run, { width, height }, colours) {
   const scale = plotScale(run, width, height);
   context.clearRect(0, 0, width, height);

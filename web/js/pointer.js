@@ -1,22 +1,22 @@
-// One pointer over the face picker: a click takes a face, a drag draws, moves or resizes a box.
+// Pointer input of the face picker: a click chooses a face, a drag draws, moves or resizes a box.
 
 import { boxAt, boxBetween, dragBox, gripAt } from "./boxes.js";
 import { pointIn } from "./picker_view.js";
 
-/** Screen pixels around a corner within which a press takes it: a finger is less exact. */
+/** Distance from a corner, in screen pixels, at which a press grips it. A finger is less exact. */
 const REACH = { mouse: 8, pen: 12, touch: 20 };
 
-/** Screen pixels a pointer may stray in a click. */
+/** Movement in screen pixels from which a press is a drag and no longer a click. */
 const STILL = 4;
 
-/** The cursor that tells what a press would do. */
+/** The cursor for the action that a press would start. */
 function cursorFor(grip, face) {
   if (grip === "inside") return "move";
   if (grip !== null) return (grip.x === 0) === (grip.y === 1) ? "nwse-resize" : "nesw-resize";
   return face >= 0 ? "pointer" : "crosshair";
 }
 
-/** The box a press has become with the pointer at `point`, or null while it is still a click. */
+/** The box that a drag to `point` gives, or null while the press is still a click. */
 function draggedBox(press, { point, scale }, size) {
   const [x, y] = [point[0] - press.point[0], point[1] - press.point[1]];
   press.moved ||= Math.hypot(x, y) * scale >= STILL;
@@ -26,8 +26,8 @@ function draggedBox(press, { point, scale }, size) {
 }
 
 /**
- * Follows the pointer over `svg`. `current()` tells {size, faces, box}, size null where nothing can be chosen;
- * `draw(box)` shows a box not yet let go, `draw()` the stored one; `choose(box)` stores it.
+ * Handles pointer events over `svg`. `current()` returns {size, faces, box}; a null size means nothing can be chosen.
+ * `draw(box)` shows a box during a drag, `draw()` shows the stored box, and `choose(box)` stores a box.
  */
 export function followPointer(svg, current, { draw, choose }) {
   let press = null;

@@ -1,8 +1,8 @@
-// What is known of a sampler's run: grown from progress events, told in one line.
+// The state of a sampler's run: updated by progress events, summarised in one status line.
 
 import { fill } from "./strings.js";
 
-/** More points than a node's canvas has pixels would cost memory and show nothing. */
+/** Maximum number of curve points: more points than canvas pixels cost memory and show nothing new. */
 const MOST_POINTS = 1000;
 
 export const NO_RUN = Object.freeze({
@@ -12,12 +12,12 @@ export const NO_RUN = Object.freeze({
   secondsLeft: null,
   last: false,
   threshold: null,
-  stride: 1, // frames that share one point of the curve
+  stride: 1, // frames per point of the curve
   points: [], // [frame, novelty]
-  keyframes: [], // {frame, image}; frame null: the reference first, then fixed ones
+  keyframes: [], // {frame, image}; frame is null for the reference (first) and the fixed keyframes
 });
 
-/** The highest point of every `stride` frames, so that what crossed the threshold stays to be seen. */
+/** Keeps the highest point of every `stride` frames, so that crossings of the threshold stay visible. */
 function peaks(points, stride) {
   const kept = [];
   for (const point of points) {
@@ -28,7 +28,7 @@ function peaks(points, stride) {
   return kept;
 }
 
-/** A curve {stride, points} with points added at its end, thinned evenly to at most `most`. */
+/** Appends points to a curve {stride, points} and thins it evenly to at most `most` points. */
 export function extendCurve({ stride, points }, added, most = MOST_POINTS) {
   const finite = added.filter((point) => point.every(Number.isFinite));
   let kept = peaks([...points, ...finite], stride);
@@ -39,7 +39,7 @@ export function extendCurve({ stride, points }, added, most = MOST_POINTS) {
   return { stride, points: kept };
 }
 
-/** The run after an event of the server; `NO_RUN` is what the first event, or a complete run, continues. */
+/** The run after a server event. `before` is `NO_RUN` for the first event and for a complete run. */
 export function advance(before, event) {
   return {
     ...extendCurve(before, event.novelty ?? []),
@@ -53,7 +53,7 @@ export function advance(before, event) {
   };
 }
 
-/** Seconds as 0:07, 6:40 or 1:02:03. */
+/** Formats seconds as 0:07, 6:40 or 1:02:03. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -61,14 +61,14 @@ export function clock(seconds) {
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
 
-/** The caption of a keyframe: its frame number, or what it is when it is no frame of the driving. */
+/** The caption of a keyframe: its driving frame number, or the word for the reference or a fixed keyframe. */
 export function keyframeCaption(keyframes, index, words) {
   const { frame } = keyframes[index];
   if (frame !== null) return String(frame);
   return index === 0 ? words.reference : words.fixed;
 }
 
-/** "frame 128 / 1531 · 3.2 frames/s · 6:40 left · 3 keyframes"; parts not known are left out. */
+/** "frame 128 / 1531 · 3.2 frames/s · 6:40 left · 3 keyframes"; unknown parts are omitted. */
 export function statusLine(run, words) {
   const count = run.keyframes.filter(({ frame }) => frame !== null).length;
   const parts = [fill(words.frame, run)];

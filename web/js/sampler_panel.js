@@ -1,4 +1,4 @@
-// The panel of a sampler node: motion-novelty curve, keyframe strip and status line of its run.
+// The panel of a sampler node: motion-novelty curve, keyframe strip and status line of a run.
 
 import { addPanel, element, setText } from "./dom.js";
 import { drawPlot } from "./plot.js";
@@ -7,7 +7,7 @@ import { advance, keyframeCaption, NO_RUN, statusLine } from "./run.js";
 const EMPTY_HEIGHT = 32;
 const HEIGHT = 190;
 
-/** Canvas pixels to a CSS pixel: the graph may be zoomed in. */
+/** Canvas pixels per CSS pixel: the graph may be zoomed in. */
 const SHARPNESS = 2;
 
 function redraw(canvas, run) {
@@ -32,7 +32,7 @@ function figure(keyframes, index, words) {
   return element("figure", {}, picture, element("figcaption", {}, caption));
 }
 
-/** Adds the panel; returns a function that takes a progress event, or a `complete` run. */
+/** Adds the panel. Returns a function that shows a progress event, or a `complete` run. */
 export function samplerPanel(node, { words, place }) {
   const canvas = element("canvas", { role: "img", title: words.curve, "aria-label": words.curve });
   const stage = element("div", { class: "personalive-stage" }, canvas);

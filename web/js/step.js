@@ -1,19 +1,19 @@
-// Keeping a second video in step with a first: pure arithmetic on seconds.
+// Synchronises a second video with a first: pure arithmetic in seconds.
 
-/** A lag the eye does not see: half a frame at 25 frames a second. */
+/** A lag too small to see: half a frame at 25 frames per second. */
 const UNSEEN = 0.02;
 
-/** A lag beyond which playing faster would take too long. */
+/** From this lag on, seek: a changed playback rate would take too long. */
 const TOO_FAR = 0.5;
 
-/** Where in the driving the result's time `seconds` is, at most its end. */
+/** The driving video's time that belongs to the result's time `seconds`, limited to its duration. */
 export function drivingTime(seconds, start, duration) {
   return Math.min(start + seconds, duration);
 }
 
 /**
- * What a video that is `lag` seconds behind (or ahead, below 0) does: {seek, rate}. While it plays a small lag is
- * made up by its speed, because seeking halts the picture; `exact` seeks at once.
+ * Returns {seek, rate} for a video that is `lag` seconds behind (negative: ahead). A small lag is corrected by the
+ * playback rate, because seeking stalls the picture. `exact` seeks at once.
  */
 export function catchUp(lag, exact) {
   const distance = Math.abs(lag);

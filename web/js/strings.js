@@ -1,4 +1,4 @@
-// The words of the panels in the languages the pack speaks; `{name}` is filled in by `fill`.
+// The texts of the panels in the supported languages. `fill` replaces `{name}` by a value.
 
 const WORDS = {
   en: {
@@ -123,13 +123,13 @@ const WORDS = {
   },
 };
 
-/** The words for a locale such as "ko" or "zh-TW"; English for a language the pack does not speak. */
+/** The texts for a locale such as "ko" or "zh-TW". An unsupported language gets English. */
 export function wordsFor(locale) {
   const language = String(locale ?? "").split(/[-_]/)[0].toLowerCase();
   return Object.hasOwn(WORDS, language) ? WORDS[language] : WORDS.en;
 }
 
-/** `template` with every `{name}` replaced by `values.name`. */
+/** Returns `template` with every `{name}` replaced by `values.name`. */
 export function fill(template, values) {
   return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }

@@ -1,4 +1,4 @@
-// How the panels look: the front end's own colours, so that light and dark themes both fit.
+// The CSS of the panels. It uses the front end's own colours, so that light and dark themes both work.
 
 export const STYLE = `
 .personalive-panel { display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%; height: 100%;

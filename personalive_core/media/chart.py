@@ -1,0 +1,126 @@
+"""Charts: one palette, axes with their scales, curves and legends, drawn with Pillow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Curve = NDArray[np.float64]  # [N, 2] frame, value
+PAPER, INK, FAINT, GRID, SHADE = (250, 250, 248), (28, 30, 34), (112, 116, 122), (224, 225, 228), (222, 214, 226)
+KEYFRAME: Colour = (204, 40, 110)
+# Okabe and Ito's palette, told apart with any colour vision; none of them is the keyframes' colour.
+BLUE, ORANGE, GREEN, SKY, VERMILION = (0, 114, 178), (230, 159, 0), (0, 158, 115), (86, 180, 233), (213, 94, 0)
+DETAIL = 2  # drawn so many times larger, then scaled down: Pillow's own lines are jagged
+TEXT, SMALL_TEXT = 18 * DETAIL, 15 * DETAIL
+LEFT, RIGHT, TITLE, FOOT = 64 * DETAIL, 20 * DETAIL, 44 * DETAIL, 54 * DETAIL  # room around and between the panels
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A rectangle of the picture with its scales: frames to the right, values up."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    last: int  # frame at the right edge
+    low: float
+    high: float
+
+    def x(self, frame: float) -> float:
+        return self.left + min(max(frame / self.last, 0.0), 1.0) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that Pillow brings."""
+    return ImageFont.load_default(size)
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers within [low, high], 1, 2 or 5 times a power of ten apart, about `most` of them."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def envelope(curve: Curve, columns: int) -> Curve:
+    """Long curves as the lowest and the highest value of each of `columns` stretches, so that no peak is lost."""
+    if len(curve) <= 2 * columns:
+        return curve
+    starts = np.linspace(0, len(curve), columns, endpoint=False).astype(int)
+    low = np.minimum.reduceat(curve[:, 1], starts)
+    high = np.maximum.reduceat(curve[:, 1], starts)
+    return np.stack([np.repeat(curve[starts, 0], 2), np.stack([low, high], 1).ravel()], 1)
+
+
+def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last index of each run of True."""
+    steps = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    return list(zip(np.flatnonzero(steps == 1).tolist(), (np.flatnonzero(steps == -1) - 1).tolist(), strict=True))
+
+
+def draw_frame(
+    draw: ImageDraw.ImageDraw,
+    axes: Axes,
+    missing: NDArray[np.bool_],
+    rate: float,
+    label: Callable[[float], str] = "{:g}".format,
+) -> None:
+    """Axes without their curves: shading of `missing` frames, grid, values as `label` writes them, zero line."""
+    draw.rectangle((axes.left, axes.top, axes.right, axes.bottom), "white")
+    for first, last in stretches(missing):
+        left, right = axes.x(first - 0.5), axes.x(last + 0.5)
+        draw.rectangle((left, axes.top, max(right, left + 2 * DETAIL), axes.bottom), SHADE)
+    for second in ticks(0, axes.last / rate, 8):
+        x = axes.x(second * rate)
+        draw.line((x, axes.top, x, axes.bottom), GRID, DETAIL)
+    for value in ticks(axes.low, axes.high, 5):
+        y = axes.y(value)
+        draw.line((axes.left, y, axes.right, y), GRID if value else FAINT, DETAIL)
+        draw.text((axes.left - 8 * DETAIL, y), label(value), FAINT, font(SMALL_TEXT), "rm")
+    draw.rectangle((axes.left, axes.top, axes.right, axes.bottom), None, FAINT, DETAIL)
+
+
+def draw_time(draw: ImageDraw.ImageDraw, axes: Axes, rate: float, unit: str = "seconds") -> None:
+    """The labels below the axes; a `unit` has `rate` frames."""
+    for tick in ticks(0, axes.last / rate, 8):
+        draw.text((axes.x(tick * rate), axes.bottom + 18 * DETAIL), f"{tick:g}", FAINT, font(SMALL_TEXT), "ms")
+    middle = (axes.left + axes.right) / 2
+    draw.text((middle, axes.bottom + 38 * DETAIL), unit, INK, font(SMALL_TEXT), "ms")
+
+
+def draw_curve(draw: ImageDraw.ImageDraw, axes: Axes, curve: Curve, colour: Colour) -> None:
+    """A line through all points, a dot for one alone."""
+    points = [(axes.x(frame), axes.y(value)) for frame, value in envelope(curve, axes.right - axes.left)]
+    if len(points) == 1:
+        draw.circle(points[0], 4 * DETAIL, colour)
+    draw.line(points, colour, 2 * DETAIL, "curve")
+
+
+def draw_head(draw: ImageDraw.ImageDraw, axes: Axes, title: str, entries: Sequence[tuple[str, Colour]]) -> None:
+    """Above a axes: its title on the left, the legend's names behind their colours on the right."""
+    x, y = float(axes.right), axes.top - 10 * DETAIL
+    draw.text((axes.left, y), title, INK, font(TEXT), "ls")
+    for name, colour in reversed(entries):
+        x -= draw.textlength(name, font(SMALL_TEXT))
+        draw.text((x, y), name, INK, font(SMALL_TEXT), "ls")
+        x -= 22 * DETAIL
+        draw.rectangle((x, y - 10 * DETAIL, x + 16 * DETAIL, y - 2 * DETAIL), colour)
+        x -= 18 * DETAIL
+
+
+def mosaic(rows: Sequence[Sequence[NDArray[np.uint8]]], gap: int = 0) -> NDArray[np.uint8]:
+    """Pictures [S, S, 3] in rows of equal length as one picture, each with `gap` white pixels below and at its right."""
+    edges = ((0, gap), (0, gap), (0, 0))
+    lines = [np.concatenate([np.pad(picture, edges, constant_values=255) for picture in row], 1) for row in rows]
+    return np.concatenate(lines)
