@@ -2,7 +2,7 @@
 
 import sys
 
-if __package__ and "folder_paths" in sys.modules:  # a module of ComfyUI's, there before it loads any pack
+if __package__ and "folder_paths" in sys.modules:  # ComfyUI imports folder_paths before it loads packs
     from .nodes import comfy_entrypoint
 
     WEB_DIRECTORY = "./web/js"

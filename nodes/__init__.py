@@ -36,14 +36,14 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class PersonaLiveExtension(ComfyExtension):
-    """What ComfyUI asks the pack for."""
+    """The extension object that ComfyUI asks for the list of nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES
 
 
 def comfy_entrypoint() -> PersonaLiveExtension:
-    """Called once by ComfyUI when it loads the pack."""
+    """ComfyUI calls this once when it loads the pack. Registers the model folder and the HTTP route."""
     register_model_folder()
     add_routes()
     return PersonaLiveExtension()

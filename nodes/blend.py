@@ -1,4 +1,4 @@
-"""BlendMotion: two motions mixed, the head's and the face's apart."""
+"""BlendMotion: mixes two motions, with separate weights for head pose and expression."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .host.sockets import CATEGORY, Motion, MotionSocket
 
 
 class BlendMotion(io.ComfyNode):
-    """See the schema."""
+    """Mixes two unfitted motions frame by frame, with one weight for the head and one for the expression."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -38,11 +38,11 @@ from .host.sockets import (
 )
 from .plot import plot
 
-MASK_SIDE = 64  # pixels of a mask in `valid`; it has no picture of its own
+MASK_SIDE = 64  # pixels a side of a mask in `valid`: all black or all white, so the size is free
 
 
 class ExtractHybridMotion(io.ComfyNode):
-    """See the schema."""
+    """Extracts the hybrid motion of a driving video, one frame at a time."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -123,6 +123,7 @@ class ExtractHybridMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         if missing_face == "neutral" and reference is None:
             raise InputError("missing_face neutral needs the reference: connect it, or choose hold")
+        # the driving, and how it is read
         source = open_frames(driving, start, count, frame_rate)
         box = parse_box(face_box)
         first = source.first.image
@@ -132,16 +133,17 @@ class ExtractHybridMotion(io.ComfyNode):
             missing=missing_face,
             smoothing=pose_smoothing(float(source.rate), smoothing),
         )
+        # the motion, and its outputs
         frames, times = extract_frames(model, source, options, reference)
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
-        valid = [white if seen else black for seen in frames.valid.tolist()]  # two masks, however many frames
+        valid = [white if seen else black for seen in frames.valid.tolist()]  # only two masks in memory
         ticks = torch.tensor([round(time * TICKS) for time in times])
         motion = Motion(frames, source.rate, source.footage, ticks=ticks)
         return io.NodeOutput(motion, valid, to_image([plot(motion)]))
 
 
 def crop_box(face: Box, picture: Picture) -> Box:
-    """The portrait square around a face, as the box that every frame is cut with."""
+    """The head-and-shoulders square around a face, as the fixed box that every frame is cropped to."""
     crop = portrait_crop(face, picture.shape[:2])
     return Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size)
 
@@ -149,7 +151,10 @@ def crop_box(face: Box, picture: Picture) -> Box:
 def extract_frames(
     model: LoadedModel, source: DrivingFrames, options: MotionOptions, reference: PreparedReference | None
 ) -> tuple[HybridMotion, list[Fraction]]:
-    """The motion of all frames and their times, with progress; Cancel stops it at the next frame."""
+    """Extracts the motion of all frames, with a progress bar; returns it with the time of each frame in seconds.
+
+    Raises ComfyUI's InterruptProcessingException at the next frame after the user pressed Cancel.
+    """
     bar, times = comfy.utils.ProgressBar(max(source.total, 1)), list[Fraction]()
 
     def pictures() -> Iterator[Picture]:

@@ -1,4 +1,4 @@
-"""KeypointInterpolate: driving motion on the reference's keypoints, led in from the reference's own pose (MII)."""
+"""KeypointInterpolate: retargets driving motion to the reference's keypoints and adds lead-in frames (MII)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..personalive_core.backends.personalive.types import LEAD_IN
 from .host.errors import readable
 from .host.sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
 
-PUBLISHED = Strengths()
+DEFAULTS = Strengths()
 
 
 def strength(name: str, default: float, tooltip: str) -> io.Float.Input:
-    """One of the four strengths."""
+    """The widget of one of the four strengths."""
     return io.Float.Input(name, default=default, min=0.0, max=2.0, step=0.05, tooltip=tooltip)
 
 
 class KeypointInterpolate(io.ComfyNode):
-    """See the schema."""
+    """Retargets motion to a reference and interpolates from the reference's pose to the first driving pose (MII)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -41,10 +41,10 @@ class KeypointInterpolate(io.ComfyNode):
                     tooltip="Frames from the reference's pose to the first driving pose; they are not in the result. "
                     "More start more gently. 12 is the paper's.",
                 ),
-                strength("rotation", PUBLISHED.rotation, "How much of the head's turning is taken over. 1: all of it."),
-                strength("translation", PUBLISHED.translation, "How far the head moves. 0.5 is the published value."),
-                strength("scale", PUBLISHED.scale, "How much the head grows when it comes nearer. 0: not at all."),
-                strength("expression", PUBLISHED.expression, "How much of the expression is taken over. 1: all of it."),
+                strength("rotation", DEFAULTS.rotation, "How much of the head's turning is taken over. 1: all of it."),
+                strength("translation", DEFAULTS.translation, "How far the head moves. 0.5 is the published value."),
+                strength("scale", DEFAULTS.scale, "How much the head grows when it comes nearer. 0: not at all."),
+                strength("expression", DEFAULTS.expression, "How much of the expression is taken over. 1: all of it."),
             ],
             outputs=[
                 MotionSocket.Output("fitted_motion", display_name="fitted_motion", tooltip="For a streaming sampler.")

@@ -1,4 +1,4 @@
-"""LoadPersonaLive: the networks of a weights folder, in ComfyUI's memory management."""
+"""LoadPersonaLive: loads the networks of a weights folder into ComfyUI's memory management."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.files import FILES
 from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, load_model
-from ..personalive_core.device import PRECISIONS
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.download import download
 from ..personalive_core.weights.index import WeightFile, locate
@@ -21,7 +20,7 @@ from ..personalive_core.weights.lock import read_lock
 from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
 from .host.folders import MODELS, weight_folders, weights_folder
-from .host.memory import ATTENTIONS, FP8, check_interrupt, layers, place, types
+from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, check_interrupt, layers, place, types
 from .host.sockets import CATEGORY, LoadedModel, ModelSocket
 
 DETECTOR = "yunet"
@@ -31,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoadPersonaLive(io.ComfyNode):
-    """See the schema."""
+    """Loads the networks of a weights folder, and downloads missing files first if allowed."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -49,7 +48,7 @@ class LoadPersonaLive(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "precision",
-                    options=["auto", *PRECISIONS, FP8],
+                    options=["auto", *FASTEST_FIRST, FP8],
                     default="auto",
                     tooltip="Number type to compute in. auto follows ComfyUI's settings; fp8 stores the two large "
                     "networks in half the memory of fp16 at a small loss.",
@@ -90,11 +89,13 @@ class LoadPersonaLive(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None, **_: Any) -> list[tuple[str, int, int]]:
-        """Replaced files are loaded anew."""
+        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones."""
         folder = weight_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
-        downloaded = read_lock(folder)  # those are checked by their hash; and without them a first run is as the second
+        # Downloaded files are left out: their hash is checked on loading, and the download of a first run must not
+        # make the second run load again.
+        downloaded = read_lock(folder)
         files = [found for found in locate(folder, FILES).found if found.file.network != DETECTOR]
         paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
         stats = {path: path.stat() for path in paths}
@@ -102,7 +103,7 @@ class LoadPersonaLive(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:
-        """A folder that is not there is refused before anything runs; a name from another node is not known yet."""
+        """Refuses a missing folder before the workflow runs. None: the name comes from another node, not known yet."""
         try:
             if weights is not None:
                 weights_folder(weights)
@@ -141,7 +142,11 @@ class LoadPersonaLive(io.ComfyNode):
 
 
 def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
-    """Downloads what `networks` lack, and the small face detector. Raises WeightsError where that is not allowed."""
+    """Downloads the missing files of `networks` and the small face detector.
+
+    Raises WeightsError if files of `networks` are missing and downloads are not allowed, or if their download fails. A
+    failed download of the face detector only logs a warning.
+    """
     if allowed:
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
@@ -162,7 +167,10 @@ def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> 
 
 
 def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:
-    """Downloads with a progress bar on the node; Cancel stops it, and it goes on from there the next time."""
+    """Downloads `files` with a progress bar on the node. A download that was cancelled continues in the next run.
+
+    Raises WeightsError as `download` does, and ComfyUI's InterruptProcessingException if the user pressed Cancel.
+    """
     bars: dict[str, comfy.utils.ProgressBar] = {}
 
     def progress(file: WeightFile, done: int, total: int) -> None:
@@ -179,4 +187,4 @@ def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:
 
 
 class Cancelled(BaseException):
-    """Cancel, on its way through libraries that take every Exception for a fault of the network."""
+    """Carries Cancel through libraries that treat every Exception as a network error: hence a BaseException."""

@@ -1,4 +1,4 @@
-"""LoadPersonaLiveLoRA: a LoRA that ComfyUI adds to the networks whenever it loads them."""
+"""LoadPersonaLiveLoRA: reads a LoRA, which ComfyUI adds to the networks' weights whenever it loads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_LORA = "(no LoRA file yet)"
 
 
 class LoadPersonaLiveLoRA(io.ComfyNode):
-    """See the schema."""
+    """Adds a LoRA to the networks of a model; the model that came in is unchanged."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,7 +45,7 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
             ],
             outputs=[
                 ModelSocket.Output(
-                    "adapted_model",  # ComfyUI wants another id than the input's
+                    "adapted_model",  # ComfyUI needs an id that differs from the input's
                     display_name="model",
                     tooltip="The networks with the LoRA. The model that came in stays as it was.",
                 )
@@ -54,13 +54,13 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None, **_: object) -> tuple[int, int] | None:
-        """A file that changed is read again."""
+        """Size in bytes and mtime in ns of the file, or None: after a change ComfyUI reads it again."""
         path = lora_file(lora or "")
         return (path.stat().st_size, path.stat().st_mtime_ns) if path else None
 
     @classmethod
     def validate_inputs(cls, lora: str | None) -> bool | str:
-        """A file that is not there is refused before anything runs; a name from another node is not known yet."""
+        """Refuses a missing file before the workflow runs. None: the name comes from another node, not known yet."""
         try:
             if lora is not None:
                 chosen_lora(lora)
@@ -76,7 +76,7 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
 
 
 def chosen_lora(lora: str) -> Path:
-    """The file behind a choice. Raises InputError for one that is not there."""
+    """The file of an option of the lora widget. Raises InputError if it is missing."""
     path = lora_file(lora)
     if path is None:
         raise InputError(f"there is no LoRA {lora}: put it into ComfyUI's models/loras folder and press R")

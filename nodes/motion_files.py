@@ -1,4 +1,4 @@
-"""SaveMotion and LoadMotion: motion as a small file, to keep and to share."""
+"""SaveMotion and LoadMotion: write motion to a small .safetensors file and read it back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_MOTION = "(no motion file yet)"
 
 
 class SaveMotion(io.ComfyNode):
-    """See the schema."""
+    """Writes motion to a .safetensors file in the output folder, without its driving file and fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,7 +46,7 @@ class SaveMotion(io.ComfyNode):
 
 
 class LoadMotion(io.ComfyNode):
-    """See the schema."""
+    """Reads a motion file from the input or the output folder and cuts it to a range of frames."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -69,13 +69,13 @@ class LoadMotion(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> tuple[int, int] | None:
-        """A file that changed is read again."""
+        """Size in bytes and mtime in ns of the file, or None: after a change ComfyUI reads it again."""
         path = found(file)
         return (path.stat().st_size, path.stat().st_mtime_ns) if path else None
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        """A file that is not there is refused before anything runs; a name from another node is not known yet."""
+        """Refuses a missing file before the workflow runs. None: the name comes from another node, not known yet."""
         try:
             if file is not None:
                 chosen_motion(file)
@@ -93,7 +93,7 @@ class LoadMotion(io.ComfyNode):
 
 
 def chosen_motion(file: str) -> Path:
-    """The file behind a choice. Raises InputError for one that is not there."""
+    """The file of an option of Load Motion. Raises InputError if it is missing."""
     path = found(file)
     if path is None:
         raise InputError(f"there is no motion file {file}: put it into ComfyUI's input folder and press R")
@@ -101,6 +101,6 @@ def chosen_motion(file: str) -> Path:
 
 
 def found(file: str | None) -> Path | None:
-    """The same, or None."""
+    """The file of an option of Load Motion, or None if it is missing."""
     path = motion_file(file) if file else None
     return path if path and path.is_file() else None

@@ -1,4 +1,4 @@
-"""PasteBack: the animated square back in the full picture it was cut from."""
+"""PasteBack: pastes the animated square back into the full picture it was cut from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT = PasteOptions()
 
 
 class PasteBack(io.ComfyNode):
-    """See the schema."""
+    """Pastes animated squares, images or a video, into the full picture of the reference."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -93,13 +93,16 @@ class PasteBack(io.ComfyNode):
 
 
 def container(footage: Footage | None) -> str:
-    """The ending of the result's name: the video's own where it can be written."""
+    """The file suffix of the result: that of the animated video if it can be written, else .mp4."""
     suffix = footage.path.suffix.lower() if footage and footage.pictures else ""
     return suffix if suffix in (".mp4", ".mkv", ".mov") else ".mp4"
 
 
 def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:
-    """[F, S, S, 3] -> [F, H, W, 3]."""
+    """Pastes an IMAGE [F, S, S, 3] -> IMAGE [F, H, W, 3] in [0, 1].
+
+    Raises ComfyUI's InterruptProcessingException if the user pressed Cancel.
+    """
     bar = comfy.utils.ProgressBar(len(images))
     frames = torch.empty((len(images), *paste.original.shape))
     for index, image in enumerate(images):
@@ -110,7 +113,10 @@ def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:
 
 
 def paste_video(paste: Paste, source: DrivingFrames, writer: VideoWriter) -> None:
-    """Frame by frame, with the times of the file."""
+    """Pastes frame by frame and writes each at its time in the source file.
+
+    Raises ComfyUI's InterruptProcessingException if the user pressed Cancel.
+    """
     bar = comfy.utils.ProgressBar(source.total)
     with writer:
         for index, frame in enumerate(chain([source.first], source.frames), 1):

@@ -1,4 +1,4 @@
-"""MotionPlot: a motion as a picture, as its sampler would see it."""
+"""MotionPlot: draws head angles and novelty of a motion over time, with the keyframes a sampler would choose."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ from .host.sockets import (
 
 
 def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None) -> Picture:
-    """Yaw, pitch, roll and novelty [H, W, 3]; without a reference novelty starts from the first frame."""
-    # of fixed keyframes the motion is not known here: only the historical ones are counted
+    """A plot [H, W, 3] of yaw, pitch, roll and novelty over time.
+
+    Novelty is measured from the reference and the keyframes chosen so far; without a reference, from the first frame.
+    """
+    # the motion of fixed keyframes is unknown here: without them, `max_keyframes` counts only historical ones
     config, frames = stream_config(replace(bank or Bank(), portraits=())), motion.frames
     if motion.fitted:
         frames = motion.fitted.motion[motion.fitted.lead :]
@@ -36,7 +39,7 @@ def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank 
 
 
 class MotionPlot(io.ComfyNode):
-    """See the schema."""
+    """Plots motion, before or after it is fitted."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

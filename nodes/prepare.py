@@ -1,4 +1,4 @@
-"""PrepareReference and KeyframeBank: the portrait, and what else of the person the stream may look at."""
+"""PrepareReference and KeyframeBank: the reference portrait, and the settings and fixed pictures for keyframes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from .host.sockets import (
     to_picture,
 )
 
-ENCODING = 4  # encoding one picture takes as much memory as a step over so many (counted: 3.2)
+ENCODING = 4  # frames: a step over this many takes as much memory as encoding one picture (counted: 3.2)
 PICKER_SIDE = 1024  # pixels of the longer side of the picture in the face picker
 
 _log = logging.getLogger(__name__)
 
 
 class PrepareReference(io.ComfyNode):
-    """See the schema."""
+    """Crops the face out of a portrait and encodes it as the reference."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -106,7 +106,7 @@ class PrepareReference(io.ComfyNode):
 
 
 def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]:
-    """The picker's faces; a detector that is missing is no error here, as the crop is there already."""
+    """Faces for the picker; none if the detector is missing, which is no error as the crop is already chosen."""
     try:
         return helpful_faces(whole, detector, weights)
     except PersonaLiveError as error:
@@ -115,7 +115,11 @@ def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]
 
 
 def encode_portrait(model: LoadedModel, whole: Picture, crop: Crop, size: int) -> PreparedReference:
-    """The crop read by the networks, at full resolution where it is larger than they see it."""
+    """Encodes the crop as a reference of `size` pixels a side.
+
+    A crop larger than that goes to the core at full resolution, so that it is resized only once. Raises InputError
+    for a size that the networks cannot draw, FaceError if the keypoints span no face.
+    """
     portrait = crop_image(whole, crop, check_size(size))
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else portrait
     networks = with_room(model.networks, activation_bytes(size, ENCODING, model.networks.dtype))
@@ -125,7 +129,7 @@ def encode_portrait(model: LoadedModel, whole: Picture, crop: Crop, size: int) -
 
 
 def picker(whole: Picture, crop: Crop, faces: list[list[float]]) -> dict[str, object]:
-    """What the face picker shows: the whole picture as a temporary file, the faces, the square in use."""
+    """Data for the face picker: the full picture as a temporary file, its size in pixels, face boxes, the crop."""
     picture, buffer = Image.fromarray(whole), BytesIO()
     picture.thumbnail((PICKER_SIDE, PICKER_SIDE))
     picture.save(buffer, "JPEG", quality=90)
@@ -135,7 +139,7 @@ def picker(whole: Picture, crop: Crop, faces: list[list[float]]) -> dict[str, ob
 
 
 class KeyframeBank(io.ComfyNode):
-    """See the schema."""
+    """Collects the settings for historical keyframes and the pictures of fixed ones."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -1,4 +1,4 @@
-"""StreamingSampler: the animation as a batch of images."""
+"""StreamingSampler: makes the animation and returns it as a batch of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class StreamingSampler(io.ComfyNode):
-    """See the schema."""
+    """Animates the reference with the motion and returns all frames as images."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -58,7 +58,10 @@ class StreamingSampler(io.ComfyNode):
 
 
 def sample(task: SamplerRun, panel: SamplerPanel) -> tuple[torch.Tensor, Keyframes]:
-    """All frames [F, S, S, 3]. What was made when it ends early is saved as a video."""
+    """Runs the stream; returns all frames [F, S, S, 3] in [0, 1] and the keyframes.
+
+    If the run ends early, by an error or Cancel, the frames made so far are saved as a video.
+    """
     frames = torch.empty((len(task.motion), task.size, task.size, 3))
     keyframes, made = Keyframes((), ()), 0
     try:
@@ -73,7 +76,7 @@ def sample(task: SamplerRun, panel: SamplerPanel) -> tuple[torch.Tensor, Keyfram
 
 
 def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
-    """Writes the frames of a run that was cancelled or failed into the output folder."""
+    """Saves the frames [F, S, S, 3] of a cancelled or failed run as a video in the output folder; logs a failure."""
     if not len(frames):
         return
     try:
@@ -81,7 +84,7 @@ def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
         with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
             for index, frame in enumerate(frames):
                 writer.write(to_picture(frame), task.motion.time(index))
-    except (PersonaLiveError, OSError) as error:  # the reason why the run ended is the one to be shown
+    except (PersonaLiveError, OSError) as error:  # not raised: the user must see why the run ended
         _log.error("The frames made so far could not be saved: %s", error)
     else:
         _log.warning("The run ended early; its %d frames are in %s", len(frames), path)

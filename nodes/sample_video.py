@@ -1,4 +1,4 @@
-"""StreamingSamplerVideo: the animation as a video file, written while it is made, for any length."""
+"""StreamingSamplerVideo: makes the animation and writes each frame to a video file at once, for any length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class StreamingSamplerVideo(io.ComfyNode):
-    """See the schema."""
+    """Animates the reference with the motion and writes the frames to a video file as they are made."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -62,7 +62,7 @@ class StreamingSamplerVideo(io.ComfyNode):
 
 
 def file_inputs(prefix: str) -> list[io.Input]:
-    """How a video is written."""
+    """The widgets that say how the video is written."""
     return [
         io.String.Input("filename_prefix", default=prefix, tooltip="Folder and beginning of the video's name."),
         io.Combo.Input("format", options=list(FORMATS), default="mp4", tooltip="mp4 plays everywhere."),
@@ -74,7 +74,11 @@ def file_inputs(prefix: str) -> list[io.Input]:
 
 
 def open_writer(task: SamplerRun, prefix: str, container: str, lossless: bool, audio: bool) -> VideoWriter:
-    """A new file in the output folder. Raises InputError for another container."""
+    """Opens a new video file in the output folder.
+
+    Raises InputError for an unknown container, a prefix outside the output folder or unreadable sound, OutputError if
+    the file cannot be written.
+    """
     if container not in FORMATS:
         raise InputError(f"unknown format {container!r}: choose {' or '.join(FORMATS)}")
     footage, size = task.motion.footage, (task.size, task.size)
@@ -89,7 +93,10 @@ def open_writer(task: SamplerRun, prefix: str, container: str, lossless: bool, a
 
 
 def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> Keyframes:
-    """Every frame as soon as it is made; when it ends early, the partial file stays and plays."""
+    """Writes every frame as soon as it is made; returns the keyframes.
+
+    If the run ends early, the partial file stays and can be played.
+    """
     keyframes = Keyframes((), ())
     try:
         with writer:

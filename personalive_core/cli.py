@@ -1,4 +1,4 @@
-"""The command line's frame: which command runs, where its result goes, and what every error says and ends with."""
+"""The command line: picks the command, prints its result, and gives every error its message and exit code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .errors import InputError, OutputError, PersonaLiveError
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 130  # what shells expect after Ctrl-C
-NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # what torch says on CUDA and MPS, Linux, Windows
+NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # torch's words on CUDA and MPS, Linux, Windows
 
-# Each is a module of `commands`, imported only when it is asked for: `submit` then loads no torch.
+# Each name is a module of `commands`. It is imported only when used, so that `submit` loads no torch.
 COMMANDS: Mapping[str, str] = {
     "animate": "a reference portrait and a driving video to a video",
     "demo": "the bundled sample through every stage, without a download",
@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, str] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as the one line that every other error is."""
+    """An ArgumentParser whose errors become InputError, so that they print as one line like all other errors."""
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError with argparse's `message`."""
@@ -46,12 +46,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 for a finding or a bug, an error's own, 7 or 130."""
+    """Runs one command; returns the exit code.
+
+    0: success. 1: a failed check or batch row, or a bug. 7: out of memory. 130: interrupted. Else the error's own code.
+    """
     given = sys.argv[1:] if argv is None else list(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         arguments = build_parser(given).parse_args(given)
-        with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the result
+        with contextlib.redirect_stdout(sys.stderr):  # a library's prints are not the result
             result: Result = command(arguments.command).run(arguments)
         show(result, as_json=getattr(arguments, "json", None) is True)
         return result.code
@@ -64,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """The command line; only the commands named in the arguments `given` are imported and get theirs."""
+    """Builds the parser; only commands named in `given` are imported and get their arguments."""
     parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
     parser.add_argument("--version", action="version", version=f"personalive {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -77,19 +80,19 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def command(name: str) -> ModuleType:
-    """The module of a command, with `add_arguments` and `run`."""
+    """Imports a command's module, which has `add_arguments` and `run`."""
     return importlib.import_module(f".commands.{name}", __package__)
 
 
 def show(result: Result, as_json: bool) -> None:
-    """The result for people on standard output; with `as_json` as one line of JSON, and the text on standard error."""
+    """Prints the text to standard output; with `as_json`, one line of JSON there and the text to standard error."""
     (tell if as_json else answer)(result.text)
     if as_json:
         answer(json.dumps(result.values, allow_nan=False))
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code and the text for an error, whether it was foreseen or not."""
+    """The exit code and the message for any error, expected or not."""
     first_line = next(iter(str(error).splitlines()), "no message")
     if isinstance(error, PersonaLiveError):
         return error.exit_code, str(error)
@@ -107,10 +110,10 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def answer(line: str) -> None:
-    """A result, on standard output."""
+    """Prints a result line to standard output."""
     sys.stdout.write(line + "\n")
 
 
 def tell(line: str) -> None:
-    """A line for people, on standard error."""
+    """Prints a line for people to standard error."""
     sys.stderr.write(line + "\n")

@@ -1,4 +1,4 @@
-"""The device the networks run on: picked, named, waited for, its number types and its peak memory."""
+"""The device the networks run on: choice of device and precision, its name, synchronisation and peak memory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import torch
 
 from .errors import InputError
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux's own account of this process
-_RESET_PEAK = "5"
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux's memory figures of this process
+_RESET_PEAK = "5"  # written to clear_refs, resets the peak resident size (VmHWM)
 _KIB = 1024
 MIB = 2**20  # bytes
 
-PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words."""
+    """The GPU's name, or the device type and the number of CPU threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`name`, or the accelerator that torch sees, or the CPU."""
+    """The device `name`; for "auto" the first of CUDA, MPS and XPU that is available, else the CPU.
+
+    Raises InputError if the device cannot be used.
+    """
     if name != "auto":
         try:
             device = torch.device(name)
@@ -40,7 +43,10 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """`name`, or for "auto" the fastest type that the device computes in natively and that loses nothing visible."""
+    """The precision `name`; for "auto" the fastest type with native support on the device and no visible loss.
+
+    Raises InputError for an unknown name.
+    """
     if name != "auto":
         if name not in PRECISIONS:
             raise InputError(f"unknown precision {name!r}: use auto, {', '.join(PRECISIONS)}")
@@ -51,31 +57,31 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices itself."""
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    """Whether this CPU multiplies bfloat16 matrices natively."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has no such query
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until `device` has done what was asked of it."""
+    """Waits until all queued work on `device` is done."""
     getattr(torch, device.type).synchronize()
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Lets `peak_memory` begin anew; outside Linux and CUDA the peak stays that of the whole process."""
+    """Resets `peak_memory`; without CUDA or Linux nothing is reset, and the peak is that since the process began."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
         try:
             _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
-        except OSError:  # some containers forbid it: the figure is then the peak since the process began
+        except OSError:  # some containers forbid it: the peak is then that since the process began
             return
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes held at once: allocated on a CUDA device, else resident in this process; None where nobody tells.
+    """Peak bytes: allocated on a CUDA device, else resident in this process; None if the system gives no figure.
 
-    On Linux not getrusage's figure: a process that another one started begins there with its parent's peak.
+    Linux does not use getrusage: there a child process starts with its parent's peak.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

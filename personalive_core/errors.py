@@ -1,8 +1,8 @@
-"""The errors a user may meet: one readable sentence that says what was expected, what came and what to do."""
+"""The errors shown to the user: one readable sentence says what was expected, what was found and what to do."""
 
 
 class PersonaLiveError(Exception):
-    """Base of every error that is meant for the user; `exit_code` is what the command line ends with."""
+    """Base class of every error meant for the user; `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -14,7 +14,7 @@ class InputError(PersonaLiveError):
 
 
 class FaceError(PersonaLiveError):
-    """No face, or not the face asked for, where one is needed."""
+    """No face, or not the requested face, was found where one is needed."""
 
     exit_code = 3
 
@@ -32,15 +32,16 @@ class OutputError(PersonaLiveError):
 
 
 class NumericalError(PersonaLiveError):
-    """The networks gave NaN or a black picture."""
+    """The networks produced NaN or a black picture."""
 
     exit_code = 6
 
 
 def remedy_first(message: str) -> str:
-    """An error's "what came: what to do" the other way round, for places that show its beginning only.
+    """Turns an error message "problem: remedy" into "remedy: problem", for places that show only its beginning.
 
-    Further lines stay behind. Of the problem's beginning only an article loses its capital: it may be a file's name.
+    Further lines stay below. The problem's first word is put in lower case only if it is an article or "No": any other
+    word may be a file name.
     """
     head, newline, rest = message.partition("\n")
     problem, colon, remedy = head.rpartition(": ")

@@ -1,6 +1,6 @@
-"""Words that several messages share."""
+"""Helpers for the wording of messages."""
 
 
 def plural(count: int, noun: str) -> str:
-    """1 frame, 2 frames."""
+    """The count with its noun: "1 frame", "2 frames"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -121,6 +121,34 @@ def test_no_circles():
     assert not circles(GRAPH | public)
 
 
+def public_names(files):
+    """{public name: the modules that define it at their top}."""
+    found = {}
+    for module, path in files.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                names = {node.name}
+            else:
+                targets = getattr(node, "targets", [getattr(node, "target", None)])
+                stored = (part for target in targets if target for part in ast.walk(target))
+                names = {part.id for part in stored if isinstance(part, ast.Name)}
+            for name in names:
+                if not name.startswith("_"):
+                    found.setdefault(name, set()).add(module)
+    return found
+
+
+def test_one_name_is_one_thing():
+    """Readers search by name. The commands share two functions by contract; three nodes are named as what they wrap."""
+    twice = {name: modules for name, modules in public_names(FILES).items() if len(modules) > 1}
+    commands = {m for m in FILES if m.startswith(f"{CORE}.commands.")}
+    assert twice.pop("add_arguments") < commands
+    assert twice.pop("run") < commands
+    for name in ("KeyframeBank", "PasteBack", "StreamingSampler"):
+        assert {place.partition(".")[0] for place in twice.pop(name)} == {CORE, "nodes"}
+    assert not twice
+
+
 def test_nodes_use_no_commands():
     used = {(m, t) for m, targets in GRAPH.items() if m.startswith("nodes") for t, _ in targets if t.startswith(CORE)}
     assert not [(module, target) for module, target in used if place(target) in COMMANDS]

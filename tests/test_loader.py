@@ -168,7 +168,7 @@ def test_unreadable_configuration_is_named(folder):
     path.unlink()
     path.write_text("{")
     with pytest.raises(WeightsError, match=r"config.json is not a readable configuration: delete it"):
-        loader.vae(locate(folder, FILES))
+        loader.library_config(locate(folder, FILES), "vae")
 
 
 # --- what the user may ask for

@@ -13,7 +13,7 @@ from personalive_core.media.tensors import to_signed
 from personalive_core.modules.face_encoder import FaceEncoderConfig
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.keypoints import BINS
-from personalive_core.modules.schedule import UNKNOWN, alphas_cumprod, noise_from_output, predict_x0
+from personalive_core.modules.schedule import SIGMA_DATA, alphas_cumprod, noise_from_output, predict_x0
 from personalive_core.modules.unet import UNet
 from personalive_core.training.foundations import fresh_pointers, keypoint_losses, solve_lengths
 from personalive_core.training.losses import bin_error, heat_error
@@ -76,7 +76,7 @@ def test_fresh_networks_take_what_they_see_for_noise_as_far_as_its_level_goes(si
 def test_preconditioned_noise_by_hand():
     """Where sigma^2 = 3/4, s = 1/4: x0 = x / (4 sqrt(4/7)) + sqrt(3)/4 output."""
     x, output, alpha = torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([4 / 7])
-    assert UNKNOWN == 0.5
+    assert SIGMA_DATA == 0.5
     x0 = 2 / (4 * math.sqrt(4 / 7)) - math.sqrt(3) / 4
     noise = (2 - math.sqrt(4 / 7) * x0) / math.sqrt(3 / 7)
     assert float(noise_from_output(output, x, alpha)) == pytest.approx(noise, rel=1e-5)

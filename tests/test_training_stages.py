@@ -33,7 +33,7 @@ def _one_thread(one_thread):
 @pytest.fixture
 def levels(monkeypatch):
     """Replaces the noise levels: a toy learns one sooner than four."""
-    return lambda *timesteps: monkeypatch.setattr(stages, "CONFIG", StreamConfig(timesteps=timesteps))
+    return lambda *timesteps: monkeypatch.setattr(stages, "STREAM", StreamConfig(timesteps=timesteps))
 
 
 def learn(stage, source, row, tmp_path):
@@ -171,7 +171,7 @@ def test_stage_2_starts_from_the_reference_under_noise(monkeypatch, changed_batc
 def test_stage_2_compares_all_latents_where_it_decodes_only_some(monkeypatch):
     source, rows, decoded = people(4), [row_of(clips=2, frames=3, decoded=count) for count in (0, 2)], []
     decode = stages.decode_for_loss
-    monkeypatch.setattr(stages, "decode", lambda model, x0: decoded.append(x0) or decode(model, x0))
+    monkeypatch.setattr(stages, "decode_for_loss", lambda model, x0: decoded.append(x0) or decode(model, x0))
     whole, some = (distillation_losses(PLAIN, source, row, *NUMBERS) for row in rows)
     every, few = decoded
     items = stages._batch(source, rows[0], 3, False, *NUMBERS)

@@ -1,1 +1,1 @@
-"""What belongs to ComfyUI: its sockets, memory, folders, errors, inputs, page and stream."""
+"""Code that depends on ComfyUI: sockets, memory, folders, errors, inputs, web page events, the sampler's stream."""

@@ -1,4 +1,4 @@
-"""ComfyUI's VAE and CLIP_VISION in the shape in which the core calls its own."""
+"""Adapters: give ComfyUI's VAE and CLIP_VISION inputs the interface of the core's own networks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from ...personalive_core.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class ComfyVae:
-    """A VAE input. It moves itself to its device, decodes in parts when memory is short, and takes RGB in [0, 1]."""
+    """A VAE input with the `encode` and `decode` that the core calls.
+
+    ComfyUI moves the VAE to its device and decodes in parts when memory is short. ComfyUI's VAE takes and returns RGB
+    in [0, 1] with the channels last.
+    """
 
     vae: Any
 
     def encode(self, pixels: Tensor) -> SimpleNamespace:
-        """[B, 3, H, W] in [-1, 1] -> `.latent_dist.mean` [B, 4, h, w]. Raises InputError for another kind of VAE."""
+        """[B, 3, H, W] in [-1, 1] -> `.latent_dist.mean` [B, 4, h, w].
+
+        Raises InputError if the latents do not have the shape of Stable Diffusion 1.5's.
+        """
         latents = self.vae.encode((pixels.float() / 2 + 0.5).movedim(1, -1))
         expected = (len(pixels), 4, pixels.shape[2] // LATENT_PIXELS, pixels.shape[3] // LATENT_PIXELS)
         if tuple(latents.shape) != expected:
@@ -39,17 +46,17 @@ class ComfyVae:
 
 @dataclass(frozen=True, eq=False)
 class ComfyImageEncoder:
-    """A CLIP_VISION input."""
+    """A CLIP_VISION input, called as the core calls its own image encoder."""
 
     clip_vision: Any
-    dim: int  # length of the embedding that the UNet reads
+    dim: int  # length D of the image embedding that the UNet expects
 
     def parameters(self) -> Iterator[Tensor]:
-        """Where and in what type it takes its input: it moves itself."""
+        """Yields one empty float32 CPU tensor: tells the core what to pass in; ComfyUI moves the encoder itself."""
         yield torch.empty(0)
 
     def __call__(self, pixels: Tensor) -> SimpleNamespace:
-        """CLIP-normalised [B, 3, 224, 224] -> `.image_embeds` [B, D]. Raises InputError for another encoder."""
+        """CLIP-normalised [B, 3, 224, 224] -> `.image_embeds` [B, D]. Raises InputError if D is not `dim`."""
         mean, std = (torch.tensor(levels)[:, None, None] for levels in (CLIP_MEAN, CLIP_STD))
         embeds = self.clip_vision.encode_image((pixels * std + mean).movedim(1, -1))["image_embeds"]
         if embeds.shape[1:] != (self.dim,):

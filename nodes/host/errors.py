@@ -1,4 +1,4 @@
-"""Errors as the page shows them: the remedy first, because only the first line is seen."""
+"""Error messages for ComfyUI's page: the remedy comes first, because only the first line is visible."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ OUT_OF_MEMORY = (
 
 
 class NodeError(Exception):
-    """What a user has to do, and why."""
+    """A message for the user: first what to do, then the cause."""
 
 
 class OutOfMemory(torch.cuda.OutOfMemoryError):
-    """As `NodeError`; of this type, so that ComfyUI unloads all models before the next run."""
+    """Like `NodeError`, for a full GPU. ComfyUI knows the base class and unloads all models before the next run."""
 
 
 def readable(execute: Callable[P, R]) -> Callable[P, R]:
-    """An `execute` whose errors a user can act on."""
+    """Decorates a node's `execute` so that its errors say what to do.
+
+    PersonaLiveError becomes NodeError, an out-of-memory error becomes OutOfMemory; all others pass unchanged.
+    """
 
     @functools.wraps(execute)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Faces for the nodes and for the page's face picker: which detector, which face, which square."""
+"""Face detection and cropping for the nodes, and the HTTP route that serves the page's face picker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .folders import MODELS, viewed, weight_folders
 
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
 LARGEST = "largest"
-CHOICES: Mapping[str, str] = {  # the widget's words -> the core's
+CHOICES: Mapping[str, str] = {  # option of the `face` widget -> the core's name for it
     LARGEST: LARGEST,
     "1st from left": "0",
     "2nd from left": "1",
@@ -33,7 +33,7 @@ MANUAL = "give face_box the face's left, top, right, bottom"
 
 
 def detector_input() -> io.Combo.Input:
-    """The widget that several nodes have."""
+    """The detector widget, which several nodes share."""
     return io.Combo.Input(
         "detector",
         options=list(DETECTORS),
@@ -44,7 +44,7 @@ def detector_input() -> io.Combo.Input:
 
 
 def face_inputs() -> list[io.Input]:
-    """The widgets that say whose face is meant."""
+    """The widgets that select one face: detector, face, face_box."""
     return [
         detector_input(),
         io.Combo.Input("face", options=list(CHOICES), default=LARGEST, tooltip="Whose face, when there are several."),
@@ -58,7 +58,7 @@ def face_inputs() -> list[io.Input]:
 
 
 def parse_box(text: str) -> Box | None:
-    """ "l, t, r, b" -> Box; None for an empty text. Raises InputError."""
+    """Parses "left, top, right, bottom" in pixels; None for an empty text. Raises InputError for anything else."""
     if not text.strip():
         return None
     try:
@@ -69,7 +69,10 @@ def parse_box(text: str) -> Box | None:
 
 
 def mask_box(mask: torch.Tensor | None, picture: Picture) -> Box | None:
-    """The rectangle around what is painted in a MASK [1, h, w] of any size; None where nothing is."""
+    """The box, in pixels of `picture`, around the painted area of a MASK [1, h, w]; None if nothing is painted.
+
+    The mask may have another size than the picture.
+    """
     if mask is None:
         return None
     painted = mask.reshape(-1, *mask.shape[-2:]).amax(0) > 0.5 if mask.numel() else mask  # noqa: PLR2004 - half covered
@@ -83,14 +86,14 @@ def mask_box(mask: torch.Tensor | None, picture: Picture) -> Box | None:
 
 
 def choice(face: str) -> str:
-    """The core's word for the widget's. Raises InputError."""
+    """Translates an option of the `face` widget into the core's name. Raises InputError for an unknown option."""
     if face not in CHOICES:
         raise InputError(f"unknown face {face!r}: choose {', '.join(CHOICES)}")
     return CHOICES[face]
 
 
 def yunet(weights: Path) -> Path:
-    """YuNet's file in that folder. Raises WeightsError where it is not there."""
+    """Path of YuNet's file in the folder `weights`. Raises WeightsError if it is missing."""
     return yunet_file(
         weights,
         "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
@@ -99,13 +102,19 @@ def yunet(weights: Path) -> Path:
 
 
 def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
-    """The faces that the detector finds; None where the choice is to look for none."""
+    """The faces that the detector called `name` finds; None if that choice means no detection.
+
+    Raises InputError for an unknown detector or a missing package, WeightsError for a missing model file.
+    """
     detector = detector_for(name, picture, partial(yunet, weights))
     return detector(picture) if detector else None
 
 
 def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None, face: str) -> Crop:
-    """The head-and-shoulders square around `box`, or around the chosen one of `faces`. Raises FaceError, InputError."""
+    """The head-and-shoulders square around `box`, or else around the one of `faces` that the option `face` selects.
+
+    Raises FaceError if that face was not found, InputError for an unknown option or a box outside the picture.
+    """
     size = picture.shape[:2]
     if box is not None:
         return crop_by_hand(box, size, "face_box")
@@ -116,7 +125,10 @@ def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None,
 
 
 def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...]:
-    """What the picker shows where nothing has to be found: for "auto" Haar's faces, if YuNet is missing."""
+    """Faces for the picker, which works without any: "none" gives no faces, "auto" uses Haar if YuNet is missing.
+
+    Raises InputError and WeightsError as `make_detector` does.
+    """
     if name == "none":
         return ()
     if name == "auto" and (not weights.is_dir() or locate(weights, FILES).missing(("yunet",))):
@@ -125,39 +137,42 @@ def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...
 
 
 def boxes(faces: tuple[Face, ...]) -> list[list[float]]:
-    """As the page wants them, from left to right."""
+    """The faces' boxes for the page, sorted from left to right: [left, top, right, bottom] of each, in pixels."""
     return [corners(face.box) for face in sorted(faces, key=lambda face: face.box.centre)]
 
 
 def corners(box: Box) -> list[float]:
-    """As the page wants it: left, top, right, bottom."""
+    """A box for the page: [left, top, right, bottom] in pixels, rounded to 0.1."""
     return [round(edge, 1) for edge in (box.left, box.top, box.right, box.bottom)]
 
 
 def square(crop: Crop) -> list[float]:
-    """Likewise."""
+    """The crop's square for the page, in the same form as `corners`."""
     return corners(Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size))
 
 
 def add_routes() -> None:
-    """GET /personalive/faces: the faces in a picture of ComfyUI's folders, for the picker before the first run."""
+    """Adds GET /personalive/faces: detects the faces in a picture of ComfyUI's folders.
+
+    The face picker uses it before the first run.
+    """
     server = getattr(PromptServer, "instance", None)
-    if server is None:  # ComfyUI's modules without its server, as in a test
+    if server is None:  # ComfyUI's modules are loaded without its server, as in a test
         return
 
     @server.routes.get("/personalive/faces")
     async def faces(request: web.Request) -> web.Response:
         try:
             return web.json_response(await asyncio.to_thread(look, dict(request.query)))
-        except (PersonaLiveError, OSError, ValueError) as error:  # not a 400: browsers write those to the console
+        except (PersonaLiveError, OSError, ValueError) as error:  # status 200: browsers log a 400 to the console
             return web.json_response({"error": remedy_first(str(error))})
 
 
 def look(query: dict[str, str]) -> dict[str, object]:
-    """The answer to one such request. Raises PersonaLiveError."""
+    """The JSON answer to a request of that route: width and height in pixels, faces. Raises PersonaLiveError."""
     path = viewed(query.get("filename", ""), query.get("subfolder", ""), query.get("type", "input"))
     picture, weights, detector = read_image(path), weight_folders()[MODELS], query.get("detector", "auto")
-    if detector not in SHOWN_BY_ROUTE:  # insightface downloads its models: not because a page asks
+    if detector not in SHOWN_BY_ROUTE:  # a page request must not make insightface download
         return {"width": picture.shape[1], "height": picture.shape[0], "faces": []}
     faces = helpful_faces(picture, detector, weights)
     return {"width": picture.shape[1], "height": picture.shape[0], "faces": boxes(faces)}

@@ -1,4 +1,4 @@
-"""Where things lie in ComfyUI's folders: weights, motion files, videos; nothing outside them is touched."""
+"""Paths in ComfyUI's folders: weights, LoRAs, motion files, videos; names that lead out of them are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TYPES = ("input", "output", "temp")
 
 
 class Viewable(TypedDict):
-    """A file as the page asks for it."""
+    """A file as the page requests it from ComfyUI's /view."""
 
     filename: str
     subfolder: str
@@ -30,7 +30,7 @@ class Viewable(TypedDict):
 
 
 def register_model_folder() -> None:
-    """Makes models/personalive known; folders that extra_model_paths.yaml named before stay, in their order."""
+    """Registers models/personalive in ComfyUI; folders from extra_model_paths.yaml stay, in their order."""
     folder_paths.add_model_folder_path(MODELS, str(Path(folder_paths.models_dir) / MODELS), is_default=True)
     paths, extensions = folder_paths.folder_names_and_paths[MODELS]
     folder_paths.folder_names_and_paths[MODELS] = (paths, {*extensions, *EXTENSIONS})
@@ -42,12 +42,12 @@ def model_roots() -> list[Path]:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Whether any network's file lies in `folder`."""
+    """Whether `folder` holds a weight file of at least one network."""
     return any(found.paths for found in locate(folder, FILES).found)
 
 
 def weight_folders() -> dict[str, Path]:
-    """The choices of the weights widget: a name that is the same on every machine -> a folder."""
+    """The options of the weights widget: a name, which is the same on every machine -> its folder."""
     roots = model_roots()
     filled = [root for root in roots if root.is_dir() and holds_weights(root)]
     choices = {MODELS: next(iter(filled), roots[0])}
@@ -61,7 +61,7 @@ def weight_folders() -> dict[str, Path]:
 
 
 def _layout(root: Path) -> Iterator[Path]:
-    """The folders that make up one set of weights, and are none themselves."""
+    """Yields the folders below `root` that are parts of one set of weights, so they are no sets of their own."""
     for found in locate(root, FILES).found:
         for path in (Path(found.file.place), Path(found.file.repo)):
             yield root / path.parts[0]
@@ -70,7 +70,7 @@ def _layout(root: Path) -> Iterator[Path]:
 
 
 def weights_folder(choice: str) -> Path:
-    """The folder behind a choice. Raises WeightsError for one that is not there."""
+    """The folder of an option of the weights widget. Raises WeightsError if there is no such option."""
     choices = weight_folders()
     if choice not in choices:
         raise WeightsError(f"there are no weights at models/{choice}: put them there, or choose {' or '.join(choices)}")
@@ -78,18 +78,21 @@ def weights_folder(choice: str) -> Path:
 
 
 def inside(root: str, *parts: str) -> Path | None:
-    """`parts` below `root`, or None where they lead out of it. Compares names alone: a path that came from outside must
-    not make Windows ask another computer for it."""
+    """The path of `parts` below `root`, or None if it leads out of `root`.
+
+    Compares the names only and never touches the disk: a path from a request could be a network path, and Windows would
+    contact that computer.
+    """
     base = os.path.abspath(root)  # noqa: PTH100
     path = os.path.abspath(os.path.join(base, *parts))  # noqa: PTH100, PTH118
     try:
         return Path(path) if os.path.commonpath([base, path]) == base else None
-    except ValueError:  # on another drive
+    except ValueError:  # the paths are on different drives
         return None
 
 
 def viewable(path: Path) -> Viewable | None:
-    """`path` as the page can ask for it, or None if it lies in none of ComfyUI's folders."""
+    """`path` as the page can request it; None if it is not in ComfyUI's input, output or temporary folder."""
     for kind in TYPES:
         root = folder_paths.get_directory_by_type(kind)
         place = inside(root, str(path))
@@ -100,7 +103,7 @@ def viewable(path: Path) -> Viewable | None:
 
 
 def viewed(filename: str, subfolder: str, kind: str) -> Path:
-    """The file that the page means. Raises InputError for one outside ComfyUI's folders, or that is not there."""
+    """The file that the page requests. Raises InputError if it is missing or outside ComfyUI's folders."""
     path = inside(folder_paths.get_directory_by_type(kind), subfolder, filename) if kind in TYPES else None
     if path is None or not path.is_file():
         raise InputError(f"there is no file {filename} in ComfyUI's {kind} folder: choose one that is")
@@ -108,7 +111,10 @@ def viewed(filename: str, subfolder: str, kind: str) -> Path:
 
 
 def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path:
-    """A path in the output folder that no file has yet, numbered as ComfyUI numbers; `size` is (width, height)."""
+    """A path in the output folder that is still free, numbered in ComfyUI's way; `size` is (width, height) in pixels.
+
+    Raises InputError for a prefix that leads out of the output folder.
+    """
     root = folder_paths.get_output_directory()
     if inside(root, prefix) is None:
         raise InputError(f"{prefix} leads out of ComfyUI's output folder: use a filename_prefix without '..'")
@@ -117,7 +123,10 @@ def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path
 
 
 def temp_file(content: bytes, suffix: str) -> Path:
-    """`content` as a file in the temporary folder, which ComfyUI empties when it starts; equal content, one file."""
+    """Writes `content` to a file in the temporary folder, which ComfyUI empties when it starts.
+
+    The name is a hash of the content, so equal content shares one file.
+    """
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"personalive_{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
@@ -127,9 +136,9 @@ def temp_file(content: bytes, suffix: str) -> Path:
 
 
 def as_file(video: Any) -> Path:
-    """A VIDEO as a file: one that is in memory only, or cut by another node, is written to the temporary folder."""
+    """Path of a VIDEO. A video in memory, or one cut by another node, is first written to the temporary folder."""
     source = video.get_stream_source()
-    window = getattr(video, "get_active_trim_window", tuple)()  # ComfyUI after 0.3.64 can cut without writing
+    window = getattr(video, "get_active_trim_window", tuple)()  # ComfyUI after 0.3.64 can cut without writing a file
     if any(window):
         whole = BytesIO()
         video.save_to(whole)
@@ -138,7 +147,7 @@ def as_file(video: Any) -> Path:
 
 
 def as_sound(audio: dict[str, Any]) -> Path:
-    """An AUDIO's first sound [C, T] as 16-bit WAV in the temporary folder."""
+    """Writes the first item [C, T] of an AUDIO as a 16-bit WAV file to the temporary folder; returns its path."""
     samples = (audio["waveform"][0].clamp(-1, 1) * 32767).round().short().T.contiguous()
     buffer = BytesIO()
     with wave.open(buffer, "wb") as file:
@@ -150,18 +159,18 @@ def as_sound(audio: dict[str, Any]) -> Path:
 
 
 def lora_files() -> list[str]:
-    """The choices of Load PersonaLive LoRA, of which many may be for other models."""
+    """The options of Load PersonaLive LoRA: all .safetensors LoRAs, also those for other models."""
     return [name for name in folder_paths.get_filename_list(LORAS) if name.endswith(".safetensors")]
 
 
 def lora_file(choice: str) -> Path | None:
-    """The file behind a choice, or None."""
+    """The file of an option of Load PersonaLive LoRA, or None if there is none."""
     path = folder_paths.get_full_path(LORAS, choice)
     return Path(path) if path else None
 
 
 def motion_files() -> dict[str, Path]:
-    """The choices of Load Motion: what lies in the input folder, and what was saved into the output folder."""
+    """The options of Load Motion: .safetensors files in the input folder, and in the output folder with " [output]"."""
     choices = {}
     for kind, label in (("input", ""), ("output", " [output]")):
         root = Path(folder_paths.get_directory_by_type(kind))
@@ -171,7 +180,7 @@ def motion_files() -> dict[str, Path]:
 
 
 def motion_file(choice: str) -> Path | None:
-    """Where a choice's file would be; None for a name that leads out of the folder."""
+    """Where the file of an option would be; None for a name that leads out of its folder or is no .safetensors."""
     name = choice.removesuffix(" [output]")
     root = folder_paths.get_directory_by_type("input" if name == choice else "output")
     return inside(root, name) if name.endswith(".safetensors") else None

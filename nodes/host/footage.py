@@ -1,4 +1,4 @@
-"""The driving input, a VIDEO or an IMAGE batch, as frames with times and sound."""
+"""Reads the driving input, a VIDEO or an IMAGE batch, as frames with times and sound."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from .sockets import Footage, to_picture
 
 @dataclass(frozen=True, eq=False)
 class DrivingFrames:
-    """Frames to be read, the first of them read already."""
+    """The driving's frames, read lazily; only the first is read already."""
 
-    frames: Iterator[Frame]
+    frames: Iterator[Frame]  # those after `first`
     first: Frame
-    rate: Fraction
+    rate: Fraction  # frames per second
     total: int  # an estimate, for the progress bar
     footage: Footage | None
 
 
 def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> DrivingFrames:
-    """A VIDEO or an IMAGE batch, cut and resampled. Raises InputError where nothing is left."""
+    """Opens a VIDEO or an IMAGE batch, cut and resampled.
+
+    `start` is in seconds; `count` is the most frames to take, 0 for all; `frame_rate` is in frames per second, 0 for
+    the video's own (25 for images). Raises InputError if no frame is left.
+    """
     begin, wanted = Fraction(start).limit_denominator(1000), count or None
     rate = Fraction(frame_rate).limit_denominator(1000) or None
-    if isinstance(driving, torch.Tensor):  # pictures have no times of their own: the rate only gives them one
+    if isinstance(driving, torch.Tensor):  # images have no timestamps: the rate defines them
         own = rate or FOLDER_RATE
         frames, seconds, footage = in_memory(driving, own, begin), len(driving) / own, None
     elif isinstance(driving, InputImpl.VideoFromComponents):
@@ -55,6 +59,6 @@ def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> Dr
 
 
 def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:
-    """One after the other from `begin` seconds on, so that only one of them is there as bytes."""
+    """Converts images [F, H, W, C] to frames from `begin` seconds on, one at a time, to hold one uint8 copy only."""
     times = (index / rate for index in range(len(images)))
     return (Frame(to_picture(image), time) for image, time in zip(images, times, strict=True) if time >= begin)

@@ -1,4 +1,4 @@
-"""The networks in ComfyUI's hands: its layers, its attention, its memory management, its choice of types."""
+"""Runs the networks with ComfyUI's layers, attention, memory management and choice of number types."""
 
 from __future__ import annotations
 
@@ -22,60 +22,65 @@ from ...personalive_core.device import PRECISIONS
 from ...personalive_core.errors import InputError
 from ...personalive_core.modules.unet import UNetConfig
 
-SHARE = 0.8  # of the free memory that a batch may take
+SHARE = 0.8  # a batch of images may take this share of the free memory
 GIB = 1 << 30
 
+FASTEST_FIRST = dict(reversed(PRECISIONS.items()))  # the order of the widget, and of ComfyUI's own choice
 FP8 = "fp8"
 ATTENTIONS = ("auto", "pytorch")
-# Most tensors alive at once, in feature maps of the UNet's first level for the 16 frames of a step: counted for the
-# published widths at 512x512, a step has 27 (29 with three keyframes), decoding its 4 finished frames 38.
+# Peak activation memory in units of one feature map: the UNet's first level, for the 16 frames of a step. Counted for
+# the published widths at 512x512: a step needs 27 (29 with three keyframes), decoding its 4 finished frames needs 38.
 ACTIVATIONS = 40
 
 
 def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """[N, H, L, D] through the attention that the user chose when starting ComfyUI."""
+    """Attention over q, k, v [N, H, L, D], H heads, with the implementation that ComfyUI was started with."""
     return comfy_attention.optimized_attention(q, k, v, q.shape[1], skip_reshape=True, skip_output_reshape=True)
 
 
 class PytorchOps(comfy.ops.manual_cast):
-    """ComfyUI's layers: their weights follow the input's device and type, so that they may stay elsewhere."""
+    """ComfyUI's layers. They cast weights to the input's device and type on use, so weights may be stored elsewhere."""
 
     class Linear(comfy.ops.manual_cast.Linear):
-        """Loaded by torch's own rules, for which its weight has to be there: ComfyUI after 0.3.64 may make it later."""
+        """Loads its state dict with torch's own method, which needs an existing weight.
+
+        ComfyUI after 0.3.64 may create the weight later.
+        """
 
         def _load_from_state_dict(self, *args: Any) -> None:
             nn.Module._load_from_state_dict(self, *args)
 
 
 class ComfyOps(PytorchOps):
-    """The same, with ComfyUI's attention."""
+    """The same layers, with ComfyUI's attention."""
 
     scaled_dot_product_attention = staticmethod(scaled_dot_product_attention)
 
 
 def layers(attention: str) -> type[PytorchOps]:
-    """The namespace of layers for a choice of attention. Raises InputError for an unknown one."""
+    """The namespace of layer classes for an option of the attention widget. Raises InputError for an unknown one."""
     if attention not in ATTENTIONS:
         raise InputError(f"unknown attention {attention!r}: choose {' or '.join(ATTENTIONS)}")
     return ComfyOps if attention == "auto" else PytorchOps
 
 
 def types(precision: str) -> tuple[torch.dtype, torch.dtype | None]:
-    """The type to compute in, and the one to store matrices in where it differs.
+    """The compute type, and the storage type of the UNets' matrices (None: the same).
 
-    "auto" is what ComfyUI itself would take for a UNet: its flags (--fp16-unet, --bf16-unet, ...) count.
+    "auto" is the type that ComfyUI itself would choose for a UNet, so its flags (--fp16-unet, --bf16-unet, ...) count.
+    Raises InputError for an unknown precision.
     """
-    if precision in PRECISIONS:
-        return PRECISIONS[precision], None
+    if precision in FASTEST_FIRST:
+        return FASTEST_FIRST[precision], None
     if precision not in ("auto", FP8):
-        raise InputError(f"unknown precision {precision!r}: choose auto, {', '.join(PRECISIONS)} or {FP8}")
-    wanted = mm.unet_dtype(device=mm.get_torch_device(), supported_dtypes=list(PRECISIONS.values()))
-    dtype = wanted if wanted in PRECISIONS.values() else torch.float16  # the flags may ask for fp8 storage
+        raise InputError(f"unknown precision {precision!r}: choose auto, {', '.join(FASTEST_FIRST)} or {FP8}")
+    wanted = mm.unet_dtype(device=mm.get_torch_device(), supported_dtypes=list(FASTEST_FIRST.values()))
+    dtype = wanted if wanted in FASTEST_FIRST.values() else torch.float16  # the flags may ask for fp8 storage
     return dtype, torch.float8_e4m3fn if precision == FP8 or wanted != dtype else None
 
 
 class Held(nn.Module):
-    """A library's network as a part of what is patched: ModelPatcher sets `device`, which is a property there."""
+    """Wraps a network whose class has a `device` property: ModelPatcher assigns `device`, which would fail there."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -84,13 +89,19 @@ class Held(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Patchers:
-    """Each network in a ModelPatcher of its own. ComfyUI holds them weakly: this keeps them alive, and nothing else."""
+    """One ModelPatcher for each network.
 
-    of: Mapping[int, ModelPatcher]  # by the network's id
-    whole: int | None  # the image encoder's: its layers are not ComfyUI's, so that it is never loaded in part
+    ComfyUI holds only weak references to the patchers; this object holds the strong ones and keeps them in memory.
+    """
+
+    of: Mapping[int, ModelPatcher]  # key: id() of the network
+    whole: int | None  # key of the image encoder: its layers are not ComfyUI's, so it must be loaded in full
 
     def __call__(self, networks: tuple[Any, ...], extra: int = 0) -> None:
-        """Loads `networks` where they compute, and keeps `extra` bytes free; those not ours look after themselves."""
+        """Loads `networks` onto the compute device and keeps `extra` bytes free.
+
+        Skips networks without a patcher here: ComfyUI loads its own VAE and CLIP_VISION itself.
+        """
         ours = [id(network) for network in networks if id(network) in self.of]
         for group in ([key for key in ours if key == self.whole], [key for key in ours if key != self.whole]):
             if group:
@@ -99,7 +110,7 @@ class Patchers:
 
 
 def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
-    """Hands the networks, by name, over to ComfyUI."""
+    """Puts the networks, given by name, under ComfyUI's memory management; `dtype` is the compute type."""
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
     held = {id(network): network for network in networks.values()}
     for key, network in held.items():
@@ -110,8 +121,11 @@ def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
 
 
 def with_lora_patches(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
-    """The same networks; ComfyUI adds `lora` to their weights when it loads them for this model, and takes it out again
-    for the given one. Raises WeightsError where it does not fit them."""
+    """A model of the same networks, to whose weights ComfyUI adds `lora` times `strength`.
+
+    ComfyUI adds it when it loads the networks for the returned model, and removes it when it loads them for `model`.
+    Raises WeightsError if the LoRA does not fit the networks.
+    """
     check_fit(lora, model)
     if strength == 0:
         return model
@@ -125,7 +139,7 @@ def with_lora_patches(model: PersonaLive, lora: Lora, strength: float) -> Person
 
 
 def patches(pairs: Mapping[str, Pair], alpha: float) -> dict[str, Any]:
-    """What is added to each weight, by its key, as ComfyUI makes it of any LoRA file."""
+    """ComfyUI's patches by weight key, made from one network's LoRA pairs as from any LoRA file."""
     named = {f"{path}.alpha": torch.tensor(alpha) for path in pairs}
     for path, pair in pairs.items():
         named |= {f"{path}.lora_{half}.weight": tensor for half, tensor in zip("AB", pair, strict=True)}
@@ -133,22 +147,23 @@ def patches(pairs: Mapping[str, Pair], alpha: float) -> dict[str, Any]:
 
 
 def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:
-    """About how much memory a step over `frames` pictures of `size` pixels a side takes beside the weights."""
+    """Estimated bytes of activations in a step over `frames` pictures of `size` pixels a side, without the weights."""
     return ACTIVATIONS * frames * (size // LATENT_PIXELS) ** 2 * UNetConfig().widths[0] * dtype.itemsize
 
 
 def with_room(model: PersonaLive, extra: int) -> PersonaLive:
-    """`model`, which keeps `extra` bytes free whenever it brings a network into place."""
+    """`model`, changed to keep `extra` bytes free whenever it loads a network onto the device."""
     if not model.placement or not isinstance(model.placement.bring, Patchers):
         return model
     return replace(model, placement=replace(model.placement, bring=partial(model.placement.bring, extra=extra)))
 
 
 def settled(model: PersonaLive, extra: int) -> PersonaLive:
-    """`model` with what a stream needs in place, `extra` bytes free, and left alone until the stream ends.
+    """`model` with the networks of a stream loaded once, `extra` bytes kept free; the stream loads nothing more.
 
-    Asking ComfyUI again in every step would make networks that do not fit together push each other out, twice a step;
-    what is not in place is read layer by layer instead. A VAE of ComfyUI's own does ask, so then ours has to, too.
+    If every step asked ComfyUI to load, networks that do not fit together would push each other out, twice a step.
+    Weights that are not on the device are copied there layer by layer instead. A VAE of ComfyUI's own asks ComfyUI in
+    every step; then our networks must ask too.
     """
     if not model.placement or not isinstance(model.placement.bring, Patchers):
         return model
@@ -160,21 +175,24 @@ def settled(model: PersonaLive, extra: int) -> PersonaLive:
 
 
 def stay(_patchers: Patchers, _networks: tuple[Any, ...]) -> None:
-    """All that runs is in place; held here, the patchers live as long as the networks do."""
+    """Loads nothing: all is loaded. As an argument of the `partial`, the patchers live as long as the model does."""
 
 
 def check_interrupt() -> None:
-    """Raises ComfyUI's own exception if the user pressed Cancel."""
+    """Raises ComfyUI's InterruptProcessingException if the user pressed Cancel."""
     mm.throw_exception_if_processing_interrupted()
 
 
 def free_ram() -> int:
-    """Bytes of the computer's memory that are free."""
+    """Free main memory (RAM) in bytes."""
     return int(mm.get_free_memory(torch.device("cpu")))
 
 
 def check_fits(frames: int, size: tuple[int, int], free: int, instead: str) -> None:
-    """Raises InputError where `frames` images of (width, height) as float32 need more than `SHARE` of `free` bytes."""
+    """Raises InputError if `frames` float32 images of `size` (width, height) need more than `SHARE` of `free` bytes.
+
+    The message suggests `instead`.
+    """
     needed = frames * size[0] * size[1] * 3 * 4
     if needed > SHARE * free:
         raise InputError(

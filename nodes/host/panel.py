@@ -1,4 +1,4 @@
-"""What a sampler shows while it runs: progress, live previews, and the panel with the motion plot and keyframes."""
+"""Sends a sampler's progress to the page: progress bar, live previews, panel with novelty curve and keyframes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from .folders import viewable
 from .sockets import Footage
 
 EVENT = "personalive.progress"
-PAUSE = 0.25  # seconds between two events
-STRIP_SIDE = 96  # pixels
-PREVIEW = 512  # pixels
+PAUSE = 0.25  # minimum seconds between two events
+STRIP_SIDE = 96  # pixels of the longer side of a keyframe in the strip
+PREVIEW = 512  # pixels, the largest side of a live preview
 
 
 class SamplerPanel:
-    """One run's. Collects what the panel shows, sends what is new, and forgets nothing: a cached run shows the same."""
+    """The panel of one sampler run.
+
+    Each event holds only what is new. The whole run is kept as well, so that a cached run shows the same at the end.
+    """
 
     def __init__(self, node: str, total: int, preview_every: int, threshold: float) -> None:
         self._node, self._total, self._every, self._threshold = node, total, preview_every, threshold
@@ -32,20 +35,20 @@ class SamplerPanel:
         self._novelty: list[tuple[int, float]] = []
         self._keyframes: list[dict[str, Any]] = []
         self._frame, self._began, self._sent_at = 0, time.monotonic(), 0.0
-        self._sent = (0, 0)  # points and keyframes
+        self._sent = (0, 0)  # counts of novelty points and keyframes sent so far
         self._previewed = 0
 
     def keyframe(self, number: int | None, picture: Picture) -> None:
-        """Another picture for the strip; no number for the reference and what the user brought."""
+        """Adds a keyframe to the strip; `number` is its driving frame, None for the reference and fixed keyframes."""
         self._keyframes.append({"frame": number, "image": data_url(picture)})
 
     def begin(self) -> None:
-        """Clears what the page shows of an earlier run."""
+        """Starts the clock and clears the panel of an earlier run."""
         self._began = time.monotonic()
         self._send(first=True)
 
     def show(self, emitted: Emitted) -> None:
-        """One more step. Raises ComfyUI's interruption if the user pressed Cancel."""
+        """Shows one more step. Raises ComfyUI's InterruptProcessingException if the user pressed Cancel."""
         pictures = emitted.pictures
         if len(pictures):
             self._frame = emitted.first + len(pictures)
@@ -60,7 +63,7 @@ class SamplerPanel:
             self._send()
 
     def end(self) -> dict[str, Any]:
-        """The last event, and all of it for `executed`."""
+        """Sends the last event; returns the complete run for ComfyUI's "executed" message."""
         self._send(last=True)
         return {**self._facts(), "first": True, "last": True, "novelty": self._novelty, "keyframes": self._keyframes}
 
@@ -81,13 +84,13 @@ class SamplerPanel:
         server = PromptServer.instance
         new = {"novelty": self._novelty[points:], "keyframes": self._keyframes[strip:], "first": first, "last": last}
         facts = {**self._facts(), "prompt_id": getattr(server, "last_prompt_id", None)}
-        if server.client_id is not None:  # nobody's prompt would go to every open page, pictures of faces included
+        if server.client_id is not None:  # None would send it, with pictures of faces, to every page
             server.send_sync(EVENT, {**facts, **new}, server.client_id)
         self._sent, self._sent_at = (len(self._novelty), len(self._keyframes)), time.monotonic()
 
 
 def data_url(picture: Picture) -> str:
-    """A small JPEG as a data URL."""
+    """The picture as a small JPEG in a data URL."""
     small, buffer = Image.fromarray(picture), BytesIO()
     small.thumbnail((STRIP_SIDE, STRIP_SIDE))
     small.save(buffer, "JPEG", quality=85)
@@ -95,7 +98,10 @@ def data_url(picture: Picture) -> str:
 
 
 def compare_ui(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:
-    """The result for API clients and the page's gallery, and beside the driving for the compare player."""
+    """UI output of a written video: "video" for API clients and the gallery, "personalive_compare" for the page.
+
+    The compare player compares the result with the driving video, which is None if there is none with pictures.
+    """
     result = viewable(writer.path)
     seen = viewable(footage.path) if footage and footage.pictures else None
     driving = {**seen, "start": float(footage.start)} if seen and footage else None

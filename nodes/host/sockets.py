@@ -1,4 +1,4 @@
-"""What travels along the wires between the nodes: frozen values, never changed after they were made."""
+"""Socket types of the nodes and the frozen values they carry, and conversion between IMAGE and Picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
 CATEGORY = "PersonaLive"
-TICKS = 90000  # a second; what MPEG counts in
+TICKS = 90000  # per second, as in MPEG
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("REFERENCE")
@@ -28,10 +28,10 @@ BankSocket = io.Custom("KEYFRAME_BANK")
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """PERSONALIVE_MODEL."""
+    """PERSONALIVE_MODEL: the loaded networks."""
 
     networks: PersonaLive
-    weights: Path  # the folder they are from: face detectors lie there too
+    weights: Path  # the weights folder they were loaded from; it also holds the face detector
 
     def __repr__(self) -> str:
         return f"{self.networks} from {self.weights.name}"
@@ -39,13 +39,13 @@ class LoadedModel:
 
 @dataclass(frozen=True, eq=False)
 class PreparedReference:
-    """REFERENCE."""
+    """REFERENCE: the encoded portrait, and the picture it was cut from."""
 
-    reference: Reference  # on the CPU: a cached output must not hold memory of the GPU
-    whole: Picture  # [H, W, 3] the picture it was cut from
-    crop: Crop  # the square of it that is animated
-    portrait: Picture  # [S, S, 3] that square as the networks see it
-    weights: Path  # of the model that read it
+    reference: Reference  # on the CPU: an output that ComfyUI caches must not hold GPU memory
+    whole: Picture  # [H, W, 3] the full picture
+    crop: Crop  # the square of `whole` that is animated
+    portrait: Picture  # [S, S, 3] that square, resized for the networks
+    weights: Path  # weights folder of the model that encoded it
 
     def __repr__(self) -> str:
         return f"{self.reference} from a {self.whole.shape[1]}x{self.whole.shape[0]} picture"
@@ -53,29 +53,29 @@ class PreparedReference:
 
 @dataclass(frozen=True)
 class Footage:
-    """The driving's file: for its sound, and to be played beside the result."""
+    """The driving's file: the source of the sound, and the video that the compare player shows."""
 
     path: Path
-    start: Fraction  # seconds since its first frame at which the motion begins
-    pictures: bool = True  # False: only its sound is in a file
+    start: Fraction  # where the motion begins, in seconds since the first frame of the file
+    pictures: bool = True  # False: the file holds the sound only
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """HYBRID_MOTION: as extracted, or fitted to a reference."""
+    """HYBRID_MOTION: driving motion, as extracted or also fitted to a reference."""
 
-    frames: HybridMotion  # of the driving; when fitted, what it was before
-    rate: Fraction  # frames a second
+    frames: HybridMotion  # the driving's motion; stays unfitted when `fitted` is set
+    rate: Fraction  # frames per second
     footage: Footage | None = None
     fitted: FittedMotion | None = None
-    canonical: torch.Tensor | None = None  # [21, 3] of the reference it was fitted to
-    ticks: torch.Tensor | None = None  # [F] int64, when each frame is shown in units of 1 / TICKS s; None: evenly
+    canonical: torch.Tensor | None = None  # [21, 3] canonical keypoints of the reference it was fitted to
+    ticks: torch.Tensor | None = None  # [F] int64 time of each frame in 1 / TICKS s; None: evenly spaced
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def time(self, index: int) -> Fraction:
-        """When frame `index` is shown, in seconds: phones film at varying rates, and the sound must still fit."""
+        """Time of frame `index` in seconds. Phones film at varying rates; exact times keep the sound in sync."""
         if self.ticks is None or len(self.ticks) != len(self):
             return index / self.rate
         return Fraction(int(self.ticks[index]), TICKS)
@@ -86,21 +86,21 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """KEYFRAME_BANK: how keyframes are chosen, and those that are there from the start."""
+    """KEYFRAME_BANK: how historical keyframes are chosen, and the fixed keyframes, which are there from the start."""
 
-    threshold: float = StreamConfig.keyframe_distance
-    maximum: int = StreamConfig.max_keyframes - 1  # historical ones, besides the reference and the fixed ones
-    warm_up: int = StreamConfig.keyframe_warmup  # chunks
-    portraits: tuple[Picture, ...] = ()  # square pictures: fixed keyframes
-    numbers: tuple[int | None, ...] = ()  # the driving frames the portraits were made for; None: brought by the user
-    detector: str = "auto"  # cuts faces out of portraits that are not square
+    threshold: float = StreamConfig.keyframe_distance  # L2 distance in embedding space
+    maximum: int = StreamConfig.max_keyframes - 1  # historical keyframes; the reference and fixed ones are not counted
+    warm_up: int = StreamConfig.keyframe_warmup  # chunks before the first historical keyframe may join
+    portraits: tuple[Picture, ...] = ()  # pictures of the fixed keyframes
+    numbers: tuple[int | None, ...] = ()  # driving frame of each portrait; None: given by the user
+    detector: str = "auto"  # finds the face in portraits that the user gave
 
     def __repr__(self) -> str:
         return f"threshold {self.threshold:g}, at most {self.maximum} keyframes, {len(self.portraits)} fixed"
 
 
 def stream_config(bank: Bank, steps: int = len(StreamConfig.timesteps)) -> StreamConfig:
-    """The sampler's settings with a bank's. Raises InputError for a number of steps that does not divide."""
+    """The sampler's settings for a bank. Raises InputError unless `steps` is a multiple of the windows in flight."""
     return replace(
         StreamConfig.of(steps),
         keyframe_distance=bank.threshold,
@@ -110,7 +110,7 @@ def stream_config(bank: Bank, steps: int = len(StreamConfig.timesteps)) -> Strea
 
 
 def to_picture(image: torch.Tensor) -> Picture:
-    """One picture of an IMAGE [H, W, C] in [0, 1] -> [H, W, 3] uint8, grey repeated, alpha over black."""
+    """One picture [H, W, C] of an IMAGE in [0, 1] -> [H, W, 3] uint8; grey is repeated, alpha is put over black."""
     if image.shape[-1] in (2, 4):  # the last channel is alpha
         image = image[..., :-1] * image[..., -1:]
     levels = (image.float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
@@ -118,7 +118,7 @@ def to_picture(image: torch.Tensor) -> Picture:
 
 
 def only_picture(image: torch.Tensor, node: str) -> Picture:
-    """The one picture of an IMAGE [1, H, W, C]. Raises InputError for a batch of another size."""
+    """The only picture of an IMAGE [1, H, W, C] -> [H, W, 3] uint8. Raises InputError for another batch size."""
     if len(image) != 1:
         raise InputError(f"{node} got {len(image)} pictures: give it one, for example with ImageFromBatch")
     return to_picture(image[0])

@@ -1,4 +1,4 @@
-"""The stream that both samplers run: checked inputs, the bank filled, pictures a window at a time."""
+"""The stream of both samplers: checks the inputs, fills the keyframe bank, yields pictures window by window."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .sockets import (
     to_image,
 )
 
-FIXED = -1  # the chunk of a keyframe that was there from the start
+FIXED = -1  # chunk of a fixed keyframe, which was in the bank from the start
 REFERENCE, FIXED_WORD = "reference", "fixed"
 
 
 @dataclass(frozen=True, eq=False)
 class SamplerRun:
-    """One run of a sampler, its inputs fitting together."""
+    """The checked inputs of one sampler run."""
 
     model: LoadedModel
     prepared: PreparedReference
@@ -51,7 +51,7 @@ class SamplerRun:
 
     @property
     def size(self) -> int:
-        """Pixels a side."""
+        """Pixels a side of the animated square."""
         return len(self.prepared.portrait)
 
 
@@ -86,7 +86,7 @@ def sampler_inputs() -> list[io.Input]:
 
 
 def bank_outputs() -> list[io.Output]:
-    """What both samplers tell of the keyframes."""
+    """The outputs of both samplers about keyframes."""
     return [
         BankSocket.Output(
             "used_bank",
@@ -107,7 +107,7 @@ def bank_outputs() -> list[io.Output]:
 
 
 def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed: int, steps: int) -> SamplerRun:
-    """Inputs that belong together. Raises InputError that says which node is missing or connected wrongly."""
+    """Checks that the inputs belong together. Raises InputError: which node is missing or wrongly connected."""
     model, prepared, motion, bank = task
     if motion.fitted is None or motion.canonical is None:
         raise InputError(
@@ -129,30 +129,33 @@ def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed
 
 @dataclass(frozen=True, eq=False)
 class Keyframes:
-    """Those of a finished run."""
+    """The fixed and historical keyframes of a run so far, without the reference."""
 
-    pictures: tuple[Picture, ...]
-    numbers: tuple[int | None, ...]
+    pictures: tuple[Picture, ...]  # [S, S, 3] each
+    numbers: tuple[int | None, ...]  # driving frame of each; None: given by the user
 
     def then(self, emitted: Emitted) -> Keyframes:
-        """With the one that joined in this step, if one did."""
+        """These keyframes, and the one that joined in this step, if any."""
         if emitted.keyframe is None:
             return self
         return Keyframes((*self.pictures, emitted.keyframe), (*self.numbers, emitted.first))
 
 
 def fixed_keyframes(task: SamplerRun) -> Keyframes:
-    """The bank's own portraits, cut to the face as Prepare Reference does it."""
+    """The bank's fixed keyframes, cropped as Prepare Reference crops. Raises FaceError if no face is found."""
     bank, weights = task.bank, task.model.weights
     pictures = []
     for picture, number in zip(bank.portraits, bank.numbers, strict=True):
-        faces = look_for(picture, bank.detector, weights) if number is None else None  # a made frame is cut already
+        faces = look_for(picture, bank.detector, weights) if number is None else None  # generated: cropped already
         pictures.append(crop_image(picture, face_crop(picture, None, faces, LARGEST), task.size))
     return Keyframes(tuple(pictures), bank.numbers)
 
 
 def fixed_bank(task: SamplerRun, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
-    """The reference and the fixed keyframes, as if those had joined before the first frame."""
+    """The keyframe bank before the first step: the reference, then the fixed keyframes `pictures` [S, S, 3].
+
+    Raises ComfyUI's InterruptProcessingException if the user pressed Cancel.
+    """
     bank, model = first_bank(reference), task.model.networks
     for picture in pictures:
         check_interrupt()
@@ -163,7 +166,10 @@ def fixed_bank(task: SamplerRun, reference: Reference, pictures: tuple[Picture, 
 
 
 def run_stream(task: SamplerRun, panel: SamplerPanel) -> Iterator[tuple[Emitted, Keyframes]]:
-    """Every step of the stream, with the keyframes so far; the panel shows it once the caller has taken it."""
+    """Yields every step of the stream and the keyframes so far.
+
+    The panel shows a step after the caller has taken it. So Cancel, which the panel raises, loses no finished frame.
+    """
     model, config = task.model.networks, stream_config(task.bank, task.steps)
     room = activation_bytes(task.size, config.window * config.windows, model.dtype)
     reference = task.prepared.reference.to(model.device, model.dtype)
@@ -183,7 +189,7 @@ def run_stream(task: SamplerRun, panel: SamplerPanel) -> Iterator[tuple[Emitted,
 
 
 def told(task: SamplerRun, keyframes: Keyframes) -> tuple[Bank, torch.Tensor, str]:
-    """The three outputs about the keyframes."""
+    """The outputs of `bank_outputs`: the used bank, keyframe pictures as IMAGE [K, S, S, 3], their frame numbers."""
     bank = replace(task.bank, portraits=keyframes.pictures, numbers=keyframes.numbers)
     fixed = len(task.bank.portraits)
     words = [REFERENCE, *[FIXED_WORD] * fixed, *(str(number) for number in keyframes.numbers[fixed:])]

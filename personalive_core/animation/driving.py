@@ -20,7 +20,7 @@ from ..media.video import Frame, probe, read_frames
 from ..motion.files import load_motion, motion_rate
 from ..motion.smoothing import pose_smoothing
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
-from .sheet import thumbnail
+from .sheet import thinning_stride, thumbnail
 
 MOTION_SUFFIX = ".safetensors"
 MOST_SHOWN = 64  # small driving pictures held for the contact sheet, far more than are under way without a gap
@@ -57,11 +57,9 @@ class Shown:
     def note(self, index: int, image: Picture) -> None:
         """Holds frame `index`'s `image` [H, W, 3], made small."""
         self._pictures[index] = thumbnail(image)
-        stride = 1
-        while len(self._pictures) > self._most:
-            stride *= 2
-            for skipped in [held for held in self._pictures if held % stride]:
-                del self._pictures[skipped]
+        stride = thinning_stride(self._pictures, self._most)
+        for skipped in [held for held in self._pictures if held % stride]:
+            del self._pictures[skipped]
 
     def take(self, index: int) -> Picture | None:
         """Frame `index`'s picture, or that of the nearest held before it; None where none was ever held.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,9 +51,7 @@ class SheetCollector:
         row = SheetRow(index, thumbnail(driving), thumbnail(result), is_keyframe)
         keyframes = (*self.keyframes, row) if is_kept else self.keyframes
         even = (*self.even, row) if is_even else self.even
-        if len(even) <= 2 * self.moments:
-            return replace(self, even=even, keyframes=keyframes)
-        stride = 2 * self.stride
+        stride = thinning_stride([r.index for r in even], 2 * self.moments, self.stride)
         return replace(self, stride=stride, keyframes=keyframes, even=tuple(r for r in even if r.index % stride == 0))
 
     def rows(self) -> tuple[SheetRow, ...]:
@@ -66,6 +64,13 @@ class SheetCollector:
             if nearest in others and (nearest.index == keyframe.index or len(others) + number >= self.moments):
                 others.remove(nearest)
         return tuple(sorted((*others, *keyframes), key=lambda row: row.index))
+
+
+def thinning_stride(indices: Collection[int], most: int, stride: int = 1) -> int:
+    """`stride`, doubled until at most `most` of the frame `indices` are multiples of it."""
+    while sum(index % stride == 0 for index in indices) > most:
+        stride *= 2
+    return stride
 
 
 def thumbnail(picture: Picture) -> Picture:

@@ -1,1 +1,1 @@
-"""Many jobs on many machines; loads no torch."""
+"""Runs many jobs on several ComfyUI servers; does not import torch."""

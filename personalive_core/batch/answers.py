@@ -1,4 +1,4 @@
-"""What ComfyUI's answers say about a job: refused, failed, cancelled, or done and which files it made."""
+"""Interprets ComfyUI's replies about a job: refused, failed, cancelled, or done with its output files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .rows import Prompt, node_title
 
 
 class JobInterruptedError(PersonaLiveError):
-    """Somebody cancelled the job on the server: it may be tried again."""
+    """The job was cancelled on the server; it may be tried again."""
 
 
 class JobError(PersonaLiveError):
-    """The server refused the job or a node failed: trying again would give the same."""
+    """The server refused the job or a node failed; another try would fail in the same way."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the server that a job made."""
+    """An output file of a job, on the server."""
 
     node: str
     filename: str
@@ -31,16 +31,16 @@ class RemoteFile:
 
 
 def ended_well(entry: Mapping[str, Any]) -> bool:
-    """Whether the history of a finished job says that every node ran."""
+    """True if the history entry of a finished job reports success."""
     return bool((entry.get("status") or {}).get("status_str") == "success")
 
 
 def check_ended_well(entry: Mapping[str, Any], prompt: Prompt) -> None:
-    """Looks at the history of a finished job.
+    """Checks the history entry of a finished job.
 
     Raises:
-        JobInterruptedError: it was cancelled.
-        JobError: a node failed.
+        JobInterruptedError: the job was cancelled.
+        JobError: a node failed, or the server reports a failure without a reason.
     """
     events = dict((entry.get("status") or {}).get("messages") or ())
     if "execution_interrupted" in events:
@@ -54,7 +54,7 @@ def check_ended_well(entry: Mapping[str, Any], prompt: Prompt) -> None:
 
 
 def refusal(reply: Mapping[str, Any], prompt: Prompt) -> str:
-    """Why the server does not run the workflow: the first complaint about each node, with the node's title."""
+    """The reason why the server refuses the workflow: the first error of each node, with the node's title."""
     complaints = []
     for node, found in (reply.get("node_errors") or {}).items():
         first: Mapping[str, Any] = next(iter(found.get("errors") or ()), {})
@@ -66,7 +66,7 @@ def refusal(reply: Mapping[str, Any], prompt: Prompt) -> str:
 
 
 def outputs(entry: Mapping[str, Any]) -> tuple[RemoteFile, ...]:
-    """The files that the job wrote into the output folder; its temporary previews if there are no others."""
+    """The files that the job wrote into the output folder; if there are none, its temporary previews."""
     found = tuple(
         dict.fromkeys(
             RemoteFile(node, item["filename"], item.get("subfolder") or "", item["type"])
@@ -78,7 +78,7 @@ def outputs(entry: Mapping[str, Any]) -> tuple[RemoteFile, ...]:
 
 
 def _files_in(shown: object) -> Iterator[dict[str, Any]]:
-    """Everything in a node's output that names a file, however deep: each pack nests it in its own way."""
+    """Yields every dict in a node's output that names a file, at any depth: each node pack nests them differently."""
     if isinstance(shown, dict):
         if isinstance(shown.get("filename"), str) and isinstance(shown.get("type"), str):
             yield shown
@@ -89,10 +89,14 @@ def _files_in(shown: object) -> Iterator[dict[str, Any]]:
 
 
 def local_names(files: Sequence[RemoteFile]) -> dict[str, RemoteFile]:
-    """A name here for each file: its own, with the node's id before it where two are alike; never a path."""
+    """The local name of each file: its own name, with the node's id in front if two are the same; never a path.
+
+    Raises:
+        JobError: the server gives a name that cannot be a file's name.
+    """
     names: dict[str, RemoteFile] = {}
     for file in files:
-        own = PureWindowsPath(file.filename).name  # takes / and \\ for separators, and drops a drive
+        own = PureWindowsPath(file.filename).name  # splits at / and \\, and drops a drive letter
         if own in ("", ".."):
             raise JobError(f"the server names a file {file.filename!r}, which cannot be a file's name")
         tries = (own, f"{file.node}_{own}".replace(":", "_"), f"{len(names)}_{own}")
@@ -101,12 +105,12 @@ def local_names(files: Sequence[RemoteFile]) -> dict[str, RemoteFile]:
 
 
 def reason(error: Exception) -> str:
-    """An error of the network in a few words; some have none of their own."""
+    """A short description of a network error; some of these errors have no message."""
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return first_line(error) or type(error).__name__
 
 
 def first_line(text: object) -> str:
-    """The first line with something in it, as ComfyUI's page shows errors; empty for nothing."""
+    """The first line that is not blank, as ComfyUI's page shows errors; empty if there is none."""
     return next(iter(str(text or "").strip().splitlines()), "")

@@ -1,4 +1,4 @@
-"""A batch of jobs on several servers: each takes the next when it is free, and a journal makes it resumable."""
+"""Runs a batch of jobs on several servers: a free server takes the next job; a journal makes it resumable."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from .journal import DONE, FAILED, POSTED, Record, read_journal, write_record
 from .rows import BatchJob, node_title
 from .server import JobProgress, Server, ServerError, open_session
 
-TELL_EVERY = 10  # seconds between two lines about one running job
+TELL_EVERY = 10  # seconds between two progress lines of one running job
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How patient a batch is."""
+    """Retry limits and waiting times of a batch."""
 
-    retries: int = 2  # of one job, after what may pass
-    silence: float = 600  # seconds that a running job may give no sign of life
-    waits: tuple[float, ...] = (1, 2, 4, 8, 15, 30)  # seconds before a lost server is tried again, the last repeated
+    retries: int = 2  # of one job, after a failure that may be temporary
+    silence: float = 600  # seconds without a message after which a running job counts as stuck
+    waits: tuple[float, ...] = (1, 2, 4, 8, 15, 30)  # seconds before each retry of a lost server; the last repeats
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a job, under the id that the server knows it by."""
+    """One try of a job, with the id that the job has on the server."""
 
     job: BatchJob
     prompt_id: str
-    tries: int = 0  # that went before
-    posted: bool = False  # by an earlier run of this program
+    tries: int = 0  # number of earlier tries
+    posted: bool = False  # already posted by an earlier run of this program
 
 
 @dataclass(frozen=True)
 class RunningBatch:
-    """What the servers' workers share while a batch runs."""
+    """The state that the servers' workers share while a batch runs."""
 
     output: Path
     policy: Policy
@@ -49,12 +49,12 @@ class RunningBatch:
     total: int  # jobs to run
     servers: int
     queue: asyncio.Queue[Attempt]
-    ended: dict[str, Record]  # key -> DONE or FAILED
-    down: dict[str, int]  # server -> times in a row that it was not ready
+    ended: dict[str, Record]  # key -> record with state DONE or FAILED
+    down: dict[str, int]  # server -> consecutive checks that found it not ready
     finished: asyncio.Event
 
     def end(self, record: Record) -> None:
-        """Notes that a job is done or has failed for good."""
+        """Records that a job is done or has finally failed."""
         write_record(self.output, record)
         self.ended[record.key] = record
         what = f"failed: {record.reason}" if record.reason else f"done, {plural(len(record.files), 'file')}"
@@ -66,11 +66,11 @@ class RunningBatch:
 async def run_batch(
     jobs: Sequence[BatchJob], urls: Sequence[str], output: Path, policy: Policy, tell: Tell
 ) -> tuple[Record, ...]:
-    """Runs the jobs that the journal does not show as done; returns how each of `jobs` ended.
+    """Runs the jobs that the journal does not show as done; returns the final record of each of `jobs`.
 
     Raises:
         ServerError: no server answers at the start.
-        OutputError: a result cannot be written; nothing goes on.
+        OutputError: a result cannot be written; the whole batch stops.
     """
     output.mkdir(parents=True, exist_ok=True)
     records = read_journal(output)
@@ -103,6 +103,7 @@ async def _run(
     async with open_session() as session:
         servers = [Server(url, session) for url in urls]
         found = await _found_again(servers, [records[job.key] for job in jobs if job.key in records])
+        # A job that a server still has stays there; the others go into the shared queue.
         own: dict[str, list[Attempt]] = {url: [] for url in urls}
         for job in jobs:
             if record := found.get(job.key):
@@ -123,7 +124,11 @@ async def _run(
 
 
 async def _found_again(servers: Sequence[Server], records: Iterable[Record]) -> dict[str, Record]:
-    """Jobs, by key, that an earlier run posted and whose servers still have them: waiting, running or done."""
+    """The records, by key, of jobs that an earlier run posted and a server still has: waiting, running or done.
+
+    Raises:
+        ServerError: no server answers.
+    """
     answers = await asyncio.gather(*(server.jobs() for server in servers), return_exceptions=True)
     problems = [answer for answer in answers if isinstance(answer, BaseException)]
     if len(problems) == len(servers):
@@ -141,20 +146,20 @@ async def _found_again(servers: Sequence[Server], records: Iterable[Record]) -> 
 
 
 async def _serve(batch: RunningBatch, server: Server, own: Iterable[Attempt]) -> None:
-    """One server's worker: first its `own` jobs of an earlier run; returns only when every server was lost."""
+    """One server's worker: runs its `own` jobs of an earlier run first; returns only when every server is lost."""
     given_up: set[str] = set()
     for attempt in own:
         await _attempt(batch, server, attempt, given_up)
     while await _until_ready(batch, server, given_up):
         attempt = await batch.queue.get()
-        if await _is_ready(server, given_up):  # it may have died while there was nothing to do
+        if await _is_ready(server, given_up):  # the server may have died while the queue was empty
             await _attempt(batch, server, attempt, given_up)
         else:
             batch.queue.put_nowait(attempt)
 
 
 async def _until_ready(batch: RunningBatch, server: Server, given_up: set[str]) -> bool:
-    """Waits for the server; False once every server was waited for long enough."""
+    """Waits until the server is ready; returns False when the retries of every server are used up."""
     waits = batch.policy.waits
     while not await _is_ready(server, given_up):
         times = batch.down[server.url] = batch.down.get(server.url, 0) + 1
@@ -169,7 +174,7 @@ async def _until_ready(batch: RunningBatch, server: Server, given_up: set[str]) 
 
 
 async def _is_ready(server: Server, given_up: set[str]) -> bool:
-    """Whether it answers and is not stuck on a job that was given up there."""
+    """True if the server answers and is not stuck on a job that was given up there; cancels such jobs."""
     try:
         running, waiting = await server.jobs()
     except ServerError:
@@ -180,7 +185,7 @@ async def _is_ready(server: Server, given_up: set[str]) -> bool:
 
 
 async def _attempt(batch: RunningBatch, server: Server, attempt: Attempt, given_up: set[str]) -> None:
-    """One try: ends the job, or puts it back for any server if the failure may pass."""
+    """Runs one try: ends the job, or queues it again for any server if the failure may be temporary."""
     job = attempt.job
     posted = Record(job.key, job.name, POSTED, server.url, attempt.prompt_id, {})
     try:
@@ -200,7 +205,7 @@ async def _attempt(batch: RunningBatch, server: Server, attempt: Attempt, given_
 
 
 async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted: Record) -> dict[str, int]:
-    """Posts the job, waits for its end, fetches its files; returns their sizes by path under the output folder."""
+    """Posts the job, waits for its end, fetches its files; returns path under the output folder -> size in bytes."""
     job = attempt.job
     try:
         if attempt.posted:
@@ -208,7 +213,7 @@ async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted:
         else:
             for name, path in job.uploads.items():
                 await server.upload(path, name)
-            write_record(batch.output, posted)  # before the server knows of it: a crash between loses no job
+            write_record(batch.output, posted)  # before the post, so that a crash in between loses no job
             await server.post(attempt.prompt_id, job.prompt)
             batch.tell(f"{job.name} on {server.url}: started")
         entry = await server.follow(attempt.prompt_id, batch.policy.silence, _progress(batch, server, job))
@@ -225,7 +230,7 @@ async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted:
 
 
 def _progress(batch: RunningBatch, server: Server, job: BatchJob) -> JobProgress:
-    """Tells which node is how far, not more often than TELL_EVERY."""
+    """The callback that reports the progress of each node, at most once every TELL_EVERY seconds."""
     told = time.monotonic()
 
     def progress(node: str, done: int, total: int) -> None:

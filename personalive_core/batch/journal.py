@@ -20,18 +20,18 @@ class Record:
     state: str  # POSTED, DONE or FAILED
     server: str
     prompt_id: str
-    files: Mapping[str, int]  # path under the output folder -> bytes; when DONE
+    files: Mapping[str, int]  # path under the output folder -> size in bytes; when DONE
     reason: str = ""  # when FAILED
 
     def is_whole(self, output: Path) -> bool:
-        """Whether the job is done and each of its files still lies there in its size."""
+        """True if the job is done and each of its files still exists with its recorded size."""
         return self.state == DONE and all(
             (output / name).is_file() and (output / name).stat().st_size == size for name, size in self.files.items()
         )
 
 
 def read_journal(output: Path) -> dict[str, Record]:
-    """The newest record of each job; a line that a crash cut short is left out."""
+    """The newest record of each job, by key; a line that a crash cut short is skipped."""
     path = output / JOURNAL
     records = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -44,6 +44,6 @@ def read_journal(output: Path) -> dict[str, Record]:
 
 
 def write_record(output: Path, record: Record) -> None:
-    """Appends one line; before it a line break, so that a line cut short by a crash costs only itself."""
+    """Appends one line. It begins with a line break, so that a line cut short by a crash does not damage the next."""
     with (output / JOURNAL).open("a", encoding="utf-8") as file:
         file.write(f"\n{json.dumps(asdict(record))}")

@@ -1,4 +1,4 @@
-"""Rows of a batch, and each row placed into a workflow: which files and values go to which input of which node."""
+"""Reads the rows of a batch and sets their files and values in the inputs of a workflow's nodes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..errors import InputError
 from ..media.picture import PICTURE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
 
-Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as the page exports it
+Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as ComfyUI exports it
 Prompt = dict[str, Node]  # a workflow in API format, by node id
 
 LOADERS: Mapping[str, str] = {"reference": "LoadImage", "driving": "LoadVideo"}
-FILE_INPUTS = ("image", "file", "video")  # how loader nodes call the input that names the file
+FILE_INPUTS = ("image", "file", "video")  # the names that loader nodes use for the input that takes the file
 REMOTE_FOLDER = "personalive"  # under the server's input folder
-LONGEST_STEM = 80  # characters; two stems and a counter stay below what file systems allow for one name
+LONGEST_STEM = 80  # characters; two stems and a counter stay below the file systems' limit for one name
 HASH_LETTERS = 16
 CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True)
 class BatchRow:
-    """What differs from job to job."""
+    """The files and values of one job; the rest of the workflow is the same for all jobs."""
 
     files: Mapping[str, Path]  # "reference" and "driving", or one of them
     values: tuple[tuple[str, str], ...] = ()  # ("6.seed", "42")
@@ -36,16 +36,16 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class BatchJob:
-    """A row placed into the workflow."""
+    """The workflow with the files and values of one row."""
 
     name: str  # its folder under the output folder
-    key: str  # hash of all that the result depends on, and of the name it gets
+    key: str  # hash of everything that the result and its name depend on
     prompt: Prompt
-    uploads: Mapping[str, Path]  # name in REMOTE_FOLDER on the server -> file here
+    uploads: Mapping[str, Path]  # name in REMOTE_FOLDER on the server -> local file
 
 
 def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple[BatchRow, ...]:
-    """Every combination of the folders' files; `folders` and `nodes`, the loader nodes, by role.
+    """One row for every combination of the folders' files; `folders` and `nodes` (the loader nodes) are given by role.
 
     Raises:
         InputError: a folder is missing or holds no file for its node.
@@ -67,10 +67,11 @@ def _listed(folder: Path, loader: str) -> list[Path]:
 
 
 def csv_rows(path: Path) -> tuple[BatchRow, ...]:
-    """The table's rows; file names are relative to the table's own folder, an empty cell leaves the input as it is.
+    """The rows of a CSV table; file names are relative to its folder, an empty cell keeps the workflow's value.
 
     Raises:
-        InputError: unreadable, an unknown column, or a row that names no file or a missing one.
+        InputError: the table cannot be read or has no rows, a column is unknown, a row has more cells than columns,
+            names no file or a file that does not exist.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -100,10 +101,10 @@ def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> BatchRow
 
 
 def read_workflow(path: Path) -> Prompt:
-    """The workflow in API format.
+    """Reads a workflow in API format.
 
     Raises:
-        InputError: unreadable, or in the format that the page saves.
+        InputError: the file cannot be read, or is in the format that ComfyUI's page saves.
     """
     try:
         workflow = json.loads(path.read_text(encoding="utf-8"))
@@ -123,16 +124,16 @@ def read_workflow(path: Path) -> Prompt:
 
 
 def node_title(prompt: Mapping[str, Node], node: str) -> str:
-    """The title that the page shows for the node, else its class."""
+    """The title that ComfyUI's page shows for the node; without one, its class."""
     found = prompt.get(node, {})
     return str(found.get("_meta", {}).get("title") or found.get("class_type", "unknown node"))
 
 
 def find_node(prompt: Prompt, name: str) -> str:
-    """The id of the node with this id, or else with this title.
+    """The id of the node whose id, or else whose title, is `name`.
 
     Raises:
-        InputError: none or several have it.
+        InputError: no node, or more than one, has it.
     """
     found = [name] if name in prompt else [node for node in prompt if node_title(prompt, node) == name]
     if len(found) != 1:
@@ -143,7 +144,7 @@ def find_node(prompt: Prompt, name: str) -> str:
 
 
 def loader_node(prompt: Prompt, role: str, name: str | None = None) -> str:
-    """The id of the node that loads the reference or the driving; `name`, its id or title, where it was given.
+    """The id of the node that loads the reference or the driving video; `name` is its id or title, if the user gave it.
 
     Raises:
         InputError: it is not clear which node is meant.
@@ -152,7 +153,7 @@ def loader_node(prompt: Prompt, role: str, name: str | None = None) -> str:
         return find_node(prompt, name)
     titled = [node for node in prompt if role in node_title(prompt, node).lower()]
     loaders = [node for node in prompt if prompt[node]["class_type"] == LOADERS[role]]
-    # A driving that is a picture has a LoadImage of its own, known by its title.
+    # A driving picture is loaded by a LoadImage too; its title tells it apart.
     found = loaders or [node for node in titled if prompt[node]["class_type"] == "LoadImage"]
     if len(found) > 1:
         found = [node for node in found if node in titled]
@@ -165,15 +166,15 @@ def loader_node(prompt: Prompt, role: str, name: str | None = None) -> str:
 
 
 def with_input(prompt: Prompt, node: str, name: str, value: object) -> Prompt:
-    """The workflow with one input set to `value`."""
+    """A copy of the workflow with one input set to `value`."""
     return {**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], name: value}}}
 
 
 def with_value(prompt: Prompt, target: str, text: str) -> Prompt:
-    """The workflow with `target`, "NODE.INPUT", set to `text`, read as the type that the input has now.
+    """A copy of the workflow with `target` ("NODE.INPUT") set to `text`, converted to the type of the current value.
 
     Raises:
-        InputError: no such node or input, or the text is of another type.
+        InputError: there is no such node or input, or `text` cannot be converted.
     """
     name, _, key = target.rpartition(".")
     node = find_node(prompt, name)
@@ -197,7 +198,7 @@ def _typed(target: str, text: str, old: object) -> object:
     elif isinstance(old, (int, float)):
         kind, fits = "a number", isinstance(value, (int, float)) and not isinstance(value, bool)
     else:
-        return value  # it takes the place of a link
+        return value  # a link, which the value replaces
     if not fits:
         raise InputError(f"{target} takes {kind}, now {old!r}, but got {text!r}: change the value.")
     return value
@@ -206,7 +207,7 @@ def _typed(target: str, text: str, old: object) -> object:
 def make_jobs(
     prompt: Prompt, rows: Sequence[BatchRow], nodes: Mapping[str, str], taken: Mapping[str, str]
 ) -> tuple[BatchJob, ...]:
-    """One job for each different row; `nodes`: role to loader node, `taken`: the names that keys have had before.
+    """One job for each distinct row; `nodes` maps a role to its loader node, `taken` a key to its name in earlier runs.
 
     Raises:
         InputError: a file cannot be read, a value cannot be set, or a loader names its file in an unknown input.
@@ -244,7 +245,7 @@ def _placed(
 
 
 def _with_own_prefixes(prompt: Prompt, key: str) -> Prompt:
-    """Files of different rows never share a name on the server."""
+    """Appends `key` to every filename prefix, so that files of different rows never share a name on the server."""
     for node, found in prompt.items():
         prefix = found["inputs"].get("filename_prefix")
         if isinstance(prefix, str):
@@ -258,7 +259,7 @@ def _key(prompt: Prompt, stem: str) -> str:
 
 
 def _free(stem: str, taken: Iterable[str]) -> str:
-    """`stem`, or with the first number that makes it new; some file systems do not tell A from a."""
+    """`stem`, if needed with the first number that makes it unique; some file systems do not distinguish A from a."""
     used = {name.casefold() for name in taken}
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name.casefold() not in used)

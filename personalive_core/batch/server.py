@@ -1,4 +1,4 @@
-"""A client of one ComfyUI server: uploads files, posts a job, follows it to its end, fetches what it made."""
+"""A client of one ComfyUI server: uploads files, posts a job, follows it to its end, fetches its output files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .rows import REMOTE_FOLDER, Prompt
 if TYPE_CHECKING:
     import aiohttp
 
-CONNECT, ANSWER, CLOSE = 10, 60, 5  # seconds until a connection stands, until an answer comes, for parting
-HEARTBEAT = 30  # seconds between pings: a connection that silently broke is seen
-POLL = 5  # seconds after which queue and history are read even if the socket says nothing
-RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server again that fell silent, seconds before each
+CONNECT, ANSWER, CLOSE = 10, 60, 5  # timeouts in seconds: to connect, to wait for data, to close
+HEARTBEAT = 30  # seconds between pings, which detect a silently broken connection
+POLL = 5  # seconds after which queue and history are read even without a socket message
+RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server that stopped answering; seconds before each
 OK, TOO_LARGE, SERVER_ERROR = 200, 413, 500
 
-JobProgress = Callable[[str, int, int], None]  # (node id, steps done, steps in all)
+JobProgress = Callable[[str, int, int], None]  # (node id, steps done, steps in total)
 
 
 class ServerError(PersonaLiveError):
-    """The server does not answer, forgot the job or is stuck: another server, or this one later, may do it."""
+    """The server does not answer, lost the job or is stuck; another server, or this one later, may run the job."""
 
 
 class UnreachableError(ServerError):
-    """No answer came, or none that a healthy ComfyUI gives."""
+    """The server cannot be reached, does not answer in time, or fails with HTTP status 500 or above."""
 
 
 @contextlib.asynccontextmanager
 async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The connections of one batch; a long film may take any time, silence may not."""
+    """Opens the HTTP session of one batch; a long download may take any time, a pause of ANSWER seconds may not."""
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=ANSWER)
@@ -48,13 +48,13 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @dataclass(frozen=True)
 class Server:
-    """One ComfyUI server, by its address as the user gave it."""
+    """A client of one ComfyUI server; `url` is its address as the user gave it."""
 
     url: str
     session: aiohttp.ClientSession
 
     async def jobs(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The ids of the jobs that run and of those that wait.
+        """The ids of the running jobs and of the waiting jobs.
 
         Raises:
             ServerError: no answer.
@@ -64,7 +64,7 @@ class Server:
         return running, waiting
 
     async def history(self, job: str) -> dict[str, Any] | None:
-        """What the server keeps of a finished job: status and outputs; None if it is not finished or unknown.
+        """The server's history entry of a finished job: status and outputs; None if the job is not finished or unknown.
 
         Raises:
             ServerError: no answer.
@@ -73,7 +73,7 @@ class Server:
         return found
 
     async def upload(self, path: Path, name: str) -> None:
-        """Puts `path` into the server's input folder as REMOTE_FOLDER/`name`, unless it lies there already.
+        """Uploads `path` to the server's input folder as REMOTE_FOLDER/`name`, unless it is already there.
 
         Raises:
             ServerError: no answer.
@@ -108,15 +108,15 @@ class Server:
             reply = await _read_json(answer)
         if answer.status == OK and not reply.get("node_errors"):
             return
-        if answer.status == OK:  # ComfyUI runs what is left of a workflow: half a result would pass for one
+        if answer.status == OK:  # ComfyUI runs the valid part: a partial result would look complete
             await self.cancel(job)
         raise JobError(refusal(reply, prompt))
 
     async def follow(self, job: str, silence: float, progress: JobProgress) -> dict[str, Any]:
-        """Waits for the job's end; returns its history. Sockets only say when to look: they may miss the end.
+        """Waits for the job's end; returns its history entry. The socket only tells when to look: it may miss the end.
 
         Raises:
-            ServerError: the server died, forgot the job, or it gave no sign of life for `silence` seconds.
+            ServerError: the server died or lost the job, or the running job sent no message for `silence` seconds.
         """
         heard, failures = time.monotonic(), 0
         while True:
@@ -128,7 +128,7 @@ class Server:
                             return entry
                         failures = 0
                         told = await _listen(socket, job, min(POLL, silence), progress)
-                        if told or not running:  # one that waits for its turn is not silent
+                        if told or not running:  # a job that waits in the queue is not stuck
                             heard = time.monotonic()
                         if time.monotonic() - heard > silence:
                             raise ServerError(f"no sign of life for {silence:g} s: see what {self.url} is doing")
@@ -139,12 +139,12 @@ class Server:
             await asyncio.sleep(RECONNECT_WAIT)
 
     async def fetch(self, file: RemoteFile, path: Path) -> int:
-        """Writes the server's file to `path`, which has no content before it is whole; returns its bytes.
+        """Downloads the server's file to `path`, completely or not at all; returns its size in bytes.
 
         Raises:
             ServerError: no answer.
             JobError: the server has no such file.
-            OutputError: it cannot be written.
+            OutputError: `path` cannot be written.
         """
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.kind}
         with whole_file(path, (path.suffix.lower(),)) as partial, partial.open("wb") as target:
@@ -156,7 +156,7 @@ class Server:
             return target.tell()
 
     async def cancel(self, job: str) -> None:
-        """Takes the job out of the queue, or interrupts it; a server that is gone has nothing to cancel."""
+        """Removes the job from the queue, or interrupts it; ignores ServerError: a lost server needs no cancelling."""
         import aiohttp
 
         parting = aiohttp.ClientTimeout(total=CLOSE)
@@ -166,19 +166,19 @@ class Server:
                     pass
 
     async def _look(self, job: str) -> tuple[dict[str, Any] | None, bool]:
-        """The job's history, None before its end, and whether it runs; ServerError if the server does not know it."""
+        """The job's history entry (None before its end) and whether it runs. Raises ServerError for an unknown job."""
         if entry := await self.history(job):
             return entry, False
         running, waiting = await self.jobs()
         if job in running | waiting:
             return None, job in running
-        if entry := await self.history(job):  # it ended between the two looks
+        if entry := await self.history(job):  # it ended between the two requests
             return entry, False
         raise ServerError(f"{self.url} no longer knows the job: it was started again or its queue was cleared")
 
     @contextlib.asynccontextmanager
     async def _socket(self, job: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """A websocket under the job's own id, so that a later run of this program hears of the same job."""
+        """Opens a websocket with the job's id as client id, so that a later run of this program gets its messages."""
         import aiohttp
 
         address, parting = f"{self.url}/ws", aiohttp.ClientWSTimeout(ws_close=CLOSE)
@@ -190,7 +190,7 @@ class Server:
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
-        """Everything that the network may raise becomes one error."""
+        """Turns every network error and timeout into UnreachableError."""
         import aiohttp
 
         try:
@@ -208,7 +208,7 @@ class Server:
         json: object = None,
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request; a server that is not well raises UnreachableError."""
+        """Sends one request. Raises UnreachableError if no answer comes or its HTTP status is 500 or above."""
         with self._reached():
             async with self.session.request(
                 method, f"{self.url}/{path}", params=params, data=data, json=json, timeout=timeout
@@ -235,7 +235,7 @@ async def _read_json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
 
 
 async def _listen(socket: aiohttp.ClientWebSocketResponse, job: str, seconds: float, progress: JobProgress) -> bool:
-    """Takes messages until the job ends, the socket closes or `seconds` are over; whether one came from the job."""
+    """Reads messages until the job ends, the socket closes or `seconds` pass; returns True if one came from the job."""
     import aiohttp
 
     heard = False
@@ -246,7 +246,7 @@ async def _listen(socket: aiohttp.ClientWebSocketResponse, job: str, seconds: fl
         except asyncio.TimeoutError:
             break
         if message.type is aiohttp.WSMsgType.BINARY:
-            heard = True  # a preview: it goes to the job's own client only
+            heard = True  # a preview image, sent only to the client of this job
             continue
         if message.type is not aiohttp.WSMsgType.TEXT:
             break

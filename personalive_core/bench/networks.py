@@ -13,60 +13,19 @@ from torch import Tensor, nn
 
 from ..backends.personalive.files import facts_of
 from ..backends.personalive.model import PersonaLive
-from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
-from ..modules.keypoints import KeypointConfig, KeypointExtractor
-from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
-from ..modules.unet import UNet, UNetConfig
+from ..backends.personalive.networks import PUBLISHED, build
+from ..modules.keypoints import KeypointExtractor
 from ..weights.fill import is_computed, load_into
 from ..weights.read import State, TensorInfo
-from .standin import (
-    IMAGE_ENCODER_CONFIG,
-    SMALL_FACE_ENCODER,
-    SMALL_KEYPOINTS,
-    TINY_VAE_CONFIG,
-    VAE_CONFIG,
-    calm,
-    random_tensor,
-)
+from .standin import calm, random_tensor, standin_sizes
 
-PUBLISHED_VAE: dict[str, Any] = {  # sd-vae-ft-mse
-    **VAE_CONFIG,
-    "block_out_channels": [128, 256, 512, 512],
-    "layers_per_block": 2,
-}
-PUBLISHED_TINY_VAE: dict[str, Any] = {}  # taesd: the library's defaults
-PUBLISHED_IMAGE_ENCODER: dict[str, Any] = {  # CLIP ViT-L/14 (arXiv 2103.00020)
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "projection_dim": 768,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 224,
-    "patch_size": 14,
-}
 _DRAWN_NUMBERS = 2**16  # random numbers drawn for one weight; its further rows repeat them
 
 
 def empty_model(widths: tuple[int, ...]) -> PersonaLive:
     """All networks on the meta device; at the published widths the others are full-size too, at any other the small."""
-    from diffusers import AutoencoderKL, AutoencoderTiny
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    full = widths == UNetConfig().widths
     with torch.device("meta"):
-        networks = PersonaLive(
-            reference_unet=UNet(UNetConfig(widths, denoises=False)),
-            denoising_unet=UNet(UNetConfig(widths)),
-            pose_guider=PoseGuider(PoseGuiderConfig(out_channels=widths[0])),
-            motion_encoder=FaceEncoder(FaceEncoderConfig() if full else SMALL_FACE_ENCODER),
-            motion_extractor=KeypointExtractor(KeypointConfig() if full else SMALL_KEYPOINTS),
-            vae=AutoencoderKL.from_config(PUBLISHED_VAE if full else VAE_CONFIG),
-            image_encoder=CLIPVisionModelWithProjection(
-                CLIPVisionConfig(**(PUBLISHED_IMAGE_ENCODER if full else IMAGE_ENCODER_CONFIG))
-            ),
-            tiny_vae=AutoencoderTiny.from_config(PUBLISHED_TINY_VAE if full else TINY_VAE_CONFIG),
-        )
-    return each(networks, lambda _, network: network.eval())
+        return build(PUBLISHED if widths == PUBLISHED.unet.widths else standin_sizes(widths))
 
 
 def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> PersonaLive:

@@ -6,45 +6,39 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ..backends.personalive.loader import OWN
+from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.networks import NetworkSizes, build, small_image_encoder_config, vae_config
+from ..modules.face_encoder import FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig, KeypointExtractor
-from ..modules.pose_guider import DRAWN, PoseGuider, PoseGuiderConfig
-from ..modules.unet import UNet, UNetConfig
+from ..modules.pose_guider import DRAWN, PoseGuiderConfig
+from ..modules.unet import UNetConfig
 from ..weights.fill import is_computed
 
 WIDTHS = (32, 64, 64, 64)
-SMALL_KEYPOINTS = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
-SMALL_FACE_ENCODER = FaceEncoderConfig(width=64, attention_dim=128)
-VAE_CONFIG: dict[str, Any] = {
-    "_class_name": "AutoencoderKL",
-    "block_out_channels": [32, 32, 32, 32],
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "latent_channels": 4,
-    "layers_per_block": 1,
-    "norm_num_groups": 32,
-}
-TINY_VAE_CONFIG: dict[str, Any] = {
-    "_class_name": "AutoencoderTiny",
-    "encoder_block_out_channels": [16, 16, 16, 16],
-    "decoder_block_out_channels": [16, 16, 16, 16],
-}
-IMAGE_ENCODER_CONFIG: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "projection_dim": 768,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "image_size": 224,
-    "patch_size": 32,
-}
 # Where the drawn keypoints of a calm face sit, in [-1, 1] of the picture: brow, eyes, cheeks, nose, chin.
 _FACE = ((0.0, -0.42), (-0.2, -0.2), (0.2, -0.2), (-0.25, 0.1), (0.25, 0.1), (0.0, 0.0), (0.0, 0.4))
+
+
+def standin_sizes(widths: tuple[int, ...] = WIDTHS) -> NetworkSizes:
+    """Small networks around UNets of these widths."""
+    return NetworkSizes(
+        UNetConfig(widths),
+        PoseGuiderConfig(out_channels=widths[0]),
+        FaceEncoderConfig(width=64, attention_dim=128),
+        KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1)),
+        vae_config((32, 32, 32, 32), 32),
+        small_image_encoder_config(64, 768),
+        {
+            "_class_name": "AutoencoderTiny",
+            "encoder_block_out_channels": [16, 16, 16, 16],
+            "decoder_block_out_channels": [16, 16, 16, 16],
+        },
+    )
 
 
 def random_tensor(name: str, like: Tensor) -> Tensor:
@@ -83,45 +77,37 @@ def calm(extractor: KeypointExtractor) -> None:
 
 def write_standin(folder: Path, seed: str = "stand-in") -> Path:
     """Writes the published files, at small widths and with random weights, into `folder`; returns it."""
-    extractor = KeypointExtractor(SMALL_KEYPOINTS)
-    networks: dict[str, nn.Module] = {
-        "reference_unet": UNet(UNetConfig(WIDTHS, denoises=False)),
-        "denoising_unet": UNet(UNetConfig(WIDTHS)),
-        "pose_guider": PoseGuider(PoseGuiderConfig(out_channels=WIDTHS[0])),
-        "motion_encoder": FaceEncoder(SMALL_FACE_ENCODER),
-        "motion_extractor": extractor,
-    }
+    sizes = standin_sizes()
+    model = build(sizes)
     own = folder / "personalive"
     own.mkdir(parents=True, exist_ok=True)
-    for name, network in networks.items():
+    for name in OWN:
+        network = getattr(model, name)
         state = fill(network, f"{seed}.{name}")
-        if network is extractor:
-            calm(extractor)
+        if network is model.motion_extractor:
+            calm(network)
         temporal = {key: state.pop(key) for key in [*state] if ".temporal_modules." in key}
         torch.save(state, own / f"{name}.pth")
         if temporal:
             torch.save(temporal, own / "temporal_module.pth")
-    _write_library_models(folder, seed)
+    _write_library_models(folder, seed, model, sizes)
     return folder
 
 
-def _write_library_models(folder: Path, seed: str) -> None:
-    from diffusers import AutoencoderKL, AutoencoderTiny
+def _write_library_models(folder: Path, seed: str, model: PersonaLive, sizes: NetworkSizes) -> None:
     from safetensors.torch import save_file
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**IMAGE_ENCODER_CONFIG))
-    models = (
-        ("sd-vae-ft-mse", AutoencoderKL.from_config(VAE_CONFIG), VAE_CONFIG),
-        ("taesd", AutoencoderTiny.from_config(TINY_VAE_CONFIG), TINY_VAE_CONFIG),
-        ("sd-image-variations-diffusers/image_encoder", encoder, IMAGE_ENCODER_CONFIG),
+    networks = (
+        ("sd-vae-ft-mse", model.vae, sizes.vae),
+        ("taesd", model.tiny_vae, sizes.tiny_vae),
+        ("sd-image-variations-diffusers/image_encoder", model.image_encoder, sizes.image_encoder),
     )
-    for place, model, config in models:
+    for place, network, config in networks:
         target = folder / place
         target.mkdir(parents=True, exist_ok=True)
         (target / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        state = fill(model, f"{seed}.{place}")
-        if model is encoder:
+        state = fill(network, f"{seed}.{place}")
+        if network is model.image_encoder:
             torch.save(state, target / "pytorch_model.bin")
         else:
             save_file(state, target / "diffusion_pytorch_model.safetensors")

@@ -1,4 +1,4 @@
-"""The command `personalive animate`: a portrait and a driving to a video."""
+"""The command `personalive animate`: animates a reference portrait with a driving video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive animate`."""
+    """Adds the arguments of `personalive animate`."""
     parser.add_argument("--reference", type=Path, required=True, help="portrait: a picture, or a video's first frame")
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
     parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov or .mkv")
@@ -53,7 +53,7 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive animate`."""
+    """Runs `personalive animate`."""
     return result_of(
         AnimationJob(
             reference=a.reference,
@@ -77,7 +77,7 @@ def run(a: argparse.Namespace) -> Result:
 
 
 def result_of(job: AnimationJob) -> Result:
-    """Animates, and says what came of it."""
+    """Runs the job; returns its summary as a sentence and as values. Raises PersonaLiveError."""
     summary = animate_to_file(job)
     return Result(_sentence(summary), asdict(summary))
 

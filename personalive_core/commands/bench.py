@@ -1,4 +1,4 @@
-"""The command `personalive bench`: what each stage costs."""
+"""The command `personalive bench`: measures time, FLOPs and memory of each stage."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ REPORT_SUFFIXES = (".json",)
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """Channel counts with commas between them."""
+    """Parses comma-separated channel counts. Raises argparse.ArgumentTypeError unless all are whole numbers from 1."""
     return tuple(whole(1)(part) for part in text.split(","))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive bench`."""
+    """Adds the arguments of `personalive bench`."""
     parser.add_argument(
         "--widths", type=widths, default=widths(SMALL_WIDTHS), help=f"{SMALL_WIDTHS} or {PUBLISHED_WIDTHS} (published)"
     )
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive bench`."""
+    """Runs `personalive bench`."""
     before = read_report(a.compare) if a.compare else None
     device = pick_device(a.device)
     options = BenchOptions(

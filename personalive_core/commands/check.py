@@ -1,4 +1,4 @@
-"""The command `personalive check`: trained weights measured, each figure beside its expected range."""
+"""The command `personalive check`: measures trained weights and compares each figure with its expected range."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..media.video import read_frames
 from .options import add_engine, add_loras, engine_of, loras_of
 from .result import Result
 
-FRAMES = 30  # a second or so into a driving video of the user's own, the face has moved
+FRAMES = 30  # a user's video is checked at its 30th frame (or its last): after about a second the face has moved
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive check`."""
+    """Adds the arguments of `personalive check`."""
     add_engine(parser)
     add_loras(parser)
     parser.add_argument("--reference", type=Path, help="a square portrait of yours (default: a drawn one)")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive check`."""
+    """Runs `personalive check`."""
     engine = engine_of(a, loras_of(a))
     engine.require()
     read = {"reference": a.reference, "driving": a.driving}

@@ -1,4 +1,4 @@
-"""The command `personalive convert`: .pth and .bin weights to one safetensors file a network."""
+"""The command `personalive convert`: converts .pth and .bin weights to one safetensors file per network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive convert`."""
+    """Adds the arguments of `personalive convert`."""
     add_weights(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="another folder (default: beside the originals)")
     parser.add_argument("--precision", default="fp16", choices=[*PRECISIONS], help="default: %(default)s")
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive convert`."""
+    """Runs `personalive convert`."""
     weight_index(a.weights)
     paths = convert(a.weights, FILES, FACTS, a.output, PRECISIONS[a.precision])
     return Result("\n".join(map(str, paths)) or f"{a.weights}: nothing to convert, no .pth or .bin is there")

@@ -1,4 +1,4 @@
-"""The command `personalive demo`: the drawn sample through the small model that ships."""
+"""The command `personalive demo`: animates the drawn sample with the bundled small model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .options import add_loras, add_reporting, loras_of
 from .readers import number
 from .result import Result
 
-DEMO_SIZE = 128  # pixels a side, the small model's
+DEMO_SIZE = 128  # pixels a side; the small model was trained at this size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive demo`."""
+    """Adds the arguments of `personalive demo`."""
     parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"))
     parser.add_argument("--sheet", type=Path, default=Path("output/demo.png"))
     parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="of the drawn film (default: 4)")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive demo`."""
+    """Runs `personalive demo`."""
     sys.stderr.write(
         "demo: the small model, which comes with PersonaLive, has learned drawn people alone, at "
         f"{DEMO_SIZE}x{DEMO_SIZE} pixels. For photographs run `personalive download`, then `personalive animate`.\n"

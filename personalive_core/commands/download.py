@@ -1,4 +1,4 @@
-"""The command `personalive download`: fetches the weight files that are missing."""
+"""The command `personalive download`: downloads the missing weight files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive download`."""
+    """Adds the arguments of `personalive download`."""
     add_weights(parser)
     add_decoder(parser)
     parser.add_argument("--detector", action="store_true", help="also YuNet, for faces in wide frames")
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive download`."""
+    """Runs `personalive download`."""
     try:
         a.weights.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,7 +58,7 @@ def _fetch(a: argparse.Namespace, files: tuple[WeightFile, ...]) -> int:
 
 
 def lacks_base(index: WeightIndex) -> bool:
-    """Whether the denoising UNet's own files lack keys, so that the base UNet has to give them."""
+    """Whether the denoising UNet's own files lack keys, which the base UNet's file must then supply."""
     state = read_state(index, "denoising_unet")
     module = build_on_meta("denoising_unet", lambda shapes: UNet(unet_config(shapes, denoises=True)), state.shapes)
     return bool(missing_keys(module, state))

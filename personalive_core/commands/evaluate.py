@@ -1,4 +1,4 @@
-"""The command `personalive evaluate`: its arguments, and the page, the figures and the pictures that it writes."""
+"""The command `personalive evaluate`: evaluates a model and writes a page, figures and pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive evaluate`."""
+    """Adds the arguments of `personalive evaluate`."""
     parser.add_argument("--preset", choices=[*SHIPPED], default="small", help="(default: %(default)s)")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights folder (default: the preset's)")
     parser.add_argument(
@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive evaluate`."""
+    """Runs `personalive evaluate`."""
+    # Missing files are reported before any network loads.
     device = pick_device(a.device)
     folders = ablation_folders(a.ablation)
     engines = {name: Engine(folder, device, torch.float32) for name, folder in folders.items()}
@@ -72,6 +73,7 @@ def run(a: argparse.Namespace) -> Result:
     pictures = {f"{PAGE}_{name}.jpg": sheet(columns) for name, columns in sheets.items()}
     pictures[f"{PAGE}_stability.png"] = psnr_plot(found.stability.trace)
     figures = values(found)
+    # The page names the command that reproduces it.
     given = [" --weights DIR" * bool(a.weights), " --lora FILE" * bool(a.lora)]
     given += [f" --ablation {name}=DIR" for name in folders]
     given += [f" --{name.replace('_', '-')} {value}" for name, value in vars(options).items()
@@ -86,7 +88,7 @@ def run(a: argparse.Namespace) -> Result:
 
 
 def ablation_folders(given: list[str]) -> dict[str, Path]:
-    """NAME=DIR of each trained ablation. Raises InputError for another name, or without a folder."""
+    """Parses NAME=DIR of each trained ablation. Raises InputError for an unknown name or a missing folder."""
     folders = {}
     for text in given:
         name, _, folder = text.partition("=")

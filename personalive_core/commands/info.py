@@ -1,4 +1,4 @@
-"""The command `personalive info`: weights found and missing, their licences, and the memory they take."""
+"""The command `personalive info`: lists weights found and missing, their licences, and the memory they need."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..weights.read import TensorInfo
 from .options import add_weights
 from .result import Result
 
-HALF, SINGLE = 2, 4  # bytes of a floating number
+HALF, SINGLE = 2, 4  # bytes per parameter in fp16 or bf16, and in fp32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive info`."""
+    """Adds the arguments of `personalive info`."""
     add_weights(parser)
     parser.add_argument("--verify", action="store_true", help="hash every downloaded file again")
     parser.add_argument("--json", action="store_true", help="the same as one line of JSON")
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive info`."""
+    """Runs `personalive info`."""
     index = weight_index(a.weights)
     rows = describe(index)
     verified = verify(a.weights) if a.verify else ()
@@ -60,14 +60,14 @@ def run(a: argparse.Namespace) -> Result:
 
 
 def _missing(index: WeightIndex) -> tuple[tuple[WeightFile, ...], tuple[WeightFile, ...]]:
-    """What every animation needs, and what only some need."""
+    """The missing files that every animation needs, and those that only some options need."""
     required = index.missing(DECODERS["full"])
     optional = tuple(found.file for found in index.found if not found.paths and not found.file.required)
     return required, optional
 
 
 def weight_count(index: WeightIndex, network: str) -> int:
-    """Numbers that the network holds once loaded; 0 where its files are missing or unreadable."""
+    """Number of parameters in the network's files; 0 if they are missing or unreadable."""
     try:
         return sum(_numbers(read_state(index, network).entries.values()))
     except WeightsError:

@@ -1,4 +1,4 @@
-"""The command `personalive motion`: a driving video to a motion file."""
+"""The command `personalive motion`: extracts a driving video's motion into a motion file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive motion`."""
+    """Adds the arguments of `personalive motion`."""
     parser.add_argument("--driving", type=Path, required=True, help="video or folder of pictures")
     parser.add_argument("--output", type=Path, required=True, help=".safetensors")
     add_engine(parser)
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive motion`."""
+    """Runs `personalive motion`."""
     motion = extract_to_file(clip_of(a), engine_of(a), a.output, a.quiet)
     valid = int(motion.valid.sum())
     return Result(

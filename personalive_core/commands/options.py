@@ -1,4 +1,4 @@
-"""Options that several commands share, and the values made of them."""
+"""Arguments that several commands share, and the objects built from them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DEFAULT_WEIGHTS = Path("pretrained_weights")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """--weights."""
+    """Adds --weights."""
     parser.add_argument(
         "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR", help="weights folder (default: ./%(default)s)"
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device."""
+    """Adds --device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: %(default)s)")
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """--precision."""
+    """Adds --precision."""
     parser.add_argument(
         "--precision",
         default="auto",
@@ -41,27 +41,27 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoder(parser: argparse.ArgumentParser) -> None:
-    """--decoder."""
+    """Adds --decoder."""
     parser.add_argument(
         "--decoder", default="full", choices=[*DECODERS], help="tiny: 18 times less work, softer (default: full)"
     )
 
 
 def add_size(parser: argparse.ArgumentParser, default: int = 512) -> None:
-    """--size."""
+    """Adds --size."""
     parser.add_argument(
         "--size", type=picture_size, default=default, help="pixels a side, a multiple of 64 (default: %(default)s)"
     )
 
 
 def add_reporting(parser: argparse.ArgumentParser) -> None:
-    """--json and --quiet."""
+    """Adds --json and --quiet."""
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON, alone on standard output")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Which networks run, where and how."""
+    """Adds the arguments that `engine_of` reads (weights, device, precision, decoder, size), and --json and --quiet."""
     add_weights(parser)
     add_device(parser)
     add_precision(parser)
@@ -71,7 +71,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_loras(parser: argparse.ArgumentParser) -> None:
-    """--lora and --lora-strength."""
+    """Adds --lora and --lora-strength."""
     parser.add_argument(
         "--lora", type=Path, action="append", default=[], metavar="FILE", help="LoRA to add; repeat it for more"
     )
@@ -81,14 +81,14 @@ def add_loras(parser: argparse.ArgumentParser) -> None:
 
 
 def add_detector(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """--detector."""
+    """Adds --detector."""
     parser.add_argument(
         "--detector", default="auto", choices=DETECTORS, help="auto: none for square pictures, else yunet"
     )
 
 
 def add_clip(parser: argparse.ArgumentParser) -> None:
-    """The driving's faces, and which part of it is taken."""
+    """Adds the arguments that `clip_of` reads, except --driving: the driving's faces and its time range."""
     faces = parser.add_argument_group("faces of the driving")
     add_detector(faces)
     faces.add_argument(
@@ -106,13 +106,13 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_of(a: argparse.Namespace, loras: tuple[tuple[Lora, float], ...] = ()) -> Engine:
-    """The networks asked for."""
+    """Builds the Engine from arguments; loads no weights. Raises InputError for an unusable device."""
     device = pick_device(a.device)
     return Engine(a.weights, device, pick_precision(a.precision, device), a.decoder, a.size, loras)
 
 
 def loras_of(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:
-    """Each LoRA with its strength. Raises InputError for another number of strengths."""
+    """Reads each LoRA and pairs it with its strength. Raises InputError unless each has one, or none has."""
     strengths = a.lora_strength or [1.0] * len(a.lora)
     if len(strengths) != len(a.lora):
         raise InputError(
@@ -123,7 +123,7 @@ def loras_of(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:
 
 
 def clip_of(a: argparse.Namespace) -> DrivingClip:
-    """The driving asked for."""
+    """Builds the DrivingClip from arguments."""
     return DrivingClip(
         path=a.driving,
         start=a.start,

@@ -1,4 +1,4 @@
-"""Readers of single argument values: numbers, boxes, rates; each refuses nonsense in one sentence. Loads no torch."""
+"""Parsers of single argument values; each raises argparse.ArgumentTypeError for a bad one. Imports no torch itself."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from ..faces.crop import Box
 
-LARGEST_SIZE = 2048  # pixels a side, four times the size of training: beyond, only memory is spent
-FASTEST = 240  # frames a second
+LARGEST_SIZE = 2048  # pixels a side, four times the training size: a larger picture only costs memory
+FASTEST = 240  # frames per second
 BOX_SIDES = 4
 
 _T = TypeVar("_T")
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str], float]:
-    """A reader of finite numbers from `low` to `high`."""
+    """Returns a parser of finite numbers from `low` to `high`."""
 
     def read(text: str) -> float:
         try:
@@ -37,7 +37,7 @@ def number(low: float, high: float = math.inf) -> Callable[[str], float]:
 
 
 def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
-    """A reader of whole numbers from `low` to `high`."""
+    """Returns a parser of whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
         try:
@@ -50,7 +50,7 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
 
 
 def picture_size(text: str) -> int:
-    """Pixels a side, a size that the networks can draw."""
+    """Parses a picture size in pixels a side that the networks support, up to LARGEST_SIZE."""
     from ..backends.personalive.reference import check_size
 
     size = whole(1, LARGEST_SIZE)(text)
@@ -58,7 +58,7 @@ def picture_size(text: str) -> int:
 
 
 def step_count(text: str) -> int:
-    """Denoising steps that divide into the windows in flight."""
+    """Parses the number of denoising steps, a multiple of the windows in flight."""
     from ..backends.personalive.types import StreamConfig
 
     steps = whole(1)(text)
@@ -67,7 +67,7 @@ def step_count(text: str) -> int:
 
 
 def frame_rate(text: str) -> Fraction:
-    """Frames a second: 25, 29.97 or 30000/1001."""
+    """Parses frames per second, such as 25, 29.97 or 30000/1001: above 0, up to FASTEST."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -78,7 +78,7 @@ def frame_rate(text: str) -> Fraction:
 
 
 def face_choice(text: str) -> str:
-    """One of the choices of `choose_face`."""
+    """Returns `text` if `choose_face` accepts it as a choice."""
     from ..faces.crop import choose_face
 
     _or_refuse(lambda: choose_face((), text, None))
@@ -86,7 +86,7 @@ def face_choice(text: str) -> str:
 
 
 def box(text: str) -> Box:
-    """LEFT,TOP,RIGHT,BOTTOM in pixels."""
+    """Parses LEFT,TOP,RIGHT,BOTTOM in pixels."""
     from ..faces.crop import Box
 
     try:
@@ -99,7 +99,7 @@ def box(text: str) -> Box:
 
 
 def _or_refuse(make: Callable[[], _T]) -> _T:
-    """The value of `make`; its error becomes argparse's, which puts the option's name before it."""
+    """Returns `make()`; turns its InputError or ValueError into argparse's error, which names the option."""
     try:
         return make()
     except (InputError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a command gives back to the command line."""
+"""The value that every command returns to the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """Text for people, values for programs (JSON types), the exit code."""
+    """Text for people, values for programs (in JSON types), and the exit code."""
 
     text: str
     values: object = None

@@ -1,4 +1,4 @@
-"""The command `personalive submit`: its arguments, the rows they mean, and the table of what failed."""
+"""The command `personalive submit`: runs a batch of rows on ComfyUI servers and lists the failed ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from .result import Result
 
 
 def server_url(text: str) -> str:
-    """The address of a ComfyUI, without a slash at the end."""
+    """Parses a ComfyUI server's address and strips trailing slashes.
+
+    Raises argparse.ArgumentTypeError unless it begins with http:// or https://.
+    """
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f"expected an address such as http://127.0.0.1:8188, got {text!r}")
     return text.rstrip("/")
 
 
 def assignment(text: str) -> tuple[str, str]:
-    """NODE.INPUT=VALUE as ("NODE.INPUT", "VALUE")."""
+    """Parses NODE.INPUT=VALUE into ("NODE.INPUT", "VALUE"). Raises argparse.ArgumentTypeError for another form."""
     target, sign, value = text.partition("=")
     if not sign or "." not in target:
         raise argparse.ArgumentTypeError(f"expected NODE.INPUT=VALUE such as 6.seed=42, got {text!r}")
@@ -33,7 +36,8 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `personalive submit` takes."""
+    """Adds the arguments of `personalive submit`."""
+    # Where the rows run, and where their results go.
     parser.add_argument(
         "--server",
         type=server_url,
@@ -58,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--set", type=assignment, action="append", default=[], metavar="NODE.INPUT=VALUE", help="for all rows"
     )
+    # How the batch runs.
     parser.add_argument("--retries", type=whole(0), default=2, help="of a row, after what may pass (default: 2)")
     parser.add_argument(
         "--timeout",
@@ -72,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive submit`: rows to ComfyUI servers, their results to folders."""
+    """Runs `personalive submit`: sends the rows to ComfyUI servers and saves each row's results in its folder."""
     jobs = _jobs(a)
     if a.dry_run:
         return _listed(jobs, a.output)
@@ -122,7 +127,7 @@ def _listed(jobs: Sequence[BatchJob], output: Path) -> Result:
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Lines with columns as wide as their longest text."""
+    """Formats rows as lines; each column is as wide as its longest text."""
     table = [heads, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]

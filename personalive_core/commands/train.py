@@ -1,4 +1,4 @@
-"""The commands `personalive train` and `personalive train prepare`: arguments, and a run put together."""
+"""The commands `personalive train` and `personalive train prepare`: their arguments, and the run they start."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .options import add_detector, add_device, add_size, add_weights
 from .readers import number, whole
 from .result import Result
 
-MIXED_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as `accelerate` calls them
-CHANGED = ("steps", "clips", "accumulation", "rate")  # of a preset, by arguments
+MIXED_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # our names to those of `accelerate`
+CHANGED = ("steps", "clips", "accumulation", "rate")  # preset values that arguments override
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`personalive train [prepare]`."""
+    """Adds the arguments of `personalive train` and `personalive train prepare`."""
     actions = parser.add_subparsers(dest="action", metavar="prepare")
     _add_prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
     parser.add_argument("--stage", choices=STAGES, help="1, 2, 3 of the paper, or a network that it takes ready-made")
@@ -72,7 +72,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> Result:
-    """`personalive train`."""
+    """Trains one stage, or prepares clips. Raises InputError for a missing argument, and for a LoRA without --start."""
     if a.action == "prepare":
         return _prepared_videos(a) if a.videos else _prepared_drawn(a)
     for name in ("stage", "data", "output"):
@@ -112,7 +112,7 @@ def _prepared_videos(a: argparse.Namespace) -> Result:
 
 
 def _engine(a: argparse.Namespace) -> Engine:
-    """What reads the motion of clips."""
+    """The networks that extract the motion of clips; float32."""
     return Engine(a.weights, pick_device(a.device), torch.float32, size=a.size)
 
 

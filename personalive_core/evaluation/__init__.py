@@ -1,1 +1,1 @@
-"""What a model is worth: figures against the true pictures of drawn people that it has never seen."""
+"""Evaluation of a model: scores against the true pictures of drawn, held-out people."""

@@ -1,4 +1,4 @@
-"""The paper's ablations, in its order: which of them make the model worse here too."""
+"""Runs the paper's ablations, in its order, and tests whether each makes the model worse here too."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .cases import Case
 from .reenactment import Setting, abrupt, reenact
 from .scores import FrameScores, Scores, mean_scores, score
 
-FIRST = 16  # frames that show how a stream starts
-CLEAR = 2.0  # standard errors of the mean that make a difference clear
+FIRST = 16  # frames of a clip that count as the start of a stream
+CLEAR = 2.0  # a difference above this many standard errors of the mean counts as clear
 FULL_MODEL = "full"
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One part of the method taken away."""
+    """The model without one part of the method."""
 
     key: str
     title: str
     setting: Setting = Setting()
-    trained: bool = False  # by weights of its own; False: by running the full model otherwise
-    frames: int | None = None  # that are compared from the start; None: all
+    trained: bool = False  # True: needs its own weights; False: the full model's weights run with `setting`
+    frames: int | None = None  # number of first frames of each clip to compare; None: all
 
 
 ABLATIONS = (
@@ -43,19 +43,19 @@ TRAINED = tuple(ablation.key for ablation in ABLATIONS if ablation.trained)
 
 @dataclass(frozen=True)
 class AblationResult:
-    """An ablation beside the full model on the same frames."""
+    """Scores of an ablation and of the full model on the same frames."""
 
     title: str
-    how: str  # trained, run, or not trained
-    frames: int = 0  # compared of each clip
+    how: str  # "trained", "run" or "not trained"
+    frames: int = 0  # compared, per clip
     scores: Scores | None = None
     full: Scores | None = None
-    difference: float = 0.0  # of PSNR to the full model's, in dB: a mean over clips
-    error: float = math.inf  # its standard error
+    difference: float = 0.0  # ablation's PSNR minus the full model's, in dB: mean over clips
+    error: float = math.inf  # standard error of `difference`; infinite for a single clip
 
     @property
     def verdict(self) -> str:
-        """Whether it is worse than the full model, as in the paper."""
+        """Whether the ablation is worse than the full model, as the paper reports."""
         if self.scores is None:
             return "not trained"
         if abs(self.difference) <= CLEAR * self.error:
@@ -66,7 +66,7 @@ class AblationResult:
 def run_ablations(
     model: PersonaLive, cases: Iterable[Case], judge: Landmarker, others: Mapping[str, PersonaLive]
 ) -> list[AblationResult]:
-    """Every ablation on all cases; those with weights of their own are in `others`, or were not trained."""
+    """Runs every ablation on all cases. `others` has the trained ablations' models by key; the rest are not trained."""
     runs = {FULL_MODEL: (model, Setting())}
     for ablation in ABLATIONS:
         if not ablation.trained or ablation.key in others:

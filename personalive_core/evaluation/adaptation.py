@@ -1,4 +1,4 @@
-"""What a LoRA brings to portraits in a style that the model has hardly seen: the same streams without and with it."""
+"""Measures a LoRA's gain on line-art, a style that the model has hardly seen: the same streams without and with it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from .reenactment import Column, reenact, repeated
 
 @dataclass(frozen=True)
 class Adaptation:
-    """PSNR of drawn portraits that films of other people lead."""
+    """Mean PSNR of line-art portraits, driven by clips of other people drawn in the photo style."""
 
     clips: int
-    frames: int  # of each
-    without: float  # dB
-    adapted: float  # with the LoRA
-    repeated: float  # of the reference repeated
+    frames: int  # per clip
+    without: float  # dB, without the LoRA
+    adapted: float  # dB, with the LoRA
+    repeated: float  # dB, baseline: the reference repeated
 
     @property
     def gain(self) -> float:
-        """What the LoRA adds, in dB."""
+        """PSNR with the LoRA minus PSNR without it, in dB."""
         return self.adapted - self.without
 
 
 def line_case(index: int, frames: int) -> Case:
-    """A portrait in line-art, led by the film of a person."""
+    """Cross-reenactment of a line-art portrait; the driving clip is in the photo style."""
     return replace(cross_case(index, frames), style="line")
 
 
 def run_adaptation(model: PersonaLive, adapted: PersonaLive, cases: Iterable[Case]) -> tuple[Adaptation, list[Column]]:
-    """Means over all frames of all cases, and the middle frames to look at."""
+    """Mean PSNR over all frames of all cases, and one column of middle frames per case."""
     levels, columns, frames = [], [], 0
     for case in cases:
         reference, driving, truth = case.reference(SIZE), [*case.driving(SIZE)], case.truth(SIZE)

@@ -1,4 +1,4 @@
-"""Reenactments whose true answer can be drawn: the same motion on the reference's own person."""
+"""Test cases with known true frames: the renderer draws the reference's person with the driving motion."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..drawn.canvas import FaceMotion
 from ..drawn.head import Identity
 from ..drawn.truth import Split, Style, clip_motion, draw, landmarks, person, regions
 
-SPLIT: Split = "test"  # people and motions that no training has seen
-LONG_INDEX = 100  # beyond the people of the short clips
+SPLIT: Split = "test"  # held-out: no training uses its people and motions
+LONG_INDEX = 100  # person of the long stream, beyond those of the short clips
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What F frames should show."""
+    """The true frames that F output frames are compared with."""
 
     pictures: NDArray[np.uint8]  # [F, S, S, 3]
     landmarks: Tensor  # [F, 31, 2] in [-1, 1]
-    regions: NDArray[np.bool_]  # [F, 4, S, S] skin, hair, clothes, background
+    regions: NDArray[np.bool_]  # [F, 4, S, S] masks of skin, hair, clothes, background
 
     def __getitem__(self, rows: slice) -> Truth:
         return Truth(self.pictures[rows], self.landmarks[rows], self.regions[rows])
@@ -33,54 +33,64 @@ class Truth:
 class Case:
     """One reference and one driving clip."""
 
-    sitter: Identity  # of the reference
-    own: FaceMotion  # what the sitter does in the reference picture
-    actor: Identity  # of the driving
-    motions: tuple[FaceMotion, ...]  # what the actor does
-    style: Style = "photo"  # of the reference and the answers; the driving is a film
+    sitter: Identity  # person in the reference
+    own: FaceMotion  # pose and expression in the reference picture
+    actor: Identity  # person in the driving clip
+    motions: tuple[FaceMotion, ...]  # of the actor, one per driving frame
+    style: Style = "photo"  # of the reference and the true frames; the driving is always "photo"
 
     @property
     def is_self(self) -> bool:
-        """Whether the reference is the first driving frame."""
+        """Self-reenactment: whether the reference shows the same person and motion as the first driving frame."""
         return self.sitter == self.actor and self.own == self.motions[0]
 
     def reference(self, size: int) -> NDArray[np.uint8]:
-        """[S, S, 3]."""
+        """The reference picture [S, S, 3], S being `size`."""
         return np.asarray(draw(self.sitter, [self.own], size, self.style)[0])
 
     def driving(self, size: int) -> Iterator[NDArray[np.uint8]]:
-        """Pictures [S, S, 3], each drawn when it is asked for."""
+        """Yields the driving pictures [S, S, 3]; each is drawn on demand."""
         return (draw(self.actor, [motion], size)[0] for motion in self.motions)
 
     def truth(self, size: int, rows: slice = slice(None)) -> Truth:
-        """The answer to those frames."""
+        """The true pictures, landmarks and regions of the driving frames in `rows`."""
         motions = [true_motion(self.own, self.motions[0], motion) for motion in self.motions[rows]]
         who = self.sitter
         return Truth(draw(who, motions, size, self.style), landmarks(who, motions), regions(who, motions, size))
 
 
 def true_motion(own: FaceMotion, first: FaceMotion, motion: FaceMotion) -> FaceMotion:
-    """`motion` as the reference should take it over: its shift and scale are changes since `first`."""
+    """The motion that the output should show for the driving motion `motion`.
+
+    Angles and expression are those of `motion`; shift and scale are those of `own` plus the change since `first`.
+    """
     x, y = (place + moved - start for place, moved, start in zip(own.shift, motion.shift, first.shift, strict=True))
     return replace(motion, shift=(x, y), scale=own.scale + motion.scale - first.scale)
 
 
 def self_case(index: int, frames: int) -> Case:
-    """A test person led by the rest of their own clip: every answer is the driving frame itself."""
+    """Self-reenactment of a test person: the reference is the first driving frame.
+
+    Each true frame is the driving frame itself.
+    """
     who, motions = person(SPLIT, index), clip_motion(SPLIT, index, frames)
     return Case(who, motions[0], who, motions)
 
 
 def cross_case(index: int, frames: int) -> Case:
-    """The next test person, as their own clip begins, led by this one's clip."""
+    """Cross-reenactment: test person `index + 1` is driven by the clip of person `index`.
+
+    The reference is the first frame of the clip of person `index + 1`.
+    """
     (own,) = clip_motion(SPLIT, index + 1, 1)
     return Case(person(SPLIT, index + 1), own, person(SPLIT, index), clip_motion(SPLIT, index, frames))
 
 
 def there_and_back(frames: int, span: int, index: int = LONG_INDEX) -> Case:
-    """A long cross-reenactment that turns round on its way.
+    """A long cross-reenactment whose motion runs forwards, then backwards.
 
-    Its last `span` frames are those from `span` to 2 `span` backwards: what they lose is not the motion's doing.
+    Its last `span` frames repeat the motion of frames `span` to 2 `span` in reverse order. Lower scores there come from
+    the length of the stream, not from harder motion.
     """
     ahead = (frames + span + 1) // 2
     case = cross_case(index, ahead)

@@ -1,4 +1,4 @@
-"""What can be told of real trained weights, for `check`: each figure, the range expected of it and why."""
+"""Measures trained weights for `personalive check`: each figure has an expected range and the reason for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STILL_FRAMES = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of the weights under test."""
+    """One measured figure, its expected range [low, high] and the reason for that range."""
 
     name: str
     figure: float
@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def expected(self) -> str:
-        """The range in words."""
+        """The expected range in words."""
         if self.low == self.high:
             return f"{self.low:g}"
         if self.high == math.inf:
@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """All findings, and a picture for people."""
+    """All findings, and a contact sheet to look at."""
 
     findings: tuple[Finding, ...]
     sheet: np.ndarray  # [H, W, 3] uint8
@@ -62,14 +62,14 @@ class CheckReport:
 
 
 def level(one: np.ndarray, other: np.ndarray) -> float:
-    """PSNR in dB of two pictures [S, S, 3] uint8; 100 where they are equal."""
+    """PSNR in dB between two pictures [S, S, 3] uint8; 100 if they are equal."""
     return float(psnr(unit(one[None]), unit(other[None])))
 
 
 def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, size: int = 512) -> CheckReport:
     """Checks loaded weights on a square portrait and a square driving frame of another pose, both [S, S, 3] uint8.
 
-    Raises NumericalError, which names the precision to try next, where an animation is NaN or black.
+    Raises NumericalError if an animation is NaN or black; its message names the precision to try next.
     """
     portrait, driving = (_square(picture, size) for picture in (portrait, driving))
     reference = encode_reference(model, portrait, size)
@@ -92,7 +92,7 @@ def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, siz
 
 
 def round_trip(model: PersonaLive, portrait: np.ndarray) -> Tensor:
-    """A portrait [S, S, 3] uint8 through the VAE's encoder and the chosen decoder: [3, S, S] in [0, 1]."""
+    """Encodes a portrait [S, S, 3] uint8 with the VAE and decodes it with the chosen decoder: [3, S, S] in [0, 1]."""
     with torch.inference_mode():
         return model.decode(model.encode(to_signed(portrait[None]))[:, None])[0, 0]
 
@@ -144,7 +144,7 @@ def _pictures(
 
 
 def findings_table(findings: tuple[Finding, ...]) -> str:
-    """One line for each finding: the verdict, the figure, what was expected and why."""
+    """One line per finding: verdict, figure, expected range and reason."""
     return "\n".join(
         f"{'ok  ' if finding.good else 'FAIL'} {finding.name}: {finding.figure:.3g} (expected {finding.expected}: "
         f"{finding.why})"

@@ -1,4 +1,4 @@
-"""The whole evaluation of a model as one value, and which of its targets are met."""
+"""Runs the whole evaluation of a model and checks its targets."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from .cases import cross_case, self_case
 from .reenactment import DRIVING, MODEL, REPEATED, Column, Reenactment, reenact, run_task
 from .stability import Stability, long_case, measured, run_long
 
+# Targets: gains in dB, errors as a share of a baseline's, PSNR lost in dB, colour drift in Delta E.
 GAIN, LORA_GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1.0, 1 / 3, 1 / 2, 1.0, 2.0
-ABLATION_PEOPLE = 8  # at most
+ABLATION_PEOPLE = 8  # most people in the ablations and in the line-art evaluation
 
 _T = TypeVar("_T")
 
 
 class Watch(Protocol):
-    """Shows how far something is: `items` as they are, of which `total` may come."""
+    """Progress display: yields `items` unchanged, of which `total` are expected."""
 
     def __call__(self, items: Iterable[_T], title: str, total: int) -> Iterable[_T]: ...
 
@@ -36,15 +37,15 @@ class Watch(Protocol):
 class Options:
     """How much is measured."""
 
-    people: int = 16  # of each task
-    frames: int = 48  # of each driving clip
+    people: int = 16  # per task
+    frames: int = 48  # per driving clip
     long: int = 3000  # frames of the long stream
-    ablation_frames: int = 100
+    ablation_frames: int = 100  # per clip of the ablations
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be, and what it is."""
+    """A target: the wanted and the measured figure, and whether it is met."""
 
     name: str
     wanted: str
@@ -62,16 +63,16 @@ class Evaluation:
     options: Options
     parameters: int
     device: str
-    rate: float  # frames a second of a whole short stream, from reference and driving pictures to animated ones
+    rate: float  # frames per second of one short stream, from reference and driving pictures to output pictures
     tasks: tuple[Reenactment, Reenactment]  # self- and cross-reenactment
     stability: Stability
     findings: tuple[AblationResult, ...]
-    adaptation: Adaptation | None = None  # where a LoRA was given
+    adaptation: Adaptation | None = None  # None: no LoRA was given
     torch: str = torch.__version__
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """In the order in which they were set."""
+        """All targets in report order; the LoRA's only if one was evaluated."""
         gains = [gain_target(task) for task in self.tasks]
         places = [landmark_target(task) for task in self.tasks]
         adapted = [adaptation_target(self.adaptation)] if self.adaptation else []
@@ -111,24 +112,26 @@ def adaptation_target(found: Adaptation) -> Target:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is evaluated, and its relatives."""
+    """The model to evaluate, its trained ablations and its version with a LoRA."""
 
     model: PersonaLive
-    ablations: Mapping[str, PersonaLive] = field(default_factory=dict)  # models of trained ablations
+    ablations: Mapping[str, PersonaLive] = field(default_factory=dict)  # models of the trained ablations, by key
     adapted: PersonaLive | None = None  # the model with a LoRA for line-art
 
 
 def evaluate(
     subject: Subject, judge: Landmarker, options: Options, watch: Watch
 ) -> tuple[Evaluation, Mapping[str, list[Column]]]:
-    """Every figure, and the columns of the picture sheets."""
+    """Returns all figures, and the columns of each picture sheet by its key (self, cross, line)."""
     model = subject.model
     people, frames = options.people, options.frames
+    # Short clips: self- and cross-reenactment.
     tasks, sheets = [], {}
     for key, name, make in (("self", "Self-reenactment", self_case), ("cross", "Cross-reenactment", cross_case)):
         cases = watch((make(i, frames) for i in range(people)), name, people)
         task, sheets[key] = run_task(name, cases, model, judge)
         tasks.append(task)
+    # Fewer people: ablations, and line-art with the LoRA.
     few = min(people, ABLATION_PEOPLE)
     cases = watch((cross_case(i, options.ablation_frames) for i in range(few)), "Ablations", few)
     findings = run_ablations(model, cases, judge, subject.ablations)
@@ -136,6 +139,7 @@ def evaluate(
     if subject.adapted:
         cases = watch((line_case(i, frames) for i in range(few)), "Line-art", few)
         adaptation, sheets["line"] = run_adaptation(model, subject.adapted, cases)
+    # One long stream, scored window by window.
     case = long_case(options.long)
     windows = watch(measured(model, case), "Long stream", -(-options.long // StreamConfig.window))
     stability = run_long(windows, options.long, model.device)
@@ -154,7 +158,7 @@ def evaluate(
 
 
 def measured_rate(model: PersonaLive, frames: int) -> float:
-    """Frames a second of a stream of `frames` whose driving pictures are there already."""
+    """Frames per second of a stream of `frames` frames; drawing the driving pictures is not timed."""
     case = cross_case(0, frames)
     portrait, driving = case.reference(SIZE), [*case.driving(SIZE)]
     begun = time.perf_counter()

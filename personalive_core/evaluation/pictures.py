@@ -1,4 +1,4 @@
-"""What an evaluation shows to the eye: sheets of both tasks, and the long stream's PSNR over time."""
+"""Pictures of an evaluation: one sheet per task, and a plot of the long stream's PSNR over time."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from ..media.chart import (
 from .reenactment import Column
 from .stability import Trace
 
-COLUMNS = 8  # of a sheet, at most
+COLUMNS = 8  # per sheet, at most
 SPACE = 4  # pixels between pictures
-AVERAGED = 25  # frames of a running mean
+AVERAGED = 25  # frames per running mean
 
 
 def sheet(columns: Sequence[Column]) -> NDArray[np.uint8]:
-    """Rows of references, driving frames, true frames and outputs: [H, W, 3]."""
+    """One sheet [H, W, 3] with rows of references, driving frames, true frames and outputs."""
     return mosaic(list(zip(*(column.rows for column in columns[:COLUMNS]), strict=True)), SPACE)
 
 
 def psnr_plot(trace: Trace, size: tuple[int, int] = (1024, 420)) -> NDArray[np.uint8]:
-    """PSNR of the stream and of the reference repeated, as running means, over the seconds: [H, W, 3]."""
+    """Plot [H, W, 3] of the running-mean PSNR against time: the stream, and the repeated reference as baseline."""
     curves = {"PersonaLive": running_mean(trace.psnr), "reference repeated": running_mean(trace.repeated)}
     values = np.concatenate([curve[:, 1] for curve in curves.values()])
     low, high = np.floor(values.min()) - 0.5, np.ceil(values.max()) + 0.5
@@ -58,7 +58,7 @@ def psnr_plot(trace: Trace, size: tuple[int, int] = (1024, 420)) -> NDArray[np.u
 
 
 def running_mean(values: NDArray[np.float64]) -> Curve:
-    """(frame, mean of the frames around it) for each frame that has enough of them."""
+    """Centred running mean as rows (frame, mean) [N, 2]; only where the whole span fits."""
     span = min(AVERAGED, len(values))
     means = np.convolve(values, np.full(span, 1 / span), "valid")
     return np.stack([np.arange(len(means)) + (span - 1) / 2, means], 1)

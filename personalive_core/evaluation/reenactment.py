@@ -1,4 +1,4 @@
-"""Self- and cross-reenactment of unseen people: a model and three baselines against the true frames."""
+"""Self- and cross-reenactment of held-out people: a model and three baselines against the true frames."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .scores import Scores, mean_scores, score
 Lead = Callable[[Iterable[HybridMotion], Reference, int], Iterator[HybridMotion]]
 
 SEED = 0
-FULL = Strengths(rotation=1, translation=1, scale=1, expression=1)  # the answers take the whole motion over
+FULL = Strengths(rotation=1, translation=1, scale=1, expression=1)  # as in the true frames: the whole motion
 MODEL, REPEATED, DRIVING, MEAN = "PersonaLive", "reference repeated", "driving frame", "mean frame"
 
 
 def interpolated(motions: Iterable[HybridMotion], reference: Reference, frames: int) -> Iterator[HybridMotion]:
-    """Retargeted motion behind a lead-in of `frames` from the reference (MII)."""
+    """Yields a lead-in of `frames` frames that starts from the reference's motion (MII), then the retargeted motion."""
     return to_reference(motions, reference, frames, FULL)
 
 
 def abrupt(motions: Iterable[HybridMotion], reference: Reference, frames: int) -> Iterator[HybridMotion]:
-    """Retargeted motion behind its own first frame, `frames` times: without MII."""
+    """Without MII: yields the first retargeted frame `frames` times, then the retargeted motion."""
     pieces = to_reference(motions, reference, 0, FULL)
-    _, first = next(pieces), next(pieces)  # a lead-in of no frames comes before the first piece
+    _, first = next(pieces), next(pieces)  # `to_reference` yields an empty lead-in first
     yield concat([first[:1]] * frames)
     yield first
     yield from pieces
@@ -44,7 +44,7 @@ def abrupt(motions: Iterable[HybridMotion], reference: Reference, frames: int) -
 
 @dataclass(frozen=True)
 class Setting:
-    """How a stream runs."""
+    """How a stream runs: the sampler's configuration and the kind of lead-in."""
 
     config: StreamConfig = StreamConfig()
     lead: Lead = interpolated
@@ -53,7 +53,7 @@ class Setting:
 def reenact(
     model: PersonaLive, portrait: Picture, driving: Iterable[Picture], setting: Setting = Setting()
 ) -> Iterator[Picture]:
-    """The pipeline that everyone runs: finished pictures [0..W, S, S, 3], window by window."""
+    """Runs the same pipeline as users do; yields the finished pictures [0..W, S, S, 3] of each step."""
     size, config = portrait.shape[0], setting.config
     reference = encode_reference(model, portrait, size)
     motions = driving_motion(model, driving, MotionOptions(size=size))
@@ -64,18 +64,18 @@ def reenact(
 
 @dataclass(frozen=True)
 class Reenactment:
-    """The outcome of one task: a row of scores for the model and for each baseline, means over all clips."""
+    """Scores of one task, means over all clips: one row for the model and one per baseline."""
 
     name: str
     clips: int
-    frames: int  # scored of each clip
+    frames: int  # scored, per clip
     rows: dict[str, Scores]
-    network_error: float  # of the landmark network on the true pictures, in pixels
+    network_error: float  # mean error of the landmark network itself, on the true pictures, in pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The middle frame of a clip to look at, [S, S, 3] each."""
+    """One column of a picture sheet: a clip's middle frame, pictures [S, S, 3]."""
 
     reference: Picture
     driving: Picture
@@ -85,14 +85,14 @@ class Column:
 
     @property
     def rows(self) -> tuple[Picture, ...]:
-        """From top to bottom of a sheet."""
+        """The pictures from top to bottom."""
         adapted = () if self.adapted is None else (self.adapted,)
         return (self.reference, self.driving, self.truth, self.output, *adapted)
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one case gave."""
+    """Scores and sheet column of one case."""
 
     rows: dict[str, Scores]
     network_error: float
@@ -101,7 +101,7 @@ class Outcome:
 
 
 def run_case(case: Case, model: PersonaLive, judge: Landmarker) -> Outcome:
-    """The model and the baselines on one case; where the reference is the first driving frame, that is not scored."""
+    """Scores the model and the baselines on one case; the first frame is not scored where it is the reference."""
     reference, driving, truth = case.reference(SIZE), np.stack([*case.driving(SIZE)]), case.truth(SIZE)
     output = np.concatenate([*reenact(model, reference, driving)])
     mean = truth.pictures.mean(0).round().astype(np.uint8)
@@ -116,14 +116,14 @@ def run_case(case: Case, model: PersonaLive, judge: Landmarker) -> Outcome:
 
 
 def repeated(picture: Picture, truth: Truth) -> Picture:
-    """[S, S, 3] as many times as the truth has frames."""
+    """`picture` [S, S, 3] repeated for each frame of `truth`: [F, S, S, 3]."""
     return np.broadcast_to(picture, truth.pictures.shape)
 
 
 def run_task(
     name: str, cases: Iterable[Case], model: PersonaLive, judge: Landmarker
 ) -> tuple[Reenactment, list[Column]]:
-    """Means over all cases, and a column of pictures of each."""
+    """Mean scores over all cases, and one sheet column per case."""
     outcomes = [run_case(case, model, judge) for case in cases]
     rows = {row: mean_scores([outcome.rows[row] for outcome in outcomes]) for row in outcomes[0].rows}
     error = float(np.mean([outcome.network_error for outcome in outcomes]))

@@ -1,4 +1,4 @@
-"""An evaluation as a page to read and as JSON: what was measured, how, and whether each target is met."""
+"""Formats an evaluation as a Markdown page and as JSON values: what was measured, how, and which targets are met."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEGA, HUNDRED = 1e6, 100
 
 
 def page(found: Evaluation, command: str) -> str:
-    """Markdown, written by `command`."""
+    """The evaluation as Markdown; it names `command` as the command line that wrote it."""
     parts = [intro(found, command), targets(found.targets)]
     parts += [reenactment(task) for task in found.tasks]
     parts += [stability(found.stability), ablations(found.findings)]
@@ -143,7 +143,7 @@ decoding. Measured once, on a machine that may have been busy."""
 
 
 def values(found: Evaluation) -> dict[str, object]:
-    """All numbers, in types that JSON has."""
+    """All figures, in JSON types."""
     return {
         "options": asdict(found.options),
         "torch": found.torch,

@@ -1,4 +1,4 @@
-"""How near pictures come to the true ones: PSNR, SSIM, L1, landmarks and colours, frame by frame."""
+"""Scores pictures against the true ones, frame by frame: PSNR, SSIM, L1, landmark error, colour error."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ..drawn.landmarker import Landmarker, find_landmarks
 from ..metrics.pictures import Numbers, Pictures, lab, psnr, ssim, unit
 from .cases import Truth
 
-SMALLEST_REGION = 16  # pixels; fewer have no mean colour worth the name
+SMALLEST_REGION = 16  # pixels; a smaller region has no reliable mean colour
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Five figures of a clip, or their means over clips."""
+    """Five scores of a clip, or their means over clips."""
 
     psnr: float  # dB
     ssim: float
-    l1: float  # of values in 0..1
+    l1: float  # mean absolute error of values in 0..1
     landmarks: float  # mean distance in pixels
-    identity: float  # mean difference of the mean colours of skin, hair, clothes and background, in Delta E (CIE76)
+    identity: float  # mean Delta E (CIE76) between the mean colours of skin, hair, clothes and background
 
 
 @dataclass(frozen=True)
 class FrameScores:
-    """The five figures of each frame [F]."""
+    """The five scores of each frame, [F] each."""
 
     psnr: Numbers
     ssim: Numbers
@@ -46,7 +46,7 @@ def mean_scores(clips: Sequence[Scores]) -> Scores:
 
 
 def score(pictures: Pictures, truth: Truth, network: Landmarker) -> FrameScores:
-    """`pictures` [F, S, S, 3] against the truth of the same frames."""
+    """Scores pictures [F, S, S, 3] against the truth of the same frames; `network` finds their landmarks."""
     shown, true = unit(pictures), unit(truth.pictures)
     return FrameScores(
         psnr=psnr(shown, true).numpy(),
@@ -58,13 +58,13 @@ def score(pictures: Pictures, truth: Truth, network: Landmarker) -> FrameScores:
 
 
 def landmark_error(points: Tensor, true: Tensor, size: int) -> Tensor:
-    """Mean distance [F] in pixels of points [F, K, 2], which are in [-1, 1] of a picture `size` pixels wide."""
+    """Mean distance [F] in pixels between points [F, N, 2] in [-1, 1], for pictures `size` pixels wide."""
     distance: Tensor = (points.double() - true).square().sum(-1).sqrt()
     return distance.mean(-1) * size / 2
 
 
 def region_colours(pictures: Pictures, regions: NDArray[np.bool_]) -> Numbers:
-    """The mean colour of each of R regions [F, R, S, S] as Lab [F, R, 3]; NaN for one that hardly shows."""
+    """Mean colour of each region [F, R, S, S] in CIE Lab [F, R, 3]; NaN for a region below SMALLEST_REGION pixels."""
     count = regions.sum((2, 3))
     total = np.einsum("frhw,fhwc->frc", regions.astype(np.float64), pictures.astype(np.float64))
     mean = total / np.maximum(count, 1)[..., None] / 255
@@ -72,5 +72,5 @@ def region_colours(pictures: Pictures, regions: NDArray[np.bool_]) -> Numbers:
 
 
 def identity_error(colours: Numbers, true: Numbers) -> Numbers:
-    """Mean over regions of the distance of Lab colours [F, R, 3]: Delta E of CIE76, [F]."""
+    """Delta E (CIE76) between Lab colours [F, R, 3], mean over the regions that are not NaN: [F]."""
     return np.asarray(np.nanmean(np.linalg.norm(colours - true, axis=-1), axis=-1))

@@ -1,4 +1,4 @@
-"""One long stream: whether pictures and colours stay as they were, drawn, run and measured window by window."""
+"""Measures the stability of one long stream: PSNR, colour drift and memory, window by window."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .cases import Case, there_and_back
 from .reenactment import reenact, repeated
 from .scores import region_colours
 
-SPAN = 100  # frames that are compared: the second hundred, after a warm-up, and the last
-EARLY = 0.2  # share of the stream after which memory is looked at first
+SPAN = 100  # frames per compared span: the second hundred, after a warm-up, and the last hundred
+EARLY = 0.2  # share of the stream that gives the first memory figure
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What became of F frames in a row."""
+    """Measurements of F consecutive frames."""
 
     psnr: Numbers  # [F] dB
-    repeated: Numbers  # [F] dB of the reference, repeated
-    colours: Numbers  # [F, 4, 3] how far the regions' mean colours are off, in Lab
+    repeated: Numbers  # [F] dB, baseline: the reference repeated
+    colours: Numbers  # [F, 4, 3] error of the regions' mean colours in Lab: output minus truth
 
     def __len__(self) -> int:
         return len(self.psnr)
@@ -36,33 +36,33 @@ class Trace:
 
 @dataclass(frozen=True)
 class Stability:
-    """The whole stream."""
+    """Figures of the whole stream."""
 
     trace: Trace
     seconds: float
-    memory: tuple[int | None, int | None]  # most bytes held in the stream's first part, and in the rest
+    memory: tuple[int | None, int | None]  # peak bytes in the stream's first part and in the rest; None: unknown
 
     @property
     def spans(self) -> tuple[slice, slice]:
-        """The frames after warm-up, and the last ones."""
+        """The two compared spans: after the warm-up, and at the end."""
         frames = len(self.trace)
         span = span_of(frames)
         return slice(span, 2 * span), slice(frames - span, frames)
 
     @property
     def levels(self) -> tuple[float, float]:
-        """Mean PSNR of both spans."""
+        """Mean PSNR of each span, in dB."""
         first, last = (float(self.trace.psnr[rows].mean()) for rows in self.spans)
         return first, last
 
     @property
     def loss(self) -> float:
-        """By how many dB the last frames are worse than those after warm-up."""
+        """PSNR lost from the first span to the last, in dB; negative if the last is better."""
         return self.levels[0] - self.levels[1]
 
     @property
     def drift(self) -> dict[str, float]:
-        """How far each region's mean colour has moved from one span to the other, in Delta E (CIE76)."""
+        """Drift of each region's colour error between the spans, in Delta E (CIE76); only regions visible in both."""
         colours = [self.trace.colours[rows] for rows in self.spans]
         shows = [name for i, name in enumerate(REGIONS) if all(np.isfinite(part[:, i]).any() for part in colours)]
         first, last = ({name: np.nanmean(part[:, REGIONS.index(name)], axis=0) for name in shows} for part in colours)
@@ -74,12 +74,12 @@ def span_of(frames: int) -> int:
 
 
 def long_case(frames: int) -> Case:
-    """The stream's case, whose last span goes back over the motion of the first."""
+    """The case of the long stream: the last span repeats the first span's motion in reverse order."""
     return there_and_back(frames, span_of(frames))
 
 
 def measured(model: PersonaLive, case: Case) -> Iterator[Trace]:
-    """Each window that comes out, against its truth, which is drawn only then."""
+    """Runs the stream; yields the measurements of each finished window, whose true frames are drawn on demand."""
     reference, done = case.reference(SIZE), 0
     for pictures in reenact(model, reference, case.driving(SIZE)):
         if not len(pictures):
@@ -92,10 +92,10 @@ def measured(model: PersonaLive, case: Case) -> Iterator[Trace]:
 
 
 def run_long(windows: Iterable[Trace], frames: int, device: torch.device) -> Stability:
-    """The figures of a stream of `frames`, from those of its windows as they come.
+    """Collects the measurements of all windows of a stream of `frames` frames, with its time and peak memory.
 
-    They are copied into one place for all: a window's own small arrays, kept, would lie between large ones that are
-    freed, and the heap, which cannot fill such gaps, would grow by half a megabyte a frame.
+    They are copied into arrays allocated once. Keeping each window's small arrays would fragment the heap: they would
+    lie between large freed blocks, and the heap would grow by half a megabyte per frame.
     """
     trace = Trace(*(np.full((frames, *shape), np.nan) for shape in ((), (), (len(REGIONS), 3))))
     memory: list[int | None] = []

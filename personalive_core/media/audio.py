@@ -1,4 +1,4 @@
-"""The driving video's sound, re-timed, cut and encoded alongside the pictures of the result."""
+"""The audio track of a written video: the driving video's audio, cut to the exact sample and encoded."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-_DEFAULT_RATE = 48000  # Hz, where the encoder does not take the source's
-_CHANNELS = {"mono": 1, "stereo": 2}  # more are mixed down
-_BIT_RATE = 192_000  # bit/s of AAC, at which re-encoding is not heard
-_SEEK_MARGIN = 1  # seconds decoded before the start, as codecs need some to settle
-_JITTER = Fraction(1, 20)  # seconds by which timestamps may be off before samples are dropped or silence is put in
+_DEFAULT_RATE = 48000  # Hz, used if the encoder does not support the rate of the input
+_CHANNELS = {"mono": 1, "stereo": 2}  # more channels are mixed down to stereo
+_BIT_RATE = 192_000  # bit/s of AAC, high enough that re-encoding is inaudible
+_SEEK_MARGIN = 1  # seconds decoded before the start: codecs need a run-in
+_JITTER = Fraction(1, 20)  # seconds of timestamp error to ignore; beyond it, samples are dropped or silence inserted
 
 _log = logging.getLogger(__name__)
 
 
 class AudioTrack:
-    """A sound track of `output` that follows its pictures: always encoded, so that every cut is exact to the sample."""
+    """The audio track of `output`, written in step with the video; always re-encoded, so that cuts are sample-exact."""
 
     def __init__(self, output: OutputContainer, source: Path, start: Fraction, lossless: bool) -> None:
         """Adds the track to `output`, before its first packet.
 
         Args:
             output: the container being written.
-            source: the file whose first sound track is taken; `has_audio(source)` must hold.
-            start: seconds since the first frame of `source` (since its beginning, if it has only sound).
-            lossless: ALAC instead of AAC.
+            source: the file whose first audio track is used; `has_audio(source)` must hold.
+            start: seconds since the first frame of `source` (since its beginning, if it has only audio).
+            lossless: encodes ALAC instead of AAC.
+
+        Raises:
+            InputError: `source` cannot be read.
         """
         with open_media(source) as container:
             codec = container.streams.audio[0].codec_context
@@ -56,7 +59,7 @@ class AudioTrack:
         self._position = 0
 
     def until(self, time: Fraction) -> Iterator[Packet[Any]]:
-        """The packets that bring the track to `time` seconds after its start."""
+        """Yields the packets that extend the track to `time` seconds after its start."""
         target = round(time * self._rate)
         while self._position < target:
             taken, self._rest = np.split(self._rest, [target - self._position], axis=1)
@@ -66,7 +69,7 @@ class AudioTrack:
                 self._rest = next(self._samples)
 
     def flush(self) -> Iterator[Packet[Any]]:
-        """The packets still inside the encoder."""
+        """Yields the packets that the encoder still holds."""
         yield from self._stream.encode(None)
 
     def _encode(self, samples: NDArray[np.float32]) -> Iterator[Packet[Any]]:
@@ -77,10 +80,10 @@ class AudioTrack:
 
 
 def has_audio(path: Path) -> bool:
-    """True if `path` has a sound track; pictures, animations and folders have none.
+    """True if `path` has an audio track; pictures, animations and folders have none.
 
     Raises:
-        InputError: the file cannot be read, or its sound cannot be decoded.
+        InputError: the file cannot be read, or its audio cannot be decoded.
     """
     if is_pictures(path):
         return False
@@ -92,11 +95,11 @@ def has_audio(path: Path) -> bool:
 
 
 def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[NDArray[np.float32]]:
-    """Pieces [C, n] of sound without gap or overlap from `start` on; where there is none, silence, without end."""
+    """Yields pieces [C, n] of audio from `start` on, without gap or overlap; fills gaps with silence and never ends."""
     silence = np.zeros((_CHANNELS[layout], rate), np.float32)
     position = 0
     for own, piece in _decoded(path, start, rate, layout):
-        ahead = 0 if own is None else own - position  # samples that are missing; below 0: that are there already
+        ahead = 0 if own is None else own - position  # number of missing samples; negative: samples already yielded
         if position and abs(ahead) < _JITTER * rate:
             ahead = 0
         while ahead > 0:
@@ -111,7 +114,7 @@ def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[ND
 
 
 def _decoded(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[tuple[int | None, NDArray[np.float32]]]:
-    """Decoded pieces [C, n] with the sample at which each belongs, counted from `start`."""
+    """Yields (sample index counted from `start`, or None without a timestamp; decoded piece [C, n])."""
     av = load_av()
     origin = _first_frame_time(path) + start
     resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
@@ -129,7 +132,7 @@ def _decoded(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[tu
 
 
 def _first_frame_time(path: Path) -> Fraction:
-    """Where the pictures of `path` begin on the clock that its sound shares, in seconds."""
+    """The time of the first frame of `path` in seconds, on its audio's clock; the container's start if audio only."""
     with open_media(path) as container:
         streams = moving_pictures(container)
         if not streams:

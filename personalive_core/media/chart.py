@@ -120,7 +120,7 @@ def draw_head(draw: ImageDraw.ImageDraw, axes: Axes, title: str, entries: Sequen
 
 
 def mosaic(rows: Sequence[Sequence[NDArray[np.uint8]]], gap: int = 0) -> NDArray[np.uint8]:
-    """Pictures [S, S, 3] in rows of equal length as one picture, each with `gap` white pixels below and at its right."""
+    """Pictures [S, S, 3] in rows of equal length as one; each has `gap` white pixels below it and at its right."""
     edges = ((0, gap), (0, gap), (0, 0))
     lines = [np.concatenate([np.pad(picture, edges, constant_values=255) for picture in row], 1) for row in rows]
     return np.concatenate(lines)

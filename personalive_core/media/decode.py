@@ -1,4 +1,4 @@
-"""PyAV behind `video.py`: opens a file, decodes its frames, and turns them into upright RGB."""
+"""Decodes video with PyAV for `video.py`: opens a file, decodes its frames and converts them to upright RGB."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-# FFmpeg would also follow playlists and addresses that a file names: only containers that hold their own data.
+# FFmpeg would also follow playlists and URLs named in a file. Only containers that hold their own data are allowed.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,flac,aac"
-_HD_WIDTH, _HD_HEIGHT = 1280, 576  # players take untagged video of this width, or above this height, as BT.709
-_OLDEST_AV = 16  # 15 and 14 drop frames when they copy streams
+_HD_WIDTH, _HD_HEIGHT = 1280, 576  # players treat untagged video at least this wide, or above this height, as BT.709
+_OLDEST_AV = 16  # major version of PyAV; 14 and 15 drop frames when they copy streams
 _BT709, _BT601, _FULL_RANGE = 1, 5, 2  # colour matrices and range (ITU-T H.273)
-_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}  # those tags for which swscale has coefficients
+_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}  # the tags for which swscale has coefficients
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG (ITU-T H.273)
-SCALER = 0x4 | 0x2000 | 0x40000  # swscale's bicubic, full chroma and exact rounding, which older PyAV cannot combine
-_EARLY_END = Fraction(1, 2)  # seconds that streams may fall short of the header's duration
+SCALER = 0x4 | 0x2000 | 0x40000  # swscale flags: bicubic, full chroma, exact rounding; older PyAV cannot combine them
+_EARLY_END = Fraction(1, 2)  # seconds that streams may end before the header's duration
 
 
 def load_av() -> ModuleType:
-    """PyAV.
+    """Imports PyAV and returns the module.
 
     Raises:
-        PersonaLiveError: it is not installed, or so old that it loses frames.
+        PersonaLiveError: PyAV is not installed, or so old that it drops frames.
     """
     try:
         import av
@@ -49,10 +49,10 @@ def load_av() -> ModuleType:
 
 
 def open_media(path: Path) -> InputContainer:
-    """The container at `path`, a context manager.
+    """Opens the media file at `path`; the container is a context manager.
 
     Raises:
-        InputError: no such file, empty, or nothing that FFmpeg can read.
+        InputError: there is no such file, it is empty, or FFmpeg cannot read it.
     """
     av = load_av()
     check_file(path)
@@ -68,17 +68,17 @@ def open_media(path: Path) -> InputContainer:
 
 
 def moving_pictures(container: InputContainer) -> list[VideoStream]:
-    """The video streams, without the covers of music files."""
+    """The video streams, without the cover images of music files."""
     from av.stream import Disposition
 
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first stream of moving pictures, ready to decode.
+    """The first video stream that is no cover image, ready to decode.
 
     Raises:
-        InputError: there is none, or no decoder for it.
+        InputError: there is no such stream, or no decoder for it.
     """
     streams = moving_pictures(container)
     if not streams:
@@ -91,15 +91,15 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def time_base(stream: Stream) -> Fraction:
-    """Seconds of one tick of the stream's clock."""
+    """Seconds per tick of the stream's clock."""
     return stream.time_base or Fraction(1, 10**6)
 
 
 def first_frame(frames: Iterator[VideoFrame], damage: list[str], path: Path) -> VideoFrame:
-    """The first of `frames`, which `decode` gives with this `damage`.
+    """The first of `frames`, which come from `decode`; its list `damage` explains an error.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no frame.
     """
     frame = next(frames, None)
     if frame is None:
@@ -109,7 +109,7 @@ def first_frame(frames: Iterator[VideoFrame], damage: list[str], path: Path) -> 
 
 
 def seek(container: InputContainer, stream: VideoStream, tick: int) -> bool:
-    """Goes to a key frame at or before `tick` of the stream's clock; False where the container cannot."""
+    """Seeks to a key frame at or before `tick` on the stream's clock; returns False if the container cannot seek."""
     try:
         container.seek(tick, stream=stream)
     except load_av().FFmpegError:
@@ -118,7 +118,7 @@ def seek(container: InputContainer, stream: VideoStream, tick: int) -> bool:
 
 
 def decode(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[VideoFrame]:
-    """Frames of `stream` in the order of showing; what is lost on the way is noted in `damage`."""
+    """Yields the frames of `stream` in display order; appends a description of each loss to `damage`."""
     av = load_av()
     decoder = stream.codec_context
     if decoder.name == "vp9" and stream.metadata.get("alpha_mode") == "1":
@@ -131,7 +131,7 @@ def decode(container: InputContainer, stream: VideoStream, damage: list[str]) ->
 
 
 def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[Packet[Any] | None]:
-    """Whole packets of `stream`, then None, which drains the decoder."""
+    """Yields the intact packets of `stream`, then None to drain the decoder; appends each loss to `damage`."""
     av = load_av()
     end = Fraction(0)
     try:
@@ -151,18 +151,18 @@ def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) 
 
 
 def _quarter_turns(frame: VideoFrame) -> int:
-    """Counterclockwise turns that bring the frame upright."""
+    """Counterclockwise quarter turns (0 to 3) that bring the frame upright."""
     return round(frame.rotation / 90) % 4
 
 
 def display_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """(width, height) in square pixels, upright."""
+    """(width, height) as displayed: upright and with square pixels."""
     width = max(1, round(frame.width * (stream.sample_aspect_ratio or 1)))
     return (frame.height, width) if _quarter_turns(frame) % 2 else (width, frame.height)
 
 
 def new_scaler() -> VideoReformatter:
-    """What `frame_to_rgb` converts with."""
+    """Creates the `scaler` of `frame_to_rgb`; one is enough for a whole video."""
     load_av()
     from av.video.reformatter import VideoReformatter
 
@@ -170,9 +170,10 @@ def new_scaler() -> VideoReformatter:
 
 
 def frame_to_rgb(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> NDArray[np.uint8]:
-    """[H, W, 3] of `size` (width, height), upright, alpha over black, by the frame's own colour matrix and range.
+    """Converts a frame to RGB [H, W, 3] of `size` (width, height), upright, with alpha composed over black.
 
-    `scaler` is to be the same for all frames of a video: preparing it takes longer than converting a frame.
+    The frame's own colour matrix and range are used. HDR (PQ, HLG) is mapped to BT.709 if PyAV reports it. Use the same
+    `scaler` for all frames of a video: preparing it takes longer than converting a frame.
     """
     turns = _quarter_turns(frame)
     width, height = size[::-1] if turns % 2 else size
@@ -187,7 +188,7 @@ def frame_to_rgb(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformat
         "rgba" if has_alpha else "rgb24",
         src_colorspace=matrix,
         src_color_range=frame.color_range,
-        dst_colorspace=_BT601,  # means nothing for RGB, but PyAV before 17 ignores the source's unless it differs
+        dst_colorspace=_BT601,  # meaningless for RGB, but PyAV before 17 ignores src_colorspace unless they differ
         dst_color_range=_FULL_RANGE,
         interpolation=SCALER,
         **({"dst_color_trc": _BT709, "dst_color_primaries": _BT709} if hdr else {}),

@@ -1,4 +1,4 @@
-"""The picture track of a video being written: RGB frames with times in, packets out."""
+"""The video track of a file being written: encodes timed RGB frames as H.264 packets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_CLOCK = 90_000  # ticks a second, of which the usual rates and milliseconds are whole multiples
-_MAX_CLOCK = 2**31 - 1  # what an mp4 header holds
+_CLOCK = 90_000  # ticks per second; one frame at the usual rates, or one millisecond, is a whole number of ticks
+_MAX_CLOCK = 2**31 - 1  # the largest value that an mp4 header can hold
 _BT709, _LIMITED = 1, 1  # colour description and range (ITU-T H.273) that players assume
-# No B-frames: a file cut anywhere plays to its end, and frames leave the encoder as they came.
-# crf 17: no difference to be seen.
+# No B-frames: a file cut anywhere plays to its end, and frames leave the encoder in input order.
+# crf 17: visually lossless.
 _FAITHFUL = {"crf": "17", "preset": "medium", "bf": "0"}
 _LOSSLESS = {"qp": "0", "preset": "veryfast", "bf": "0"}
 
 
 class VideoTrack:
-    """The H.264 track of `output`: 4:2:0 BT.709 in even size, or RGB without loss."""
+    """The H.264 track of `output`: 4:2:0 BT.709 with even width and height, or lossless RGB."""
 
     def __init__(self, output: OutputContainer, size: tuple[int, int], rate: Fraction, lossless: bool) -> None:
         """Adds the track to `output`, before its first packet; `size` is (width, height)."""
@@ -38,7 +38,7 @@ class VideoTrack:
         stream.width, stream.height = width, height
         stream.pix_fmt = "rgb24" if lossless else "yuv420p"
         context = stream.codec_context
-        context.gop_size = math.ceil(rate)  # a key frame a second, where players jump; x264 looks no further ahead
+        context.gop_size = math.ceil(rate)  # one key frame per second, for seeking; also limits x264's lookahead
         clock = math.lcm(_CLOCK, rate.numerator)
         self.clock = clock if clock <= _MAX_CLOCK else _CLOCK
         context.time_base = Fraction(1, self.clock)
@@ -47,13 +47,13 @@ class VideoTrack:
         self._stream, self._lossless = stream, lossless
 
     def put(self, image: NDArray[np.uint8], tick: int) -> list[Packet[Any]]:
-        """Adds `image` [H, W, 3], shown from `tick`; gives the packets that are ready."""
+        """Encodes `image` [H, W, 3], shown from `tick`; returns the packets that are ready."""
         frame = self._converted(image)
         frame.pts, frame.time_base = tick, Fraction(1, self.clock)
         return self._stream.encode(frame)
 
     def flush(self) -> list[Packet[Any]]:
-        """The packets that are still inside the encoder; the last frame lasts 1 / rate."""
+        """Returns the packets that the encoder still holds; the last frame lasts 1 / rate."""
         return self._stream.encode(None)
 
     def _converted(self, image: NDArray[np.uint8]) -> VideoFrame:

@@ -1,4 +1,4 @@
-"""The label of generated files: facts in their metadata, and a small visible mark."""
+"""Labels generated files: facts in their metadata, and a small visible mark."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ SOFTWARE = f"PersonaLive for ComfyUI {__version__}"
 GENERATED: Mapping[str, str] = {
     "generated": "The movements in this picture or video are made by artificial intelligence.",
     "software": SOFTWARE,
-    # IPTC's vocabulary for synthetic media, which other programs look for
+    # IPTC's term for synthetic media; other programs look for it
     "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
 }
 
 
 def make_label(generated: bool, details: Mapping[str, str]) -> dict[str, str]:
-    """The facts to be stored: that the file is generated and by what (unless switched off), then `details`."""
+    """The facts to store: that the file is generated and by which software (if `generated`), then `details`."""
     return {**(GENERATED if generated else {}), **details}
 
 
 def label_text(facts: Mapping[str, str]) -> str:
-    """`facts` as one line of plain ASCII, which every metadata format can carry."""
+    """`facts` as one line of ASCII JSON, which every metadata format can store."""
     return json.dumps(dict(facts))
 
 
 def parse_label(text: str) -> dict[str, str]:
-    """The inverse of `label_text`; empty for any other text."""
+    """The inverse of `label_text`; returns an empty dict for any other text."""
     try:
         facts = json.loads(text)
     except ValueError:
@@ -40,14 +40,14 @@ def parse_label(text: str) -> dict[str, str]:
 
 
 def container_metadata(facts: Mapping[str, str]) -> dict[str, str]:
-    """`facts` under the two keys that mp4, mov and mkv all keep; the comment is the one that players show."""
+    """`facts` under the two keys that mp4, mov and mkv all keep; players show the comment."""
     if not facts:
         return {}
     return {"comment": facts.get("generated", SOFTWARE), "description": label_text(facts)}
 
 
 def badge(height: int) -> NDArray[np.uint8]:
-    """The visible mark for pictures of `height` pixels: [h, w, 2] grey and opacity, "AI" in a dark box."""
+    """The visible mark for pictures `height` pixels high: "AI" in a dark box, as [h, w, 2] (grey, opacity)."""
     size = max(10, height // 24)
     font = ImageFont.load_default(size)
     left, top, right, bottom = font.getbbox("AI")
@@ -58,7 +58,7 @@ def badge(height: int) -> NDArray[np.uint8]:
 
 
 def stamp(image: NDArray[np.uint8], mark: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy of [H, W, 3] `image` with `mark` in its lower right corner."""
+    """Returns a copy of `image` [H, W, 3] with `mark` [h, w, 2] in its lower right corner."""
     h, w = min(mark.shape[0], image.shape[0]), min(mark.shape[1], image.shape[1])
     grey, opacity = mark[:h, :w, :1].astype(np.float32), mark[:h, :w, 1:] / np.float32(255)
     marked = image.copy()

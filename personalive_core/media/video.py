@@ -1,4 +1,4 @@
-"""Moving pictures in, one RGB frame at a time: video files, animations, folders of pictures, a still picture."""
+"""Reads RGB frames one at a time: from a video file, an animation, a folder of pictures or one picture."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # by which folders are searched for videos
-FOLDER_RATE = Fraction(25)  # frames per second of pictures, which have no times of their own
-_SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from the time of showing
-_NOMINAL = 0.01  # the rate a stream was made for counts if its measured average is this near
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # mark a file in a folder as a video
+FOLDER_RATE = Fraction(25)  # frames per second of a folder of pictures, which have no timestamps
+_SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from display time
+_NOMINAL = 0.01  # relative difference up to which the nominal rate is used instead of the measured average
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture and when it is shown."""
+    """One RGB image and its display time."""
 
     image: NDArray[np.uint8]  # [H, W, 3] RGB
     time: Fraction  # seconds since the first frame of the file
@@ -61,18 +61,18 @@ class Frame:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before it is read."""
+    """The properties of a video that are known before its frames are read."""
 
     width: int  # pixels as displayed: after rotation and with square pixels
     height: int
-    rate: Fraction  # frames per second; the average where they vary
-    frames: int | None  # an estimate from the header: the true count is known only after reading
+    rate: Fraction  # frames per second; the average if the rate varies
+    frames: int | None  # an estimate from the header; the exact count is known only after reading
     duration: Fraction | None  # seconds
     has_audio: bool
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """What the header and the first frame of `path` say; see `read_frames` for what can be read.
+    """Reads the properties from the header and the first frame of `path`; see `read_frames` for the formats.
 
     Raises:
         InputError: as `read_frames` does.
@@ -94,22 +94,23 @@ def probe(path: str | Path) -> VideoInfo:
 def read_frames(
     path: str | Path, start: float | Fraction = 0, count: int | None = None, rate: Fraction | None = None
 ) -> Iterator[Frame]:
-    """Every frame that a player would show, in the order of showing, each with its own time; memory is O(1).
+    """Yields every frame that a player would show, in display order, each with its own time; memory is O(1).
 
     Reads mp4, mov, mkv, webm, avi and MPEG, animated GIF, WebP and PNG, a still picture (one frame), and a folder of
-    pictures (sorted as people count: 2 before 10). Rotation is applied, pixels are made square, alpha is composed
-    over black, HDR is mapped to SDR where PyAV can (18 or later).
+    pictures (in natural order: 2 before 10). Rotation is applied, pixels are made square, alpha is composed over
+    black. HDR is mapped to SDR if PyAV supports it (18 or later).
 
     Args:
         path: a file or a folder.
-        start: seconds since the first frame; frames before it are left out.
-        count: at most so many frames.
-        rate: None gives each frame once. A number gives that many a second, nearest in time, so that frames are
-            repeated or left out. For a folder it is the rate of the pictures (25 if None).
+        start: seconds since the first frame; earlier frames are left out.
+        count: the maximum number of frames.
+        rate: None yields each frame once. A number resamples to that many frames per second, nearest in time, so that
+            frames are repeated or left out. For a folder it is the rate of the pictures (25 if None).
 
     Raises:
-        InputError: at the first `next`: the path does not exist, is empty, holds no pictures, or none that decodes,
-            or a side is under 32 pixels. A file that breaks off later only logs a warning.
+        InputError: at the call or at the first `next`: an argument is out of range, the path does not exist, is
+            empty, holds no pictures, or none that decodes, or a side is under 32 pixels. A file that breaks off later
+            only logs a warning.
     """
     path, start = Path(path), Fraction(start).limit_denominator(10**6)
     if start < 0 or (count is not None and count < 0) or (rate is not None and rate <= 0):
@@ -128,7 +129,7 @@ def read_label(path: str | Path) -> dict[str, str]:
     """The facts that `VideoWriter` or `write_image` stored in the file's metadata; empty if there are none.
 
     Raises:
-        InputError: neither a picture nor a video.
+        InputError: the file is neither a picture nor a video.
     """
     path = Path(path)
     if is_pictures(path):
@@ -139,7 +140,10 @@ def read_label(path: str | Path) -> dict[str, str]:
 
 
 def is_pictures(path: Path) -> bool:
-    """True for what Pillow reads: a folder, a picture or an animation; raises InputError where neither can."""
+    """True if Pillow reads `path`: a folder, a picture or an animation.
+
+    Raises InputError if the file is missing or empty, or has the suffix of a picture but holds none.
+    """
     if path.is_dir():
         return True
     check_file(path)
@@ -165,7 +169,7 @@ def _picture_frames(path: Path) -> Iterator[Frame]:
 
 
 def _folder_pictures(folder: Path) -> list[Path]:
-    """The pictures in `folder`, numbers in their names compared as numbers."""
+    """The pictures in `folder` in natural order (2 before 10). Raises InputError if there are none."""
     files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")]
     if not files:
         raise InputError(f"The folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)}): choose another.")
@@ -224,7 +228,7 @@ def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
         for frame in frames:
             count += 1
             own = None if frame.pts is None else (frame.pts - origin) * tick
-            # Broken files: a frame without a time, or not after its predecessor, follows at the usual distance.
+            # Broken files: a frame with no time, or not later than the previous one, gets the previous time + 1 / rate.
             time = own if own is not None and (time is None or own > time) else (time or 0) + 1 / _rate(stream)
             if time >= start:
                 yield Frame(frame_to_rgb(frame, size, scaler), time)
@@ -233,7 +237,7 @@ def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
 
 
 def resample(frames: Iterator[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
-    """`rate` frames a second from `start`, each the nearest in time; the last lasts as long as the one before it."""
+    """Yields `rate` frames per second from `start`, nearest in time; the last one lasts as long as the one before."""
     shown, given, gap = None, 0, 1 / rate
     for frame in frames:
         if shown is not None:

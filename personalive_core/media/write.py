@@ -1,4 +1,4 @@
-"""Video out, one RGB frame at a time, with sound; at any moment, what was made so far is a playable file."""
+"""Writes video one RGB frame at a time, with audio; the unfinished file is playable at any moment."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 _SUFFIXES = (".mp4", ".mov", ".mkv")
-# Fragments play before the file is closed; the header waits for the first, to know the delay of the sound's encoder.
+# Fragments play before the file is closed. The header waits for the first one, as it states the audio encoder's delay.
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "1000000"}
 _ORDINARY = {"movflags": "faststart"}
-_MOV_TAGS = "+use_metadata_tags"  # the only way for a mov to carry a description; in mp4 it would hide the comment
+_MOV_TAGS = "+use_metadata_tags"  # needed to store a description in mov; in mp4 it would hide the comment
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ _log = logging.getLogger(__name__)
 class WriteOptions:
     """How a video is written."""
 
-    rate: Fraction = Fraction(25)  # frames a second where `write` gets no times; the last frame lasts 1 / rate
-    audio: Path | None = None  # the video (usually the driving) whose sound is kept, if it has any
+    rate: Fraction = Fraction(25)  # frames per second if `write` gets no times; the last frame lasts 1 / rate
+    audio: Path | None = None  # the video (usually the driving video) whose audio is kept, if it has any
     audio_start: float | Fraction = 0  # seconds since the first frame of `audio`
-    lossless: bool = False  # the very same RGB values when read back; for further work, as few players show it
-    label: bool = True  # metadata says that the file is generated, and by what
+    lossless: bool = False  # reads back as exactly the same RGB values; for further editing, as few players show it
+    label: bool = True  # metadata says that the file is generated, and by which software
     mark: bool = False  # a small visible mark in the lower right corner
     details: Mapping[str, str] = field(default_factory=dict)  # further metadata, such as the seed
 
@@ -56,10 +56,11 @@ _DEFAULTS = WriteOptions()
 class VideoWriter:
     """Writes frames to `path` (.mp4, .mov or .mkv): a context manager.
 
-    H.264 in 4:2:0, BT.709, which plays everywhere; it has only even sizes, so an odd picture gets its last column or
-    row twice. Until the block ends the file is `name.partial.mp4` beside `path`. Then it becomes `path`, replacing an
-    older one. If the block raises, the partial file is closed, so that it plays, and stays. Times are kept to 1/90000 s
-    or better, in mkv to 1/1000 s.
+    The codec is H.264 in 4:2:0, BT.709, which plays everywhere. It allows only even sizes, so an odd frame has its last
+    column or row repeated. Until the block ends, the file is `name.partial.mp4` in the same folder. Then it is renamed
+    to `path` and replaces an older file. If the block raises, the partial file is closed and kept, so that it plays. A
+    block that wrote no frame leaves no file and raises OutputError. Times are exact to 1/90000 s or better, in mkv to
+    1/1000 s.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], options: WriteOptions = _DEFAULTS) -> None:
@@ -67,36 +68,37 @@ class VideoWriter:
 
         Raises:
             OutputError: the file cannot be written there.
-            InputError: the sound cannot be read.
+            InputError: the frame rate is not above 0, or the audio cannot be read.
         """
         if options.rate <= 0:
             raise InputError(f"The frame rate must be above 0, not {options.rate}.")
         audio = options.audio if options.audio and has_audio(options.audio) else None
         self.path, self.size, self.rate = Path(path), size, Fraction(options.rate)
-        self.frames = 0  # given to `write` so far
+        self.frames = 0  # number of frames passed to `write` so far
         self.partial = prepare_output(self.path, _SUFFIXES)
         self._metadata = container_metadata(make_label(options.label, options.details))
-        self._fragmented = self.path.suffix.lower() != ".mkv"  # which is playable early as it is
+        self._fragmented = self.path.suffix.lower() != ".mkv"  # an unfinished mkv plays without fragments
         self._container = _create(self.partial, _FRAGMENTED if self._fragmented else {}, self._metadata)
         self._video = VideoTrack(self._container, size, self.rate, options.lossless)
         start = Fraction(options.audio_start)
         self._audio = AudioTrack(self._container, audio, start, options.lossless) if audio else None
         self._badge = badge(size[1]) if options.mark else None
-        self._first = self._last = Fraction(0)  # times of those frames, as given
+        self._first = self._last = Fraction(0)  # times of the first and the last frame, as given
         self._stopped = False
 
     def __enter__(self) -> VideoWriter:
         return self
 
     def write(self, image: NDArray[np.uint8], time: Fraction | None = None) -> None:
-        """Adds `image` [H, W, 3] RGB, shown from `time` until the time of the next.
+        """Adds `image` [H, W, 3] uint8 RGB, shown from `time` until the time of the next frame.
 
         Args:
             image: may be changed by the caller afterwards.
-            time: seconds on any clock; that of the first frame becomes 0. None: the next multiple of 1 / rate.
+            time: seconds on any clock; the first frame's time becomes 0. None: the next multiple of 1 / rate.
 
         Raises:
-            OutputError: the disk is full; the message says what was kept.
+            OutputError: writing failed, for example on a full disk; the message says what was kept.
+            ValueError: `image` has another size or dtype, or `time` is not later than the previous one.
         """
         if image.shape != (self.size[1], self.size[0], 3) or image.dtype != np.uint8:
             raise ValueError(f"expected uint8 frames of (width, height) {self.size}, got {image.dtype} {image.shape}")
@@ -134,7 +136,7 @@ class VideoWriter:
             self._mux(self._audio.until(until - self._first))
 
     def _drain(self) -> None:
-        """Writes what the encoders hold and closes the file."""
+        """Writes what the encoders still hold, closes the file and checks it."""
         self._mux(self._video.flush())
         self._mux_audio(self._last + 1 / self.rate)
         if self._audio is not None:
@@ -154,13 +156,13 @@ class VideoWriter:
     def _keep_partial(self) -> None:
         try:
             self._drain()
-        except OutputError as error:  # only told: the error that ended the block is the one to go on
+        except OutputError as error:  # only logged: the error that ended the block goes on
             _log.warning("%s", error)
         else:
             _log.warning("Stopped early: %d frames are in %s, which plays.", self.frames, self.partial)
 
     def _stop(self, error: OSError) -> OutputError:
-        """Gives up writing; the error for the user says what can still be played."""
+        """Gives up writing; returns the error for the user, which says how much of the video can be played."""
         self._stopped = True
         with contextlib.suppress(OSError):
             self._container.close()
@@ -189,7 +191,7 @@ def _create(path: Path, options: dict[str, str], metadata: Mapping[str, str]) ->
 
 
 def _unfragment(partial: Path, frames: int, metadata: Mapping[str, str]) -> None:
-    """Turns the fragmented mp4 `partial` into an ordinary one, header first; on a full disk it stays as it is."""
+    """Rewrites the fragmented file `partial` as an ordinary one, header first; on a full disk it stays fragmented."""
     whole = partial.with_name(f"{partial.stem}.whole{partial.suffix}")
     try:
         with open_media(partial) as source, _create(whole, _ORDINARY, metadata) as target:
@@ -207,13 +209,13 @@ def _unfragment(partial: Path, frames: int, metadata: Mapping[str, str]) -> None
 
 
 def _check_frames(path: Path, expected: int) -> None:
-    """Raises OSError unless all frames are there: FFmpeg keeps silent if the disk fills up while it closes a file."""
+    """Raises OSError unless all frames are there: FFmpeg reports no error if the disk fills up at the close."""
     if _count_frames(path) != expected:
         raise OSError(errno.EIO, "not all of it reached the disk")
 
 
 def _count_frames(path: Path) -> int:
-    """Whole frames in the cut-off video at `path`."""
+    """The number of intact frames in the video at `path`, which may be cut off; 0 if it cannot be read."""
     try:
         with open_media(path) as container:
             return sum(

@@ -1,1 +1,1 @@
-"""Figures that compare pictures."""
+"""Metrics that compare pictures."""

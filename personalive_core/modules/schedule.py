@@ -1,9 +1,10 @@
-"""Noise: the cumulative alphas, adding noise, one DDIM step, and where random numbers come from."""
+"""The noise schedule: cumulative alphas, adding noise, DDIM steps, and seeded noise."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ NoiseFn = Callable[[int, torch.Size], Tensor]  # (chunk index, shape) -> standar
 
 TRAIN_STEPS = 1000  # Stable Diffusion's scaled-linear schedule
 BETA_START, BETA_END = 0.00085, 0.02
-UNKNOWN = 0.5  # standard deviation of clean latents around what a preconditioned network's conditions tell of them
+SIGMA_DATA = 0.5  # standard deviation of the clean latents given the conditions (arXiv 2206.00364)
 
 
 def alphas_cumprod() -> Tensor:
@@ -35,10 +36,10 @@ def noise_from_output(output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
     """The noise in `x` as a preconditioned network's `output` tells it (arXiv 2206.00364, equation 7 and table 1).
 
     Clean latents are s x / sqrt(alpha) + sqrt(s) sigma output, with sigma^2 = (1 - alpha) / alpha and
-    s = d^2 / (sigma^2 + d^2): the more noise, the less of what is seen. d is what the conditions leave unknown.
+    s = SIGMA_DATA^2 / (sigma^2 + SIGMA_DATA^2): the more noise, the less weight the input gets.
     """
     variance = (1 - alpha) / alpha
-    share = UNKNOWN**2 / (variance + UNKNOWN**2)
+    share = SIGMA_DATA**2 / (variance + SIGMA_DATA**2)
     x0 = share * x / alpha.sqrt() + (share * variance).sqrt() * output
     return (x - alpha.sqrt() * x0) / (1 - alpha).sqrt()
 
@@ -46,6 +47,33 @@ def noise_from_output(output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
 def ddim_step(x: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
     """Deterministic DDIM (eta = 0), equation 12 of arXiv 2010.02502; `alpha_next` 1 gives clean latents."""
     return add_noise(predict_x0(x, eps, alpha), eps, alpha_next)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels of a sampler, lowest first; level -1, below the lowest, is clean.
+
+    `levels` are indices into `timesteps`, one for each frame [F]; latents are [B, F, 4, h, w].
+    """
+
+    timesteps: tuple[int, ...]
+
+    def alphas(self, levels: Tensor, like: Tensor) -> Tensor:
+        """Cumulative alphas [1, F, 1, 1, 1] on the device of `like`."""
+        alphas = torch.cat([alphas_cumprod()[list(self.timesteps)], torch.ones(1)])
+        return alphas[levels].to(like.device)[None, :, None, None, None]
+
+    def noised(self, x0: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+        """Clean latents at their levels."""
+        return add_noise(x0, noise, self.alphas(levels, x0))
+
+    def clean(self, x: Tensor, eps: Tensor, levels: Tensor) -> Tensor:
+        """The clean latents that `x` stands for if its noise is `eps`."""
+        return predict_x0(x, eps, self.alphas(levels, x))
+
+    def step(self, x: Tensor, eps: Tensor, levels: Tensor) -> Tensor:
+        """One DDIM step: each frame goes to the next lower level."""
+        return ddim_step(x, eps, self.alphas(levels, x), self.alphas(levels - 1, x))
 
 
 def seeded_noise(seed: int) -> NoiseFn:

@@ -1,1 +1,1 @@
-"""Training of the networks: the three stages, their data and the figures that judge the result."""
+"""Training of the networks: stages, losses, datasets, checkpoints and run reports."""

@@ -1,4 +1,4 @@
-"""LoRA in the loop: small additions to frozen networks that learn in their stead, kept and exported alone."""
+"""LoRA training: the networks are frozen; only the adapters are trained, saved and exported."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..errors import InputError
 from .files import make_folder
 from .loop import Stage
 
-_SLOPE = math.sqrt(5)  # of the kaiming-uniform start of lora_A, peft's and that of torch's own layers
+_SLOPE = math.sqrt(5)  # slope of lora_A's Kaiming-uniform initialisation, as in peft and in torch's own layers
 
-FILE = "adapter_model.safetensors"  # peft's name for it
-ADAPTABLE = ("reference_unet", "denoising_unet")  # what a picture's look comes from
+FILE = "adapter_model.safetensors"  # peft's file name
+ADAPTABLE = ("reference_unet", "denoising_unet")  # the networks that determine a picture's appearance
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2", "proj_in", "proj_out", "conv1", "conv2")
 
 
 def with_adapters(stage: Stage, model: PersonaLive, names: tuple[str, ...], rank: int, seed: int) -> Stage:
-    """`stage` with additions of `rank` to those of `names` that can have them; changes `model`'s networks.
+    """Attaches LoRA adapters of `rank` to the networks in `names` that support them; returns the changed stage.
 
-    Alpha is the rank: a strength of 1 adds what was learned. Nothing else of the model learns. Raises InputError where
-    none of `names` can have them.
+    Changes `model`'s networks in place. Alpha equals the rank: a strength of 1 adds the update as trained. No other
+    parameter of the model is trained. Raises InputError where none of `names` supports LoRA, or for a rank below 1.
     """
     adapted = [name for name in names if name in ADAPTABLE]
     if not adapted:
@@ -42,7 +42,7 @@ def with_adapters(stage: Stage, model: PersonaLive, names: tuple[str, ...], rank
 
 
 def parameters_of(network: nn.Module) -> nn.ParameterDict:
-    """What learns in the `Adapted` layers of `network`, by path with / for the dots."""
+    """The LoRA parameters of the `Adapted` layers of `network`, by module path; / replaces dots, which keys forbid."""
     held = nn.ParameterDict()
     for path, layer in network.named_modules():
         if isinstance(layer, Adapted):
@@ -52,30 +52,30 @@ def parameters_of(network: nn.Module) -> nn.ParameterDict:
 
 
 def export_lora(names: tuple[str, ...], alpha: float, model: PersonaLive, folder: Path) -> None:
-    """Writes the additions of all `names` into `folder`, as one file in peft's format."""
+    """Writes the LoRA of all networks in `names` into `folder`, as one file in peft's format. Raises OutputError."""
     pairs = {name: trained_pairs(getattr(model, name)) for name in names}
     save_lora(make_folder(folder) / FILE, Lora(pairs, alpha))
 
 
 class Adapted(nn.Module):
-    """A frozen layer and the LoRA that is being trained for it: base(x) + alpha / r * lora_B lora_A x."""
+    """A frozen layer with a trainable LoRA: base(x) + alpha / r * lora_B lora_A x."""
 
     def __init__(self, base: nn.Linear | nn.Conv2d, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
         out, *inner = base.weight.shape
         a = nn.init.kaiming_uniform_(torch.empty(rank, *inner, device="cpu"), _SLOPE, generator=generator)
-        b = torch.zeros(out, rank, *(1 for _ in inner[1:]))  # so that training starts from the network as it is
+        b = torch.zeros(out, rank, *(1 for _ in inner[1:]))  # zeros: training starts from the unchanged network
         device = base.weight.device
         self.base, self.scale = base, alpha / rank
         self.lora_A, self.lora_B = nn.Parameter(a.to(device)), nn.Parameter(b.to(device))
 
     @property
     def weight(self) -> Tensor:
-        """The frozen layer's: networks ask it for the device and the type."""
+        """The frozen layer's weight; networks read its device and dtype."""
         return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's own shapes; the LoRA computes in its own type, float32, unless autocast says otherwise."""
+        """Same shapes as the frozen layer; the LoRA computes in its own dtype, float32, unless autocast changes it."""
         own, narrow = cast("Tensor", self.base(x)), x.to(self.lora_A.dtype)
         if isinstance(self.base, nn.Conv2d):
             base = self.base
@@ -87,10 +87,10 @@ class Adapted(nn.Module):
 
 
 def attach(network: nn.Module, targets: tuple[str, ...], rank: int, alpha: float, seed: int) -> nn.Module:
-    """`network` itself, frozen, the linear layers and convolutions that `targets` name `Adapted` for training.
+    """Freezes `network`, wraps the linear layers and convolutions in `targets` with `Adapted`, and returns it.
 
     A target is a layer's dotted name or the end of it, in whole parts: "to_q", "attn1.to_out.0". Raises InputError for
-    a rank below 1, and for a target that names no layer.
+    a rank below 1, and for a target that matches no layer.
     """
     if rank < 1:
         raise InputError(f"a LoRA has a rank of 1 or more, not {rank}: choose 8, for example")
@@ -108,7 +108,7 @@ def attach(network: nn.Module, targets: tuple[str, ...], rank: int, alpha: float
 
 
 def trained_pairs(network: nn.Module) -> dict[str, Pair]:
-    """Copies, on the CPU, of what was trained in each `Adapted` module of `network`, by module path."""
+    """CPU copies of the trained lora_A and lora_B of each `Adapted` module of `network`, by module path."""
     return {
         name: (module.lora_A.detach().to("cpu", copy=True), module.lora_B.detach().to("cpu", copy=True))
         for name, module in network.named_modules()

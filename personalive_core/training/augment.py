@@ -1,4 +1,4 @@
-"""Changes of the driving crop that leave its expression: what the motion signal must not carry is made unreliable."""
+"""Augments driving crops but keeps the expression, so that the facial embedding cannot rely on appearance."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch.nn import functional
 
 from .data import normal
 
-COLOUR, SCALE, SHIFT, TURN, WARP = 0.15, 0.06, 0.03, 0.08, 0.012  # standard deviations; turn in radians
-WARP_GRID = 4  # points a side of the smooth warp
+# standard deviations: SCALE of ln(size), SHIFT in picture sides, TURN in radians, WARP in half picture sides
+COLOUR, SCALE, SHIFT, TURN, WARP = 0.15, 0.06, 0.03, 0.08, 0.012
+WARP_GRID = 4  # control points per side of the smooth warp
 
 
 def augment(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
-    """Pictures [N, 3, H, W] in [-1, 1]: colours mixed, then scaled, shifted, turned and warped; strength 0 is as is.
+    """Recolours pictures [N, 3, H, W] in [-1, 1], then scales, shifts, rotates and warps them; strength 0: no change.
 
-    A function of `numbers`, for training alone (section 3.2: appearance must not leak through the driving crop).
+    Depends on `numbers` alone. For training only (section 3.2: appearance must not leak through the driving crop).
     """
     if not strength:
         return pictures
@@ -25,7 +26,7 @@ def augment(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
 
 
 def recolour(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
-    """Each picture through its own random colour matrix and offset."""
+    """Applies a random colour matrix and offset to each picture [N, 3, H, W], and clamps it to [-1, 1]."""
     count = len(pictures)
     matrix = torch.eye(3) + strength * COLOUR * normal((count, 3, 3), *numbers, 0)
     offset = strength * COLOUR * normal((count, 3, 1, 1), *numbers, 1)
@@ -34,7 +35,7 @@ def recolour(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
 
 
 def warp(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
-    """Each picture through its own similarity and smooth warp; what comes from outside repeats the edge."""
+    """Applies a random similarity transform and smooth warp to each picture [N, 3, H, W], with edge padding."""
     count = len(pictures)
     amounts = strength * normal((count, 4), *numbers, 0)
     scale, turn = torch.exp(SCALE * amounts[:, 0]), TURN * amounts[:, 1]

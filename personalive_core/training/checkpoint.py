@@ -1,4 +1,4 @@
-"""A run's state on disk: weights, their average, the optimiser and the step, in one safetensors file without pickle."""
+"""A run's checkpoint: weights, EMA weights, optimiser state and step, in one safetensors file without pickle."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is, and what it was told."""
+    """How far a run is, and its settings."""
 
     step: int  # steps done
-    settings: str  # JSON of all that must stay the same for the run to go on as it began
-    scaler: str = ""  # JSON of the gradient scaler's state, in float16 alone
+    settings: str  # JSON of all that must be the same when the run is resumed
+    scaler: str = ""  # JSON of the gradient scaler's state; float16 only
 
 
 @torch.no_grad()
 def save_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, progress: RunProgress) -> None:
-    """Writes the state whole or not at all. Raises OutputError where the disk is full."""
+    """Writes the checkpoint atomically. Raises OutputError where it cannot be written, such as on a full disk."""
     tensors = {f"{_WEIGHT}{key}": value for key, value in learner.state_dict().items()}
     tensors |= {f"{_MEAN}{key}": value for key, value in mean.items()}
     for name, parameter in learner.named_parameters():
@@ -40,9 +40,9 @@ def save_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
 
 @torch.no_grad()
 def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Optimizer, settings: str) -> RunProgress:
-    """Puts a saved state back, bit for bit; without a file the run is at its start.
+    """Restores a checkpoint bit for bit; without a file the run starts at step 0.
 
-    Raises WeightsError for a damaged file, InputError where the run was told something else then.
+    Raises WeightsError for a damaged file, InputError where its settings or its networks' sizes differ.
     """
     path = folder / STATE_FILE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Clips that training reads: pictures with their motion, one safetensors file each, drawn by (seed, step) alone."""
+"""Training clips: pictures with their motion, one safetensors file each; sampling depends on (seed, step) alone."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
-    """Consecutive square pictures of one person, and what each shows."""
+    """Consecutive square pictures of one person, with the motion of each."""
 
     pictures: Tensor  # [F, S, S, 3] uint8
-    motion: HybridMotion  # of each frame itself; of a drawn clip the true one, of a real one as the networks saw it
+    motion: HybridMotion  # exact in drawn clips; in real ones, and after `as_seen`, as the networks read it
     canonical: Tensor  # [F, 21, 3] canonical keypoints, before pose
-    landmarks: Tensor | None = None  # [F, 31, 2] in [-1, 1] of the picture, of drawn people
+    landmarks: Tensor | None = None  # [F, 31, 2] in [-1, 1] of the picture; drawn people only
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, as `save_clip` writes them."""
         motion, pose = self.motion, self.motion.pose
         known = {} if self.landmarks is None else {"landmarks": self.landmarks}
         return {
@@ -49,19 +50,19 @@ class Clip:
 
 
 def landmarks_of(clip: Clip) -> Tensor:
-    """[F, 31, 2] of a drawn clip. Raises InputError for any other."""
+    """Landmarks [F, 31, 2] of a drawn clip, in [-1, 1] of the picture. Raises InputError for any other clip."""
     if clip.landmarks is None:
         raise InputError("the clips have no landmarks, only drawn people do: prepare some with `train prepare --drawn`")
     return clip.landmarks
 
 
 def save_clip(path: Path, clip: Clip) -> None:
-    """Writes one clip, whole or not at all; the file's name has to end with SUFFIX. Raises OutputError."""
+    """Writes one clip atomically; `open_dataset` finds only names that end with CLIP_SUFFIX. Raises OutputError."""
     save_tensors(path, clip.tensors())
 
 
 def read_clip(path: Path) -> Clip:
-    """Raises WeightsError for a damaged file, InputError for one that holds something else."""
+    """Reads one clip. Raises WeightsError for a damaged file, InputError for one that holds something else."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -78,24 +79,25 @@ def read_clip(path: Path) -> Clip:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The readable clips of a prepared folder, opened when they are asked for and then kept."""
+    """The readable clips of the prepared folders; each is loaded at its first use and then cached."""
 
     paths: tuple[Path, ...]
-    kept: dict[int, Clip] = field(default_factory=dict, repr=False)  # a cache: what it holds never changes a result
+    kept: dict[int, Clip] = field(default_factory=dict, repr=False)  # a cache; it never changes a result
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def clip(self, index: int) -> Clip:
+        """Clip `index`, from the cache or from its file. Raises as `read_clip` does."""
         if index not in self.kept:
             self.kept[index] = read_clip(self.paths[index])
         return self.kept[index]
 
 
 def open_dataset(folders: Sequence[Path], frames: int, size: int | None = None) -> Dataset:
-    """All clips of `folders` with at least `frames` frames, of `size` pixels a side; others are named and left out.
+    """All clips of `folders` with at least `frames` frames and pictures of `size` pixels a side (None: any size).
 
-    Raises InputError when none is left.
+    Leaves out the others with a warning. Raises InputError when none is left.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -123,19 +125,19 @@ def open_dataset(folders: Sequence[Path], frames: int, size: int | None = None) 
 
 
 def generator(*numbers: int) -> np.random.Generator:
-    """The random numbers of one place in a run, a function of `numbers` such as (seed, step, item)."""
+    """A random generator for one place in a run; depends on `numbers` alone, such as (seed, step, item)."""
     return np.random.default_rng(numbers)
 
 
 def normal(shape: Sequence[int], *numbers: int) -> Tensor:
-    """Standard normal noise, a function of `numbers`."""
+    """Standard normal noise of `shape`, float32 on the CPU; depends on `numbers` alone."""
     seed = int(generator(*numbers).integers(2**62))
     return torch.randn(tuple(shape), generator=torch.Generator("cpu").manual_seed(seed))
 
 
 @dataclass(frozen=True)
 class Pick:
-    """Which frames of which clip an item of a batch takes."""
+    """The clip and the frames that one batch item takes."""
 
     clip: int
     reference: int
@@ -143,7 +145,7 @@ class Pick:
 
 
 def pick(data: Dataset, frames: int, draws: np.random.Generator, consecutive: bool = False) -> Pick:
-    """A clip, a reference frame and `frames` driving frames of it, the latter in a row if asked for."""
+    """Draws a clip, a reference frame and `frames` driving frames of it, in a row if `consecutive`."""
     clip = int(draws.integers(len(data)))
     length = len(data.clip(clip))
     reference = int(draws.integers(length))

@@ -1,4 +1,4 @@
-"""A StyleGAN2-type discriminator (arXiv 1912.04958): residual blocks down to 4x4, minibatch deviation, one score."""
+"""A StyleGAN2-style discriminator (arXiv 1912.04958): residual blocks down to 4x4, minibatch deviation, one score."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PIXELS_A_CHANNEL = 16  # a side of the picture, to one channel of the first map
-SMALLEST, DEVIATION_GROUP = 4, 4  # pixels a side of the last map; pictures whose deviation is measured together
-LEAKY_SLOPE, LEAKY_GAIN = 0.2, math.sqrt(2)  # of the leaky ReLU; what keeps the variance through it
+PIXELS_A_CHANNEL = 16  # picture pixels a side per channel of the first feature map
+SMALLEST, DEVIATION_GROUP = 4, 4  # side of the last feature map; pictures per group of the minibatch deviation
+LEAKY_SLOPE, LEAKY_GAIN = 0.2, math.sqrt(2)  # slope of the leaky ReLU; gain that keeps the variance through it
 
 
 class Down(nn.Module):
-    """Two convolutions and a shortcut around them, at half the resolution: [N, C, H, W] -> [N, D, H/2, W/2]."""
+    """Residual block of two convolutions that halves the resolution: [N, C, H, W] -> [N, D, H/2, W/2]."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Down(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures [N, 3, S, S] in [-1, 1] -> scores [N], high for real ones."""
+    """Pictures [N, 3, S, S] in [-1, 1] -> scores [N], high for real ones. `most` limits the channels."""
 
     def __init__(self, size: int, most: int = 512) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Discriminator(nn.Module):
 
 
 def minibatch_deviation(x: Tensor) -> Tensor:
-    """[N, C, h, w] -> [N, 1, h, w]: how much the pictures of a group differ, a mean over all features."""
+    """[N, C, h, w] -> [N, 1, h, w]: standard deviation over the pictures of a group, averaged over all features."""
     count = len(x)
     group = max(size for size in range(1, DEVIATION_GROUP + 1) if count % size == 0)
     spread: Tensor = x.unflatten(0, (group, -1)).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Folders that training writes into, with one kind of error where they cannot be made."""
+"""Creates the folders that training writes into; every failure raises OutputError."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import OutputError
 
 
 def make_folder(folder: Path) -> Path:
-    """`folder`, made with those above it where they are missing. Raises OutputError."""
+    """Creates `folder` and its missing parents, and returns it. Raises OutputError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the paper takes ready-made, learned for a model of our own: VAE, keypoint extractor, first facial embedding."""
+"""Losses for the networks that the paper takes pretrained: VAE, keypoint extractor, initial facial embedding."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from .prepare import facial_code
 from .presets import Preset
 from .source import Source
 
-# weights of the VAE's terms beside the squared error; gradients of absolute ones stay as large as they are at the end
+# VAE loss weights, relative to the squared error; small, as the gradient of an absolute error does not shrink with it
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
-# weights of the extractor's losses, about one each at the end: a cross-entropy, and fractions of half a picture
+# extractor loss weights: each term ends near 1; a cross-entropy, and lengths in units of half the picture
 ANGLE_WEIGHT, LENGTH_WEIGHT, PLACE_WEIGHT = 1.5, 30.0, 10.0
-SEEN = 0.02  # weight of the landmarks' cross-entropy beside the facial embedding's error
-# which expression number is read off which cell of a facial encoder's map: near what it is about, as the crop shows it
+SEEN = 0.02  # loss weight of the landmarks' cross-entropy, relative to the facial embedding's error
+# the expression number that each cell of the facial encoder's map gives: a cell near that feature in the face crop
 READING = (
     ("brow left", "gaze right", "gaze down", "brow right"),
-    ("blink left", "cheek", "", "blink right"),  # what the others differ from
+    ("blink left", "cheek", "", "blink right"),  # "": the baseline, subtracted from every other cell
     ("smile", "mouth", "pucker", "jaw"),
 )
-NULL = 1e-5  # singular values below this share of the largest: sums of features that a norm keeps constant
-JITTER = 0.04  # standard deviation of a training box's sides, in box sides
+NULL = 1e-5  # relative cutoff of singular values: drops sums of features that a norm keeps constant
+JITTER = 0.04  # standard deviation of the error of a training box's edges, in box sides
 
 
 def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """What `picture_losses` says of decoded posterior samples, and a small KL term, on crops."""
+    """`picture_losses` of decoded posterior samples of random crops, and a small KL term."""
     pictures, weight = _crops(source, row, *numbers)
     posterior = source.model.vae.encode(pictures).latent_dist
     noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
@@ -57,7 +57,7 @@ def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
 
 
 def decoder_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """What `picture_losses` says of decoded latents; the encoder stays as it is, and so do latents made before."""
+    """`picture_losses` of decoded latents; the encoder gets no gradient, so that existing latents stay valid."""
     pictures, weight = _crops(source, row, *numbers)
     with torch.no_grad():
         latents = source.model.vae.encode(pictures).latent_dist.mean
@@ -65,7 +65,7 @@ def decoder_losses(source: Source, row: Preset, *numbers: int) -> Losses:
 
 
 def picture_losses(decoded: Tensor, true: Tensor, weight: Tensor) -> Losses:
-    """L2 of pixels, and a little L1 of pixels and edges, with a weight [N, 1, S, S] of each pixel."""
+    """L2 of pixels [N, 3, S, S], and a little L1 of pixels and edges; `weight` [N, 1, S, S] is per pixel."""
     decoded, true = decoded.float(), true.float()
     return {
         "l2": squared_error(decoded, true, weight),
@@ -75,18 +75,19 @@ def picture_losses(decoded: Tensor, true: Tensor, weight: Tensor) -> Losses:
 
 
 def fresh_pointers(widths: tuple[int, ...]) -> nn.ModuleList:
-    """Layers that learn beside the extractor: each maps what one of its last two stages sees to a map a keypoint.
+    """Auxiliary layers, not exported: each maps the features of one of the last two stages to a heat map per keypoint.
 
-    What pictures show where teaches the stages far faster than the mean over all places, which the heads read.
+    The stages learn far faster from positions in the picture than from the mean over all positions, which the heads
+    read. `widths` are the channels of all stages.
     """
     return nn.ModuleList(nn.Conv2d(width, KEYPOINTS, 1) for width in widths[-2:])
 
 
 def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbers: int) -> Losses:
-    """Cross-entropy of the angles' bins, L1 of translation, scale and canonical keypoints, to the true numbers.
+    """Cross-entropy of the angles' bins, L1 of translation, scale and canonical keypoints, to the clips' values.
 
-    Each has to be right by itself, for retargeting mixes them with another person's. Also L1 of where `pointers` see
-    the posed keypoints.
+    Each must be right by itself, as retargeting mixes it with another person's. Also L1 of the posed keypoints'
+    positions in the heat maps of `pointers`.
     """
     picks = _singles(source, row, *numbers)
     pictures = torch.cat([_pictures(source, p) for p in picks])
@@ -115,9 +116,9 @@ def keypoint_losses(pointers: nn.ModuleList, source: Source, row: Preset, *numbe
 
 @torch.no_grad()
 def solve_lengths(model: PersonaLive, source: Source, count: int = 2048) -> None:
-    """The heads of translation, scale and canonical keypoints by least squares over `count` pictures of the data.
+    """Solves the heads of translation, scale and canonical keypoints by least squares on about `count` pictures.
 
-    They are linear in features that depend on one another: descent hardly gets to where the best of them are.
+    The heads are linear in correlated features, where gradient descent hardly reaches the optimum.
     """
     places = [(clip, frame) for clip in range(len(source.data)) for frame in range(len(source.data.clip(clip)))]
     places = places[:: max(1, len(places) // count)]
@@ -138,9 +139,10 @@ def solve_lengths(model: PersonaLive, source: Source, count: int = 2048) -> None
 
 
 def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """L2 of the facial embedding to the code of the renderer's expression numbers, whoever shows it.
+    """L2 of the facial embedding to the code of the renderer's expression numbers, the same for every person.
 
-    Also cross-entropy of where the first heat maps see the landmarks in the crop: the embedding is read from them.
+    If all clips have landmarks, also the cross-entropy of the first heat maps to the landmarks' positions in the crop:
+    the embedding is read out from these maps.
     """
     picks = _singles(source, row, *numbers)
     clips = [(source.data.clip(clip), frame) for clip, frame in picks]
@@ -160,10 +162,10 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
 
 @torch.no_grad()
 def read_in_cells(encoder: FaceEncoder) -> nn.ModuleList:
-    """Has the embedding read off the encoder's one map as the code of a number a cell; the layers that read it so.
+    """Sets the read-out so that each map cell gives one expression number; returns those layers, to be frozen.
 
-    They had better stay: their 784 inputs are all positive, so that each step moves their sums by hundreds of times
-    its rate, and the map, pushed down to make up for it, dies.
+    Trained, they would destroy the map. Their 784 inputs are all positive, so that one step changes their sums by
+    hundreds of times the learning rate; the map is then pushed below its ReLU to compensate, and gets no gradient.
     """
     names, side = [name for row in READING for name in row], FACE_SIZE // 8
     axis = torch.arange(side)
@@ -183,21 +185,24 @@ def read_in_cells(encoder: FaceEncoder) -> nn.ModuleList:
 
 
 def jittered(boxes: Tensor, row: Preset, *numbers: int) -> Tensor:
-    """Face boxes [N, 4] as an extractor that errs a little would give them, in whole pixels of the picture."""
+    """Face boxes [N, 4] with small random errors, like the extractor's; whole pixels inside the picture."""
     side = (boxes[:, 2:] - boxes[:, :2]).mean(1, keepdim=True)
     moved = row.augment * JITTER * side * normal((len(boxes), 4), *numbers, 3)
     return (boxes + moved).round().clamp(0, row.size - 1).long()
 
 
 def in_boxes(points: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Points [N, K, 2] in [-1, 1] of pictures of `size` pixels -> in [-1, 1] of the boxes [N, 4]."""
+    """Points [N, K, 2] in [-1, 1] of pictures of `size` pixels a side -> in [-1, 1] of the boxes [N, 4] in pixels."""
     corner, side = boxes[:, None, :2].float(), (boxes[:, 2:] - boxes[:, :2])[:, None].float()
     return ((points + 1) * size / 2 - corner) / side * 2 - 1
 
 
 @torch.no_grad()
 def normalise_latents(model: PersonaLive, source: Source, count: int = 64) -> None:
-    """Folds mean and spread of the latents into the VAE's 1x1 convolutions: scaled latents get mean 0, variance 1."""
+    """Folds the latents' mean and deviation into the VAE's 1x1 convolutions: scaled latents get mean 0, variance 1.
+
+    Measured on the first frames of about `count` clips.
+    """
     vae = model.vae
     step = max(1, len(source.data) // count)
     pictures = torch.cat(
@@ -209,23 +214,24 @@ def normalise_latents(model: PersonaLive, source: Source, count: int = 64) -> No
     before, after = vae.quant_conv, vae.post_quant_conv
     before.weight[:channels] /= spread[:, None, None, None]
     before.bias[:channels] = (before.bias[:channels] - mean) / spread
-    before.bias[channels:] -= 2 * spread.log()  # the posterior's log variance follows
+    before.bias[channels:] -= 2 * spread.log()  # the posterior's log variance is scaled with them
     after.bias += after.weight[:, :, 0, 0] @ mean
     after.weight *= spread[None, :, None, None]
 
 
 def _singles(source: Source, row: Preset, *numbers: int) -> list[tuple[int, int]]:
-    """(clip, frame) of each picture of a batch."""
+    """Draws (clip, frame) of each picture of a batch."""
     return [(p.clip, p.driving[0]) for p in source.picks(row.clips, 1, False, *numbers)]
 
 
 def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
+    """The picture [1, 3, S, S] in [-1, 1] of a (clip, frame)."""
     clip, frame = place
     return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
 
 
 def _crops(source: Source, row: Preset, *numbers: int) -> tuple[Tensor, Tensor]:
-    """A batch of random squares of random pictures, [N, 3, C, C], and what their pixels count, [N, 1, C, C]."""
+    """A batch of random square crops [N, 3, C, C] of random pictures, and their pixels' loss weights [N, 1, C, C]."""
     draws, places = generator(*numbers, 2), _singles(source, row, *numbers)
     pictures = torch.cat([_pictures(source, place) for place in places])
     box = torch.stack([source.data.clip(clip).motion.box[frame] for clip, frame in places])
@@ -235,7 +241,7 @@ def _crops(source: Source, row: Preset, *numbers: int) -> tuple[Tensor, Tensor]:
 
 
 def _crop(picture: Tensor, side: int, draws: np.random.Generator) -> Tensor:
-    """A random square of [1, C, S, S], `side` pixels a side; 0: the whole."""
+    """A random square crop of [1, C, S, S], `side` pixels a side; 0: the whole picture."""
     if not side:
         return picture
     top, left = (int(n) for n in draws.integers(picture.shape[-1] - side + 1, size=2))

@@ -1,4 +1,4 @@
-"""Where a fresh VAE begins: as the mean colour of each latent pixel, from which it learns the rest."""
+"""Initialises a fresh VAE so that it encodes and decodes the mean colour of each latent pixel; training adds detail."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import nn
 
-Layer = Any  # a convolution or linear layer with a bias, which its type leaves open
+Layer = Any  # a convolution or linear layer with a bias, which torch's types mark as optional
 CHANNELS = 3
-HELD, STEADY = 2 * CHANNELS, 2 * CHANNELS + 2  # channels of each colour and its negative; with two constant ones
-CONSTANT = 0.7  # of a constant channel, times the width's root: a steady part of what norms divide by
-FRESH_LOG_VARIANCE = -6.0
-SMALL_INIT = 0.1  # of the usual size: weights beside those that hold the colours
+HELD, STEADY = 2 * CHANNELS, 2 * CHANNELS + 2  # channels of the colours and their negatives; with the two constant ones
+CONSTANT = 0.7  # value of a constant channel / sqrt(width): a fixed part of the variance that norms divide by
+FRESH_LOG_VARIANCE = -6.0  # of the posterior
+SMALL_INIT = 0.1  # factor on the initial weights that do not carry the colours
 
 
 @torch.no_grad()
 def begin_with_colours(vae: Any) -> None:  # noqa: ANN401 - a library's network
-    """Sets `vae`, whose weights are random, so that it encodes and decodes mean colours, and varies little around them.
+    """Changes the random weights of `vae` so that it encodes and decodes mean colours, with small random deviations.
 
-    Norms take a picture's brightness and contrast away, and a VAE whose layers are all random stays grey for thousands
-    of steps. Each colour goes through beside its negative, silu(y) - silu(-y) = y, and the constant channels make
-    norms divide all pictures by nearly the same number.
+    Norms remove a picture's brightness and contrast, and a VAE whose layers are all random stays grey for thousands of
+    steps. Each colour has a channel of its own and one for its negative, as silu(y) - silu(-y) = y. The constant
+    channels make norms divide all pictures by nearly the same number.
     """
     encoder, decoder = vae.encoder, vae.decoder
     enter(encoder.conv_in, torch.eye(CHANNELS))
@@ -49,7 +49,7 @@ def begin_with_colours(vae: Any) -> None:  # noqa: ANN401 - a library's network
 
 
 def enter(layer: Layer, colours: torch.Tensor) -> None:
-    """The first layer of a half: `colours` [3, C_in] and their negatives, and the constants."""
+    """Sets the first layer of the encoder or decoder: `colours` [3, C_in], their negatives, and the constants."""
     layer.weight[:STEADY] = 0
     layer.weight[:HELD, :, 1, 1] = torch.cat([colours, -colours])
     layer.bias[:HELD] = 0
@@ -58,7 +58,7 @@ def enter(layer: Layer, colours: torch.Tensor) -> None:
 
 
 def pass_by(layer: Layer, shortcut: Layer | None) -> None:
-    """A residual layer adds nothing to the channels that hold colours and constants; its shortcut keeps them."""
+    """Zero-initialises a residual branch in the colour and constant channels; its shortcut passes them through."""
     layer.weight *= SMALL_INIT
     layer.weight[:STEADY] = 0
     layer.bias[:STEADY] = 0
@@ -71,7 +71,7 @@ def pass_by(layer: Layer, shortcut: Layer | None) -> None:
 
 
 def resample_colours(layer: Layer, down: bool) -> None:
-    """Halving takes the mean of four, doubling repeats."""
+    """Sets a resampling layer in the colour and constant channels: down takes the mean of 2x2 pixels, up repeats."""
     layer.weight[:STEADY] = 0
     layer.bias[:STEADY] = 0
     for channel in range(STEADY):
@@ -82,14 +82,14 @@ def resample_colours(layer: Layer, down: bool) -> None:
 
 
 def steady(norm: nn.GroupNorm, constant: float) -> None:
-    """A norm gives back what the constants made it divide by; these themselves come out as `constant`."""
-    spread = math.sqrt(1 + 2 * CONSTANT**2)  # where the other channels have variance 1
+    """Sets a norm's gain to the deviation that it is expected to divide by; the constants come out as `constant`."""
+    spread = math.sqrt(1 + 2 * CONSTANT**2)  # expected, if the other channels have variance 1
     norm.weight.fill_(spread)
     norm.weight[HELD:STEADY] = constant * spread / (CONSTANT * math.sqrt(norm.num_channels))
 
 
 def leave(layer: Layer) -> None:
-    """The last layer of a half: colours less their negatives."""
+    """Sets the last layer of the encoder or decoder: each colour minus its negative."""
     layer.weight *= SMALL_INIT
     layer.weight[:CHANNELS] *= SMALL_INIT
     layer.bias.zero_()

@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the step under way ends first, so that what is kept is a whole step's."""
+"""Ctrl-C during training: the current step finishes first, so that the checkpoint holds whole steps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def held_interrupts() -> Iterator[Callable[[], bool]]:
-    """Gives what tells whether Ctrl-C was pressed; pressed again it raises KeyboardInterrupt at once.
+    """Yields a function that returns whether Ctrl-C was pressed; a second Ctrl-C raises KeyboardInterrupt at once.
 
-    Outside the main thread, where Python lets nobody listen, it never was.
+    Outside the main thread, where Python allows no signal handlers, the function always returns False.
     """
     pressed: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Training of the landmark network that `evaluate` measures with: on drawn people, blurred as a model may blur them."""
+"""Trains the landmark network that `evaluate` measures with: on drawn people, blurred as a model might blur them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .losses import Losses, absolute_error
 from .presets import Preset
 from .source import Source
 
-BLUR = 4  # pixels a side of the mean that the blurriest training pictures are mixed with
-NOISE = 0.03  # standard deviation of the noise on training pictures
+BLUR = 4  # downsampling factor of the strongest blur
+NOISE = 0.03  # standard deviation of the strongest noise
 
 
 def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: int) -> Losses:
-    """Mean distance in pixels, along x and y, to the renderer's landmarks; on pictures as a model may blur them."""
+    """Mean absolute error, in pixels per coordinate, to the renderer's landmarks; on recoloured, degraded pictures."""
     picks = source.picks(row.clips, 1, False, *numbers)
     clips = [(source.data.clip(p.clip), p.driving[0]) for p in picks]
     pictures = torch.cat([to_signed(clip.pictures[i : i + 1].numpy()) for clip, i in clips])
@@ -34,7 +34,7 @@ def landmark_losses(network: Landmarker, source: Source, row: Preset, *numbers: 
 
 
 def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
-    """Each picture [N, 3, S, S] softer by its own amount, little more often than much, and noisy."""
+    """Blurs each picture [N, 3, S, S] by a random amount, more often a small one, and adds noise in proportion."""
     amount = torch.tensor(generator(*numbers, 2).random(len(pictures)) ** 2).float()[:, None, None, None]
     soft = functional.interpolate(functional.avg_pool2d(pictures, BLUR), scale_factor=BLUR, mode="bilinear")
     noise = NOISE * amount * normal(pictures.shape, *numbers, 3)
@@ -42,6 +42,6 @@ def worsened(pictures: Tensor, strength: float, *numbers: int) -> Tensor:
 
 
 def save_landmarker(network: Landmarker, _: object, folder: Path) -> None:
-    """Writes the network into `folder` in half precision; a run's export, without its model. Raises OutputError."""
+    """Writes the network into `folder` in float16; a run's export that ignores the model. Raises OutputError."""
     make_folder(folder)
     save_tensors(folder / LANDMARKER_FILE, {key: tensor.half() for key, tensor in network.state_dict().items()})

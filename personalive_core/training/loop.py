@@ -1,4 +1,4 @@
-"""The one training loop: any stage, from any start, resumed to the same bits."""
+"""The training loop of all stages; a resumed run gives the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -33,46 +33,47 @@ from .source import Source
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Objective = Callable[..., Losses]  # (source, row, *numbers) -> terms whose sum is descended
+Objective = Callable[..., Losses]  # (source, row, *numbers) -> loss terms; their sum is minimised
 LOG_EVERY, SAMPLE_EVERY = 10, 250  # steps
-LOWEST_RATE = 0.05  # of the highest, where a cosine ends
+LOWEST_RATE = 0.05  # final learning rate of the cosine schedule, relative to the highest
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage does with the loop."""
+    """What a stage gives to the loop: its losses, extra networks and callbacks."""
 
     objective: Objective
-    extra: nn.ModuleDict  # networks that learn beside the model's and are not exported: a discriminator
+    extra: nn.ModuleDict  # trained too, but not part of the model: a discriminator, LoRA parameters
     sheet: Callable[[Source], list[Tensor]] | None = None  # rows of a sample sheet
-    finish: Callable[[PersonaLive, Source], None] | None = None  # done to the exported networks
-    statistics: bool = False  # whether batch norms gather theirs
-    still: nn.ModuleList = field(default_factory=nn.ModuleList)  # layers of the networks that stay as they are
-    export: Callable[[PersonaLive, Path], object] | None = None  # in the run's stead: where what learns is no network
+    finish: Callable[[PersonaLive, Source], None] | None = None  # applied to the networks before export
+    statistics: bool = False  # whether batch norms update their running statistics
+    still: nn.ModuleList = field(default_factory=nn.ModuleList)  # frozen layers of the trained networks
+    # replaces Run.export when the trained parameters are none of the model's networks (LoRA, landmarker)
+    export: Callable[[PersonaLive, Path], object] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run is kept and what it is."""
+    """Folder, stage, preset and options of one run."""
 
     folder: Path
     stage: str
     row: Preset
     seed: int
-    precision: str = "no"  # accelerate's word: no, bf16 or fp16
+    precision: str = "no"  # accelerate's name: no, bf16 or fp16
     export: Callable[[PersonaLive, Path], object] = save_networks
     quiet: bool = False
     tensorboard: bool = False
 
     @property
     def settings(self) -> str:
-        """What must be the same for a run to be resumed."""
+        """JSON of all that must be the same for a run to be resumed."""
         return json.dumps({"stage": self.stage, "seed": self.seed, "precision": self.precision, **asdict(self.row)})
 
 
 class Learner(nn.Module):
-    """The networks that learn, with a forward that gives the losses: what `accelerate` wraps."""
+    """The trained networks as one module, which `accelerate` wraps; its forward returns the losses."""
 
     def __init__(self, networks: nn.ModuleDict, stage: Stage, source: Source, row: Preset) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class Learner(nn.Module):
 
 
 def rate_at(row: Preset, step: int) -> float:
-    """The learning rate of a step."""
+    """The learning rate of a step: linear warm-up, then constant or a cosine."""
     rise = min(1.0, (step + 1) / row.warmup) if row.warmup else 1.0
     if not row.cosine:
         return row.rate * rise
@@ -93,14 +94,15 @@ def rate_at(row: Preset, step: int) -> float:
 
 
 def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Path:
-    """Trains `networks` to the end of the row's steps, from where the run's folder left off; returns the weights.
+    """Trains `networks` for the preset's steps, from the run's checkpoint if there is one; returns the weights folder.
 
-    After Ctrl-C the folder holds the last whole step, and KeyboardInterrupt is raised. Raises InputError without
-    `accelerate`, NumericalError at a loss that is no number, OutputError for a full disk.
+    Ctrl-C saves a checkpoint after the current step and raises KeyboardInterrupt. Raises InputError without accelerate
+    or for another run's folder, NumericalError for a loss that is not finite, WeightsError, OutputError (disk full).
     """
     accelerator = _accelerator(run)
     make_folder(run.folder)
     _place(source.model, stage, networks, run.row.layers, accelerator.device)
+    # everything that a checkpoint restores
     learner = Learner(networks, stage, source, run.row)
     adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
     mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
@@ -113,6 +115,7 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
     keeper = Keeper(run, stage, source, learner, mean, adam, accelerator.scaler, board)
     if main:
         forget_after(run.folder, progress.step)
+    # steps from here on; one process writes all files
     with held_interrupts() as interrupted:
         for step in _steps(run, progress.step, main):
             values = _descend(accelerator, wrapped, adam, run, step)
@@ -126,13 +129,13 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
                 raise KeyboardInterrupt
         if main:
             keeper.save(run.row.steps)
-    accelerator.wait_for_everyone()  # the one that saves takes longer
+    accelerator.wait_for_everyone()  # the main process may still be saving
     accelerator.end_training()
     return run.folder / "weights"
 
 
 def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, layers: str, device: torch.device) -> None:
-    """Everything on `device`; gradients for what learns, and for nothing else."""
+    """Moves everything to `device`, and enables gradients for the trainable parameters alone."""
     for name in NEEDED:
         getattr(model, name).requires_grad_(False).to(device)
     stage.extra.to(device).requires_grad_(True)
@@ -144,12 +147,15 @@ def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, layers: st
 
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
-    """Whether a process of the run was interrupted: they stop after the same step, or they wait for one another."""
+    """Whether any process was interrupted: all must stop after the same step, or they would wait for each other."""
     return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device)))
 
 
 def _descend(accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run: Run, step: int) -> dict[str, float]:
-    """One step of the optimiser over the row's micro-batches; the mean of each loss."""
+    """One optimiser step, with gradient accumulation; returns step, learning rate, gradient norm, mean of each loss.
+
+    Raises NumericalError for a loss that is not finite.
+    """
     row, totals = run.row, dict[str, float]()
     for group in adam.param_groups:
         group["lr"] = rate_at(row, step)
@@ -172,7 +178,7 @@ def _descend(accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run:
 
 @torch.no_grad()
 def _average(mean: dict[str, Tensor], networks: nn.ModuleDict, decay: float) -> None:
-    """Exponential moving average of the weights; of what is not a weight, the newest value."""
+    """Updates the EMA weights; of buffers, the newest value is taken."""
     if not mean:
         return
     parameters = dict(networks.named_parameters())
@@ -185,19 +191,19 @@ def _average(mean: dict[str, Tensor], networks: nn.ModuleDict, decay: float) -> 
 
 @dataclass(frozen=True)
 class Keeper:
-    """Writes what a run leaves behind."""
+    """Writes a run's metrics, sample sheets, checkpoints and exported weights."""
 
     run: Run
     stage: Stage
     source: Source
     learner: Learner
-    mean: dict[str, Tensor]
+    mean: dict[str, Tensor]  # EMA weights; empty without EMA
     adam: Optimizer
-    scaler: Any = None  # of gradients in float16
-    board: Any = None  # TensorBoard's writer
+    scaler: Any = None  # gradient scaler; float16 only
+    board: Any = None  # TensorBoard writer
 
     def after(self, step: int, values: dict[str, float]) -> None:
-        """Metrics, sheets and checkpoints that are due after `step`."""
+        """Writes the metrics, sample sheet and checkpoint that are due after `step`."""
         if step % LOG_EVERY == 0:
             append_metrics(self.run.folder, {**values, "time": round(time.time(), 1)})
             for name, value in values.items() if self.board else ():
@@ -209,7 +215,7 @@ class Keeper:
             self.save(step + 1)
 
     def save(self, step: int) -> None:
-        """The state after `step` steps, the exported weights, the curve."""
+        """Writes the checkpoint after `step` steps, the exported weights and the loss curve. Raises OutputError."""
         scaler = json.dumps(self.scaler.state_dict()) if self.scaler else ""
         progress = RunProgress(step, self.run.settings, scaler)
         save_run(self.run.folder, self.learner, self.mean, _plain(self.adam), progress)
@@ -226,7 +232,7 @@ class Keeper:
 
 
 def _plain(adam: Optimizer) -> Optimizer:
-    """The optimiser inside what `accelerate` made of it."""
+    """The optimiser inside `accelerate`'s wrapper."""
     inside: Optimizer = getattr(adam, "optimizer", adam)
     return inside
 
@@ -247,7 +253,7 @@ def _accelerator(run: Run) -> Accelerator:
         from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise InputError("training needs accelerate: `pip install personalive-comfyui[train]`") from error
-    # a step leaves layers out: temporal ones before stage 3, and those behind the reference's last tokens
+    # some layers get no gradient: temporal ones before stage 3, and those after the reference's last tokens
     sparse = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:
         return Accelerator(mixed_precision=run.precision, kwargs_handlers=[sparse])

@@ -1,4 +1,4 @@
-"""The losses of all stages, a few lines each with its equation; every one is a mean over all values."""
+"""The losses of all stages, each with its equation; every loss is a mean over all values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..modules.keypoints import BINS, DEGREES_PER_BIN, FIRST_BIN
 
 Losses = dict[str, Tensor]  # terms by name; their sum is minimised
 
-INNER = 0.6  # of a face box's sides: within are eyes, nose and mouth
+INNER = 0.6  # middle part of a face box's sides that holds eyes, nose and mouth
 
 
 def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) -> Tensor:
@@ -19,14 +19,14 @@ def noise_error(predicted: Tensor, noise: Tensor, weight: Tensor | float = 1.0) 
 
 
 def snr_weight(alpha: Tensor, limit: float) -> Tensor:
-    """min(1 / SNR, limit) with SNR = alpha / (1 - alpha): the noise error as an error of x0 (arXiv 2303.09556)."""
+    """min(1 / SNR, limit), SNR = alpha / (1 - alpha): turns a noise error into an x0 error (arXiv 2303.09556)."""
     return ((1 - alpha) / alpha).clamp(max=limit)
 
 
 def face_weight(box: Tensor, size: int, more: float) -> Tensor:
-    """[N, 1, size, size] of mean 1 for face boxes [N, 4] (x0, y0, x1, y1) in pixels.
+    """Loss weights [N, 1, size, size] of mean 1, for face boxes [N, 4] (x0, y0, x1, y1) in pixels.
 
-    `more` where eyes, nose and mouth are, in the middle of the box, for 1 elsewhere.
+    A pixel in the middle of the box, where eyes, nose and mouth are, counts `more` times as much as one elsewhere.
     """
     middle, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]) * INNER / 2
     pixels = torch.arange(size, device=box.device) + 0.5
@@ -46,7 +46,7 @@ def absolute_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0
 
 
 def edge_error(predicted: Tensor, true: Tensor, weight: Tensor) -> Tensor:
-    """w |dx - dx_hat| of neighbouring pixels, across and down, of pictures [N, C, H, W] and weights w [N, 1, H, W]."""
+    """w |dx - dx_hat| of horizontal and vertical pixel differences: pictures [N, C, H, W], weights w [N, 1, H, W]."""
     difference = predicted - true
     across, down = difference.diff(dim=-1).abs(), difference.diff(dim=-2).abs()
     return (weight[..., 1:] * across).mean() + (weight[..., 1:, :] * down).mean()
@@ -58,9 +58,9 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def bin_error(scores: Tensor, degrees: Tensor) -> Tensor:
-    """-sum_b q_b log softmax(scores)_b: `degrees` [...] as shares q of the two nearest of 66 bins (arXiv 1710.00925).
+    """-sum_b q_b log softmax(scores)_b: scores [..., 66], `degrees` [...] (arXiv 1710.00925).
 
-    An expectation over bins saturates when it is trained alone.
+    q divides an angle between the two nearest of the 66 bins. A loss on the bins' expectation alone would saturate.
     """
     place = ((degrees - FIRST_BIN) / DEGREES_PER_BIN).clamp(0, BINS - 1)
     share = (1 - (place[..., None] - torch.arange(BINS, device=place.device)).abs()).clamp(min=0)
@@ -68,10 +68,10 @@ def bin_error(scores: Tensor, degrees: Tensor) -> Tensor:
 
 
 def heat_error(maps: Tensor, places: Tensor) -> Tensor:
-    """-sum_p q_p log softmax(map)_p: places [N, K, 2] in [-1, 1] in maps [N, K, h, w].
+    """-sum_p q_p log softmax(map)_p: `places` [N, K, 2] in [-1, 1], x first, heat maps [N, K, h, w].
 
-    q shares a place among the four nearest cells, each smeared over its neighbours; where the place lies outside the
-    map, what the edge gets of it. Teaches from the first step on, where the error of a mean place hardly does.
+    q divides a place between the four nearest cells and spreads each over its 3x3 neighbours. A place outside the map
+    counts at its edge. The gradient is useful from the first step on, unlike that of the mean position's error.
     """
     sides = torch.tensor(maps.shape[:1:-1], device=maps.device)
     cells = ((places + 1) / 2 * sides - 0.5).clamp(min=torch.zeros_like(sides), max=sides - 1)
@@ -94,6 +94,6 @@ def discriminator_loss(real_score: Tensor, fake_score: Tensor) -> Tensor:
 
 
 def gradient_penalty(real_score: Tensor, real: Tensor) -> Tensor:
-    """R1: E||grad_x D(x)||^2 / 2 of real pictures [N, C, H, W] that require gradients (arXiv 1801.04406)."""
+    """R1: E||grad_x D(x)||^2 / 2 at real pictures [N, C, H, W], which must require gradients (arXiv 1801.04406)."""
     (gradient,) = torch.autograd.grad(real_score.sum(), real, create_graph=True)
     return 0.5 * gradient.square().sum((1, 2, 3)).mean()

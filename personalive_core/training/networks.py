@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import NEEDED, load_model
 from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.networks import NetworkSizes, build, small_image_encoder_config, vae_config
 from ..errors import InputError
 from ..media.files import save_tensors, whole_file
 from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
-from ..modules.keypoints import KeypointConfig, KeypointExtractor
-from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
+from ..modules.keypoints import KeypointConfig
+from ..modules.pose_guider import PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
 from ..weights.fill import is_computed
 from ..weights.index import converted_place
@@ -29,86 +30,38 @@ from ..weights.read import CONFIG_KEY
 from .files import make_folder
 from .fresh_vae import SMALL_INIT, begin_with_colours
 
-
-def _vae(widths: tuple[int, ...], groups: int) -> dict[str, Any]:
-    return {
-        "_class_name": "AutoencoderKL",
-        "block_out_channels": list(widths),
-        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
-        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
-        "latent_channels": 4,
-        "layers_per_block": 1,
-        "norm_num_groups": groups,
-    }
-
-
-def _image_encoder(width: int, dim: int) -> dict[str, Any]:
-    return {
-        "hidden_size": width,
-        "intermediate_size": 2 * width,
-        "projection_dim": dim,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": 224,
-        "patch_size": 32,
-    }
-
-
-@dataclass(frozen=True)
-class ModelShapes:
-    """Widths of every network of a model."""
-
-    unet: UNetConfig
-    pose_guider: PoseGuiderConfig
-    face_encoder: FaceEncoderConfig
-    keypoints: KeypointConfig
-    vae: Mapping[str, Any] = field(hash=False)
-    image_encoder: Mapping[str, Any] = field(hash=False)
-
-
-SHAPES: dict[str, ModelShapes] = {
-    "small": ModelShapes(
+SHAPES: dict[str, NetworkSizes] = {
+    "small": NetworkSizes(
         UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, preconditioned=True),
         PoseGuiderConfig(64, (8, 16, 32, 64)),
         FaceEncoderConfig(width=64, attention_dim=64, heads=1),
         KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
-        _vae((16, 32, 64, 128), 1),
-        _image_encoder(64, 128),
+        vae_config((16, 32, 64, 128), 1),
+        small_image_encoder_config(64, 128),
     ),
-    "twin": ModelShapes(  # the tests'
+    "twin": NetworkSizes(  # the tests'
         UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
         FaceEncoderConfig(width=64, attention_dim=32, heads=2),
         KeypointConfig((8, 8, 16, 16), (1, 1, 1, 1)),
-        _vae((8, 8, 8, 8), 4),
-        _image_encoder(16, 16),
+        vae_config((8, 8, 8, 8), 4),
+        small_image_encoder_config(16, 16),
     ),
 }
 
 
-def fresh(shapes: ModelShapes, seed: int) -> PersonaLive:
+def fresh(sizes: NetworkSizes, seed: int) -> PersonaLive:
     """Untrained networks whose weights are a function of `seed` and each weight's name; float32, on the CPU."""
-    from diffusers import AutoencoderKL
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    networks: dict[str, Any] = {
-        "reference_unet": UNet(replace(shapes.unet, denoises=False)),
-        "denoising_unet": UNet(shapes.unet),
-        "pose_guider": PoseGuider(shapes.pose_guider),
-        "motion_encoder": FaceEncoder(shapes.face_encoder),
-        "motion_extractor": KeypointExtractor(shapes.keypoints),
-        "vae": AutoencoderKL.from_config(dict(shapes.vae)),
-        "image_encoder": CLIPVisionModelWithProjection(CLIPVisionConfig(**shapes.image_encoder)),
-    }
-    for name, network in networks.items():
-        initialise(network, f"{seed}.{name}")
-    for name in ("reference_unet", "denoising_unet"):
-        soften_branches(networks[name])
-    silence_temporal(networks["denoising_unet"])
-    silence_output(networks["denoising_unet"])
-    begin_with_colours(networks["vae"])
-    keep_alive(networks["motion_encoder"])
-    return PersonaLive(**{name: network.eval() for name, network in networks.items()})
+    model = build(sizes)
+    for name in NEEDED:
+        initialise(getattr(model, name), f"{seed}.{name}")
+    for unet in (model.reference_unet, model.denoising_unet):
+        soften_branches(unet)
+    zero_temporal(model.denoising_unet)
+    zero_output(model.denoising_unet)
+    begin_with_colours(model.vae)
+    start_above_zero(model.motion_encoder)
+    return model
 
 
 @torch.no_grad()
@@ -140,7 +93,7 @@ def soften_branches(unet: nn.Module) -> None:
 
 
 @torch.no_grad()
-def keep_alive(motion_encoder: FaceEncoder) -> None:
+def start_above_zero(motion_encoder: FaceEncoder) -> None:
     """All that a facial encoder says goes through one rectified map: it begins far above zero, and nearly flat.
 
     Else the first steps, which make a large random embedding smaller, push the map below zero, and it learns no more.
@@ -154,7 +107,7 @@ def keep_alive(motion_encoder: FaceEncoder) -> None:
 
 
 @torch.no_grad()
-def silence_temporal(denoising_unet: nn.Module) -> None:
+def zero_temporal(denoising_unet: nn.Module) -> None:
     """Fresh temporal modules add nothing, so that stage 3 starts from what stage 2 made."""
     for key, tensor in denoising_unet.state_dict().items():
         if ".temporal_modules." in key and ".temporal_transformer.proj_out." in key:
@@ -162,7 +115,7 @@ def silence_temporal(denoising_unet: nn.Module) -> None:
 
 
 @torch.no_grad()
-def silence_output(denoising_unet: nn.Module) -> None:
+def zero_output(denoising_unet: nn.Module) -> None:
     """A fresh denoising UNet says nothing: at the highest level all it sees counts as noise, at the lowest none."""
     for leaf in ("weight", "bias"):
         denoising_unet.get_parameter(f"conv_out.{leaf}").zero_()

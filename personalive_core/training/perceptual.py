@@ -1,4 +1,4 @@
-"""The perceptual distance: LPIPS from its package, or the same form on features that the model itself has."""
+"""Perceptual distance: LPIPS from its package, or the same formula on features of the model's keypoint extractor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("lpips", "extractor")
 
 
 def feature_distance(predicted: list[Tensor], true: list[Tensor]) -> Tensor:
-    """sum over layers of the mean squared difference of unit-length features (arXiv 1801.03924, equation 1, w = 1)."""
+    """Sum over layers of the mean squared difference of unit-length features (arXiv 1801.03924, equation 1, w = 1)."""
     pairs = zip(predicted, true, strict=True)
     return sum((_unit(a) - _unit(b)).square().sum(1).mean() for a, b in pairs)  # type: ignore[return-value]
 
@@ -27,13 +27,13 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def extractor_features(model: PersonaLive, pictures: Tensor) -> list[Tensor]:
-    """What each stage of the keypoint extractor sees in pictures [N, 3, H, W] in [-1, 1]."""
+    """The feature map of each stage of the keypoint extractor, for pictures [N, 3, H, W] in [-1, 1]."""
     x = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
     return model.motion_extractor.detector.maps(x)
 
 
 def perceptual_distance(kind: str, model: PersonaLive) -> Distance:
-    """The distance of that kind. Raises InputError for an unknown kind, or where the package is not installed."""
+    """The distance named `kind`, one of KINDS. Raises InputError for another kind, or without the lpips package."""
     if kind == "extractor":
         return lambda a, b: feature_distance(extractor_features(model, a), extractor_features(model, b))
     if kind != "lpips":

@@ -33,22 +33,22 @@ from .files import make_folder
 
 
 def facial_code(numbers: Tensor) -> Tensor:
-    """Expression numbers [F, E] as the facial embedding [F, 32, 16] that the small model's encoder first learns."""
+    """Expression numbers [F, E] -> facial embeddings [F, 32, 16], the first training target of the small encoder."""
     return expression_code(numbers, concatenated_positions(torch.arange(TOKENS), TOKEN_DIM))
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How drawn people become clips."""
+    """Settings of drawn clips."""
 
     size: int  # pixels a side
-    frames: int = 16  # of a clip
-    stride: int = 1  # frames of the motion from one of the clip to the next
+    frames: int = 16  # per clip
+    stride: int = 1  # motion frames from one frame of the clip to the next
     style: Style = "photo"
 
 
 def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
-    """One drawn person in motion, with the true numbers of each frame."""
+    """One clip of a drawn person, with the exact motion, canonical keypoints and landmarks of each frame."""
     frames, stride = drawing.frames, drawing.stride
     who, motions = person(split, index), clip_motion(split, index, frames * stride)[::stride]
     pose, canonical = head_pose(motions), canonical_keypoints(who)[None].expand(frames, -1, -1)
@@ -61,13 +61,16 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
 
 
 def as_seen(clip: Clip, model: PersonaLive) -> Clip:
-    """`clip` with the motion that the model's networks see in its pictures, as at inference, errors and all."""
+    """`clip` with the motion that the model's networks read from its pictures, with the errors of inference."""
     motion, canonical = extract_shape(model, to_signed(clip.pictures.numpy()))
     return replace(clip, motion=motion, canonical=canonical)
 
 
 def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing, model: PersonaLive | None = None) -> None:
-    """Draws `clips` into `folder`, one file each; those already there stay. A `model` sees their motion itself."""
+    """Draws `clips` into `folder`, one file each; existing files are kept.
+
+    With a `model`, its networks read the motion (see `as_seen`). Raises OutputError.
+    """
     make_folder(folder)
     for index in clips:
         path = folder / f"{split}_{index:06d}{CLIP_SUFFIX}"

@@ -1,4 +1,4 @@
-"""Prepares clips of real videos: the face cropped as in driving videos, read by the motion networks, cut and cached."""
+"""Prepares clips of real videos: crops the face as in driving videos, extracts its motion, and saves the clips."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ from ..motion.types import concat
 from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
 
-LEDGER = "videos.json"  # which videos are done, in the folder of their clips
-LARGEST_STRIDE = TrackOptions.patience  # a crop that goes to another person has lacked the first one for so long
-NAMED = 40  # letters of a video's name in those of its clips
+LEDGER = "videos.json"  # lists the videos that are done; lies in the folder of their clips
+# a crop changes person only after this many frames without the first one; a longer stride could skip that gap
+LARGEST_STRIDE = TrackOptions.patience
+NAMED = 40  # characters of a video's name in the names of its clips
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How videos become clips."""
+    """Settings of clips from videos."""
 
     size: int  # pixels a side
-    frames: int = 16  # of a clip
-    stride: int = 1  # frames of the video from one of the clip to the next
-    detector: str = "auto"  # as for driving videos: none for square pictures, yunet for others
+    frames: int = 16  # per clip
+    stride: int = 1  # video frames from one frame of the clip to the next
+    detector: str = "auto"  # as for driving videos; auto: none for square pictures, yunet for others
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a folder of videos gave, now and before."""
+    """The clips from a folder of videos, those of earlier calls included."""
 
-    clips: Mapping[str, int]  # by video
-    left_out: Mapping[str, str]  # the reason by video
+    clips: Mapping[str, int]  # number of clips by video
+    left_out: Mapping[str, str]  # reason by video
 
 
 def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: bool = False) -> Prepared:
-    """Writes the clips of every video below the folder `videos` into `output`; videos that are done already stay.
+    """Writes the clips of every video below the folder `videos` into `output`; skips videos that are already done.
 
-    Raises InputError where no video gives a clip or `output` holds clips of another cut, WeightsError, OutputError.
+    Raises InputError where no video gives a clip or `output` holds clips of another `Cut`; also WeightsError and
+    OutputError.
     """
     from tqdm import tqdm
 
@@ -81,7 +83,7 @@ def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: 
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, by their endings. Raises InputError where there is none."""
+    """All videos below `folder`, by file suffix, sorted. Raises InputError where there is none."""
     paths = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
     if not paths:
         raise InputError(f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}): name the folder they are in")
@@ -89,7 +91,7 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, cut: Cut) -> Iterator[Clip]:
-    """The clips of one video's frames [H, W, 3] uint8; a frame without a face ends the clip that it would be in."""
+    """Yields the clips of one video's frames [H, W, 3] uint8; a frame without a face drops the unfinished clip."""
     kept: list[Clip] = []
     for frame in _singles(model, frames, options, cut.stride):
         kept = [*kept, frame] if bool(frame.motion.valid) else []
@@ -99,7 +101,7 @@ def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOp
 
 
 def _singles(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, stride: int) -> Iterator[Clip]:
-    """Every `stride`-th frame as a clip of its own; the crop follows the face through all of them."""
+    """Yields every `stride`-th frame as a clip of one frame; the crop follows the face through all frames."""
     cropped = islice(crop_frames(frames, options.size, options.detector, options.track), 0, None, stride)
     while window := list(islice(cropped, options.window)):
         pictures = np.stack([item.picture for item in window])
@@ -118,7 +120,7 @@ def _joined(frames: list[Clip]) -> Clip:
 
 
 def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: Cut) -> int:
-    """Writes the clips of one video and counts them; `place` is what their names begin with."""
+    """Writes the clips of one video and returns their number; their paths begin with `place`."""
     driving = open_driving(DrivingClip(video, detector=cut.detector), cut.size, weights)
     frames = (frame.image for frame in driving.read())
     count = 0
@@ -129,13 +131,13 @@ def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: C
 
 
 def _place(output: Path, name: str) -> Path:
-    """Tells apart videos of one name in different folders."""
+    """The start of a video's clip paths; the digest separates videos of the same name in different folders."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return output / f"{Path(name).stem[:NAMED]}_{digest}"
 
 
 def _read_ledger(path: Path, cut: Cut) -> dict[str, int]:
-    """Clips by video."""
+    """Number of clips by video. Raises InputError for a damaged file, or for clips of another `Cut`."""
     if not path.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The table of training runs: every number of a stage that is not in the paper's equations, one row each."""
+"""The table of training presets: all hyperparameters that are not in the paper's equations, one row per stage."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ from dataclasses import dataclass, replace
 from ..errors import InputError
 
 STAGES = ("vae", "decoder", "keypoints", "face", "1", "2", "3", "landmarks")
-# The first four make what the paper takes ready-made, the last what `evaluate` measures with.
+# The first four train what the paper takes pretrained; the last trains the network that `evaluate` measures with.
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One stage of one model. Rate, decay and the weights of equation 8 are the paper's, the other defaults ours."""
+    """One stage of one model. Rate, decay and equation 8's loss weights are the paper's, the other defaults ours."""
 
     steps: int
-    trains: tuple[str, ...]  # networks of PersonaLive that learn; the others stay as they are
-    layers: str = ""  # what the names of those of their weights that learn hold; all names hold the default
+    trains: tuple[str, ...]  # networks of PersonaLive to train; the others are frozen
+    layers: str = ""  # only parameters whose name contains this are trained; the empty default matches all
     rate: float = 1e-5  # AdamW's learning rate
     decay: float = 0.01  # AdamW's weight decay
-    warmup: int = 0  # steps over which the rate rises from 0
-    cosine: bool = False  # the rate falls to a twentieth along half a cosine; False: it stays
-    clips: int = 1  # items a micro-batch
+    warmup: int = 0  # steps over which the learning rate rises from 0
+    cosine: bool = False  # the learning rate falls to a twentieth along half a cosine; False: constant
+    clips: int = 1  # items per micro-batch
     frames: int = 4  # driving frames of each clip
-    accumulation: int = 1  # micro-batches a step
-    ema: float = 0.999  # of the weights that are exported; 0: none
-    clip_norm: float = 1.0  # largest norm of the gradient
+    accumulation: int = 1  # micro-batches per step (gradient accumulation)
+    ema: float = 0.999  # decay of the EMA weights, which are exported; 0: no EMA
+    clip_norm: float = 1.0  # largest gradient norm; larger gradients are scaled down
     size: int = 512  # pixels a side
-    crop: int = 0  # vae, decoder: pixels a side of the random crops that it learns from; 0: whole pictures
-    checkpointing: bool = False  # activations computed twice instead of kept
-    snr_limit: float = 0.0  # weight min(1 / SNR, limit) on the noise error; 0: none, as in the paper
-    levels: float = 0.0  # stage 1: share of the frames that get one of the noise levels of inference
-    augment: float = 1.0  # strength of the driving crop's changes
-    perceptual: float = 2.0  # stages 2 and 3, equation 8
+    crop: int = 0  # vae, decoder: pixels a side of the random training crops; 0: whole pictures
+    checkpointing: bool = False  # gradient checkpointing: activations are recomputed, not stored
+    snr_limit: float = 0.0  # the noise error is weighted by min(1 / SNR, limit); 0: unweighted, as in the paper
+    levels: float = 0.0  # stage 1: share of the frames that get one of inference's noise levels
+    augment: float = 1.0  # strength of the input augmentation; 0: none
+    perceptual: float = 2.0  # loss weight in equation 8, stages 2 and 3
     adversarial: float = 0.05  # likewise
-    decoded: int = 0  # stage 2: frames of a batch compared as pictures, and all of them as latents; 0: all as pictures
-    face: float = 1.0  # how much more eyes, nose and mouth count in errors of pictures; 1: as much as the rest
-    features: str = "lpips"  # what the perceptual term compares: lpips, or extractor (the model's own, no download)
-    chunks: int = 6  # stage 3: steps of the stream in one step of training
-    learned: int = 2  # stage 3: how many of them carry gradients
-    sliding: bool = True  # stage 3: the stream goes on from its own outputs; False: always from true ones (ablation)
-    chunkwise: bool = False  # stage 3: temporal modules end at the chunk (ablation)
-    save_every: int = 500  # steps
+    decoded: int = 0  # stage 2: decoded frames per batch, beside a latent loss on all; 0: all decoded, no latent loss
+    face: float = 1.0  # weight of eyes, nose and mouth in picture losses, relative to the rest
+    features: str = "lpips"  # features of the perceptual term: lpips, or extractor (the model's own, no download)
+    chunks: int = 6  # stage 3: stream steps per training step
+    learned: int = 2  # stage 3: how many of these carry gradients
+    sliding: bool = True  # stage 3: the stream continues from its own outputs; False: from true latents (ablation)
+    chunkwise: bool = False  # stage 3: temporal attention stays inside one chunk (ablation)
+    save_every: int = 500  # steps from one checkpoint to the next
 
 
 _UNETS = ("reference_unet", "denoising_unet")
 _STAGE_1 = (*_UNETS, "pose_guider", "motion_encoder")
 
 PRESETS: dict[tuple[str, str], Preset] = {
-    # the published size; steps and batches are ours, for one large GPU or several
+    # the published model size; steps and batch sizes are ours, for one large GPU or several
     ("published", "1"): Preset(30_000, _STAGE_1, clips=8, frames=1, checkpointing=True),
     ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
     ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
-    # the small model that ships: two processor cores, a day
-    ("small", "vae"): Preset(  # whole pictures: norms of crops see something else; small eyes are lost first
+    # the small model that ships: one day on two CPU cores
+    ("small", "vae"): Preset(  # no crops: their norm statistics differ; face weight: small eyes are lost first
         6000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
     ),
     ("small", "decoder"): Preset(
         1000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
     ),
-    ("small", "keypoints"): Preset(  # each save solves for heads, which takes a minute
+    ("small", "keypoints"): Preset(  # rare saves: each one solves the heads, which takes a minute
         10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128,
         save_every=2500,
     ),
@@ -71,8 +71,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         8600, (*_UNETS, "pose_guider", "image_encoder"), rate=5e-4, warmup=100, cosine=True, clips=4, frames=4,
         size=128, snr_limit=math.inf, levels=0.9, ema=0.995,
     ),
-    # equation 8 without its adversarial term, and little of a perceptual one: features of our own extractor, not LPIPS;
-    # of the VAE the decoder alone learns, which learns what the UNets make: latents are computed without gradients
+    # equation 8 without the adversarial term; the perceptual one is small and uses our extractor's features, not LPIPS.
+    # Of the VAE, only the decoder is trained, on the UNets' output: latents are encoded without gradients.
     ("small", "2"): Preset(
         2500, (*_UNETS, "pose_guider", "image_encoder", "vae"), rate=5e-4, warmup=50, cosine=True, clips=4, frames=4,
         size=128, ema=0.99, decoded=4, face=3.0, features="extractor", perceptual=0.02, adversarial=0.0,
@@ -85,13 +85,13 @@ PRESETS: dict[tuple[str, str], Preset] = {
 }  # fmt: skip
 
 
-# The paper's ablations that take a training of their own.
+# The paper's two stage-3 ablations, each trained separately: no sliding, chunk-wise attention.
 PRESETS["small-unslid", "3"] = replace(PRESETS["small", "3"], sliding=False)
 PRESETS["small-chunkwise", "3"] = replace(PRESETS["small", "3"], chunkwise=True)
 
 
 def preset(name: str, stage: str) -> Preset:
-    """The row of (name, stage). Raises InputError that says which rows there are."""
+    """The row of (name, stage). Raises InputError, which lists the rows, for an unknown one."""
     if (name, stage) not in PRESETS:
         there = ", ".join(f"{n} {s}" for n, s in PRESETS)
         raise InputError(f"there is no preset {name!r} for stage {stage!r}: choose one of {there}")

@@ -1,4 +1,4 @@
-"""Which objective, discriminator, sample sheet and finish each stage has."""
+"""Builds each stage for the training loop: objective, extra networks, sample sheet, finish and export."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SHEET_CLIPS = 6
 
 
 def frames_needed(stage: str, row: Preset) -> int:
-    """The fewest frames of a clip that the stage can use."""
+    """The smallest number of frames of a clip that the stage can use."""
     return StreamConfig(window=row.frames).lookahead + row.chunks * row.frames if stage == "3" else 2
 
 
 def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
-    """What the loop does in `stage`."""
+    """Builds `stage` for the loop; extra networks are initialised from `seed`. "face" changes the model's read-out."""
     if stage in ("vae", "decoder"):
         losses, finish = (vae_losses, normalise_latents) if stage == "vae" else (decoder_losses, None)
         return Stage(losses, nn.ModuleDict(), vae_sheet, finish)
@@ -74,9 +74,10 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
 def assemble(
     name: str, stage: str, row: Preset, data: Sequence[Path], start: Path | None, seed: int
 ) -> tuple[Source, Stage]:
-    """The source and the stage of a run of preset `name`: from the weights in `start`, or from fresh ones.
+    """Builds the source and the stage of a run of preset `name`, from the weights in `start`, or from fresh ones.
 
-    Raises InputError where the preset needs weights to start from, or `data` holds no clip for the stage.
+    Raises InputError where the preset needs weights to start from, or `data` holds no clip for the stage; WeightsError
+    where `start` cannot be loaded.
     """
     if start is None and name not in SHAPES:
         raise InputError(f"preset {name} starts from weights: name their folder with --start")
@@ -88,7 +89,7 @@ def assemble(
 
 
 def vae_sheet(source: Source) -> list[Tensor]:
-    """Pictures, and what the VAE makes of them."""
+    """Two rows in [0, 1]: pictures, and their VAE reconstructions."""
     pictures = torch.cat([to_signed(source.data.clip(i).pictures[:1].numpy()) for i in _some(source)])
     vae = source.model.vae
     decoded = vae.decode(vae.encode(pictures.to(source.model.device)).latent_dist.mean).sample
@@ -96,7 +97,7 @@ def vae_sheet(source: Source) -> list[Tensor]:
 
 
 def stream_sheet(source: Source) -> list[Tensor]:
-    """References, driving frames, and single pictures made in four steps."""
+    """Three rows in [0, 1]: references, driving frames, and single pictures generated in four steps."""
     return sample_pictures(source, list(_some(source)))
 
 

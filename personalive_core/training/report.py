@@ -1,4 +1,4 @@
-"""What a run leaves to look at: metrics as JSON lines, their curve as a picture, and sheets of samples."""
+"""A training run's report: metrics as JSON lines, loss curves as a picture, and sample sheets."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, CURVE = "metrics.jsonl", "curve.png"
-SIZE = (960, 540)  # width, height of the curve's picture
-COLOURS = (BLUE, ORANGE, GREEN, KEYFRAME, SKY, VERMILION)
-SMALLEST_LOSS = 1e-8  # smaller ones, and zero, are drawn here
-SMOOTHED = 50  # points of a curve, each the mean of its stretch
+CURVE_SIZE = (960, 540)  # width, height of the picture in pixels
+CURVE_COLOURS = (BLUE, ORANGE, GREEN, KEYFRAME, SKY, VERMILION)
+SMALLEST_LOSS = 1e-8  # smaller losses, and zero, are drawn at this value
+SMOOTHED = 50  # most points of a curve, each the mean of an interval
 
 
 def append_metrics(folder: Path, row: dict[str, float]) -> None:
-    """One line more."""
+    """Appends one line to the run's metrics."""
     with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
 def open_board(folder: Path, step: int) -> SummaryWriter:
-    """TensorBoard's writer, for the same numbers from `step` on. Raises InputError without the package."""
+    """A TensorBoard writer that replaces earlier events from `step` on. Raises InputError without the package."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -59,26 +59,26 @@ def open_board(folder: Path, step: int) -> SummaryWriter:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """All lines that are whole."""
+    """All complete lines of the metrics; none where there is no file."""
     path = folder / METRICS
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             rows.append(json.loads(line))
-        except ValueError:  # the last line of a run that was killed
+        except ValueError:  # the incomplete last line of a run that was killed
             continue
     return rows
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Drops the lines of steps that a resumed run does again."""
+    """Drops the metrics from `step` on: a resumed run repeats those steps."""
     rows = [row for row in read_metrics(folder) if row["step"] < step]
     if rows or (folder / METRICS).is_file():
         (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def draw_losses(folder: Path) -> None:
-    """Every loss over the steps, on a logarithmic scale, into the run's folder."""
+    """Draws every loss over the steps, on a logarithmic scale, as CURVE in the run's folder; none without metrics."""
     rows = read_metrics(folder)
     names = [name for name in (rows[0] if rows else {}) if name.startswith("loss")]
     if not names:
@@ -86,7 +86,7 @@ def draw_losses(folder: Path) -> None:
     steps = np.array([row["step"] for row in rows], dtype=float)
     levels = {name: np.log10([max(row.get(name, 0.0), SMALLEST_LOSS) for row in rows]) for name in names}
     lowest, highest = min(v.min() for v in levels.values()), max(v.max() for v in levels.values())
-    width, height = SIZE[0] * DETAIL, SIZE[1] * DETAIL
+    width, height = CURVE_SIZE[0] * DETAIL, CURVE_SIZE[1] * DETAIL
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     axes = Axes(
@@ -94,22 +94,22 @@ def draw_losses(folder: Path) -> None:
         float(max(np.ceil(highest), np.floor(lowest) + 1)),
     )  # fmt: skip
     draw_frame(draw, axes, np.zeros(1, bool), 1.0, lambda power: f"{10**power:.1g}")
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    colours = [CURVE_COLOURS[i % len(CURVE_COLOURS)] for i in range(len(names))]
     for name, colour in zip(names, colours, strict=True):
         draw_curve(draw, axes, np.stack([smoothed(steps), smoothed(levels[name])], 1), colour)
     legend = [(name.removeprefix("loss/"), colour) for name, colour in zip(names, colours, strict=True)]
     draw_head(draw, axes, "Losses", legend)
     draw_time(draw, axes, 1.0, "steps")
-    image.resize(SIZE, Image.Resampling.BOX).save(folder / CURVE)
+    image.resize(CURVE_SIZE, Image.Resampling.BOX).save(folder / CURVE)
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The means of at most SMOOTHED equal stretches."""
+    """The means of at most SMOOTHED intervals of about equal length."""
     parts = np.array_split(values, min(SMOOTHED, len(values)))
     return np.array([part.mean() for part in parts])
 
 
 def save_sheet(path: Path, rows: list[Tensor]) -> None:
-    """Pictures in [0, 1]: each of `rows` [F, 3, S, S] is a row of the sheet."""
+    """Writes a sample sheet; each of `rows`, pictures [F, 3, S, S] in [0, 1], is one row of it."""
     pictures = [(row.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy() for row in rows]
     Image.fromarray(mosaic([list(row) for row in pictures])).save(path)

@@ -1,4 +1,4 @@
-"""A dataset beside the networks that read it: batches for a stage, and latents that are computed once."""
+"""The source of training batches: a dataset, the networks that encode it, and a cache of its latents."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ..motion.types import HybridMotion
 from .augment import augment
 from .data import Clip, Dataset, Pick, generator, pick
 
-ENCODED_AT_ONCE = 8  # pictures
-PICKED = 9  # what these random numbers are for: no stage draws any other under it
+ENCODED_AT_ONCE = 8  # pictures in one VAE call
+PICKED = 9  # number of the random stream for picks; no stage uses it for anything else
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a stage draws its batches from."""
+    """The dataset and the networks that a stage draws its batches from."""
 
     data: Dataset
     model: PersonaLive
-    kept: dict[int, Tensor] = field(default_factory=dict, repr=False)  # latents by clip, of the VAE that stays as it is
+    # latent cache by clip; valid while the VAE encoder is frozen
+    kept: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     def latents(self, clip: int) -> Tensor:
-        """[F, 4, h, w] of all frames of a clip, float32 on the CPU, where batches are put together."""
+        """Latents [F, 4, h, w] of all frames of a clip, float32 on the CPU, where batches are assembled."""
         if clip not in self.kept:
             pictures = to_signed(self.data.clip(clip).pictures.numpy())
             with torch.no_grad():
@@ -41,26 +42,26 @@ class Source:
         return self.kept[clip]
 
     def picks(self, count: int, frames: int, consecutive: bool, *numbers: int) -> list[Pick]:
-        """`count` items of a batch, a function of `numbers`."""
+        """Draws `count` items of a batch; depends on `numbers` alone."""
         return [pick(self.data, frames, generator(*numbers, PICKED, item), consecutive) for item in range(count)]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips: their reference, and F driving frames each with their motion."""
+    """B items, each a reference and F driving frames with their motion."""
 
     reference: Tensor  # [B, 4, h, w] latents of the reference frames
-    image: Tensor  # [B, 3, 224, 224] the same frames as the image encoder reads them
+    image: Tensor  # [B, 3, 224, 224] the same frames as input of the image encoder
     latents: Tensor  # [B, F, 4, h, w] of the driving frames
     pictures: Tensor  # [B, F, 3, S, S] in [-1, 1]
-    embedding: Tensor  # [B, F, 32, 16] their facial embeddings as prepared
+    embedding: Tensor  # [B, F, 32, 16] facial embeddings, as stored in the clips
     keypoints: Tensor  # [B, F, 21, 3]
-    box: Tensor  # [B, F, 4] of their faces, in pixels
-    faces: Tensor | None  # [B * F, 3, 224, 224] face crops, changed by `augment`; None when nobody learns from them
+    box: Tensor  # [B, F, 4] face boxes in pixels
+    faces: Tensor | None  # [B * F, 3, 224, 224] augmented face crops; None where no network is trained on them
 
 
 def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: int) -> Batch:
-    """The items of `picks`; a `strength` asks for face crops, changed that much."""
+    """Assembles the items of `picks`; with a `strength`, adds face crops augmented that much."""
     clips = [source.data.clip(item.clip) for item in picks]
     rows = [torch.tensor(item.driving) for item in picks]
     pairs = list(zip(clips, picks, rows, strict=True))
@@ -82,19 +83,19 @@ def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: i
 
 
 def face_crops(clip: Clip, rows: Tensor) -> Tensor:
-    """[F, 3, 224, 224] in [-1, 1]."""
+    """Face crops [F, 3, 224, 224] in [-1, 1] of the frames `rows`."""
     return crop_faces(to_signed(clip.pictures[rows].numpy()), clip.motion.box[rows].long())
 
 
 def encode_references(model: PersonaLive, batch: Batch, motion: HybridMotion, canonical: Tensor) -> Reference:
-    """The reference of each of B clips, gradients and all; `motion` and `canonical` are of the first clip's."""
+    """Encodes the reference of each of B items, with gradients; `motion` and `canonical` are the first item's."""
     clip = model.embed_image(batch.image)
     latent = batch.reference.to(model.device)
     return Reference(latent, clip, model.project_image(clip), model.project_tokens(latent, clip), motion, canonical)
 
 
 def motion_features(model: PersonaLive, batch: Batch) -> MotionFeatures:
-    """Hybrid motion of a batch as the denoising UNet reads it; face crops, where there are any, are embedded anew."""
+    """A batch's motion features for the denoising UNet; face crops, if any, replace the stored facial embeddings."""
     clips, frames = batch.latents.shape[:2]
     embedding = batch.embedding
     if batch.faces is not None:

@@ -15,7 +15,7 @@ from ..backends.personalive.motion import lead_path
 from ..backends.personalive.sampling import StreamingSampler
 from ..backends.personalive.types import LATENT_SCALE, STREAM, StreamConfig, StreamState
 from ..modules.inputs import MotionFeatures
-from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod, ddim_step, predict_x0
+from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod
 from ..motion.types import HybridMotion
 from .data import Pick, generator, normal
 from .discriminator import Discriminator
@@ -90,24 +90,33 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
     where the row decodes only some frames, the latents of all of them count beside.
     """
     items = _batch(source, row, row.frames, False, *numbers)
-    shape, levels = items.latents.shape, STREAM.timesteps[::-1]
-    alphas = alphas_cumprod()
-    x = add_noise(items.reference[:, None].expand(shape), normal(shape, *numbers, 1), alphas[levels[0]])
-    x = x.to(source.model.device)
-    passes = int(generator(*numbers, 2).integers(1, len(levels) + 1))
-    for i, level in enumerate(levels[:passes]):
-        last = i == passes - 1
-        with torch.set_grad_enabled(last):
-            eps = _denoise(source.model, items, x, torch.tensor([level])).float()
-        if not last:
-            x = ddim_step(x, eps, alphas[level], alphas[levels[i + 1]])
-    x0 = predict_x0(x, eps, alphas[level]).flatten(0, 1)
+    x = fully_noised(items, normal(items.latents.shape, *numbers, 1)).to(source.model.device)
+    passes = int(generator(*numbers, 2).integers(1, len(STREAM.timesteps) + 1))
+    x0 = denoised(source.model, items, x, passes).flatten(0, 1)
     true, box = items.pictures.flatten(0, 1).to(x0), items.box.flatten(0, 1)
     if not row.decoded:
         return judge(row, decode_for_loss(source.model, x0), true, box)
     losses = {"latents": LATENTS * squared_error(x0, items.latents.flatten(0, 1).to(x0))}
     some = generator(*numbers, 3).permutation(len(x0))[: row.decoded].tolist()
     return losses | judge(row, decode_for_loss(source.model, x0[some]), true[some], box[some])
+
+
+def fully_noised(items: Batch, noise: Tensor) -> Tensor:
+    """The reference's latents at the highest level, as a stream begins, in the place of each driving frame's."""
+    x0 = items.reference[:, None].expand(items.latents.shape)
+    return STREAM.schedule.noised(x0, noise, torch.tensor([len(STREAM.timesteps) - 1]))
+
+
+def denoised(model: PersonaLive, items: Batch, x: Tensor, passes: int) -> Tensor:
+    """Clean latents after `passes` of the published levels, highest first; gradients through the last pass alone."""
+    with_gradients = torch.is_grad_enabled()
+    for level in range(len(STREAM.timesteps) - 1, len(STREAM.timesteps) - 1 - passes, -1):
+        last = level == len(STREAM.timesteps) - passes
+        with torch.set_grad_enabled(last and with_gradients):
+            eps = _denoise(model, items, x, torch.tensor([STREAM.timesteps[level]])).float()
+            advance = STREAM.schedule.clean if last else STREAM.schedule.step
+            x = advance(x, eps, torch.tensor([level]))
+    return x
 
 
 def decode_for_loss(model: PersonaLive, latents: Tensor) -> Tensor:
@@ -212,12 +221,7 @@ def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:
     """References, driving frames, and what four steps make of them; one column for each clip, pictures in [0, 1]."""
     picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
     items = batch(source, picks, None)
-    alphas, levels = alphas_cumprod(), STREAM.timesteps[::-1]
-    shape = items.latents.shape
-    x = add_noise(items.reference[:, None].expand(shape), normal(shape, 0), alphas[levels[0]])
-    x = x.to(source.model.device)
-    for level, following in zip(levels, [*alphas[list(levels[1:])], torch.tensor(1.0)], strict=True):
-        eps = _denoise(source.model, items, x, torch.tensor([level])).float()
-        x = ddim_step(x, eps, alphas[level], following)
+    x = fully_noised(items, normal(items.latents.shape, 0)).to(source.model.device)
+    x0 = denoised(source.model, items, x, len(STREAM.timesteps))
     reference = source.model.decode(items.reference[:, None])[:, 0]
-    return [reference, items.pictures[:, 0] / 2 + 0.5, source.model.decode(x)[:, 0]]
+    return [reference, items.pictures[:, 0] / 2 + 0.5, source.model.decode(x0)[:, 0]]

@@ -11,7 +11,7 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.sampling import StreamingSampler, first_bank
 from ..backends.personalive.types import Reference, StreamState
 from ..modules.inputs import LayerFeatures, MotionFeatures
-from ..modules.schedule import add_noise, alphas_cumprod, predict_x0
+from ..modules.schedule import alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion, concat
 
 
@@ -74,8 +74,8 @@ def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noi
     count = config.lookahead
     if not bool(course.known[:count].all()):
         return sampler.start(flying)
-    alphas = alphas_cumprod()[list(config.timesteps)].repeat_interleave(config.window)[:count]
-    noisy = add_noise(course.latents[None, :count], noise, alphas[None, :, None, None, None])
+    levels = torch.arange(config.windows).repeat_interleave(config.window)[:count]
+    noisy = config.schedule.noised(course.latents[None, :count], noise, levels)
     return StreamState(noisy.to(sampler.reference.latent.device), flying, first_bank(sampler.reference))
 
 

@@ -1,1 +1,1 @@
-"""Weight files: fetched, verified, read, converted and filled in; knows no network."""
+"""Weight files: downloaded, verified, read, converted and loaded; independent of the network definitions."""

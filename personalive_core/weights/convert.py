@@ -32,11 +32,11 @@ def convert(
 ) -> list[Path]:
     """Writes one safetensors file for each network of the table `files` found in `folder`; returns their paths.
 
-    Without `output` the files lie beside their sources, and networks that have no .pth or .bin are left as they are.
-    With it, `output` becomes a weights folder of its own: every network in the published layout with its
-    configuration. Floating tensors become `dtype`, or float32 where a network's `facts` say so. A file is complete or
-    absent. Raises WeightsError for a source that cannot be read or a value too large for `dtype`, OutputError when a
-    file cannot be written.
+    Without `output`, each file goes into the folder of the original files, and networks that have no .pth or .bin are
+    skipped. With `output`, that folder becomes a complete weights folder: every network in the published layout, with
+    its configuration. Floating-point tensors become `dtype`, or float32 where a network's `facts` say so. Each file is
+    written completely or not at all. Raises WeightsError if an original cannot be read or would be overwritten, or if
+    a value is too large for `dtype`; OutputError if a file cannot be written.
     """
     index = locate(folder, files)
     written = (_convert_network(index, network, output, dtype, facts) for network in index.networks)
@@ -80,7 +80,7 @@ def _metadata(sources: tuple[Path, ...], dtype: torch.dtype) -> dict[str, str]:
     records = {path.name: asdict(FileRecord.of(path)) for path in sources}
     configs = [text for path in sources if (text := read_metadata(path).get(CONFIG_KEY))]
     return {
-        "format": "pt",  # without which transformers refuses the file
+        "format": "pt",  # transformers refuses a file without it
         "personalive_format": FORMAT_VERSION,
         "dtype": str(dtype).removeprefix("torch."),
         SOURCES_KEY: json.dumps(records),

@@ -1,4 +1,4 @@
-"""Downloads weight files from the hub into the published layout: resumable, verified, recorded in the lock file."""
+"""Downloads weight files from the hub into the published layout; resumes, verifies and records in the lock file."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from .lock import FileRecord, LockedFile, check_locked, file_digest, read_lock, 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-DownloadProgress = Callable[[WeightFile, int, int], None]  # file, bytes there, bytes in all
+DownloadProgress = Callable[[WeightFile, int, int], None]  # file, bytes received, bytes in total
 
-_DIGESTS = {64: "sha256", 40: "git-sha1"}  # the hub's ETag is one or the other, told apart by its length
+_DIGESTS = {64: "sha256", 40: "git-sha1"}  # the hub's ETag is one of the two; its length tells which
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """What the hub says of a file before sending it."""
+    """The hub's metadata of a file, read before the download."""
 
     url: str
-    location: str  # where `url` leads: the hub itself or a content network
+    location: str  # where `url` redirects to: the hub itself or a content delivery network
     size: int
     digest: str
     commit: str
 
 
 class _Part(io.BufferedWriter):
-    """A partial file that tells how long it is whenever it grows."""
+    """A partial file that reports its length in bytes after each write; raises OutputError if a write fails."""
 
     def __init__(self, path: Path, report: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path, "a"))
@@ -61,13 +61,13 @@ def download(
     offline: bool | None = None,
     progress: DownloadProgress | None = None,
 ) -> None:
-    """Brings `files` to their places in `folder`; what is there already stays as it is.
+    """Downloads `files` to their places in `folder`; keeps the files that are already there.
 
-    A file is downloaded under another name, checked against the hub's own hash, then renamed and recorded in the lock
-    file; a broken download continues where it stopped, in this call or a later one. A file that the lock knows comes
-    from the commit recorded there. `endpoint` and `offline` default to the environment's HF_ENDPOINT and
-    HF_HUB_OFFLINE. Raises WeightsError when a file cannot be had or is not what was promised, OutputError when the
-    disk is full or the folder cannot be written.
+    A file is downloaded under a temporary name, checked against the hub's hash, then renamed and recorded in the lock
+    file. A later call resumes a broken download. A file in the lock file comes from the commit recorded there.
+    `endpoint` and `offline` default to the environment variables HF_ENDPOINT and HF_HUB_OFFLINE. Raises WeightsError
+    if a file cannot be downloaded, has the wrong hash or has changed since it was recorded; OutputError if the disk is
+    full or the folder cannot be written.
     """
     try:
         from huggingface_hub import constants
@@ -86,7 +86,7 @@ def download(
         raise WeightsError(f"weights are missing in offline mode, without downloads: {remedy}\n{report}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(folder / ".weights.download.lock"):  # two programs may start with the same empty folder
+        with WeakFileLock(folder / ".weights.download.lock"):  # two processes may start with the same empty folder
             for file in absent:
                 if not (folder / file.place).exists():
                     _fetch(folder, file, endpoint, progress)
@@ -105,7 +105,7 @@ def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: Downl
         )
     target = folder / file.place
     target.parent.mkdir(parents=True, exist_ok=True)
-    # With the hash in its name, the rest of one version is never appended to the beginning of another.
+    # The name contains the hash, so that the rest of one version is never appended to the beginning of another.
     part = target.with_name(f"{target.name}.{offer.digest[-16:]}.part")
     _receive(offer, part, partial(progress, file) if progress else lambda _done, _total: None)
     if file_digest(part, offer.digest.partition(":")[0]) != offer.digest:
@@ -130,7 +130,7 @@ def _ask(file: WeightFile, revision: str, endpoint: str | None) -> _Offer:
 
 
 def _receive(offer: _Offer, part: Path, report: Callable[[int, int], None]) -> None:
-    from huggingface_hub.file_download import http_get  # hf_hub_download starts anew in each process
+    from huggingface_hub.file_download import http_get  # hf_hub_download restarts from zero in a new process
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not marked
 
     if part.exists() and part.stat().st_size > offer.size:
@@ -139,7 +139,7 @@ def _receive(offer: _Offer, part: Path, report: Callable[[int, int], None]) -> N
     free = shutil.disk_usage(part.parent).free
     if free < offer.size - there:
         raise OutputError(f"{part.parent} has {free} bytes free, {offer.size - there} are needed: free some space")
-    same_host = urlsplit(offer.url).netloc == urlsplit(offer.location).netloc  # the user's token is for the hub alone
+    same_host = urlsplit(offer.url).netloc == urlsplit(offer.location).netloc  # the user's token goes to the hub only
     headers = build_hf_headers(token=None if same_host else False)
     with _Part(part, lambda done: report(done, offer.size)) as file, _network(offer.url):
         if there < offer.size:
@@ -152,7 +152,7 @@ def _network(url: str) -> Iterator[None]:
         yield
     except OutputError:
         raise
-    except Exception as error:  # the hub's HTTP library, and so its errors, differ between its versions
+    except Exception as error:  # versions of huggingface-hub use different HTTP libraries and errors
         cause = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise WeightsError(
             f"{url} could not be downloaded ({cause}): try again, it continues where it stopped; or name a mirror in "

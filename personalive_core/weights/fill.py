@@ -1,4 +1,4 @@
-"""Puts the tensors of a state into a network, strictly and one at a time."""
+"""Loads the tensors of a state into a network: every key must fit, and one tensor is copied at a time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 from ..errors import WeightsError
 from .read import State
 
-# Buffers that a network computes for itself (sinusoidal positions, bin numbers, a training counter, token positions):
-# files of different ages hold them or not, and they would only repeat what is there.
+# Buffers that a network computes itself (sinusoidal positions, bin numbers, a training counter, token positions). Some
+# files hold them and some do not, depending on their age; the values are the same.
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids")
 
 
-_NAMED = 5  # keys an error names of each kind
+_NAMED = 5  # an error lists at most this many keys of each kind
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What one network needs when its tensors are filled in; most need nothing."""
+    """Loading options of one network; the defaults suit most networks."""
 
-    extra_allowed: bool = False  # keys that the network does not have are ignored
-    float32: re.Pattern[str] | None = None  # keys whose floating tensors stay float32, whatever the precision
+    extra_allowed: bool = False  # keys in the file that the network does not have are ignored
+    float32: re.Pattern[str] | None = None  # matches keys of floating-point tensors that are always float32
 
     def stays_float32(self, key: str) -> bool:
-        """Whether the floating tensor of this key stays float32."""
+        """True if the floating-point tensor of this key must be float32."""
         return bool(self.float32 and self.float32.search(key))
 
 
 def is_computed(key: str) -> bool:
-    """Whether a key names a buffer that networks compute for themselves, and that files may hold or not."""
+    """True if the key names a buffer that networks compute themselves; a file may hold it or not."""
     return key.rpartition(".")[2] in _COMPUTED
 
 
@@ -51,11 +51,12 @@ def load_into(
     dtype: torch.dtype,
     facts: NetworkFacts = NetworkFacts(),
 ) -> torch.nn.Module:
-    """Fills `module`, usually built on the meta device, and returns it.
+    """Loads `state` into `module`, usually built on the meta device, and returns it.
 
-    Every tensor is copied out of its file on its own, so that peak memory stays near the weights' own size. Floating
-    tensors become `dtype`, or float32 where the `facts` say so; so do the buffers that the module computed itself.
-    Raises WeightsError that names missing, extra and misshapen keys, or buffers that still are on the meta device.
+    Tensors are copied out of their files one at a time, so that peak memory stays near the size of the weights.
+    Floating-point tensors become `dtype`, or float32 where the `facts` say so. The same holds for buffers that the
+    module computed itself. Raises WeightsError that names missing or extra keys, keys with another shape, or a buffer
+    that is still on the meta device.
     """
     _check_fit(module, state, network, facts.extra_allowed)
 
@@ -76,7 +77,7 @@ def load_into(
 
 
 def hold_in(module: torch.nn.Module, storage: torch.dtype) -> torch.nn.Module:
-    """The matrices and kernels of `module` stored as `storage` (fp8); what is small stays as precise as it was."""
+    """Stores parameters with two or more dimensions in the dtype `storage` (fp8), in place; others keep their dtype."""
     held = {key: value.to(storage) for key, value in module.named_parameters() if value.dim() > 1}
     module.load_state_dict(held, strict=False, assign=True)
     return module

@@ -1,4 +1,4 @@
-"""The table of weight files and the places where they are looked for."""
+"""Finds the weight files of a table in a weights folder, and reads them as states."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from ..errors import WeightsError
 from .lock import FileRecord, check_locked
 from .read import State, TensorInfo, read_infos, read_metadata
 
-SOURCES_KEY = "personalive_sources"  # in the header of our converted files: the files they were made from
+SOURCES_KEY = "personalive_sources"  # header key of our converted files: the records of the files they were made from
 
 
 @dataclass(frozen=True)
 class WeightFile:
     """One file on the hub."""
 
-    network: str  # what it feeds
+    network: str  # the network that loads the file
     repo: str
     path: str  # in the repository
-    place: str  # in the published layout, relative to the weights folder
+    place: str  # path in the published layout, relative to the weights folder
     licence: str
     revision: str = "main"
-    required: bool = True  # for an animation with the default options
-    supplies: str = ""  # key fragment this file supplies; the file is optional if another one already has such keys
-    renames: tuple[tuple[str, str], ...] = ()  # attention layers' names in old files, and today's
+    required: bool = True  # needed for an animation with the default options
+    supplies: str = ""  # part of this file's keys; if another file has such keys, this one is optional
+    renames: tuple[tuple[str, str], ...] = ()  # (old, new) names of layers in attention blocks
 
     @property
     def is_config(self) -> bool:
         return self.path.endswith(".json")
 
 
-# Names under which the same weights are kept; the first that is there is read.
+# Alternative file names of the same weights; the first one that exists is read.
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 _NAMES = {
     "diffusion_pytorch_model.safetensors": _DIFFUSERS,
     "diffusion_pytorch_model.bin": _DIFFUSERS,
     "pytorch_model.bin": ("model.safetensors", "pytorch_model.bin"),
 }
-_FLAT = (".pth", ".onnx")  # file names that say what they are, so that they may lie in the weights folder itself
+_FLAT = (".pth", ".onnx")  # descriptive file names: these files may also lie directly in the weights folder
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file of the table and where it lies."""
+    """A file of the table and the paths where it was found."""
 
     file: WeightFile
-    paths: tuple[Path, ...]  # under every name it has in the first folder that holds it, best first; may be empty
+    paths: tuple[Path, ...]  # all of its names in the first folder that holds it, best first; empty if missing
 
 
 @dataclass(frozen=True)
 class WeightIndex:
-    """What a weights folder holds."""
+    """The files of the table, with the paths where each was found in a weights folder."""
 
     folder: Path
     files: tuple[WeightFile, ...]  # the table
@@ -81,6 +81,7 @@ class WeightIndex:
         )
 
     def _brought(self, file: WeightFile) -> bool:
+        """True if another file of the network holds the keys that `file` supplies, or was converted from `file`."""
         if not file.supplies:
             return False
         others = [found.paths[0] for found in self.of(file.network) if found.paths]
@@ -91,13 +92,13 @@ class WeightIndex:
         )
 
     def require(self, networks: Iterable[str]) -> None:
-        """Raises WeightsError that lists each missing file, where it was looked for and where it comes from."""
+        """Raises WeightsError if a file is missing; it lists each one, where it was searched and where to get it."""
         missing = self.missing(networks)
         if missing:
             raise WeightsError(f"weights are missing: download them, or say where they are\n{self.report(missing)}")
 
     def report(self, files: Iterable[WeightFile]) -> str:
-        """One line for each file: what it is for, its source, and every place where it was looked for."""
+        """One line for each file: its network, its repository, and every path that was searched."""
         return "\n".join(
             f"- {file.place} for {file.network}, from the hub's {file.repo} ({file.path}); looked for "
             + ", ".join(str(path) for path in candidates(self.folder, file, self.files))
@@ -105,11 +106,11 @@ class WeightIndex:
         )
 
     def config(self, network: str) -> Path:
-        """The network's config.json. Raises WeightsError when it is missing or has no such file."""
+        """The path of the network's config.json. Raises WeightsError if it is missing or the network has none."""
         return self._only(network, [found for found in self.of(network) if found.file.is_config])
 
     def path(self, network: str) -> Path:
-        """The one weights file of a network that is no state dict, such as yunet. Raises WeightsError."""
+        """The path of a network's single weights file, such as yunet's. Raises WeightsError if missing or not one."""
         return self._only(network, [found for found in self.of(network) if not found.file.is_config])
 
     def _only(self, network: str, found: list[Found]) -> Path:
@@ -121,19 +122,20 @@ class WeightIndex:
 
 
 def locate(folder: Path, files: Sequence[WeightFile]) -> WeightIndex:
-    """Finds the `files` of a table in `folder`; see `candidates` for where. Raises WeightsError if it is no folder."""
+    """Searches `folder` for the `files` of a table, as `candidates` says. Raises WeightsError if it is no folder."""
     if not folder.is_dir():
         raise WeightsError(f"the weights folder {folder} does not exist: create it by downloading, or give another")
     return WeightIndex(folder, tuple(files), tuple(Found(file, _find(folder, file, files)) for file in files))
 
 
 def candidates(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> tuple[Path, ...]:
-    """Where a file of the table `files` is looked for, best first.
+    """The paths that are searched for a file of the table `files`, best first.
 
-    1. the published layout, `folder` being `pretrained_weights` or what holds it;
-    2. the repositories beside one another, as owner/name or name;
-    3. the hub's own cache (models--owner--name/snapshots/commit);
-    4. for names that say what they are, `folder` itself; what lies beside a folder of such files is found as well.
+    1. the published layout, where `folder` is `pretrained_weights` or its parent;
+    2. copies of the repositories, in folders named owner/name or name;
+    3. the hub's cache (models--owner--name/snapshots/commit);
+    4. for descriptive file names (.pth, .onnx), `folder` itself. If `folder` holds such .pth files, the other files are
+       also searched in the published layout of its parent.
     """
     place, path = PurePosixPath(file.place), PurePosixPath(file.path)
     folders = [folder / place.parent, folder / "pretrained_weights" / place.parent]
@@ -165,18 +167,18 @@ def _find(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> tuple[
 
 
 def read_state(index: WeightIndex, network: str) -> State:
-    """The tensors of one network by key, left in their files.
+    """The tensors of one network by key; their values stay in their files.
 
-    Reads, of each file, the safetensors form where there is one. Our converted file stands for the files it was made
-    from; when one of those is there and no longer the same, WeightsError says so. So it does for missing files, files
-    that differ from the lock, and files that hold something else than tensors.
+    The safetensors form of a file is read if there is one. Our converted file replaces the files it was made from.
+    Raises WeightsError if one of those files exists and has changed since, if a file is missing or differs from the
+    lock file, or if it holds something other than tensors.
     """
     index.require([network])
     return state_of(index, network, current_files(index, network))
 
 
 def state_of(index: WeightIndex, network: str, paths: Iterable[Path]) -> State:
-    """The tensors in `paths` under the names of `network`; a later file's replace an earlier one's."""
+    """The tensors in `paths` under the key names of `network`; a later file's tensors override an earlier one's."""
     entries: dict[str, TensorInfo] = {}
     for path in paths:
         check_locked(index.folder, path)
@@ -186,7 +188,7 @@ def state_of(index: WeightIndex, network: str, paths: Iterable[Path]) -> State:
 
 
 def current_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
-    """The files to read for `network`, in the order in which they are merged. Raises WeightsError for a stale one."""
+    """The files to read for `network`, in merge order. Raises WeightsError if a converted file is out of date."""
     found = _weight_paths(index, network)
     converted = {paths[0]: sources for paths in found if (sources := converted_from(paths[0]))}
     others = [path for paths in found for path in paths if path not in converted]
@@ -201,14 +203,14 @@ def current_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
 
 
 def original_files(index: WeightIndex, network: str) -> tuple[Path, ...]:
-    """The files of `network` that were not converted by us; of a file that is there only converted, that one."""
+    """The files of `network` that we did not convert; if there are none, the converted ones."""
     found = _weight_paths(index, network)
     originals = tuple(next((path for path in paths if not converted_from(path)), None) for paths in found)
     return tuple(path for path in originals if path) or tuple(paths[0] for paths in found)
 
 
 def converted_place(files: Iterable[WeightFile], network: str) -> PurePosixPath:
-    """Where the published layout holds a network's one converted file; a file of another kind keeps its name."""
+    """The path of a network's one converted file in the published layout; a file of another kind keeps its name."""
     file = next(file for file in files if file.network == network and not file.is_config)
     return PurePosixPath(file.place).with_name(_names(file)[0])
 
@@ -218,7 +220,7 @@ def _weight_paths(index: WeightIndex, network: str) -> list[tuple[Path, ...]]:
 
 
 def converted_from(path: Path) -> dict[str, FileRecord]:
-    """The files by name that a safetensors file was converted from by us; empty for any other file."""
+    """The records, by file name, of the files that our converted file was made from; empty for any other file."""
     text = read_metadata(path).get(SOURCES_KEY)
     return {name: FileRecord(**record) for name, record in json.loads(text).items()} if text else {}
 
@@ -229,7 +231,7 @@ def _rename(key: str, names: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class WeightRow:
-    """One line of `info`."""
+    """One line of the output of the `info` command."""
 
     network: str
     file: str  # its path, or its place in the published layout when it is missing
@@ -240,7 +242,7 @@ class WeightRow:
 
 
 def describe(index: WeightIndex) -> tuple[WeightRow, ...]:
-    """Every weights file of the table, found or missing, without the configurations."""
+    """One row for every weights file of the table, found or missing; configurations are left out."""
     return tuple(_row(found) for found in index.found if not found.file.is_config)
 
 

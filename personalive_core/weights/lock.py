@@ -1,4 +1,4 @@
-"""Fingerprints of weight files and the lock file beside the weights that records them."""
+"""Hashes of weight files, and the lock file in the weights folder that records them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 1 << 20
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """`algorithm:hex` of a file's content; `git-sha1` is git's blob hash, which the hub gives for small files."""
+    """The hash of a file's content as `algorithm:hex`; `git-sha1` is git's blob hash, for small files on the hub."""
     digest = hashlib.sha256() if algorithm == "sha256" else hashlib.sha1(usedforsecurity=False)
     if algorithm == "git-sha1":
         digest.update(f"blob {path.stat().st_size}\0".encode())
@@ -29,7 +29,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file was when it was recorded."""
+    """Size, modification time and hash of a file when it was recorded."""
 
     size: int  # bytes
     mtime_ns: int
@@ -37,23 +37,24 @@ class FileRecord:
 
     @classmethod
     def of(cls, path: Path, digest: str | None = None) -> FileRecord:
+        """The record of the file as it is now; hashes the file (SHA-256) unless `digest` is given."""
         stat = path.stat()
         return cls(stat.st_size, stat.st_mtime_ns, digest or file_digest(path))
 
     def same_content(self, path: Path) -> bool:
-        """Whether the file still has the recorded size and hash; reads the whole file."""
+        """True if the file still has the recorded size and hash; reads the whole file."""
         algorithm = self.digest.partition(":")[0]
         return path.stat().st_size == self.size and file_digest(path, algorithm) == self.digest
 
     def matches(self, path: Path) -> bool:
-        """As `same_content`, but the file is only read when its time stamp differs from the recorded one."""
+        """As `same_content`, but reads the file only if its size or modification time differs from the record."""
         stat = path.stat()
         return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns) or self.same_content(path)
 
 
 @dataclass(frozen=True)
 class LockedFile:
-    """Where a downloaded file came from and what it was."""
+    """Origin and record of a downloaded file."""
 
     repo: str
     revision: str  # the commit, never a branch
@@ -62,7 +63,7 @@ class LockedFile:
 
 
 def read_lock(folder: Path) -> dict[str, LockedFile]:
-    """Locked files by their path relative to `folder`; empty without a lock file. Raises WeightsError if damaged."""
+    """The locked files by path relative to `folder`; empty without a lock file. Raises WeightsError if damaged."""
     path = folder / LOCK_NAME
     if not path.is_file():
         return {}
@@ -81,7 +82,7 @@ def read_lock(folder: Path) -> dict[str, LockedFile]:
 
 
 def write_lock(folder: Path, files: Mapping[str, LockedFile]) -> None:
-    """Replaces the lock file of `folder` in one step."""
+    """Replaces the lock file of `folder` atomically. Raises OutputError if it cannot be written."""
     content = {"version": LOCK_VERSION, "files": {name: asdict(files[name]) for name in sorted(files)}}
     with whole_file(folder / LOCK_NAME, (".json",)) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -96,7 +97,7 @@ def _refuse(path: Path, locked: LockedFile) -> WeightsError:
 
 
 def check_locked(folder: Path, path: Path) -> None:
-    """Raises WeightsError when `path` is locked in `folder` and has changed since; others, and absent ones, pass."""
+    """Raises WeightsError if `path` is locked in `folder` and has changed since; unlocked and absent files pass."""
     if path.is_file() and path.is_relative_to(folder):
         locked = read_lock(folder).get(path.relative_to(folder).as_posix())
         if locked and not locked.record.matches(path):
@@ -104,9 +105,9 @@ def check_locked(folder: Path, path: Path) -> None:
 
 
 def verify(folder: Path) -> tuple[Path, ...]:
-    """Hashes every locked file that is there and returns them; raises WeightsError for the first that has changed.
+    """Hashes every locked file that exists and returns their paths. Raises WeightsError for the first that has changed.
 
-    The time stamps are recorded anew, so that a copied folder loads without being hashed each time.
+    The modification times are recorded again, so that a copied folder is not hashed at every load.
     """
     lock = read_lock(folder)
     present = {name: folder / name for name in lock if (folder / name).is_file()}

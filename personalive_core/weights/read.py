@@ -1,4 +1,4 @@
-"""Reads .pth, .bin and .safetensors files as states that stay in their files until a tensor is asked for."""
+"""Reads .pth, .bin and .safetensors files lazily: a tensor stays in its file until it is requested."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..errors import WeightsError
 
-CONFIG_KEY = "personalive_config"  # in the header of a network unlike the published: what shapes do not tell
+CONFIG_KEY = "personalive_config"  # header key: config values that shapes do not show; unpublished networks only
 _WRAPPERS = ("state_dict", "model")
-_PARALLEL_PREFIX = "module."  # what DataParallel puts before every key
+_PARALLEL_PREFIX = "module."  # DataParallel puts it before every key
 _STREAM_PARTS = 16
 _DTYPES = {
     "F64": torch.float64,
@@ -35,7 +35,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies and what it is, without its values."""
+    """File, name, shape and dtype of a tensor, without its values."""
 
     file: Path
     name: str  # in the file
@@ -49,7 +49,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, eq=False)
 class State(Mapping[str, Tensor]):
-    """A state dict that stays in its files: values are memory-mapped when asked for."""
+    """A state dict that stays in its files: a tensor is memory-mapped when it is requested."""
 
     entries: Mapping[str, TensorInfo]
 
@@ -58,7 +58,7 @@ class State(Mapping[str, Tensor]):
         return _open(info.file)(info.name)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.entries  # Mapping's own would open the file
+        return key in self.entries  # the method of Mapping would open the file
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -71,10 +71,10 @@ class State(Mapping[str, Tensor]):
         return {key: info.shape for key, info in self.entries.items()}
 
     def stream(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Yields (key, tensor) in the order of `keys`; copy what is to stay, for the tensor maps its file.
+        """Yields (key, tensor) in the order of `keys`; each tensor maps its file, so copy the ones you keep.
 
-        Mapped pages count as memory until their file is closed, so the files are reopened after every sixteenth of
-        the state.
+        Mapped pages count as memory until their file is closed. Therefore the files are reopened after every sixteenth
+        of the state.
         """
         limit = sum(info.nbytes for info in self.entries.values()) // _STREAM_PARTS
         readers: dict[Path, Callable[[str], Tensor]] = {}
@@ -90,9 +90,10 @@ class State(Mapping[str, Tensor]):
 
 
 def read_infos(path: Path) -> dict[str, TensorInfo]:
-    """The tensors of a weights file by key, without reading their values. Raises WeightsError.
+    """The tensors of a weights file by key, without reading their values. Raises WeightsError if it cannot be read.
 
-    A PyTorch file may hold its state dict under "state_dict" or "model"; keys that all begin with "module." lose it.
+    A PyTorch file may hold its state dict under "state_dict" or "model". If all keys begin with "module.", that prefix
+    is removed.
     """
     if path.suffix == ".safetensors":
         infos = _safetensors_infos(path)
@@ -105,12 +106,12 @@ def read_infos(path: Path) -> dict[str, TensorInfo]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The free text in a safetensors header; empty for other files. Raises WeightsError."""
+    """The metadata in a safetensors header; empty for other files. Raises WeightsError if it cannot be read."""
     return dict(_safetensors(path).metadata() or {}) if path.suffix == ".safetensors" else {}
 
 
 def read_config(state: State) -> dict[str, int]:
-    """What the headers of a network's files say beyond its shapes; empty for the published networks."""
+    """The config values in the headers of a network's files; empty for the published networks."""
     texts = (read_metadata(path).get(CONFIG_KEY, "{}") for path in {info.file for info in state.entries.values()})
     return {key: int(value) for text in texts for key, value in json.loads(text).items()}
 
@@ -146,12 +147,12 @@ def _safetensors_infos(path: Path) -> dict[str, TensorInfo]:
 def _load(path: Path) -> dict[str, Tensor]:
     zipped = zipfile.is_zipfile(path)  # PyTorch before 1.6 wrote another format, which cannot be memory-mapped
     with path.open("rb") as file:
-        cut_short = not zipped and file.read(2) in {b"", b"PK"}  # a zip's directory is at its end
+        cut_short = not zipped and file.read(2) in {b"", b"PK"}  # a zip file without its end, where its directory is
     if cut_short:
         raise WeightsError(f"{path} is empty or cut short: delete it and download it again")
     try:
         content = torch.load(path, map_location="cpu", mmap=zipped, weights_only=True)
-    except Exception as error:  # a damaged or hostile file can make the unpickler raise nearly anything
+    except Exception as error:  # a damaged or malicious file can make the unpickler raise almost any error
         raise WeightsError(
             f"{path} is not a plain weights file ({type(error).__name__}), so it was refused and nothing in it was "
             "executed: use the file from its publisher"

@@ -22,6 +22,7 @@ from ...weights.index import WeightIndex, locate, read_state
 from ...weights.read import State, read_config
 from .files import FILES, facts_of
 from .model import PersonaLive
+from .networks import build_image_encoder, build_tiny_vae, build_vae
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -76,9 +77,12 @@ def load_model(
             "motion_encoder", lambda shapes, **more: FaceEncoder(face_encoder_config(shapes, **more), ops)
         ),
         motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
-        vae=host.vae or load("vae", lambda _: with_ops(vae(index), ops)),
-        image_encoder=host.image_encoder or load("image_encoder", lambda _: image_encoder(index)),
-        tiny_vae=load("taesd", lambda _: with_ops(tiny_vae(index), ops)) if decoder == "tiny" else None,
+        vae=host.vae or load("vae", lambda _: with_ops(build_vae(library_config(index, "vae")), ops)),
+        image_encoder=host.image_encoder
+        or load("image_encoder", lambda _: build_image_encoder(library_config(index, "image_encoder"))),
+        tiny_vae=load("taesd", lambda _: with_ops(build_tiny_vae(library_config(index, "taesd")), ops))
+        if decoder == "tiny"
+        else None,
     )
 
 
@@ -153,28 +157,8 @@ def keypoint_config(shapes: Shapes) -> KeypointConfig:
     )
 
 
-def vae(index: WeightIndex) -> Any:  # noqa: ANN401 - diffusers is imported only when it is used
-    """An empty AutoencoderKL of the folder's configuration."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL.from_config(_config(index, "vae"))
-
-
-def tiny_vae(index: WeightIndex) -> Any:  # noqa: ANN401 - as above
-    """An empty AutoencoderTiny of the folder's configuration."""
-    from diffusers import AutoencoderTiny
-
-    return AutoencoderTiny.from_config(_config(index, "taesd"))
-
-
-def image_encoder(index: WeightIndex) -> Any:  # noqa: ANN401 - as above
-    """An empty CLIP vision model with projection of the folder's configuration."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    return CLIPVisionModelWithProjection(CLIPVisionConfig(**_config(index, "image_encoder")))
-
-
-def _config(index: WeightIndex, network: str) -> dict[str, Any]:
+def library_config(index: WeightIndex, network: str) -> dict[str, Any]:
+    """The config.json of a library's network. Raises WeightsError where it cannot be read."""
     path = index.config(network)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -10,7 +10,7 @@ from einops import repeat
 from torch import Tensor
 
 from ...modules.inputs import LayerFeatures, MotionFeatures
-from ...modules.schedule import NoiseFn, add_noise, alphas_cumprod, ddim_step
+from ...modules.schedule import NoiseFn
 from .types import KeyframeBank, Reference, StreamConfig, StreamState
 
 BEFORE_FIRST_CHUNK = -1  # the chunk index under which the start's noise is drawn
@@ -46,7 +46,7 @@ class StreamingSampler:
         if lead_in.face.shape[1] != self.config.lookahead:
             raise ValueError(f"expected {self.config.lookahead} lead-in frames, got {lead_in.face.shape[1]}")
         levels = self._levels(0)[: self.config.lookahead]
-        latents = add_noise(x0.float(), self._draw(BEFORE_FIRST_CHUNK, x0), self._alphas(levels))
+        latents = self.config.schedule.noised(x0.float(), self._draw(BEFORE_FIRST_CHUNK, x0), levels)
         return StreamState(latents, lead_in, keyframes or first_bank(self.reference))
 
     def step(self, state: StreamState, motion: MotionFeatures) -> tuple[StreamState, Tensor]:
@@ -57,7 +57,7 @@ class StreamingSampler:
         """
         window, taken = self.config.window, motion.face.shape[1]
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=window).float()
-        newest = add_noise(x0, self._draw(state.chunk, x0), self._alphas(self._levels(0)[-window:]))
+        newest = self.config.schedule.noised(x0, self._draw(state.chunk, x0), self._levels(0)[-window:])
         latents = torch.cat([state.latents, newest], 1)
         motion = state.motion.then(motion).padded(latents.shape[1])
 
@@ -90,18 +90,13 @@ class StreamingSampler:
         window = torch.arange(self.config.windows).repeat_interleave(self.config.window)
         return (window + 1) * self.config.substeps - 1 - passed
 
-    def _alphas(self, levels: Tensor) -> Tensor:
-        """Cumulative alpha [1, F, 1, 1, 1] at indices into `timesteps`; -1, the level below the lowest, is clean."""
-        alphas = torch.cat([alphas_cumprod()[list(self.config.timesteps)], torch.ones(1)])
-        return alphas[levels].to(self.reference.latent.device)[None, :, None, None, None]
-
     def _draw(self, chunk: int, like: Tensor) -> Tensor:
         return self.noise(chunk, like.shape).to(like.device)
 
     def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, levels: Tensor) -> Tensor:
         timesteps = torch.tensor(self.config.timesteps)[levels].to(latents.device)
         eps = self.model.denoise(latents, timesteps, self.reference, motion, bank.features)
-        return ddim_step(latents, eps.float(), self._alphas(levels), self._alphas(levels - 1))
+        return self.config.schedule.step(latents, eps.float(), levels)
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:
         """Historical keyframe mechanism: a first frame whose motion is new becomes a keyframe for later chunks."""

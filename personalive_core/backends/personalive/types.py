@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...modules.schedule import Schedule
 from ...motion.types import HybridMotion
 
 LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
@@ -91,6 +92,11 @@ class StreamConfig:
             return cls(window=window, timesteps=levels, substeps=steps // windows)
         except ValueError as error:
             raise InputError(f"{error}: use fewer steps") from error
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise levels as the sampler steps through them."""
+        return Schedule(self.timesteps)
 
     @property
     def windows(self) -> int:

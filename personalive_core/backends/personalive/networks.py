@@ -1,0 +1,112 @@
+"""PersonaLive's networks at given sizes, without weights: the published sizes, and any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ...modules.keypoints import KeypointConfig, KeypointExtractor
+from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
+from ...modules.unet import UNet, UNetConfig
+from .model import PersonaLive
+
+Config = Mapping[str, Any]  # of a library's network, as in its config.json
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Widths and depths of every network of a model."""
+
+    unet: UNetConfig  # the denoising UNet's; the reference UNet has the same widths
+    pose_guider: PoseGuiderConfig
+    face_encoder: FaceEncoderConfig
+    keypoints: KeypointConfig
+    vae: Config = field(hash=False)
+    image_encoder: Config = field(hash=False)
+    tiny_vae: Config | None = field(default=None, hash=False)
+
+
+def vae_config(widths: tuple[int, ...], groups: int, layers: int = 1) -> dict[str, Any]:
+    """An AutoencoderKL that halves the picture once less often than it has `widths`; norms have `groups` groups."""
+    return {
+        "_class_name": "AutoencoderKL",
+        "block_out_channels": list(widths),
+        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        "latent_channels": 4,
+        "layers_per_block": layers,
+        "norm_num_groups": groups,
+    }
+
+
+def small_image_encoder_config(width: int, dim: int) -> dict[str, Any]:
+    """A CLIP vision model of two layers, for tests and small models; embeddings have `dim` numbers."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "projection_dim": dim,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 224,
+        "patch_size": 32,
+    }
+
+
+PUBLISHED = NetworkSizes(
+    UNetConfig(),
+    PoseGuiderConfig(),
+    FaceEncoderConfig(),
+    KeypointConfig(),
+    vae_config((128, 256, 512, 512), 32, layers=2),  # sd-vae-ft-mse
+    {  # CLIP ViT-L/14 (arXiv 2103.00020)
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "projection_dim": 768,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+    },
+    {},  # taesd: the library's defaults
+)
+
+
+def build(sizes: NetworkSizes) -> PersonaLive:
+    """All networks of these sizes in eval mode; their weights are whatever their layers begin with."""
+    model = PersonaLive(
+        reference_unet=UNet(replace(sizes.unet, denoises=False)),
+        denoising_unet=UNet(sizes.unet),
+        pose_guider=PoseGuider(sizes.pose_guider),
+        motion_encoder=FaceEncoder(sizes.face_encoder),
+        motion_extractor=KeypointExtractor(sizes.keypoints),
+        vae=build_vae(sizes.vae),
+        image_encoder=build_image_encoder(sizes.image_encoder),
+        tiny_vae=None if sizes.tiny_vae is None else build_tiny_vae(sizes.tiny_vae),
+    )
+    for network in vars(model).values():
+        if network is not None:
+            network.eval()
+    return model
+
+
+def build_vae(config: Config) -> Any:  # noqa: ANN401 - diffusers is imported only when it is used
+    """An AutoencoderKL."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_config(dict(config))
+
+
+def build_tiny_vae(config: Config) -> Any:  # noqa: ANN401 - as above
+    """An AutoencoderTiny."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny.from_config(dict(config))
+
+
+def build_image_encoder(config: Config) -> Any:  # noqa: ANN401 - as above
+    """A CLIP vision model with projection."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
