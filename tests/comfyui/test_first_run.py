@@ -8,7 +8,7 @@ from personalive_core.backends.personalive.files import FILES
 from personalive_core.media.video import read_frames
 from tests.comfyui.server import ComfyUI
 from tests.comfyui.test_nodes import change, first_line, key_of, made, small
-from tests.test_download import Hub
+from tests.weights.test_download import Hub
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(300)]
 

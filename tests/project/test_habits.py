@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "personalive_core"
 PACK = [ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py")]
 FILES = sorted([*CORE.rglob("*.py"), *PACK])

@@ -40,7 +40,7 @@ def signature(name):
 
 
 def test_the_public_names_and_signatures_are_the_pinned_ones():
-    """After a change on purpose write the file anew: python -m tests.test_public, and say it in CHANGELOG.md.
+    """After a change on purpose write the file anew: python -m tests.project.test_public, and say it in CHANGELOG.md.
 
     New parameters come last and have a default: whoever calls a name as before gets what they got before.
     """

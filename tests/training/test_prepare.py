@@ -20,7 +20,7 @@ from personalive_core.training import presets
 from personalive_core.training.data import open_dataset, read_clip
 from personalive_core.training.prepare import Drawing, as_seen, drawn_clip
 from personalive_core.training.prepare_videos import LEDGER, Cut, clips_of, prepare_videos
-from tests.toy_training import row_of
+from tests.training.toy import row_of
 
 SIZE = 64
 CPU = torch.device("cpu")

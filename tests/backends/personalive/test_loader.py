@@ -24,7 +24,7 @@ from personalive_core.weights import read as tensorfile
 from personalive_core.weights.index import locate
 
 CPU = torch.device("cpu")
-KEYS = Path(__file__).parent / "parity" / "keys"
+KEYS = Path(__file__).parents[2] / "parity" / "keys"
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from personalive_core.training.prepare import Drawing, drawn_clip, facial_code
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import face_crops
-from tests.toy_training import RED, toy_clip, toy_source
+from tests.training.toy import RED, toy_clip, toy_source
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,7 +17,7 @@ from personalive_core.batch.comfyui import Policy
 from personalive_core.batch.journal import JOURNAL, read_journal
 from personalive_core.commands import submit as submit_command
 from personalive_core.errors import InputError, OutputError
-from tests.fake_comfyui import FakeComfyUI
+from tests.batch.fake_comfyui import FakeComfyUI
 
 WORKFLOW = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}, "_meta": {"title": "Load Image"}},

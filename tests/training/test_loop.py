@@ -25,7 +25,7 @@ from personalive_core.training.recipe import stage_of
 from personalive_core.training.report import read_metrics
 from personalive_core.training.source import Source
 from personalive_core.weights.convert import convert
-from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
+from tests.training.toy import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 CPU = torch.device("cpu")
 ROW = row_of(steps=4, clips=1, frames=1, accumulation=2, ema=0.9, warmup=3, cosine=True, trains=("pose_guider",))
@@ -392,7 +392,7 @@ from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import networks_of
 from personalive_core.training.recipe import stage_of
 from safetensors.torch import save_file
-from tests.toy_training import BLUE, RED, row_of, toy_clip, toy_source, twin
+from tests.training.toy import BLUE, RED, row_of, toy_clip, toy_source, twin
 row = row_of(steps=3, clips=1, frames=2, ema=0.0, accumulation=2)
 source = toy_source(twin(), toy_clip(RED, 4), toy_clip(BLUE, 4))
 stage, drawn = stage_of("1", row, source.model, 0), []

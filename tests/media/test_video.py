@@ -19,7 +19,7 @@ from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
 
-DEMO = Path(os.environ.get("PERSONALIVE_DEMO", Path(__file__).parents[2] / "shared" / "demo")) / "driving_video.mp4"
+DEMO = Path(os.environ.get("PERSONALIVE_DEMO", Path(__file__).parents[3] / "shared" / "demo")) / "driving_video.mp4"
 W, H = 96, 64
 COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230], [250, 250, 250], [5, 5, 5], [128, 128, 128]], np.uint8)
 COLOUR_BARS = np.repeat(np.repeat(COLOURS[None], H, 0), W // 6, 1)  # [H, W, 3]

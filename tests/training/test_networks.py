@@ -21,7 +21,7 @@ from personalive_core.training.networks import SHAPES, chunked, fresh, initialis
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import assemble, stage_of
-from tests.toy_training import toy_source
+from tests.training.toy import toy_source
 
 SIDE = 8  # of a latent
 

@@ -23,7 +23,7 @@ from personalive_core.modules.schedule import add_noise, alphas_cumprod, ddim_st
 from personalive_core.modules.unet import UNet, UNetConfig
 from personalive_core.motion.types import HybridMotion
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 TIMESTEPS = (0, 333, 666, 999)
 TERA = 1e12
 

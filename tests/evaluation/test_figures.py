@@ -36,7 +36,7 @@ from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
 from personalive_core.training.networks import initialise
 from personalive_core.training.prepare import Drawing, drawn_clip
-from tests.toy_training import RED, toy_clip
+from tests.training.toy import RED, toy_clip
 
 OWN_ERROR = 0.7  # pixels that the shipped landmark network may be off; it is off by 0.48
 

@@ -17,8 +17,8 @@ from personalive_core.training.prepare import Drawing, drawn_clip
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.stages import sample_pictures
-from tests.test_training_loop import pressed
-from tests.toy_training import speaking, toy_source
+from tests.training.test_loop import pressed
+from tests.training.toy import speaking, toy_source
 
 ROW = replace(preset("small", "1"), size=64, clips=1, frames=2, steps=4, warmup=0, rate=1e-2, ema=0.0, save_every=2)
 CLIP = drawn_clip("train", 0, Drawing(64, 3, 2))

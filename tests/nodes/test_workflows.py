@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = json.loads((ROOT / "tests" / "node_snapshot.json").read_text(encoding="utf-8"))
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 UI = sorted((ROOT / "workflows").glob("*.json"))

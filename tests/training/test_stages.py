@@ -18,7 +18,7 @@ from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import Batch, batch, motion_features
 from personalive_core.training.stages import PictureLoss, distillation_losses, image_losses, streaming_losses
 from personalive_core.training.streaming import Recorder
-from tests.toy_training import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
+from tests.training.toy import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
 TRAINS = (*UNETS, "image_encoder")
 PLAIN = PictureLoss(None, None)

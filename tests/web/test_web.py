@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "web" / "js").glob("*.js"))
 TESTS = sorted((ROOT / "tests" / "web").glob("*.test.mjs"))
 PAGE_SCRIPT = "personalive.js"  # the only one that meets ComfyUI's page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CORE = "personalive_core"
 
 # From the bottom up: a package imports itself and what stands in earlier rows. Two in one row do not know each other.
