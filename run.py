@@ -1,4 +1,4 @@
-"""Makes .venv beside this file and runs the demo or the tests in it; needs Python 3.10 or newer and nothing else."""
+"""Creates .venv next to this file and runs the demo or the tests in it; needs only Python 3.10 or newer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 OLDEST_PYTHON = (3, 10)
 THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
 REQUIREMENT_FILES = ("requirements.txt", "constraints.txt", "pyproject.toml")
-STAMP = "personalive-requirements.sha256"  # inside .venv: what was installed when the last installation succeeded
-INTERRUPTED = 130  # what shells use for Ctrl-C
+STAMP = "personalive-requirements.sha256"  # inside .venv: fingerprint of the last successful installation
+INTERRUPTED = 130  # exit code that shells use for Ctrl-C
 HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
        python run.py test [pytest arguments]               run the tests
 
 The first run makes .venv beside run.py and installs what is needed (several minutes, a few GB)."""
-# Words in what pip or venv print -> what to tell the user; the first that fits is told.
+# Pattern in the output of pip or venv -> message for the user; the first match is used.
 CAUSES = (
     ("No space left on device|not enough space on the disk", "the disk is full: free about 8 GB and run this again"),
     ("Permission denied|Access is denied", "this folder cannot be written: put the project where you may write"),
@@ -37,22 +37,25 @@ CAUSES = (
 
 
 class RunError(Exception):
-    """What went wrong, in one sentence for the user."""
+    """An expected failure; its text is one sentence for the user."""
 
 
 def environment_python(root: Path) -> Path:
-    """Where the environment's interpreter is, or will be."""
+    """Path of the environment's interpreter, which need not exist yet."""
     return root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def fingerprint(root: Path) -> str:
-    """Changes when the files that say what to install change, or the folder moves (it is installed in place)."""
+    """Hash of the requirement files and the folder's path, which matters as the project is installed in place."""
     texts = [(root / name).read_bytes() for name in REQUIREMENT_FILES]
     return hashlib.sha256(b"\0".join([str(root).encode(), *texts])).hexdigest()
 
 
 def finish(process: subprocess.Popen[str]) -> int:
-    """Wait for the end, through a first Ctrl-C too: the child gets it as well and may have something to save."""
+    """Waits for the process to end and returns its exit code.
+
+    A first Ctrl-C does not stop the wait: the child gets it as well and may have something to save. A second kills it.
+    """
     try:
         code = process.wait()
     except KeyboardInterrupt:
@@ -62,16 +65,16 @@ def finish(process: subprocess.Popen[str]) -> int:
             process.kill()
             process.wait()
         return INTERRUPTED
-    return code if code >= 0 else 128 - code  # ended by a signal, said as shells say it
+    return code if code >= 0 else 128 - code  # ended by a signal: exit code as in shells
 
 
 def run(command: list[str], root: Path) -> int:
-    """Run `command` in `root` with this terminal as its own; its exit code."""
+    """Runs `command` in `root` on this terminal and returns its exit code."""
     return finish(subprocess.Popen(command, cwd=root, text=True))
 
 
 def must_run(command: list[str], root: Path, task: str) -> None:
-    """Run `command`, its output shown as it comes; RunError names the cause where `task` fails."""
+    """Runs `command` and shows its output as it arrives. Raises RunError with the cause where `task` fails."""
     process = subprocess.Popen(command, cwd=root, text=True, errors="replace", stderr=subprocess.PIPE)
     last: deque[str] = deque(maxlen=60)
     try:
@@ -89,7 +92,7 @@ def must_run(command: list[str], root: Path, task: str) -> None:
 
 
 def cause(output: str, code: int) -> str:
-    """The sentence of CAUSES that fits `output`."""
+    """The message of the first pattern in CAUSES that `output` matches; else one that gives the exit `code`."""
     for words, sentence in CAUSES:
         if re.search(words, output):
             return sentence
@@ -97,7 +100,7 @@ def cause(output: str, code: int) -> str:
 
 
 def is_usable(python: Path, root: Path) -> bool:
-    """Whether the environment can install: an interrupted creation leaves one without interpreter or pip."""
+    """Whether the environment can install packages; an interrupted creation leaves one without interpreter or pip."""
     if not python.exists():
         return False
     check = subprocess.run([str(python), "-m", "pip", "--version"], cwd=root, capture_output=True, check=False)
@@ -105,7 +108,7 @@ def is_usable(python: Path, root: Path) -> bool:
 
 
 def make_environment(root: Path) -> None:
-    """Make .venv, over whatever half of one is there."""
+    """Creates .venv and replaces an incomplete one. Raises RunError where that fails."""
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
         raise RunError(
             "this Python cannot make environments: install its venv module (Debian, Ubuntu: "
@@ -116,7 +119,10 @@ def make_environment(root: Path) -> None:
 
 
 def ensure_environment(root: Path) -> Path:
-    """The interpreter of an environment that holds what the requirement files say; no process where it already does."""
+    """Returns the interpreter of an environment with all requirements; creates and installs it if needed.
+
+    Starts no process if it is up to date. Raises RunError where creation or installation fails.
+    """
     python, stamp, wanted = environment_python(root), root / ".venv" / STAMP, fingerprint(root)
     if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return python
@@ -131,7 +137,7 @@ def ensure_environment(root: Path) -> Path:
 
 
 def main(arguments: list[str], root: Path) -> int:
-    """Do what `arguments` say in the project folder `root`; the exit code."""
+    """Runs the command in `arguments` in the project folder `root` and returns the exit code."""
     if sys.version_info[:2] < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         print(f"run.py needs Python {oldest} or newer, this is {THIS_PYTHON}", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What each stage costs: time, FLOPs and memory, on random weights."""
+"""Benchmarks: time, FLOPs and memory of each stage, on random weights."""

@@ -1,4 +1,4 @@
-"""Measures of one call or one network: median time, floating-point operations, peak memory, size."""
+"""Measurements of one call or one network: median time, floating-point operations, size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def median_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Median wall time of `repeats` calls after one that is not counted; each ends when `device` has finished."""
+    """Median wall time in seconds of `repeats` calls, after one warm-up call.
+
+    Each time includes the wait until `device` has finished all queued work.
+    """
 
     def seconds() -> float:
         start = time.perf_counter()
@@ -32,21 +35,21 @@ def median_seconds(call: Callable[[], object], repeats: int, device: torch.devic
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Floating-point operations of matrix products and convolutions in `call`, a multiply-add counted as two."""
+    """Floating-point operations of matrix products and convolutions in `call`; a multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops())
 
 
 def on_meta(module: Module) -> Module:
-    """A copy whose tensors have shapes but no memory; the module stays as it is, and nothing of it is copied first."""
+    """A copy on the meta device (shapes, no memory); the module stays unchanged, and its values are never copied."""
     memo: dict[int, object] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in module.parameters()}
     memo |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
     return copy.deepcopy(module, memo)
 
 
 def size_of(modules: Iterable[nn.Module]) -> tuple[int, int]:
-    """How many parameters all `modules` have, and how many bytes these take with the buffers."""
+    """Number of parameters of all `modules`, and bytes of their parameters and buffers together."""
     listed = list(modules)
     parameters = [tensor for module in listed for tensor in module.parameters()]
     buffers = [tensor for module in listed for tensor in module.buffers()]

@@ -1,4 +1,4 @@
-"""Networks of any width with random weights, in memory only: what `bench` measures where no checkpoint is at hand."""
+"""Networks of any width with random weights, built in memory: `bench` measures them when it has no checkpoint."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..weights.fill import is_computed, load_into
 from ..weights.read import State, TensorInfo
 from .standin import calm, random_tensor, standin_sizes
 
-_DRAWN_NUMBERS = 2**16  # random numbers drawn for one weight; its further rows repeat them
+_DRAWN_NUMBERS = 2**16  # random numbers drawn per weight tensor; its further rows repeat them
 
 
 def empty_model(widths: tuple[int, ...]) -> PersonaLive:
-    """All networks on the meta device; at the published widths the others are full-size too, at any other the small."""
+    """All networks on the meta device: full-size at the published UNet widths, small ones at any other `widths`."""
     with torch.device("meta"):
         return build(PUBLISHED if widths == PUBLISHED.unet.widths else standin_sizes(widths))
 
 
 def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> PersonaLive:
-    """`empty_model` with weights that are a function of their names, and an extractor that sees a face everywhere."""
+    """`empty_model` with weights that depend on their names alone; its extractor finds a face in any picture."""
 
     def filled(name: str, network: nn.Module) -> nn.Module:
         facts, state = facts_of(name), random_state(name, network)
@@ -49,7 +49,7 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
 
 
 class RandomState(State):
-    """A state dict in no file: a tensor's values are made when they are asked for."""
+    """A state dict without a file: a tensor's values are generated when it is requested."""
 
     def stream(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """Yields (key, tensor) in the order of `keys`."""
@@ -58,7 +58,7 @@ class RandomState(State):
 
 
 def random_state(name: str, network: nn.Module) -> RandomState:
-    """Random values for all that `network`, which is called `name`, does not compute itself."""
+    """Random values for every tensor of `network` that it does not compute itself; `name` is the network's name."""
     nowhere = Path()
     return RandomState(
         {
@@ -70,7 +70,7 @@ def random_state(name: str, network: nn.Module) -> RandomState:
 
 
 def _repeating(name: str, shape: tuple[int, ...]) -> Tensor:
-    """`random_tensor` of a few rows, repeated to `shape`: two billion weights in seconds, with the same gain."""
+    """`random_tensor` of a few rows, repeated to `shape`: fills two billion weights in seconds, with the same gain."""
     if len(shape) < 2:  # noqa: PLR2004 - a vector is short
         return random_tensor(name, torch.empty(shape, device="meta"))
     rows = min(max(_DRAWN_NUMBERS // math.prod(shape[1:]), 1), shape[0])
@@ -79,6 +79,6 @@ def _repeating(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def each(model: PersonaLive, change: Callable[[str, Any], Any]) -> PersonaLive:
-    """A model of the networks that `change` makes of (name, network); those that are not there stay away."""
+    """The model with each network replaced by `change(name, network)`; networks that are None stay None."""
     networks: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     return replace(model, **{name: change(name, network) for name, network in networks.items() if network is not None})

@@ -1,4 +1,4 @@
-"""The result of `bench` as a value: to JSON and back, beside another one, and as a table to read."""
+"""The report of `bench`: writes and reads it as JSON, compares two reports, and formats one as a table."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ TERA, MILLI = 1e12, 1e-3
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage of the pipeline for one window of frames; the reference for the one portrait."""
+    """Cost of one pipeline stage for one window of frames; the stage `reference` encodes one portrait."""
 
     name: str
-    frames: int  # that one call works for; a step emits one window
-    seconds: float  # median of a call
-    flops: int  # of a call: matrix products and convolutions, a multiply-add counted as two
+    frames: int  # per call; a step emits one window
+    seconds: float  # median of one call
+    flops: int  # of one call: matrix products and convolutions; a multiply-add counts as two
     peak_memory: int | None  # bytes: as in `BenchReport`
 
     @property
     def flops_per_frame(self) -> float:
-        """Of each emitted frame."""
+        """FLOPs per emitted frame."""
         return self.flops / self.frames
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What `run_bench` measured, and on what."""
+    """The figures that `run_bench` measured, and the settings they hold for."""
 
     widths: tuple[int, ...]
     size: int
     precision: str
     device: str
-    decoder: str  # the stream's
+    decoder: str  # of the stream: full or tiny
     compiled: bool
     frames: int  # of the stream
     torch: str
     parameters: int
     weight_bytes: int
     stages: tuple[StageCost, ...]
-    first_frame_seconds: float  # from the portrait to the first finished picture, networks loaded
-    fps: float  # while frames go in and come out
-    fps_whole: float  # of the whole stream: with its start, which gives no frame, and its end
-    peak_memory: int | None  # bytes of the stream: allocated on a CUDA device, else resident; None where nobody tells
+    first_frame_seconds: float  # from the portrait to the first finished picture, with networks already loaded
+    fps: float  # steady state: frames go in and come out
+    fps_whole: float  # of the whole stream: includes its start, which emits no frame, and its end
+    peak_memory: int | None  # bytes, of the stream: allocated on a CUDA device, else resident; None: no figure
 
     @property
     def title(self) -> str:
@@ -58,7 +58,7 @@ class BenchReport:
         )
 
     def to_json(self) -> str:
-        """What `read_report` reads; FLOPs per emitted frame are added for other readers."""
+        """The report as JSON for `read_report`; adds FLOPs per emitted frame for other readers."""
         values = asdict(self)
         for stage, value in zip(self.stages, values["stages"], strict=True):
             value["flops_per_frame"] = stage.flops_per_frame
@@ -67,7 +67,7 @@ class BenchReport:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two reports; `ratio` is this one over the other one."""
+    """One figure of two reports; `ratio` is now / before, NaN if `before` is 0."""
 
     name: str
     now: float
@@ -82,7 +82,7 @@ class Comparison:
 
 
 def read_report(path: Path) -> BenchReport:
-    """A report that was saved as `to_json` gives it. Raises InputError."""
+    """Reads a report that `to_json` wrote. Raises InputError if the file cannot be read or is no report."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         stages = [
@@ -97,7 +97,7 @@ def read_report(path: Path) -> BenchReport:
 
 
 def compare(report: BenchReport, other: BenchReport) -> tuple[Comparison, ...]:
-    """The figures that both hold, `report` against `other`."""
+    """The figures that both reports have: `report` as `now`, `other` as `before`."""
     now, before = _figures(report), _figures(other)
     return tuple(Comparison(name, now[name], before[name]) for name in now if name in before)
 
@@ -114,7 +114,7 @@ def _figures(report: BenchReport) -> dict[str, float]:
 
 
 def report_table(report: BenchReport) -> str:
-    """The report in words."""
+    """The report as a text table."""
     lines = [
         report.title,
         f"{report.parameters / 1e6:.1f} M parameters, {report.weight_bytes / MIB:.0f} MiB of weights",

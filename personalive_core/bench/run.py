@@ -1,4 +1,4 @@
-"""What each stage costs: time, floating-point operations and memory, and how fast a whole stream is."""
+"""Measures time, floating-point operations and memory of each stage, and the frame rate of a whole stream."""
 
 from __future__ import annotations
 
@@ -41,25 +41,28 @@ from .report import BenchReport, StageCost
 from .standin import WIDTHS
 
 FEWEST_FRAMES = (STREAM.windows + 1) * STREAM.window  # two windows must come out while frames still go in
-FRAME_SCALE = 1.5  # driving frames are larger than the picture by this, so that cropping has to resample
-DRAWN_FRAMES = 8  # then they begin anew: memory does not grow with the length of the stream
-KEYFRAMES = (0, STREAM.max_keyframes - 1)
+FRAME_SCALE = 1.5  # driving frames are larger than the picture by this factor, so that cropping resamples
+DRAWN_FRAMES = 8  # the stream repeats these: memory does not grow with its length
+KEYFRAMES = (0, STREAM.max_keyframes - 1)  # fewest and most keyframes besides the reference
 
 Calls = dict[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is measured. `widths`, `precision` and `device` are those of the model where one is given."""
+    """What is measured. If a model is given, its own widths, precision and device are used instead.
+
+    Raises InputError for widths, a size, a decoder or numbers that cannot be measured.
+    """
 
     widths: tuple[int, ...] = WIDTHS
     size: int = 512  # pixels a side of the picture
     precision: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
-    decoder: str = "full"  # the stream's; the stages hold both
+    decoder: str = "full"  # of the stream; the stages measure both
     frames: int = 32  # driving frames of the stream
     repeats: int = 3
-    compile: bool = False  # the denoising UNet through torch.compile, with static shapes
+    compile: bool = False  # runs the denoising UNet through torch.compile, with static shapes
 
     def __post_init__(self) -> None:
         groups = UNetConfig.groups
@@ -77,14 +80,15 @@ class BenchOptions:
 
 
 def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchReport:
-    """Measures `model`, or networks with random weights, on a drawn portrait and a drawn driving film.
+    """Measures `model`, or networks with random weights, on a drawn portrait and drawn driving frames.
 
-    Raises InputError where the decoder asked for is not in the model.
+    Raises InputError if the model lacks the requested decoder.
     """
     model = model or random_model(options.widths, options.device, options.precision)
     if options.decoder == "tiny" and model.tiny_vae is None:
         raise InputError("the model has no tiny decoder to measure: load it with decoder tiny, or measure full")
     parameters, size = size_of([network for network in vars(model).values() if isinstance(network, nn.Module)])
+    # stages one by one; FLOPs are counted before torch.compile wraps the UNet
     flops = count_stages(model, options.size)
     if options.compile:
         compiled: Any = torch.compile(model.denoising_unet, dynamic=False)
@@ -93,6 +97,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         _measure(name, call, flops.get(name, 0), options.repeats, model.device)
         for name, call in _timed_calls(model, options.size).items()
     )
+    # a whole stream
     streaming = model if options.decoder == "tiny" else replace(model, tiny_vae=None)
     reset_peak_memory(model.device)
     first, whole, steady = _time_stream(streaming, options)
@@ -116,7 +121,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
 
 
 def count_stages(model: PersonaLive, size: int) -> dict[str, int]:
-    """Floating-point operations of one call of each stage, on the meta device: no weights and no accelerator needed."""
+    """Floating-point operations of one call of each stage; the meta device needs no weights and no accelerator."""
     with torch.inference_mode():
         return {name: count_flops(call) for name, call in _counted_calls(each(model, _meta), size).items()}
 
@@ -126,7 +131,7 @@ def _meta(_: str, network: torch.nn.Module) -> torch.nn.Module:
 
 
 def _counted_calls(model: PersonaLive, size: int) -> Calls:
-    """The networks of each stage on empty inputs; `model` is on the meta device."""
+    """Calls that run the networks of each stage on empty inputs; `model` is on the meta device."""
     side, width = size // LATENT_PIXELS, model.denoising_unet.config.widths[0]
 
     def empty(*shape: int) -> Tensor:
@@ -157,7 +162,7 @@ def _counted_calls(model: PersonaLive, size: int) -> Calls:
 
 
 def _timed_calls(model: PersonaLive, size: int) -> Calls:
-    """Each stage as the pipeline calls it, for one window of frames."""
+    """Calls that run each stage as the pipeline does, for one window of frames."""
     portrait = draw_portrait(SITTER, FaceMotion(), size)
     frames = _drawn_frames(size)[: STREAM.window]
     reference = encode_reference(model, portrait, size)
@@ -176,7 +181,7 @@ def _timed_calls(model: PersonaLive, size: int) -> Calls:
 
 
 def _stream_calls(model: PersonaLive, reference: Reference, lead: MotionFeatures, window: MotionFeatures) -> Calls:
-    """One step of the sampler with the fewest and the most keyframes, and the decoders: counted and timed alike."""
+    """Calls for one sampler step with the fewest and the most keyframes, and for each decoder; counted and timed."""
     sampler = StreamingSampler(model, reference, seeded_noise(0), STREAM)
 
     def step(keyframes: int) -> Callable[[], object]:
@@ -198,7 +203,7 @@ def _grown(bank: KeyframeBank, features: LayerFeatures, keyframes: int) -> Keyfr
 
 
 def _cropped(frames: list[np.ndarray], size: int) -> Tensor:
-    """The driving frames as pictures [F, 3, S, S] in [-1, 1]."""
+    """Driving frames, cropped to pictures [F, 3, S, S] in [-1, 1]."""
     return to_signed(np.stack([crop_image(frame, whole_frame(frame.shape[:2]), size) for frame in frames]))
 
 
@@ -216,7 +221,7 @@ def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, de
 
 
 def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, float, float]:
-    """Seconds from portrait to first frame; frames a second of the whole stream, and while frames still go in."""
+    """Seconds from portrait to first frame; frames per second of the whole stream, and in its steady state."""
     portrait, frames = draw_portrait(SITTER, FaceMotion(), options.size), _drawn_frames(options.size)
     start = time.perf_counter()
     reference = encode_reference(model, portrait, options.size)
@@ -226,7 +231,10 @@ def _time_stream(model: PersonaLive, options: BenchOptions) -> tuple[float, floa
 
 
 def frame_rates(begun: float, arrivals: Sequence[float]) -> tuple[float, float]:
-    """Frames a second of a whole stream, and while frames still go in, from the times at which its frames came out."""
+    """Frames per second of a whole stream, and in its steady state, while frames still go in.
+
+    `begun` and `arrivals` are times in seconds: of the stream's start, and of each frame that came out.
+    """
     windows = arrivals[:: STREAM.window][: len(arrivals) // STREAM.window - STREAM.windows + 1]
     steady = STREAM.window / median(later - earlier for earlier, later in pairwise(windows))
     return len(arrivals) / (arrivals[-1] - begun), steady

@@ -20,12 +20,12 @@ from ..modules.unet import UNetConfig
 from ..weights.fill import is_computed
 
 WIDTHS = (32, 64, 64, 64)
-# Where the drawn keypoints of a calm face sit, in [-1, 1] of the picture: brow, eyes, cheeks, nose, chin.
+# Positions of a neutral face's drawn keypoints, in [-1, 1] of the picture: brow, eyes, cheeks, nose, chin.
 _FACE = ((0.0, -0.42), (-0.2, -0.2), (0.2, -0.2), (-0.25, 0.1), (0.25, 0.1), (0.0, 0.0), (0.0, 0.4))
 
 
 def standin_sizes(widths: tuple[int, ...] = WIDTHS) -> NetworkSizes:
-    """Small networks around UNets of these widths."""
+    """Sizes of small networks around UNets of these widths."""
     return NetworkSizes(
         UNetConfig(widths),
         PoseGuiderConfig(out_channels=widths[0]),
@@ -42,7 +42,7 @@ def standin_sizes(widths: tuple[int, ...] = WIDTHS) -> NetworkSizes:
 
 
 def random_tensor(name: str, like: Tensor) -> Tensor:
-    """A float32 tensor that is a function of its name and shape: small biases, norms near 1, unit gain."""
+    """A float32 tensor that depends on its name and shape alone: small biases, norm weights near 1, unit gain."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
     noise = torch.randn(like.shape, generator=torch.Generator("cpu").manual_seed(seed))
     leaf = name.rpartition(".")[2]
@@ -55,7 +55,7 @@ def random_tensor(name: str, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fill(module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    """Gives every parameter and statistic of `module` its random tensor; returns the state dict."""
+    """Fills parameters and buffers of `module`, except computed ones, with random values; returns its state dict."""
     state = module.state_dict()
     for key, tensor in state.items():
         if not is_computed(key):
@@ -65,7 +65,7 @@ def fill(module: nn.Module, prefix: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def calm(extractor: KeypointExtractor) -> None:
-    """Makes a random extractor see a face in every picture: weak heads around a face's keypoints."""
+    """Makes a random extractor find a face in every picture: small head weights, and biases at a face's keypoints."""
     heads = extractor.detector
     for head in (heads.fc_kp, heads.fc_pitch, heads.fc_yaw, heads.fc_roll, heads.fc_t, heads.fc_scale):
         head.weight.mul_(0.02)
@@ -76,7 +76,7 @@ def calm(extractor: KeypointExtractor) -> None:
 
 
 def write_standin(folder: Path, seed: str = "stand-in") -> Path:
-    """Writes the published files, at small widths and with random weights, into `folder`; returns it."""
+    """Writes the published files into `folder`, at small widths and with random weights; returns `folder`."""
     sizes = standin_sizes()
     model = build(sizes)
     own = folder / "personalive"

@@ -1,1 +1,1 @@
-"""Files to RGB frames with times and sound, and back; knows no networks."""
+"""Reads and writes media files: RGB frames with times, and sound; does not depend on any network."""

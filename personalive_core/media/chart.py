@@ -1,4 +1,4 @@
-"""Charts: one palette, axes with their scales, curves and legends, drawn with Pillow."""
+"""Draws charts with Pillow: one palette, axes with their scales, curves and legends."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
-Curve = NDArray[np.float64]  # [N, 2] frame, value
+Curve = NDArray[np.float64]  # [N, 2]: frame, value
 PAPER, INK, FAINT, GRID, SHADE = (250, 250, 248), (28, 30, 34), (112, 116, 122), (224, 225, 228), (222, 214, 226)
 KEYFRAME: Colour = (204, 40, 110)
-# Okabe and Ito's palette, told apart with any colour vision; none of them is the keyframes' colour.
+# Okabe and Ito's palette, which any colour vision can distinguish; KEYFRAME is not one of them.
 BLUE, ORANGE, GREEN, SKY, VERMILION = (0, 114, 178), (230, 159, 0), (0, 158, 115), (86, 180, 233), (213, 94, 0)
-DETAIL = 2  # drawn so many times larger, then scaled down: Pillow's own lines are jagged
+DETAIL = 2  # supersampling factor: drawn larger, then scaled down, as Pillow's own lines are jagged
 TEXT, SMALL_TEXT = 18 * DETAIL, 15 * DETAIL
-LEFT, RIGHT, TITLE, FOOT = 64 * DETAIL, 20 * DETAIL, 44 * DETAIL, 54 * DETAIL  # room around and between the panels
+LEFT, RIGHT, TITLE, FOOT = 64 * DETAIL, 20 * DETAIL, 44 * DETAIL, 54 * DETAIL  # margins around and between panels
 
 
 @dataclass(frozen=True)
 class Axes:
-    """A rectangle of the picture with its scales: frames to the right, values up."""
+    """One panel: its rectangle in pixels and its scales; frames run to the right, values upwards."""
 
     left: int
     top: int
@@ -34,19 +34,21 @@ class Axes:
     high: float
 
     def x(self, frame: float) -> float:
+        """Pixel column of `frame`; frames outside the scale are clamped to the edges."""
         return self.left + min(max(frame / self.last, 0.0), 1.0) * (self.right - self.left)
 
     def y(self, value: float) -> float:
+        """Pixel row of `value`."""
         return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that Pillow brings."""
+    """Pillow's built-in font."""
     return ImageFont.load_default(size)
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers within [low, high], 1, 2 or 5 times a power of ten apart, about `most` of them."""
+    """About `most` round numbers within [low, high]; their spacing is 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -54,7 +56,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def envelope(curve: Curve, columns: int) -> Curve:
-    """Long curves as the lowest and the highest value of each of `columns` stretches, so that no peak is lost."""
+    """Reduces a long curve to the lowest and highest value in each of `columns` intervals, so that no peak is lost."""
     if len(curve) <= 2 * columns:
         return curve
     starts = np.linspace(0, len(curve), columns, endpoint=False).astype(int)
@@ -76,7 +78,7 @@ def draw_frame(
     rate: float,
     label: Callable[[float], str] = "{:g}".format,
 ) -> None:
-    """Axes without their curves: shading of `missing` frames, grid, values as `label` writes them, zero line."""
+    """Draws axes without curves: shaded `missing` frames, grid, zero line, and values formatted by `label`."""
     draw.rectangle((axes.left, axes.top, axes.right, axes.bottom), "white")
     for first, last in stretches(missing):
         left, right = axes.x(first - 0.5), axes.x(last + 0.5)
@@ -92,7 +94,7 @@ def draw_frame(
 
 
 def draw_time(draw: ImageDraw.ImageDraw, axes: Axes, rate: float, unit: str = "seconds") -> None:
-    """The labels below the axes; a `unit` has `rate` frames."""
+    """Draws the labels below the axes; one `unit` has `rate` frames."""
     for tick in ticks(0, axes.last / rate, 8):
         draw.text((axes.x(tick * rate), axes.bottom + 18 * DETAIL), f"{tick:g}", FAINT, font(SMALL_TEXT), "ms")
     middle = (axes.left + axes.right) / 2
@@ -100,7 +102,7 @@ def draw_time(draw: ImageDraw.ImageDraw, axes: Axes, rate: float, unit: str = "s
 
 
 def draw_curve(draw: ImageDraw.ImageDraw, axes: Axes, curve: Curve, colour: Colour) -> None:
-    """A line through all points, a dot for one alone."""
+    """Draws a line through all points; a single point becomes a dot."""
     points = [(axes.x(frame), axes.y(value)) for frame, value in envelope(curve, axes.right - axes.left)]
     if len(points) == 1:
         draw.circle(points[0], 4 * DETAIL, colour)
@@ -108,7 +110,7 @@ def draw_curve(draw: ImageDraw.ImageDraw, axes: Axes, curve: Curve, colour: Colo
 
 
 def draw_head(draw: ImageDraw.ImageDraw, axes: Axes, title: str, entries: Sequence[tuple[str, Colour]]) -> None:
-    """Above a axes: its title on the left, the legend's names behind their colours on the right."""
+    """Draws above the axes: the title on the left, and on the right the legend, each colour followed by its name."""
     x, y = float(axes.right), axes.top - 10 * DETAIL
     draw.text((axes.left, y), title, INK, font(TEXT), "ls")
     for name, colour in reversed(entries):
@@ -120,7 +122,7 @@ def draw_head(draw: ImageDraw.ImageDraw, axes: Axes, title: str, entries: Sequen
 
 
 def mosaic(rows: Sequence[Sequence[NDArray[np.uint8]]], gap: int = 0) -> NDArray[np.uint8]:
-    """Pictures [S, S, 3] in rows of equal length as one; each has `gap` white pixels below it and at its right."""
+    """Joins rows of equally many pictures [S, S, 3] into one; each has `gap` white pixels below and to its right."""
     edges = ((0, gap), (0, gap), (0, 0))
     lines = [np.concatenate([np.pad(picture, edges, constant_values=255) for picture in row], 1) for row in rows]
     return np.concatenate(lines)

@@ -1,4 +1,4 @@
-"""Output files: refused before any work is done, written beside the target, put in place when whole."""
+"""Output files: checked before any work, written to a partial file in the same folder, renamed when complete."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def partial_path(path: Path) -> Path:
-    """The name that `path` has until it is whole: same folder, so that renaming is atomic, and same suffix."""
+    """The name of the partial file of `path`: same folder, so that renaming is atomic, and same suffix."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
-    """Makes sure that `path` can be written and gives its partial name, where an empty file now lies.
+    """Checks that `path` can be written; creates an empty partial file and returns its path.
 
-    The folder is made if its own parent exists.
+    The folder is created if its own parent exists.
 
     Raises:
-        OutputError: wrong suffix, no such folder, or no permission to write there.
+        OutputError: wrong suffix, `path` is a folder, no such folder, or no permission to write there.
     """
     if path.suffix.lower() not in suffixes:
         raise OutputError(f"{path} must end with {' or '.join(suffixes)}, but ends with {path.suffix!r}: rename it.")
@@ -48,7 +48,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     """Renames the finished `partial` to `path`, replacing what was there.
 
     Raises:
-        OutputError: the old file cannot be replaced; the new one stays under its partial name.
+        OutputError: the old file cannot be replaced; `partial` stays where it is.
     """
     try:
         os.replace(partial, path)  # noqa: PTH105  (the one call that is atomic and replaces on every system)
@@ -61,23 +61,28 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Gives a partial name to write to; on success it becomes `path`, on any error it goes."""
+    """Yields the partial file to write to; on success it is renamed to `path`, on any error it is deleted.
+
+    Raises:
+        OutputError: as `prepare_output` and `put_in_place`, or an OSError while the block writes.
+    """
     partial = prepare_output(path, suffixes)
     try:
         yield partial
-    except OSError as error:
-        raise OutputError(f"{path} was not written ({error.strerror or error}): free space and try again.") from error
-    else:
-        put_in_place(partial, path)
-    finally:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise OutputError(f"{path} was not written ({reason}): free space and try again.") from error
+        raise
+    put_in_place(partial, path)  # where this fails the partial file is whole, and stays
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes a safetensors file from tensors on any device.
 
     Raises:
-        OutputError: wrong suffix, no such folder, or a full disk; then an older file of that name is as it was.
+        OutputError: wrong suffix, no such folder, or a full disk; an older file of that name then stays unchanged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -90,7 +95,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors that share no memory, which safetensors refuses; only the ones that do are copied."""
+    """Contiguous CPU tensors without shared memory, which safetensors refuses; only those that share are copied."""
     separate: dict[str, Tensor] = {}
     owners: set[int] = set()
     for key, tensor in tensors.items():
@@ -104,20 +109,20 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_written(path: Path, suffixes: tuple[str, ...], read: dict[str, Path]) -> None:
-    """Raises InputError if writing `path` would change one of the files that are `read`, OutputError if it fails."""
+    """Raises InputError if writing `path` would change one of the `read` files, OutputError if it cannot be written."""
     refuse_reading(path, read)
     prepare_output(path, suffixes).unlink()
 
 
 def refuse_reading(path: Path, read: dict[str, Path]) -> None:
-    """Raises InputError if `path`, or its name until it is whole, is one of the files that are `read`."""
+    """Raises InputError if `path` or its partial file is one of the `read` files (role -> path)."""
     for name, other in read.items():
         if same_file(path, other) or same_file(partial_path(path), other):
             raise InputError(f"writing {path} would overwrite {other}, the {name}: give the output another name")
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether both are the same file, there or not, whatever links lead to it."""
+    """Whether both paths lead to the same file, also through links; the file need not exist."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 

@@ -1,4 +1,4 @@
-"""Still pictures and animations: in as plain RGB arrays, out with their label, through Pillow."""
+"""Reads still pictures and animations as RGB arrays, and writes labelled pictures, with Pillow."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .label import SOFTWARE, label_text, make_label, parse_label
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-MIN_SIDE = 32  # pixels; a face in less gives nothing to animate
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's names; others pull in outside programs
-_ANIMATED = ("GIF", "WEBP", "PNG")  # a JPEG of several pictures (phones) is no animation
-_SHORTEST = Fraction(1, 50)  # seconds; browsers show frames that claim less for _UNTIMED
+MIN_SIDE = 32  # pixels; a smaller face has too little detail to animate
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's names; others start external programs
+_ANIMATED = ("GIF", "WEBP", "PNG")  # a JPEG of several pictures (from phones) is not an animation
+_SHORTEST = Fraction(1, 50)  # seconds; browsers show a frame with a shorter duration for _UNTIMED
 _UNTIMED = Fraction(1, 10)
-# What Pillow raises for damaged files, depending on the format.
+# Errors that Pillow raises for damaged files, depending on the format.
 _DAMAGED = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 _log = logging.getLogger(__name__)
 
 
 def check_file(path: Path) -> None:
-    """Raises InputError unless `path` is a file with something in it."""
+    """Raises InputError unless `path` is a readable file that is not empty."""
     try:
         size = path.stat().st_size
         with path.open("rb"):
@@ -50,7 +50,7 @@ def check_side(path: Path, width: int, height: int) -> None:
 
 
 def open_picture(path: Path) -> Image.Image | None:
-    """The file at `path` opened, not yet decoded, or None if its content is no picture (whatever its name says)."""
+    """Opens the file at `path` without decoding it; None if its content is not a picture, whatever its suffix."""
     try:
         return Image.open(path, formats=_FORMATS)
     except _DAMAGED as error:
@@ -70,7 +70,7 @@ def over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Any Pillow picture -> [H, W, 3], upright (EXIF), alpha over black, 16-bit greys scaled to 8."""
+    """Any Pillow picture -> [H, W, 3] uint8: upright (EXIF), alpha over black, 16-bit grey scaled to 8 bits."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
         grey = np.clip(np.rint(np.asarray(image) / 257), 0, 255).astype(np.uint8)
@@ -84,7 +84,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """The picture at `path` (the first frame of an animation) as [H, W, 3] RGB; see `to_rgb`.
 
     Raises:
-        InputError: no such file, no picture, damaged, or a side under MIN_SIDE pixels.
+        InputError: no such file, not a picture, damaged, or a side under MIN_SIDE pixels.
     """
     path = Path(path)
     check_file(path)
@@ -101,10 +101,10 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_animation(path: Path) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
-    """Each frame of an animated GIF, WebP or PNG as [H, W, 3] RGB, with the seconds it is shown.
+    """Yields each frame of an animated GIF, WebP or PNG as [H, W, 3] RGB, with its duration in seconds.
 
     Raises:
-        InputError: not one frame decodes; if some do, a warning is logged where it breaks.
+        InputError: the first frame is damaged. At a later damaged frame, it logs a warning and ends.
     """
     with Image.open(path, formats=_FORMATS) as image:
         frames = getattr(image, "n_frames", 1)
@@ -117,7 +117,7 @@ def read_animation(path: Path) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
                     raise InputError(f"{path} is a damaged animation ({error}): export it again.") from error
                 _log.warning("%s is damaged: only the first %d of %d frames were read.", path, index, frames)
                 return
-            # Milliseconds, known only once the frame is decoded.
+            # In milliseconds; Pillow knows it only after the frame is decoded.
             seconds = Fraction(image.info.get("duration", 0)).limit_denominator(1000) / 1000
             yield array, seconds if seconds >= _SHORTEST else _UNTIMED
 
@@ -125,10 +125,10 @@ def read_animation(path: Path) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
 def write_image(
     path: str | Path, image: NDArray[np.uint8], label: bool = True, details: Mapping[str, str] | None = None
 ) -> None:
-    """Writes [H, W, 3] RGB as PNG or JPEG, whole or not at all; metadata as in `label.make_label`.
+    """Writes [H, W, 3] RGB as PNG or JPEG, atomically; metadata as in `label.make_label`.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: wrong suffix, or the file cannot be written.
     """
     path = Path(path)
     facts = make_label(label, details or {})

@@ -1,4 +1,4 @@
-"""Pictures as tensors."""
+"""Converts pictures to tensors."""
 
 from __future__ import annotations
 

@@ -23,17 +23,17 @@ def alphas_cumprod() -> Tensor:
 
 
 def add_noise(x0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """Clean latents taken to the level with cumulative `alpha` (broadcast against them)."""
+    """Noises clean latents to the level with cumulative `alpha`, which broadcasts against them."""
     return alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
 
 
 def predict_x0(x: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
-    """The clean latents that `x` stands for if its noise is `eps`."""
+    """Clean latents of `x`, given its noise `eps`: the inverse of `add_noise`."""
     return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 
 def noise_from_output(output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
-    """The noise in `x` as a preconditioned network's `output` tells it (arXiv 2206.00364, equation 7 and table 1).
+    """The noise in `x`, from a preconditioned network's `output` (arXiv 2206.00364, equation 7 and table 1).
 
     Clean latents are s x / sqrt(alpha) + sqrt(s) sigma output, with sigma^2 = (1 - alpha) / alpha and
     s = SIGMA_DATA^2 / (sigma^2 + SIGMA_DATA^2): the more noise, the less weight the input gets.
@@ -45,13 +45,13 @@ def noise_from_output(output: Tensor, x: Tensor, alpha: Tensor) -> Tensor:
 
 
 def ddim_step(x: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor) -> Tensor:
-    """Deterministic DDIM (eta = 0), equation 12 of arXiv 2010.02502; `alpha_next` 1 gives clean latents."""
+    """Deterministic DDIM (eta = 0), equation 12 of arXiv 2010.02502; `alpha_next` = 1 gives clean latents."""
     return add_noise(predict_x0(x, eps, alpha), eps, alpha_next)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The noise levels of a sampler, lowest first; level -1, below the lowest, is clean.
+    """The noise levels of a sampler, lowest first; level -1, below the lowest, means clean latents.
 
     `levels` are indices into `timesteps`, one for each frame [F]; latents are [B, F, 4, h, w].
     """
@@ -64,11 +64,11 @@ class Schedule:
         return alphas[levels].to(like.device)[None, :, None, None, None]
 
     def noised(self, x0: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
-        """Clean latents at their levels."""
+        """Clean latents, noised to their levels."""
         return add_noise(x0, noise, self.alphas(levels, x0))
 
     def clean(self, x: Tensor, eps: Tensor, levels: Tensor) -> Tensor:
-        """The clean latents that `x` stands for if its noise is `eps`."""
+        """Clean latents of `x`, given its noise `eps`."""
         return predict_x0(x, eps, self.alphas(levels, x))
 
     def step(self, x: Tensor, eps: Tensor, levels: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Schedule:
 
 
 def seeded_noise(seed: int) -> NoiseFn:
-    """Noise that is a function of (seed, chunk) alone: the same on every device, after a pause, in any order."""
+    """Noise that depends on (seed, chunk) alone: the same on every device, after a pause, in any order."""
 
     def noise(chunk: int, shape: torch.Size) -> Tensor:
         digest = hashlib.sha256(f"{seed}:{chunk}".encode()).digest()

@@ -1,4 +1,4 @@
-"""All networks of one size with fresh weights, or with those of a folder, as plain modules that can learn."""
+"""Networks for training: freshly initialised or loaded from a weights folder, and saved in the published layout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPES: dict[str, NetworkSizes] = {
         vae_config((16, 32, 64, 128), 1),
         small_image_encoder_config(64, 128),
     ),
-    "twin": NetworkSizes(  # the tests'
+    "twin": NetworkSizes(  # for the tests
         UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),
         FaceEncoderConfig(width=64, attention_dim=32, heads=2),
@@ -51,7 +51,7 @@ SHAPES: dict[str, NetworkSizes] = {
 
 
 def fresh(sizes: NetworkSizes, seed: int) -> PersonaLive:
-    """Untrained networks whose weights are a function of `seed` and each weight's name; float32, on the CPU."""
+    """Untrained networks whose weights depend on `seed` and each weight's name alone; float32, on the CPU."""
     model = build(sizes)
     for name in NEEDED:
         initialise(getattr(model, name), f"{seed}.{name}")
@@ -66,9 +66,10 @@ def fresh(sizes: NetworkSizes, seed: int) -> PersonaLive:
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: str) -> None:
-    """Matrices and their biases of variance 1 / fan-in, which keeps that of what goes through; norms of 1 and 0.
+    """Draws matrices and their biases with variance 1 / fan-in, which preserves the variance of the activations.
 
-    Biases of 0 would let layer norms see features of no variance where a picture is black, and gradients explode.
+    Norms get weight 1 and bias 0. Other biases are not 0: where a picture is black, layer norms would then see features
+    without variance, and gradients would explode.
     """
     state = network.state_dict()
     for key, tensor in state.items():
@@ -86,7 +87,7 @@ def initialise(network: nn.Module, seed: str) -> None:
 
 @torch.no_grad()
 def soften_branches(unet: nn.Module) -> None:
-    """The last layer of each residual branch begins small: a fresh UNet is nearly a chain of its resampling layers."""
+    """Shrinks the last layer of each residual branch: a fresh UNet is nearly a chain of its resampling layers."""
     for key, parameter in unet.named_parameters():
         if key.endswith(("conv2.weight", "proj_out.weight")):
             parameter.mul_(SMALL_INIT)
@@ -94,11 +95,11 @@ def soften_branches(unet: nn.Module) -> None:
 
 @torch.no_grad()
 def start_above_zero(motion_encoder: FaceEncoder) -> None:
-    """All that a facial encoder says goes through one rectified map: it begins far above zero, and nearly flat.
+    """Initialises the one map after `conv6`, from which the embedding is read, far above zero and nearly flat.
 
-    Else the first steps, which make a large random embedding smaller, push the map below zero, and it learns no more.
-    What is read from the map has no mean over its places, so that nothing pushes the whole map either way, and keeps
-    its usual size, so that gradients reach the layers before the map.
+    Otherwise the first steps, which shrink a large random embedding, push the map below zero, and its ReLU has no
+    gradient any more. The weights of `fc` have mean 0 over the map's positions, so that no gradient pushes the whole
+    map up or down. They keep their usual size, so that gradients reach the layers before the map.
     """
     model = motion_encoder.model
     model.conv6.weight.mul_(SMALL_INIT)
@@ -108,7 +109,7 @@ def start_above_zero(motion_encoder: FaceEncoder) -> None:
 
 @torch.no_grad()
 def zero_temporal(denoising_unet: nn.Module) -> None:
-    """Fresh temporal modules add nothing, so that stage 3 starts from what stage 2 made."""
+    """Zero-initialises the output layers of the temporal modules, so that stage 3 starts from stage 2's outputs."""
     for key, tensor in denoising_unet.state_dict().items():
         if ".temporal_modules." in key and ".temporal_transformer.proj_out." in key:
             tensor.zero_()
@@ -116,18 +117,21 @@ def zero_temporal(denoising_unet: nn.Module) -> None:
 
 @torch.no_grad()
 def zero_output(denoising_unet: nn.Module) -> None:
-    """A fresh denoising UNet says nothing: at the highest level all it sees counts as noise, at the lowest none."""
+    """Zero-initialises the output layer, so that a fresh UNet predicts the preconditioner's skip term alone.
+
+    Then nearly all of its input counts as noise at the highest noise level, and nearly none at the lowest.
+    """
     for leaf in ("weight", "bias"):
         denoising_unet.get_parameter(f"conv_out.{leaf}").zero_()
 
 
 def trainable(folder: Path, device: torch.device) -> PersonaLive:
-    """The networks of a weights folder in float32, for training on from them. Raises WeightsError."""
+    """Loads the networks of a weights folder in float32, to continue training from them. Raises WeightsError."""
     return load_model(folder, device, torch.float32)
 
 
 def recomputing(model: PersonaLive) -> PersonaLive:
-    """`model` with the same weights, whose UNets keep fewer activations for their gradients and take more time."""
+    """`model` with gradient checkpointing in its UNets: less memory, more time; the weights are shared."""
     unets = {}
     for name in ("reference_unet", "denoising_unet"):
         unet = copy.copy(getattr(model, name))
@@ -137,7 +141,7 @@ def recomputing(model: PersonaLive) -> PersonaLive:
 
 
 def chunked(model: PersonaLive, frames: int) -> PersonaLive:
-    """`model` with the same weights, whose temporal modules let only the `frames` of one chunk see each other."""
+    """`model` with chunk-wise temporal attention: only the `frames` of one chunk see each other; same weights."""
     own = model.denoising_unet
     unet = UNet(replace(own.config, chunk=frames))
     unet.load_state_dict(own.state_dict())
@@ -150,9 +154,9 @@ def with_networks(model: PersonaLive, networks: Mapping[str, Any]) -> PersonaLiv
 
 
 def save_networks(model: PersonaLive, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Writes every network into `folder` in the published layout, as safetensors, each file whole or not at all.
+    """Writes every network into `folder` in the published layout, as safetensors; each file is written atomically.
 
-    Raises OutputError where the folder cannot be written.
+    Floating-point tensors become `dtype`. Returns `folder`. Raises OutputError where it cannot be written.
     """
     for name in NEEDED:
         network = getattr(model, name)
@@ -176,7 +180,7 @@ def _tensors(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def _metadata(network: nn.Module) -> dict[str, str]:
-    """What shapes do not tell of a network."""
+    """Settings of a network that a loader cannot derive from the tensors' shapes."""
     if isinstance(network, UNet):
         names: tuple[str, ...] = ("heads", "groups", "chunk", "preconditioned")
     elif isinstance(network, FaceEncoder):
@@ -187,7 +191,7 @@ def _metadata(network: nn.Module) -> dict[str, str]:
 
 
 def networks_of(model: PersonaLive, names: tuple[str, ...]) -> nn.ModuleDict:
-    """Those of the model's networks as one module. Raises InputError for a name that is none."""
+    """The model's networks of these `names` as one module. Raises InputError for an unknown name."""
     known = {entry.name for entry in fields(model)} & set(NEEDED)
     if unknown := set(names) - known:
         raise InputError(f"there is no network {', '.join(sorted(unknown))}: choose of {', '.join(sorted(known))}")

@@ -1,4 +1,4 @@
-"""The three stages of the recipe (section 3): noise prediction, distillation to four steps, and streaming."""
+"""Losses of the recipe's three stages (section 3): noise prediction, distillation to four steps, and streaming."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from .presets import Preset
 from .source import Batch, Source, batch, encode_references, motion_features
 from .streaming import Course, Recorder, begin, behind, detached
 
-PENALTY = 10.0  # R1's weight, StyleGAN2's; each step, not lazily
-LATENTS = 0.1  # weight of latents beside pictures in stage 2: their errors are about ten times as large
-LED_SHARE = 0.5  # of the streams that begin as at inference
+PENALTY = 10.0  # loss weight of R1, as in StyleGAN2; applied at every step (no lazy regularisation)
+LATENTS = 0.1  # stage 2: weight of the latent loss; latent errors are about ten times as large as picture errors
+LED_SHARE = 0.5  # share of the streams that begin with a lead-in, as at inference (MII)
 
 
 def image_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """Stage 1, equation 1: the noise of single frames, told the reference and each frame's hybrid motion."""
+    """Stage 1, equation 1: noise prediction on single frames, given the reference and each frame's hybrid motion."""
     items = _batch(source, row, row.frames, False, *numbers)
     timesteps = draw_timesteps(row, items.latents.shape[:2], *numbers)
     alpha = alphas_cumprod()[timesteps][..., None, None, None]
@@ -52,7 +52,10 @@ def image_losses(source: Source, row: Preset, *numbers: int) -> Losses:
 
 
 def draw_timesteps(row: Preset, shape: torch.Size, *numbers: int) -> Tensor:
-    """Uniform noise levels [B, F], a share of them replaced by those of inference that still hide the picture."""
+    """Uniform timesteps [B, F]; a share `row.levels` of them are replaced by timesteps of inference.
+
+    The lowest timestep of inference is left out: its noise does not hide the picture.
+    """
     draws = generator(*numbers, 2)
     anywhere = draws.integers(TRAIN_STEPS, size=tuple(shape))
     streamed = draws.choice(STREAM.timesteps[1:] or STREAM.timesteps, size=tuple(shape))
@@ -62,17 +65,18 @@ def draw_timesteps(row: Preset, shape: torch.Size, *numbers: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PictureLoss:
-    """Equation 8: L2 + 2.0 LPIPS + 0.05 adversarial, of decoded pictures; and the discriminator's own losses."""
+    """Equation 8 on decoded pictures: L2 + 2.0 LPIPS + 0.05 adversarial; also the discriminator's own losses."""
 
     distance: Distance | None
     critic: Discriminator | None
 
     def __call__(self, row: Preset, predicted: Tensor, true: Tensor, box: Tensor) -> Losses:
-        """Pictures [N, 3, S, S] in [-1, 1]; boxes [N, 4] of their faces, in pixels."""
+        """Losses by name; takes pictures [N, 3, S, S] in [-1, 1] and face boxes [N, 4] in pixels."""
         losses = {"l2": squared_error(predicted, true, face_weight(box, true.shape[-1], row.face).to(true))}
         if self.distance and row.perceptual:
             losses["perceptual"] = row.perceptual * self.distance(predicted, true)
         if self.critic and row.adversarial:
+            # with frozen parameters: the adversarial term trains the generator only
             frozen = {key: value.detach() for key, value in self.critic.named_parameters()}
             score = functional_call(self.critic, frozen, (predicted,))
             losses["adversarial"] = row.adversarial * generator_loss(score)
@@ -84,10 +88,10 @@ class PictureLoss:
 
 
 def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
-    """Stage 2: from noise through a random number of the four levels; gradients through the last step alone.
+    """Stage 2: denoises through a random number of the four levels; only the last pass has gradients.
 
-    As at inference the noise is the reference's latents at the highest level. Decoding takes most of a step's time:
-    where the row decodes only some frames, the latents of all of them count beside.
+    As at inference, it starts from the reference's latents, noised to the highest level. Decoding takes most of a
+    step's time. Therefore `row.decoded` may limit the decoded frames; then a latent loss on all frames is added.
     """
     items = _batch(source, row, row.frames, False, *numbers)
     x = fully_noised(items, normal(items.latents.shape, *numbers, 1)).to(source.model.device)
@@ -102,13 +106,13 @@ def distillation_losses(judge: PictureLoss, source: Source, row: Preset, *number
 
 
 def fully_noised(items: Batch, noise: Tensor) -> Tensor:
-    """The reference's latents at the highest level, as a stream begins, in the place of each driving frame's."""
+    """The reference's latents, noised to the highest level as at a stream's start, once per driving frame."""
     x0 = items.reference[:, None].expand(items.latents.shape)
     return STREAM.schedule.noised(x0, noise, torch.tensor([len(STREAM.timesteps) - 1]))
 
 
 def denoised(model: PersonaLive, items: Batch, x: Tensor, passes: int) -> Tensor:
-    """Clean latents after `passes` of the published levels, highest first; gradients through the last pass alone."""
+    """Clean latents after `passes` of the published levels, highest first; only the last pass has gradients."""
     with_gradients = torch.is_grad_enabled()
     for level in range(len(STREAM.timesteps) - 1, len(STREAM.timesteps) - 1 - passes, -1):
         last = level == len(STREAM.timesteps) - passes
@@ -120,16 +124,16 @@ def denoised(model: PersonaLive, items: Batch, x: Tensor, passes: int) -> Tensor
 
 
 def decode_for_loss(model: PersonaLive, latents: Tensor) -> Tensor:
-    """Latents [N, 4, h, w] -> pictures [N, 3, S, S] around [-1, 1], with gradients."""
+    """Latents [N, 4, h, w] -> pictures [N, 3, S, S], not clamped to [-1, 1], with gradients."""
     pictures: Tensor = model.vae.decode(latents.to(model.dtype) / LATENT_SCALE).sample
     return pictures.float()
 
 
 def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
-    """Stage 3: the stream of inference, from true chunks or, half the time, from the reference (MII).
+    """Stage 3: the stream of inference, started from true chunks or, half the time, from the reference (MII).
 
-    It slides on its own outputs. Of its steps a random `learned` carry gradients: there the clean latents that each
-    frame in flight stands for are compared with the true ones, and those of one window, decoded, in pictures.
+    It continues from its own outputs. A random `row.learned` of its steps have gradients. In these steps, the x0
+    predicted for each frame in flight is compared with the true latents, and one window also as decoded pictures.
     """
     config, draws = replace(STREAM, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
     items, course, own, canonical = _course(source, row, config, *numbers)
@@ -155,7 +159,7 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
 def _course(
     source: Source, row: Preset, config: StreamConfig, *numbers: int
 ) -> tuple[Batch, Course, HybridMotion, Tensor]:
-    """The reference of a batch of one, and the stream's frames; the reference's own motion and keypoints."""
+    """A batch of one item, the stream's frames, and the reference's own motion [1] and canonical keypoints [21, 3]."""
     frames = config.lookahead + row.chunks * config.window
     (picked,) = source.picks(1, frames, True, *numbers)
     items, clip = batch(source, [picked], None, *numbers), source.data.clip(picked.clip)
@@ -171,7 +175,7 @@ def _course(
 
 
 def _features(model: PersonaLive, ahead: Course, config: StreamConfig) -> tuple[MotionFeatures, MotionFeatures]:
-    """Of the frames in flight, and of the newest window."""
+    """Motion features of the frames in flight, and of the newest window."""
     features = model.embed_motion(ahead.motion[: config.lookahead + config.window], ahead.pictures.shape[-1])
     flying = MotionFeatures(features.face[:, : config.lookahead], features.pose[:, : config.lookahead])
     return flying, features.drop(config.lookahead)
@@ -184,12 +188,12 @@ def _noise(numbers: tuple[int, ...], chunk: int, shape: torch.Size) -> Tensor:
 def judge_stream(
     judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: Course, draws: np.random.Generator
 ) -> Losses:
-    """The clean latents [1, F, 4, h, w] that frames in flight stand for against the truth, where there is one."""
+    """Losses of the x0 [1, F, 4, h, w] predicted for the frames in flight, on those whose true latents are known."""
     known = ahead.known[: x0.shape[1]].nonzero()[:, 0]
     if not len(known):
         return {"latents": 0 * x0.sum()}
     alpha = alphas_cumprod()[list(STREAM.timesteps)].repeat_interleave(row.frames)[known, None, None, None]
-    weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # an error of x0, not of the noise
+    weight = snr_weight(alpha, row.snr_limit or torch.inf) * alpha / (1 - alpha)  # noise error = SNR * x0 error
     losses = {"latents": noise_error(x0[0, known], ahead.latents[known].to(x0), weight.to(x0))}
     window = known[int(draws.integers(len(known) // row.frames)) * row.frames :][: row.frames]
     box = ahead.motion.box[window]
@@ -197,7 +201,7 @@ def judge_stream(
 
 
 def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor) -> Tensor:
-    """Noise of frames that know nothing of one another."""
+    """Noise predicted for independent frames: the temporal modules are left out."""
     clip = model.embed_image(items.image)
     latent = items.reference.to(model.device)
     noise: Tensor = model.denoising_unet(
@@ -218,7 +222,7 @@ def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers
 
 
 def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:
-    """References, driving frames, and what four steps make of them; one column for each clip, pictures in [0, 1]."""
+    """References, driving frames, and results after four steps: [N, 3, S, S] in [0, 1] each, one picture per clip."""
     picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
     items = batch(source, picks, None)
     x = fully_noised(items, normal(items.latents.shape, 0)).to(source.model.device)

@@ -1,4 +1,4 @@
-"""Stage 3's stream: the sampler of inference on one prepared clip, with the truth of each frame in flight beside it."""
+"""Stage 3's stream: the sampler of inference on one prepared clip, with the ground truth of each frame in flight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..motion.types import HybridMotion, concat
 
 @dataclass(frozen=True)
 class Recorder:
-    """The stream's two networks, keeping each prediction of clean latents that they make."""
+    """The stream's two networks; records every prediction of clean latents."""
 
     model: PersonaLive
     seen: list[Tensor] = field(default_factory=list)  # x0 [B, F, 4, h, w] of each pass
@@ -25,8 +25,8 @@ class Recorder:
     def denoise(
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
-        """As `PersonaLive.denoise`."""
-        if torch.is_grad_enabled():  # torch 2.13 dies in a group norm that learns from what has no gradient itself
+        """As `PersonaLive.denoise`; appends the predicted x0 to `seen`."""
+        if torch.is_grad_enabled():  # torch 2.13 crashes in a trainable group norm whose input needs no gradient
             x = x.detach().requires_grad_()
         eps = self.model.denoise(x, timesteps, reference, motion, features)
         alpha = alphas_cumprod().to(x.device)[timesteps][None, :, None, None, None]
@@ -40,21 +40,21 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Course:
-    """Motion and truth of the frames of one stream, in order, from the one that is the oldest in flight; B = 1."""
+    """Motion and ground truth of the frames of one stream, in order; the first is the oldest in flight; B = 1."""
 
     motion: HybridMotion  # [T]
-    latents: Tensor  # [T, 4, h, w] true ones; zeros where there is no truth
+    latents: Tensor  # [T, 4, h, w] ground truth; zeros where there is none
     pictures: Tensor  # [T, 3, S, S] in [-1, 1], likewise
-    known: Tensor  # [T] bool: False for lead-in frames, which belong to no picture
+    known: Tensor  # [T] bool: False for lead-in frames, which have no ground truth
 
     def after(self, frames: int) -> Course:
-        """Without the first `frames`."""
+        """The course without its first `frames` frames."""
         rows = slice(frames, None)
         return Course(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows])
 
 
 def behind(lead: HybridMotion, course: Course) -> Course:
-    """As many frames as `course`, the first of them the lead-in (MII), its last ones dropped for it."""
+    """`lead` (the lead-in, MII) followed by `course`; as many frames of its end are dropped, so the length stays."""
     count = len(lead)
     kept = slice(0, len(course.known) - count)
 
@@ -66,9 +66,10 @@ def behind(lead: HybridMotion, course: Course) -> Course:
 
 
 def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noise: Tensor) -> StreamState:
-    """In flight before the first step: true chunks, each at its level; where truth is lacking, as the sampler starts.
+    """The state before the first step: the true latents in flight, each window noised to its level.
 
-    `noise` is as large as what is in flight: [1, lookahead, 4, h, w].
+    Where ground truth is missing, the stream starts as `sampler.start` does. `noise` has the shape of the latents in
+    flight, [1, lookahead, 4, h, w].
     """
     config = sampler.config
     count = config.lookahead
@@ -80,7 +81,7 @@ def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noi
 
 
 def detached(state: StreamState, flying: MotionFeatures) -> StreamState:
-    """The same state as a value that no gradient flows through, with motion features made anew."""
+    """The same state, detached from the gradients of earlier steps; `flying` replaces its motion features."""
     bank = state.keyframes
     features = tuple((key.detach(), value.detach()) for key, value in bank.features)
     return replace(state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features))

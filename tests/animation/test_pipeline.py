@@ -63,7 +63,8 @@ def error(ours, theirs):
     return np.abs(np.asarray(ours, np.float64) - theirs).max() / theirs.std()
 
 
-@pytest.mark.parametrize("tag", [pytest.param("A", marks=pytest.mark.slow), "B"])
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", ["A", "B"])
 def test_inputs_of_the_published_streams(tag, twins, cases, parity):
     """Everything before the denoising network; what comes behind it is compared in test_streams.py."""
     stored = np.load(parity / f"stream_{tag.lower()}.npz")

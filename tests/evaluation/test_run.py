@@ -88,6 +88,7 @@ def test_baselines_are_what_they_are_called(twin):
     assert columns[0].output.shape == (SIZE, SIZE, 3)
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_figures_and_pictures(personalive, twin_folder, tmp_path):
     given = ["--people", 1, "--frames", 4, "--long", 12, "--ablation-frames", 4, "--quiet", "--json"]
     outcome = personalive(
@@ -137,6 +138,7 @@ def test_an_ablation_needs_a_name_and_a_folder(personalive, given):
     assert "NAME=DIR with a NAME of sliding, chunkwise" in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHIPPED["small"].is_dir(), reason="the small model is not there yet")
 @pytest.mark.parametrize(("name", "make"), [("self", self_case), ("cross", cross_case)])
 def test_the_shipped_model_stays_above_its_floors(name, make):

@@ -64,3 +64,19 @@ def test_tensors_that_share_memory_are_saved_apart(tmp_path):
     assert {key: value.tolist() for key, value in read.items()} == {
         "row": [0, 1, 2], "all": whole.tolist(), "again": whole.tolist(), "turned": whole.T.tolist(),
     }  # fmt: skip
+
+
+def test_a_whole_file_that_cannot_replace_the_older_one_stays(tmp_path, monkeypatch):
+    """As on Windows, where another program may hold the older one: the message names the partial file."""
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"a": torch.zeros(3)})
+
+    def held(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.replace", held)
+    with pytest.raises(OutputError, match="the finished file is .*a.partial.safetensors") as caught:
+        save_tensors(path, {"a": torch.ones(3)})
+    assert str(tmp_path / "a.partial.safetensors") in str(caught.value)
+    assert load_file(tmp_path / "a.partial.safetensors")["a"].tolist() == [1, 1, 1]
+    assert load_file(path)["a"].tolist() == [0, 0, 0]

@@ -215,6 +215,7 @@ def test_full_unet(synth, cases):
         assert error(ours, expected[name]) <= TOLERANCE, name
 
 
+@pytest.mark.slow
 def test_small_unet_in_bfloat16(synth, cases, small_outputs):
     """Measured: root mean square error 2.1 % of the standard deviation, with or without keyframes."""
     half = unet_outputs(synth, cases, cases.SMALL_WIDTHS, 16, torch.bfloat16)

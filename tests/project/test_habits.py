@@ -114,54 +114,66 @@ def too_long(name, tree):
             yield f"{name}:{function.name}", f"{count} parameters"
 
 
-any_file = pytest.mark.parametrize("name", TREES)
-core_file = pytest.mark.parametrize("name", [name for name in TREES if name.startswith("personalive_core/")])
+CORE_TREES = {name: tree for name, tree in TREES.items() if name.startswith("personalive_core/")}
 
 
-@any_file
-def test_first_line_says_the_files_one_job(name):
-    first = (ROOT / name).read_text(encoding="utf-8").splitlines()[0]
-    assert re.match(r'r?"""\w', first), f"{name} must begin with a docstring whose first line is the file's job"
+def offenders(check, trees=TREES):
+    """Every file in which `check` finds something, and what."""
+    return {name: found for name, tree in trees.items() if (found := list(check(tree)))}
 
 
-@core_file
-def test_core_imports_no_comfyui(name):
-    assert not [module for module in imported(TREES[name]) if module.split(".")[0] in COMFYUI]
+def test_first_line_says_the_files_one_job():
+    """A docstring whose first line is the file's job."""
+    firsts = {name: (ROOT / name).read_text(encoding="utf-8").splitlines()[0] for name in TREES}
+    assert not {name: first for name, first in firsts.items() if not re.match(r'r?"""\w', first)}
 
 
-@any_file
-def test_the_pack_imports_itself_relatively(name):
+def test_core_imports_no_comfyui():
+    def of_comfyui(tree):
+        return (module for module in imported(tree) if module.split(".")[0] in COMFYUI)
+
+    assert not offenders(of_comfyui, CORE_TREES)
+
+
+def test_the_pack_imports_itself_relatively():
     """Its folder may have any name, and `nodes` is a module of ComfyUI's."""
-    absolute = {module.split(".")[0] for module in imported(TREES[name])}
-    assert not absolute & {"personalive_core", "nodes"}
+
+    def absolute(tree):
+        return (module for module in imported(tree) if module.split(".")[0] in ("personalive_core", "nodes"))
+
+    assert not offenders(absolute)
 
 
-@any_file
-def test_no_hooks(name):
-    assert not list(hooks(TREES[name])), "pass it as an argument"
+def test_no_hooks():
+    """Behaviour is passed in as an argument."""
+    assert not offenders(hooks)
 
 
-@any_file
-def test_nothing_unsafe(name):
-    assert not list(unsafe(TREES[name]))
+def test_nothing_unsafe():
+    assert not offenders(unsafe)
 
 
-@any_file
-def test_randomness_is_passed_in(name):
-    assert not list(global_randomness(TREES[name]))
+def test_randomness_is_passed_in():
+    assert not offenders(global_randomness)
 
 
-@any_file
-def test_heavy_libraries_are_imported_where_they_are_used(name):
-    top = ast.Module([node for node in TREES[name].body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
-    loaded = {"aiohttp"} if name.startswith("nodes/") else set()  # ComfyUI itself runs on it
-    assert not [module for module in imported(top) if module.split(".")[0] in set(HEAVY) - loaded]
+def test_heavy_libraries_are_imported_where_they_are_used():
+    def heavy(tree):
+        top = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+        return (root for module in imported(top) if (root := module.split(".")[0]) in HEAVY)
+
+    nodes = {name: tree for name, tree in TREES.items() if name not in CORE_TREES}
+    assert not offenders(heavy, CORE_TREES)
+    loaded_by_comfyui = {"aiohttp"}  # ComfyUI itself runs on it
+    assert not {
+        name: rest for name, found in offenders(heavy, nodes).items() if (rest := set(found) - loaded_by_comfyui)
+    }
 
 
-@any_file
-def test_lengths(name):
-    over = {where: what for where, what in too_long(name, TREES[name]) if where not in EXCEPTIONS}
-    assert not over, "split it by job, or argue it into EXCEPTIONS"
+def test_lengths():
+    """Split by job, or argued into EXCEPTIONS."""
+    over = [(where, what) for name, tree in TREES.items() for where, what in too_long(name, tree)]
+    assert not [(where, what) for where, what in over if where not in EXCEPTIONS]
 
 
 def test_exceptions_are_still_needed():

@@ -124,6 +124,7 @@ def test_noise_levels_of_stage_1():
 # Stage 2
 
 
+@pytest.mark.slow
 def test_stage_2_brings_pictures_of_four_steps_nearer_to_the_truth(tmp_path):
     source, row = people(4), row_of(steps=40, rate=1e-3, trains=TRAINS)
 
@@ -218,6 +219,7 @@ def steps(monkeypatch):
 ROW_3 = row_of(trains=("denoising_unet",), clips=1, frames=2, chunks=5, learned=1)
 
 
+@pytest.mark.slow
 def test_stage_3_brings_its_stream_nearer_to_the_truth(tmp_path, steps):
     """Of the latents that leave it, from the first that were never true."""
     source, row = people(24), replace(ROW_3, trains=TRAINS, steps=25, rate=1e-3, learned=2)

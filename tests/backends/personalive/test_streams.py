@@ -48,6 +48,7 @@ def error(ours, theirs) -> float:
     return float(np.abs(ours.astype(np.float64) - theirs).max() / theirs.std())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_tamed_stream_is_the_published_one(twins, cases, parity):
     """Three chunks of case B with a keyframe that joins and is used, every stage in it, at the stream tolerance."""
