@@ -1,7 +1,7 @@
 """PersonaLive's core: published checkpoints in, streamed video out. Never imports ComfyUI.
 
-The names of `PUBLIC` are the promise to other programs, see docs/library.md; everything else may move. Each is loaded
-when it is asked for, so that importing this package loads no torch.
+The names in `PUBLIC` are the stable interface for other programs, see docs/library.md; everything else may change. Each
+name is loaded at its first use, so that importing this package does not import torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-PUBLIC = {  # name -> the module it lives in
+PUBLIC = {  # public name -> its module
     "AnimateOptions": "animation.pipeline",
     "AnimatedFrame": "animation.pipeline",
     "FaceError": "errors",
@@ -107,12 +107,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """A public name, from the module it lives in."""
+    """Loads the public `name` from its module. Raises AttributeError for any other name."""
     if name not in PUBLIC:
         raise AttributeError(f"personalive_core has no public name {name!r}: docs/library.md lists them")
     return getattr(import_module(f".{PUBLIC[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """The public names and `__version__`."""
     return [*PUBLIC, "__version__"]

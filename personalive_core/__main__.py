@@ -1,4 +1,4 @@
-"""The command line as `python -m personalive_core`, without its console script."""
+"""Runs the command line as `python -m personalive_core`, where its console script is not installed."""
 
 import sys
 

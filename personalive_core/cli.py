@@ -23,17 +23,17 @@ NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # torch's
 
 # Each name is a module of `commands`. It is imported only when used, so that `submit` loads no torch.
 COMMANDS: Mapping[str, str] = {
-    "animate": "a reference portrait and a driving video to a video",
-    "demo": "the bundled sample through every stage, without a download",
-    "motion": "a driving video to a small, reusable motion file",
-    "download": "fetch the weights that are missing",
-    "convert": ".pth and .bin weights to one safetensors file a network",
-    "info": "weights found and missing, where they were looked for, licences, memory",
-    "bench": "time, FLOPs and memory of each stage, on random weights",
-    "check": "whether trained weights do what they should, figure by figure",
-    "train": "the paper's recipe: stage by stage, on clips of your own or on drawn people",
-    "evaluate": "how near a model comes to the true pictures, on drawn people that it has never seen",
-    "submit": "every portrait with every driving video, on running ComfyUI servers",
+    "animate": "animate a portrait with the motion of a driving video",
+    "demo": "animate the bundled sample, without a download",
+    "motion": "extract a driving video's motion to a small, reusable file",
+    "download": "download the missing weights",
+    "convert": "convert .pth and .bin weights to one safetensors file per network",
+    "info": "list the weights found and missing, the places searched, licences, memory",
+    "bench": "measure time, FLOPs and memory of each stage, on random weights",
+    "check": "check trained weights: each figure beside its expected range",
+    "train": "train the paper's stages on your own clips or on drawn people",
+    "evaluate": "compare a model with the true frames, on held-out drawn people",
+    "submit": "run a workflow for many portraits and films on ComfyUI servers",
 }
 
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Builds the parser; only commands named in `given` are imported and get their arguments."""
-    parser = Parser(prog="personalive", description="A portrait, alive with a driving video's motion.")
+    parser = Parser(prog="personalive", description="Animates a portrait with the motion of a driving video.")
     parser.add_argument("--version", action="version", version=f"personalive {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():

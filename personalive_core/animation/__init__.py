@@ -1,1 +1,1 @@
-"""A portrait and a driving to animated frames and to a finished file."""
+"""Animation: a portrait and a driving video or motion file to animated frames, and to a finished file."""

@@ -1,4 +1,4 @@
-"""What drives an animation: a video with its faces, or a motion file; opened, and refused, before any network loads."""
+"""Opens the driving video, picture folder or motion file of an animation; checks it before any network loads."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, ani
 from .sheet import thinning_stride, thumbnail
 
 MOTION_SUFFIX = ".safetensors"
-MOST_SHOWN = 64  # small driving pictures held for the contact sheet, far more than are under way without a gap
+MOST_SHOWN = 64  # thumbnails stored at most; far more than the frames in flight, unless faces are missing
 
 
 @dataclass(frozen=True)
 class DrivingClip:
-    """Which driving, which part of it, and how its faces are found."""
+    """The driving file, the part of it to use, and how its faces are found."""
 
     path: Path  # video, picture folder, or a motion file
     start: float = 0.0  # seconds
-    count: int | None = None
-    rate: Fraction | None = None  # None: as it is
-    missing: str = "hold"
-    smooth: float | None = None  # One-Euro minimum cutoff in Hz
+    count: int | None = None  # frames; None: all from `start` on
+    rate: Fraction | None = None  # frames per second; None: the file's own
+    missing: str = "hold"  # one of motion.gaps.MISSING_POLICIES
+    smooth: float | None = None  # minimum cutoff of the One-Euro filter in Hz; None: no smoothing
     detector: str = "auto"  # auto: none for square pictures, yunet for others
-    choice: str = "largest"
-    box: Box | None = None
+    choice: str = "largest"  # the face to follow, see `choose_face`
+    box: Box | None = None  # the user's crop for every frame, in pixels; replaces the detector
 
 
 class Shown:
-    """Small driving pictures by frame, for the contact sheet: bounded, however long frames wait for a face.
+    """Thumbnails of driving pictures, by frame, for the contact sheet; bounded, however long frames wait for a face.
 
-    When there are too many, every second goes. What stays are multiples of a power of two, and so are the frames of
-    the sheet, of a larger one by the time it is done: only a keyframe inside a gap may get a neighbour's picture.
+    If there are too many, every second one is deleted, so that the frames left are multiples of a power of two. The
+    finished sheet's evenly spread frames are multiples of a larger power, so their thumbnails are still there. Only a
+    keyframe inside a gap may get an earlier frame's picture.
     """
 
     def __init__(self, most: int = MOST_SHOWN) -> None:
@@ -55,16 +56,16 @@ class Shown:
         return len(self._pictures)
 
     def note(self, index: int, image: Picture) -> None:
-        """Holds frame `index`'s `image` [H, W, 3], made small."""
+        """Stores a thumbnail of `image` [H, W, 3] for frame `index`."""
         self._pictures[index] = thumbnail(image)
         stride = thinning_stride(self._pictures, self._most)
         for skipped in [held for held in self._pictures if held % stride]:
             del self._pictures[skipped]
 
     def take(self, index: int) -> Picture | None:
-        """Frame `index`'s picture, or that of the nearest held before it; None where none was ever held.
+        """The thumbnail of frame `index`, or of the nearest earlier frame that has one; None if there is none.
 
-        To be asked in order: what lies before that picture goes.
+        Call it with rising indices: it deletes all thumbnails before the one it returns.
         """
         earlier = [held for held in self._pictures if held <= index]
         for passed in earlier[:-1]:
@@ -74,7 +75,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class DrivingVideo:
-    """A driving video, its first frame read."""
+    """A driving video or picture folder whose first frame could be read."""
 
     clip: DrivingClip
     rate: Fraction
@@ -83,13 +84,13 @@ class DrivingVideo:
     has_audio: bool
 
     def read(self) -> Iterator[Frame]:
-        """Its frames, from the first asked for."""
+        """Yields its frames, from `clip.start` on."""
         return read_frames(self.clip.path, self.clip.start, self.clip.count, self.clip.rate)
 
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Shown | None
     ) -> Iterator[AnimatedFrame]:
-        """Each of its frames animated; their own pictures are noted in `shown`."""
+        """Yields one animated frame per driving frame; stores the driving pictures in `shown`."""
         return animate(model, reference, self._noted(shown), replace(options, motion=self.options))
 
     def _noted(self, shown: Shown | None) -> Iterator[Frame]:
@@ -101,7 +102,7 @@ class DrivingVideo:
 
 @dataclass(frozen=True, eq=False)
 class SavedMotion:
-    """A motion file in the place of a video: no sound, and no pictures to show."""
+    """A motion file instead of a video: no audio, and no pictures for the contact sheet."""
 
     clip: DrivingClip
     rate: Fraction
@@ -111,8 +112,8 @@ class SavedMotion:
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Shown | None
     ) -> Iterator[AnimatedFrame]:
-        """Each of its frames animated; nothing is noted in `shown`."""
-        del shown  # only the motion was kept
+        """Yields one animated frame per driving frame; `shown` is not used."""
+        del shown  # a motion file has no pictures
         begin = round(self.clip.start * self.rate)
         motion = load_motion(self.clip.path)[begin:][: self.clip.count]
         for frame in animate_motion(model, reference, [motion], options):
@@ -122,7 +123,7 @@ class SavedMotion:
 def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
     """The detector for pictures shaped like `picture` [H, W, 3]; None: the whole picture is the portrait.
 
-    Raises WeightsError where YuNet is needed and not in `weights`, InputError where a detector's package is missing.
+    Raises WeightsError if YuNet is needed but not in `weights`, InputError if a detector's package is missing.
     """
     problem = (
         f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
@@ -132,9 +133,9 @@ def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | 
 
 
 def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
-    """The video or folder at `clip.path`, for pictures of `size` pixels a side.
+    """Opens the video or picture folder at `clip.path`, for pictures of `size` pixels a side.
 
-    Raises InputError where it cannot be read or ends before the start, WeightsError where a detector is missing.
+    Raises InputError if it cannot be read or ends before `clip.start`; otherwise as `find_detector`.
     """
     info = probe(clip.path)
     first = next(read_frames(clip.path, clip.start, 1, clip.rate), None)
@@ -153,7 +154,10 @@ def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
 
 
 def open_motion(clip: DrivingClip) -> SavedMotion:
-    """The motion file at `clip.path`. Raises InputError for another file, or one that ends before the start."""
+    """Opens the motion file at `clip.path`.
+
+    Raises InputError for any other file, one that ends before `clip.start`, or if `clip.rate` is given.
+    """
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
     rate = motion_rate(clip.path)
@@ -164,7 +168,7 @@ def open_motion(clip: DrivingClip) -> SavedMotion:
 
 
 def open_source(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo | SavedMotion:
-    """What the ending of `clip.path` says: a motion file, or else a video or folder."""
+    """Opens `clip.path` according to its suffix: a motion file, otherwise a video or picture folder."""
     return open_motion(clip) if clip.path.suffix.lower() == MOTION_SUFFIX else open_driving(clip, size, weights)
 
 

@@ -1,4 +1,4 @@
-"""Which networks run, where and how: found before anything else is done, loaded once everything else is known."""
+"""Choice of networks, device and precision; files are checked at once, networks load only when they are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..weights.index import WeightIndex, locate
 
 @dataclass(frozen=True)
 class Engine:
-    """The networks asked for, not yet loaded."""
+    """The requested networks, not yet loaded."""
 
     weights: Path
     device: torch.device
@@ -27,7 +27,7 @@ class Engine:
     loras: tuple[tuple[Lora, float], ...] = ()  # each with its strength
 
     def require(self) -> None:
-        """Raises WeightsError naming every file that is missing and the command that fetches it; reads no weights."""
+        """Raises WeightsError that names each missing file and the command to download it; reads no weights."""
         index = weight_index(self.weights)
         missing = index.missing(DECODERS[self.decoder])
         if missing:
@@ -38,7 +38,7 @@ class Engine:
             )
 
     def load(self) -> PersonaLive:
-        """The loaded networks with the LoRAs. Raises WeightsError where a file, a key or a LoRA does not fit."""
+        """Loads the networks and adds the LoRAs. Raises WeightsError if a file, a key or a LoRA does not fit."""
         model = load_model(self.weights, self.device, self.precision, self.decoder)
         for lora, strength in self.loras:
             model = with_lora(model, lora, strength)
@@ -46,7 +46,7 @@ class Engine:
 
 
 def weight_index(folder: Path) -> WeightIndex:
-    """What `folder` holds. Raises WeightsError that names the remedy where it is no folder."""
+    """The weight files found in `folder`. Raises WeightsError with the download command if it is not a folder."""
     if not folder.is_dir():
         raise WeightsError(
             f"the weights folder {folder} does not exist: run `personalive download --weights {folder}` to fetch the "

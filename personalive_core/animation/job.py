@@ -1,4 +1,4 @@
-"""The work of `animate` and `motion`: files in, a finished file out; refused early, kept when it ends early."""
+"""Runs `animate` and `motion` from files to a file: checks inputs first, keeps the frames made before an error."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class AnimationJob:
-    """One animation, as the user asked for it."""
+    """Everything that the user requests for one animation."""
 
     reference: Path
     clip: DrivingClip
     output: Path
     engine: Engine
-    reference_box: Box | None = None  # the face's
-    reference_crop: Box | None = None  # of the square itself
+    reference_box: Box | None = None  # the user's box of the face, in pixels
+    reference_crop: Box | None = None  # the user's crop: the square itself, in pixels
     steps: int = 4
     seed: int = 0
     strengths: Strengths = field(default_factory=Strengths)
@@ -63,47 +63,48 @@ class AnimationJob:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where an animation's time went."""
+    """Seconds spent in the parts of an animation."""
 
-    load: float  # the networks
-    reference: float  # the portrait through them
-    first_frame: float  # from the first driving frame until the first finished one
-    animation: float  # from the first driving frame until the finished file
-    total: float  # all of it, with opening the files
+    load: float  # loading the networks
+    reference: float  # encoding the portrait
+    first_frame: float  # from reading the first driving frame until the first result
+    animation: float  # from reading the first driving frame until the finished file
+    total: float  # all of it, including opening the files
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished animation was like."""
+    """Facts about a finished animation."""
 
     output: str
     sheet: str | None
     frames: int
-    fps: float  # frames a second of `seconds.animation`
+    fps: float  # frames per second of `seconds.animation`
     keyframes: tuple[int, ...]  # driving frames that became historical keyframes
     filled: int  # frames whose face was missing
-    size: tuple[int, int]  # width, height of the pictures in pixels; ordinary H.264 stores an odd side as one more
+    size: tuple[int, int]  # width, height of the pictures; a file that is not lossless pads odd sides by a pixel
     seconds: Seconds
-    peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None where nobody tells
+    peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None if the system gives no figure
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What was noted while frames were made."""
+    """Facts collected while frames are animated."""
 
     keyframes: tuple[int, ...] = ()
     filled: int = 0
-    first_frame: float = 0.0  # seconds
+    first_frame: float = 0.0  # seconds until the first frame was written
     collector: SheetCollector = SheetCollector()
 
 
 def animate_to_file(job: AnimationJob) -> Summary:
-    """Animates, writes the video and, where asked for, the contact sheet.
+    """Animates a portrait; writes the video and, if `job.sheet` is set, the contact sheet.
 
-    What the user gave is refused before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames
-    made so far are in the partial file beside the output, and an older output is as it was.
+    Wrong inputs are rejected before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames made
+    so far are in a partial file next to the output, and an older output is unchanged.
     """
     began, engine = time.perf_counter(), job.engine
+    # inputs: checked and opened
     check_files(job)
     check_size(engine.size)
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
@@ -112,6 +113,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
     portrait = open_portrait(
         job.reference, job.clip, engine, face=job.reference_box, square=job.reference_crop, paste=job.paste
     )
+    # networks: loaded and run
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
         model, loading = timed(engine.load, engine.device)
         reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)
@@ -138,14 +140,14 @@ def animate_to_file(job: AnimationJob) -> Summary:
 
 
 def make(job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown, writer: VideoWriter) -> Made:
-    """Writes every animated frame as soon as it is finished."""
+    """Writes each animated frame as soon as it is finished; returns the facts for the summary and the sheet."""
     began, made = time.perf_counter(), Made()
-    with frames as bar:  # ends its line on the screen before anything else is said
+    with frames as bar:  # ends the progress bar's line before any other output
         for frame in bar:
             writer.write(portrait.paste(frame.picture) if portrait.paste else frame.picture, frame.time)
             collector = made.collector
             if job.sheet:
-                driving = shown.take(frame.index)  # a motion file has none: the portrait stands for it
+                driving = shown.take(frame.index)  # None for a motion file: the portrait is shown instead
                 driving = portrait.picture if driving is None else driving
                 collector = collector.then(frame.index, driving, frame.picture, frame.keyframe)
             made = Made(
@@ -158,9 +160,9 @@ def make(job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, sho
 
 
 def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
-    """The motion of `clip`'s frames, written to the motion file `output`.
+    """Extracts the motion of `clip`'s frames and writes it to the motion file `output`.
 
-    Raises PersonaLiveError; what the user gave is refused before the networks load.
+    Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
     if clip.missing == "neutral":
         raise InputError("neutral is the reference's own motion and none is given: use hold, interpolate or error")
@@ -175,7 +177,7 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
 
 
 def check_files(job: AnimationJob) -> None:
-    """Raises InputError or OutputError where a file to be written is one that is read, or cannot be written."""
+    """Raises InputError if an output would overwrite an input, OutputError if the sheet cannot be written."""
     read = {"reference": job.reference, "driving": job.clip.path}
     refuse_reading(job.output, read)
     if job.sheet:
@@ -185,20 +187,20 @@ def check_files(job: AnimationJob) -> None:
 
 
 def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> WriteOptions:
-    """How the result of `job` is written; without the label its metadata say nothing at all."""
+    """How the result of `job` is written; without `job.label` its metadata are empty."""
     details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
     audio = job.clip.path if job.audio and source.has_audio else None
     return WriteOptions(source.rate, audio, Fraction(job.clip.start), job.lossless, job.label, job.mark, details)
 
 
 def progress(items: Iterable[_T], total: int | None, what: str, quiet: bool) -> tqdm[_T]:
-    """`items`, counted on standard error: frames, frames a second, time left."""
-    # frames come a window at a time: a rate over the last few would jump
+    """Iterates over `items` with a progress bar on standard error: frames, frames per second, time left."""
+    # smoothing 0 averages over all frames: they arrive window by window, so a recent rate would jump
     return tqdm(items, what, total, unit=" frames", disable=quiet, bar_format=BAR, smoothing=0)
 
 
 def timed(call: Callable[[], _T], device: torch.device) -> tuple[_T, float]:
-    """What `call` gives, and the seconds until `device` had done it."""
+    """The result of `call`, and the seconds until `device` finished its work."""
     began = time.perf_counter()
     result = call()
     synchronize(device)
@@ -206,7 +208,7 @@ def timed(call: Callable[[], _T], device: torch.device) -> tuple[_T, float]:
 
 
 def sheet_title(job: AnimationJob, summary: Summary) -> str:
-    """The contact sheet's line of facts."""
+    """The contact sheet's title: file, settings and results in one line."""
     return (
         f"{job.output.name}: {plural(summary.frames, 'frame')}, {job.engine.size} px, {job.steps} steps, "
         f"seed {job.seed}, {summary.fps:.2f} frames/s, {plural(len(summary.keyframes), 'keyframe')}, "

@@ -1,4 +1,4 @@
-"""Driving frames in, animated frames out: motion read, filled, smoothed and streamed, at any length."""
+"""Driving frames in, animated frames out: motion is extracted, smoothed, filled and streamed, at any length."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ..motion.types import HybridMotion
 class MotionOptions:
     """How driving frames become motion."""
 
-    size: int = 512  # pixels a side of the picture that the extractor and the encoder cut from
+    size: int = 512  # pixels a side of the square crop that the motion networks get
     window: int = 4  # frames per network call
-    detector: FaceDetector | None = None  # None: the whole frame is the portrait (online geometry)
+    detector: FaceDetector | None = None  # None: no detection; the whole frame is the portrait
     track: TrackOptions = field(default_factory=TrackOptions)
-    missing: str = "hold"  # one of motion.MISSING_POLICIES
-    smoothing: OneEuroOptions | None = None
+    missing: str = "hold"  # one of motion.gaps.MISSING_POLICIES
+    smoothing: OneEuroOptions | None = None  # of head pose and box; None: no smoothing
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,27 @@ class AnimateOptions:
 
 @dataclass(frozen=True)
 class AnimatedFrame:
-    """One driving frame's result."""
+    """The result for one driving frame."""
 
     index: int
-    time: Fraction  # the driving frame's, in seconds
+    time: Fraction  # of the driving frame, in seconds
     picture: np.ndarray  # [S, S, 3] uint8 RGB
-    keyframe: bool  # became a historical keyframe
+    keyframe: bool  # True if the picture became a historical keyframe
     valid: bool  # False where the missing-face policy filled in the motion
 
 
 def driving_motion(
     model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions, neutral: HybridMotion | None = None
 ) -> Iterator[HybridMotion]:
-    """Frames [H, W, 3] uint8 -> motion of as many frames, in pieces; `neutral` is for the policy of that name."""
+    """Frames [H, W, 3] uint8 RGB -> hybrid motion of the same frames, in pieces of any length.
+
+    `neutral` [1] is the reference's own motion, for the policy "neutral". Raises as `fill_missing` does.
+    """
     return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
 
 
 def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
-    """Motion with boxes in the frame, not in the crop; frames without a detected face are marked."""
+    """Motion of each window; boxes are in pixels of the frame, not of the crop. `valid` is False without a face."""
     cropped = crop_frames(frames, options.size, options.detector, options.track)
     while window := list(islice(cropped, options.window)):
         motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
@@ -83,7 +86,10 @@ def animate(
     frames: Iterable[Frame],
     options: AnimateOptions = AnimateOptions(),
 ) -> Iterator[AnimatedFrame]:
-    """The whole method: one animated frame for each driving frame, as soon as it is finished, in flat memory."""
+    """The whole method: yields one animated frame per driving frame, as soon as it is finished, in constant memory.
+
+    Raises InputError without a driving frame, NumericalError for NaN or black pictures; also as `driving_motion`.
+    """
     times: deque[Fraction] = deque()
 
     def pictures() -> Iterator[np.ndarray]:
@@ -99,7 +105,7 @@ def animate(
 def animate_motion(
     model: PersonaLive, reference: Reference, motions: Iterable[HybridMotion], options: AnimateOptions
 ) -> Iterator[AnimatedFrame]:
-    """`animate` from motion that was extracted before; the frames' times are left 0."""
+    """Like `animate`, but from motion that was extracted before; the `time` of each frame is 0."""
     valid: deque[bool] = deque()
 
     def noted() -> Iterator[HybridMotion]:

@@ -1,4 +1,4 @@
-"""The reference picture: read, cropped to its face, ready to be pasted back into."""
+"""The reference picture: read, cropped to its face, prepared for pasting the result back."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .engine import Engine
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """The reference picture and what of it is animated."""
+    """The part of the reference picture that is animated."""
 
-    source: Picture  # [N, N, 3] the square, at full resolution where it is larger than the networks' picture
-    picture: Picture  # [S, S, 3] as the networks see it
-    paste: PasteBack | None
+    source: Picture  # [N, N, 3] the square crop; full resolution if it is larger than the networks' picture
+    picture: Picture  # [S, S, 3] the same crop in the networks' size
+    paste: PasteBack | None  # None: the result is the crop alone
     canvas: tuple[int, int]  # width, height of the result's pictures
 
 
 def read_portrait(path: Path) -> Picture:
-    """A picture, or the first frame of a video: [H, W, 3] uint8. Raises InputError."""
+    """Reads a picture, or the first frame of a video: [H, W, 3] uint8. Raises InputError if it cannot be read."""
     return np.asarray(next(read_frames(path, count=1)).image)
 
 
@@ -40,10 +40,10 @@ def open_portrait(
     square: Box | None = None,
     paste: PasteOptions | None = None,
 ) -> Portrait:
-    """The reference picture at `path`, cut to its face: to the `square` or around the `face` that the user gave.
+    """Reads the reference picture at `path` and crops it to `square`, or to the head and shoulders around `face`.
 
-    Without either the driving `clip`'s detector looks for the face. Raises InputError, FaceError, or WeightsError
-    without a detector.
+    If the user gave neither, the detector of the driving `clip` finds the face. Raises InputError for a bad file or
+    box, FaceError if no face is found, WeightsError if the detector's file is missing.
     """
     whole, size = read_portrait(path), engine.size
     if square:
@@ -53,7 +53,7 @@ def open_portrait(
     else:
         crop = found_crop(whole, clip, engine.weights)
     picture = crop_image(whole, crop, size)
-    # at full resolution the networks' own resizing is the only one
+    # full resolution: the picture is resized only once, for each network's own input size
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
     paste_back = prepare_paste(whole, crop, size, paste) if paste else None
     height, width = whole.shape[:2] if paste_back else (size, size)
@@ -61,9 +61,9 @@ def open_portrait(
 
 
 def crop_around(face: Box, picture: Picture) -> Crop:
-    """The head-and-shoulders square around a face box of the reference `picture` [H, W, 3] that was given by hand.
+    """The head-and-shoulders square around the user's `face` box in the reference `picture` [H, W, 3].
 
-    Raises InputError where it does not fit: the option meant the square itself once, and such boxes are larger.
+    Raises InputError if the square does not fit. The option used to mean the square itself: such a box is too large.
     """
     height, width = picture.shape[:2]
     crop = crop_by_hand(face, (height, width), "--reference-box")
@@ -76,7 +76,10 @@ def crop_around(face: Box, picture: Picture) -> Crop:
 
 
 def found_crop(picture: Picture, clip: DrivingClip, weights: Path) -> Crop:
-    """The square of the reference `picture` [H, W, 3] that is animated, as the driving's detector finds it."""
+    """The square around the face that the detector of `clip` finds in the reference `picture` [H, W, 3].
+
+    Raises FaceError if it finds none; otherwise as `find_detector`.
+    """
     detector = find_detector(clip.detector, picture, weights)
     crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])
     if crop is None:

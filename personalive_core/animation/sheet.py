@@ -13,10 +13,10 @@ from ..media.picture import Picture
 
 Place = tuple[float, float]  # x, y in pixels
 
-THUMBNAIL = 224  # side of the square that every picture is fitted into
+THUMBNAIL = 224  # pixels: side of the square into which each picture is fitted
 MARGIN, GAP, CAPTION, HEADER, BORDER = 20, 10, 26, 56, 4
-ONE_COLUMN = 2  # up to so many rows stand in one column, more in two
-SMALLEST_PRINT = 9
+ONE_COLUMN = 2  # up to this many rows make one column; more make two
+SMALLEST_PRINT = 9  # font size below which text is not shrunk further
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +31,15 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class SheetCollector:
-    """Remembers a few moments of a clip whose length nobody knows yet: the same memory for any length.
+    """Collects a few moments of a clip of unknown length, in constant memory.
 
-    Kept are every `stride`-th frame, `stride` doubling when they become too many, and the first keyframes.
+    It keeps the first keyframes and every `stride`-th frame; `stride` doubles when there are too many.
     """
 
-    moments: int = 8  # on the sheet
+    moments: int = 8  # rows on the sheet
     keyframe_limit: int = 3
     stride: int = 1
-    even: tuple[SheetRow, ...] = ()
+    even: tuple[SheetRow, ...] = ()  # every `stride`-th frame
     keyframes: tuple[SheetRow, ...] = ()
 
     def then(self, index: int, driving: Picture, result: Picture, is_keyframe: bool = False) -> SheetCollector:
@@ -55,7 +55,7 @@ class SheetCollector:
         return replace(self, stride=stride, keyframes=keyframes, even=tuple(r for r in even if r.index % stride == 0))
 
     def rows(self) -> tuple[SheetRow, ...]:
-        """Frames spread evenly over the clip, keyframes in place of their neighbours: at most `moments`, in order."""
+        """At most `moments` rows in frame order, spread evenly; keyframes replace the frames nearest to them."""
         count = min(self.moments, len(self.even))
         others = [self.even[i] for i in np.linspace(0, len(self.even) - 1, count).round().astype(int)]
         keyframes = self.keyframes[: self.moments]
@@ -74,7 +74,7 @@ def thinning_stride(indices: Collection[int], most: int, stride: int = 1) -> int
 
 
 def thumbnail(picture: Picture) -> Picture:
-    """`picture` made to fit into the sheet's square, its proportions kept."""
+    """`picture` [H, W, 3], resized to fit into the sheet's square; the aspect ratio is kept."""
     image = Image.fromarray(picture)
     scale = THUMBNAIL / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -82,9 +82,9 @@ def thumbnail(picture: Picture) -> Picture:
 
 
 def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate: float | None = None) -> Picture:
-    """Every row's reference, driving and result as one strip, strips in two columns: [H, W, 3] uint8.
+    """The sheet [H, W, 3] uint8: each row is a strip of reference, driving and result; strips in up to two columns.
 
-    `title` is the line of facts at the top; with the clip's frame `rate` the captions give the time too.
+    `title` is the line at the top. If the clip's frame `rate` is given, captions show the time too.
     """
     columns = 2 if len(rows) > ONE_COLUMN else 1
     lines = -(-len(rows) // columns)
@@ -106,7 +106,7 @@ def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate
 
 
 def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: SheetRow, rate: float | None) -> None:
-    """One moment: its three pictures, and below them its frame, its time and whether it is a keyframe."""
+    """Draws one row: its three pictures; below them frame number, time, and a mark if it is a keyframe."""
     left, top = corner
     for place, picture in enumerate((face, thumbnail(row.driving), thumbnail(row.result))):
         height, width = picture.shape[:2]
@@ -124,7 +124,7 @@ def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: 
 
 
 def write_text(sheet: Image.Image, corner: Place, text: str, colour: tuple[int, int, int], size: int) -> None:
-    """`text` from `corner` on, smaller where it would leave the sheet."""
+    """Writes `text` with its top left at `corner`, in a smaller font if it would leave the sheet."""
     draw, room = ImageDraw.Draw(sheet), sheet.width - MARGIN - corner[0]
     while size > SMALLEST_PRINT and draw.textlength(text, ImageFont.load_default(size)) > room:
         size -= 1

@@ -1,1 +1,1 @@
-"""One folder a system, with the same file names in each."""
+"""Backends: one folder per animation system, with the same file names in each."""

@@ -17,7 +17,9 @@ from .result import Result
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive animate`."""
-    parser.add_argument("--reference", type=Path, required=True, help="portrait: a picture, or a video's first frame")
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="portrait: a picture, or a video (its first frame is used)"
+    )
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
     parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov or .mkv")
     add_engine(parser)
@@ -26,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
     by_hand = parser.add_mutually_exclusive_group()
     by_hand.add_argument(
-        "--reference-box", type=box, metavar="L,T,R,B", help="the face's box in the reference, in pixels, by hand"
+        "--reference-box", type=box, metavar="L,T,R,B", help="box of the face in the reference, in pixels"
     )
     by_hand.add_argument(
-        "--reference-crop", type=box, metavar="L,T,R,B", help="the square of the reference itself, in pixels, by hand"
+        "--reference-crop", type=box, metavar="L,T,R,B", help="square of the reference to animate, in pixels"
     )
     published = Strengths()
     strengths = parser.add_argument_group("strength of the driving motion")
@@ -41,15 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_result(result: argparse._ArgumentGroup) -> None:
-    result.add_argument("--sheet", type=Path, help="contact sheet to look at: .png or .jpg")
-    result.add_argument("--paste-back", action="store_true", help="into the full-size reference picture")
+    result.add_argument("--sheet", type=Path, help="write a contact sheet: .png or .jpg")
     result.add_argument(
-        "--feather", type=number(0, 0.5), default=0.1, help="paste-back's soft border, part of the crop (default: 0.1)"
+        "--paste-back", action="store_true", help="paste the result back into the full-size reference picture"
     )
-    result.add_argument("--no-audio", action="store_true", help="leave the driving's sound out")
-    result.add_argument("--lossless", action="store_true", help="for further work; few players show it")
-    result.add_argument("--no-label", action="store_true", help="do not say in the metadata that it is generated")
-    result.add_argument("--mark", action="store_true", help="a small visible mark that says so")
+    result.add_argument(
+        "--feather",
+        type=number(0, 0.5),
+        default=0.1,
+        help="width of the soft border of --paste-back, as a share of the crop (default: 0.1)",
+    )
+    result.add_argument("--no-audio", action="store_true", help="write no sound")
+    result.add_argument(
+        "--lossless", action="store_true", help="lossless RGB, for further editing; few players show it"
+    )
+    result.add_argument("--no-label", action="store_true", help="no metadata that says the result is generated")
+    result.add_argument(
+        "--mark", action="store_true", help="add a small visible mark that says the result is generated"
+    )
 
 
 def run(a: argparse.Namespace) -> Result:

@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_precision(parser)
     add_decoder(parser)
-    parser.add_argument("--frames", type=whole(1), default=32, help="of the stream (default: %(default)s)")
+    parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
     parser.add_argument("--repeats", type=whole(1), default=3)
     parser.add_argument("--compile", action="store_true", help="torch.compile the denoising UNet, static shapes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures: .json")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="ratios to figures written before")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a .json file")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to figures saved by --json")
 
 
 def run(a: argparse.Namespace) -> Result:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive demo`."""
     parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"))
     parser.add_argument("--sheet", type=Path, default=Path("output/demo.png"))
-    parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="of the drawn film (default: 4)")
+    parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="length of the drawn film (default: 4)")
     parser.add_argument("--device", default="auto")
     add_loras(parser)
     add_reporting(parser)

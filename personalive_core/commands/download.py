@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive download`."""
     add_weights(parser)
     add_decoder(parser)
-    parser.add_argument("--detector", action="store_true", help="also YuNet, for faces in wide frames")
+    parser.add_argument(
+        "--detector", action="store_true", help="also download YuNet, the face detector for wide frames"
+    )
     parser.add_argument("--endpoint", help="mirror of the hub (default: HF_ENDPOINT)")
-    parser.add_argument("--offline", action="store_true", help="no network: only say what is missing")
+    parser.add_argument("--offline", action="store_true", help="no network: only list what is missing")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ablation", action="append", default=[], metavar="NAME=DIR", help="weights of a trained ablation; repeat it"
     )
-    parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA for line-art, measured on portraits drawn so")
+    parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA for line-art, measured on line-art portraits")
     parser.add_argument("--output", type=Path, default=Path("docs"), metavar="DIR", help="(default: %(default)s)")
     add_device(parser)
     default = Options()

@@ -43,7 +43,10 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 def add_decoder(parser: argparse.ArgumentParser) -> None:
     """Adds --decoder."""
     parser.add_argument(
-        "--decoder", default="full", choices=[*DECODERS], help="tiny: 18 times less work, softer (default: full)"
+        "--decoder",
+        default="full",
+        choices=[*DECODERS],
+        help="tiny: 18 times less work, slightly softer (default: full)",
     )
 
 
@@ -94,15 +97,24 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
     faces.add_argument(
         "--face", type=face_choice, default="largest", help="largest, left, or a number from the left, 0 first"
     )
-    faces.add_argument("--driving-box", type=box, metavar="L,T,R,B", help="the driving's crop in pixels, by hand")
+    faces.add_argument(
+        "--driving-box", type=box, metavar="L,T,R,B", help="square of the driving to use in every frame, in pixels"
+    )
     faces.add_argument(
         "--missing-face", default="hold", choices=MISSING_POLICIES, help="how frames without a face are filled"
     )
-    faces.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="steady pose and box; 2 is a good start")
+    faces.add_argument(
+        "--smooth",
+        type=number(0.01, 1000),
+        metavar="HZ",
+        help="smooth pose and box with this cutoff; 2 is a good start",
+    )
     span = parser.add_argument_group("which part of the driving")
     span.add_argument("--start", type=number(0), default=0.0, metavar="SECONDS")
-    span.add_argument("--frames", type=whole(1), help="at most so many")
-    span.add_argument("--rate", type=frame_rate, help="resample to so many frames a second (default: as it is)")
+    span.add_argument("--frames", type=whole(1), help="at most this many frames")
+    span.add_argument(
+        "--rate", type=frame_rate, help="resample to this many frames per second (default: the driving's own)"
+    )
 
 
 def engine_of(a: argparse.Namespace, loras: tuple[tuple[Lora, float], ...] = ()) -> Engine:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a running ComfyUI, such as http://127.0.0.1:8188; repeat it to share the work",
     )
     parser.add_argument("--workflow", type=Path, required=True, help="exported in API format: .json")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="one folder a row, and the journal")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="one folder per row, and the journal")
     rows = parser.add_argument_group("rows", "every reference with every driving, or a table")
     rows.add_argument("--references", type=Path, metavar="DIR", help="folder of portraits")
     rows.add_argument("--drivings", type=Path, metavar="DIR", help="folder of driving videos")
@@ -63,17 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", type=assignment, action="append", default=[], metavar="NODE.INPUT=VALUE", help="for all rows"
     )
     # How the batch runs.
-    parser.add_argument("--retries", type=whole(0), default=2, help="of a row, after what may pass (default: 2)")
+    parser.add_argument(
+        "--retries", type=whole(0), default=2, help="retries of a row after a temporary failure (default: 2)"
+    )
     parser.add_argument(
         "--timeout",
         type=number(0.1),
         default=600.0,
         metavar="SECONDS",
-        help="a running job without any sign of life is given up (default: 600)",
+        help="give up a running job after this much silence (default: 600)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only list the rows")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON, alone on standard output")
-    parser.add_argument("--quiet", action="store_true", help="no lines while it runs")
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
 
 
 def run(a: argparse.Namespace) -> Result:

@@ -30,32 +30,36 @@ CHANGED = ("steps", "clips", "accumulation", "rate")  # preset values that argum
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive train` and `personalive train prepare`."""
     actions = parser.add_subparsers(dest="action", metavar="prepare")
-    _add_prepare(actions.add_parser("prepare", help="cache clips for training: real ones, or drawn people"))
-    parser.add_argument("--stage", choices=STAGES, help="1, 2, 3 of the paper, or a network that it takes ready-made")
+    _add_prepare(actions.add_parser("prepare", help="cache training clips: from videos, or of drawn people"))
+    parser.add_argument(
+        "--stage", choices=STAGES, help="1, 2 or 3 of the paper, or a network that the paper takes ready-made"
+    )
     parser.add_argument("--preset", default="small", help="published, small, or its ablations (default: %(default)s)")
     parser.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="folders that `train prepare` wrote")
-    parser.add_argument("--output", type=Path, help="folder of the run; an unfinished one there is gone on with")
-    parser.add_argument("--start", type=Path, metavar="DIR", help="weights folder to train on from (default: fresh)")
+    parser.add_argument("--output", type=Path, help="folder of the run; an unfinished run in it resumes")
+    parser.add_argument(
+        "--start", type=Path, metavar="DIR", help="weights folder to start from (default: fresh weights)"
+    )
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--precision", choices=[*MIXED_PRECISIONS], default="fp32", help="(default: %(default)s)")
     for name in CHANGED:
         kind = number(0) if name == "rate" else whole(1)
         parser.add_argument(f"--{name}", type=kind, help="instead of the preset's")
     parser.add_argument(
-        "--lora", type=whole(1), metavar="RANK", help="learn a LoRA of this rank beside the frozen networks of --start"
+        "--lora", type=whole(1), metavar="RANK", help="train a LoRA of this rank; the networks of --start stay frozen"
     )
-    parser.add_argument("--tensorboard", action="store_true", help="the losses for TensorBoard too")
+    parser.add_argument("--tensorboard", action="store_true", help="write the losses for TensorBoard too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, help="folder for the clips; those there already stay")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the clips; existing clips are kept")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--videos", type=Path, metavar="DIR", help="read all videos in this folder and those in it")
+    source.add_argument("--videos", type=Path, metavar="DIR", help="use all videos in this folder and its subfolders")
     source.add_argument("--drawn", type=whole(1), metavar="N", help="draw N people instead")
-    parser.add_argument("--frames", type=whole(2), default=16, help="of each clip (default: %(default)s)")
+    parser.add_argument("--frames", type=whole(2), default=16, help="frames of each clip (default: %(default)s)")
     parser.add_argument(
-        "--stride", type=whole(1, LARGEST_STRIDE), default=1, help="frames from one to the next (default: %(default)s)"
+        "--stride", type=whole(1, LARGEST_STRIDE), default=1, help="take every N-th frame (default: %(default)s)"
     )
     add_size(parser, default=128)
     add_weights(parser)
@@ -64,10 +68,12 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     add_detector(videos)
     videos.add_argument("--quiet", action="store_true", help="no progress bar")
     drawn = parser.add_argument_group("of drawn people")
-    drawn.add_argument("--split", choices=["train", "test"], default="train", help="whose people and motions")
-    drawn.add_argument("--style", choices=["photo", "line"], default="photo", help="how they are drawn")
+    drawn.add_argument("--split", choices=["train", "test"], default="train", help="split of people and motions")
+    drawn.add_argument("--style", choices=["photo", "line"], default="photo", help="drawing style")
     drawn.add_argument(
-        "--seen", action="store_true", help="with the motion that --weights' networks read, not with the true one"
+        "--seen",
+        action="store_true",
+        help="store the motion extracted by --weights' networks instead of the ground truth",
     )
 
 

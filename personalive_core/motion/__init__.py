@@ -1,1 +1,1 @@
-"""Motion as a value, whichever networks read it."""
+"""Hybrid motion as data, independent of the networks: files, editing, smoothing, gaps and plots."""

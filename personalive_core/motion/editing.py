@@ -1,4 +1,4 @@
-"""Motion editing: two motions mixed, one motion cut."""
+"""Motion editing: mixes two motions, cuts one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ LENGTHS = ("shorter", "longer")
 
 
 def mix(a: HybridMotion, b: HybridMotion, head: float, expression: float, length: str) -> HybridMotion:
-    """Frame by frame from `a` at 0 to `b` at 1: pose, keypoints and box by `head`, embedding by `expression`.
+    """Blends two motions frame by frame: weight 0 gives `a`, 1 gives `b`.
 
-    length: shorter ends with the shorter of the two, longer holds the shorter one's last frame. Where both still have
-    frames a frame is valid if it is in both, then if it is in the longer one.
+    `head` weights pose, keypoints and box; `expression` weights the embedding. `length` "shorter" ends with the shorter
+    motion, "longer" repeats the shorter one's last frame. A frame is valid if it is valid in both motions; after the
+    shorter one's end, if it is valid in the longer one. Raises InputError for an unknown length, a weight outside 0..1
+    or a motion without frames.
     """
     if length not in LENGTHS:
         raise InputError(f"unknown length {length!r}: use one of {', '.join(LENGTHS)}")
@@ -34,7 +36,10 @@ def mix(a: HybridMotion, b: HybridMotion, head: float, expression: float, length
 
 
 def cut(motion: HybridMotion, start: int, count: int | None = None) -> HybridMotion:
-    """`count` frames from frame `start` on, fewer where the motion ends before; None is all. Raises InputError."""
+    """`count` frames from frame `start` on, or up to the motion's end if that is earlier; None: up to the end.
+
+    Raises InputError for a start outside the motion or a count below 1.
+    """
     if not 0 <= start < len(motion):
         raise InputError(f"start is frame {start}, but the motion has {len(motion)} frames: choose an earlier one")
     if count is not None and count < 1:
@@ -43,13 +48,13 @@ def cut(motion: HybridMotion, start: int, count: int | None = None) -> HybridMot
 
 
 def _held(motion: HybridMotion, count: int) -> HybridMotion:
-    """The first `count` frames, the last one repeated where there are fewer."""
+    """The first `count` frames; if there are fewer, the last one is repeated."""
     missing = max(count - len(motion), 0)
     return concat([motion[:count], *([motion[-1:]] * missing)])
 
 
 def _valid(a: HybridMotion, b: HybridMotion) -> torch.Tensor:
-    """[F] bool as long as the longer one."""
+    """The mix's `valid` [F] bool, as long as the longer motion."""
     shared = min(len(a), len(b))
     rest = a if len(a) > len(b) else b
     return torch.cat([a.valid[:shared] & b.valid[:shared], rest.valid[shared:]])

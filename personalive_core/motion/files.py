@@ -1,4 +1,4 @@
-"""Motion files: safetensors with a schema version, read back bit for bit."""
+"""Motion files: safetensors with a schema version; loading gives back the saved bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..media.files import load_tensors, save_tensors
 from .types import HeadPose, HybridMotion
 
 MOTION_SCHEMA = "personalive-motion-1"
-MOTION_SHAPES: dict[str, tuple[int, ...]] = {  # behind the number of frames
+MOTION_SHAPES: dict[str, tuple[int, ...]] = {  # shapes without the frame axis, which is first
     "embedding": (32, 16),
     "keypoints": (21, 3),
     "angles": (3,),
@@ -24,7 +24,7 @@ SUFFIXES = (".safetensors",)
 
 
 def save_motion(path: Path, motion: HybridMotion, details: dict[str, str] | None = None) -> None:
-    """Writes `motion`, 2.4 kB a frame; `details` (frame rate, source...) come back from `motion_details`."""
+    """Writes `motion`, 2.4 kB per frame; `motion_details` reads `details` (rate, driving ...). Raises OutputError."""
     tensors = {
         "embedding": motion.embedding,
         "keypoints": motion.keypoints,
@@ -50,12 +50,12 @@ def load_motion(path: Path) -> HybridMotion:
 
 
 def motion_details(path: Path) -> dict[str, str]:
-    """The `details` given to `save_motion`."""
+    """The `details` that `save_motion` wrote. Raises InputError for any other file."""
     return dict(json.loads(load_tensors(path, MOTION_SCHEMA)[1].get("details", "{}")))
 
 
 def motion_rate(path: Path) -> Fraction:
-    """The frames a second a motion file was made at, 25 where it does not say. Raises InputError for no such number."""
+    """Frames per second of a motion file, 25 if it gives none. Raises InputError unless the rate is above 0."""
     told = motion_details(path).get("rate", "25")
     try:
         rate = Fraction(told)

@@ -1,4 +1,4 @@
-"""Motion across gaps: frames without a face filled, motions blended, joined and cut into windows."""
+"""Sequences of motion: fills gaps (frames without a face), blends, joins, and splits into windows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """`start` at weight 0, `end` at weight 1."""
+    """Linear interpolation: `start` at weight 0, `end` at weight 1."""
     return (1 - weight) * start + weight * end
 
 
 def blend(start: HybridMotion, end: HybridMotion, weights: Tensor, valid: bool) -> HybridMotion:
-    """From `start` to `end` (1 frame each) at `weights` [F]; keypoints, pose, embedding and box alike."""
+    """Interpolates keypoints, pose, embedding and box from `start` to `end` (1 or F frames each) at `weights` [F]."""
     column = weights[:, None]
     return HybridMotion(
         lerp(start.embedding, end.embedding, column[..., None]),
@@ -37,11 +37,11 @@ def blend(start: HybridMotion, end: HybridMotion, weights: Tensor, valid: bool) 
 def fill_missing(
     motions: Iterable[HybridMotion], policy: str = "hold", neutral: HybridMotion | None = None
 ) -> Iterator[HybridMotion]:
-    """Frames whose `valid` flag is False get motion by `policy`; their flag stays False. As many frames out as in.
+    """Replaces the motion of frames whose `valid` is False by `policy`; `valid` stays False. Yields every frame.
 
-    hold: the last valid frame (the first one, before it). interpolate: between the valid frames around.
-    neutral: `neutral` [1], the reference's own motion. error: FaceError naming the frame.
-    Keeps only the small motions of a gap in memory. Raises FaceError when no frame of all is valid.
+    hold: the last valid frame; before the first valid frame, that one. interpolate: between the valid frames around the
+    gap. neutral: `neutral` [1], the reference's own motion. error: raises FaceError that names the frame.
+    Only a gap's frames are buffered. Raises FaceError if no frame is valid, InputError for an unknown policy.
     """
     if policy not in MISSING_POLICIES:
         raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")
@@ -73,7 +73,7 @@ def _one_by_one(motions: Iterable[HybridMotion]) -> Iterator[HybridMotion]:
 def _gap(
     before: HybridMotion, after: HybridMotion, frames: int, policy: str, neutral: HybridMotion | None
 ) -> Iterator[HybridMotion]:
-    """`frames` filled frames between two valid ones, if there are any to fill."""
+    """The `frames` filled frames of a gap between two valid ones; yields nothing for 0."""
     if not frames:
         return
     if policy == "neutral":
@@ -85,7 +85,7 @@ def _gap(
 
 
 def gather(motions: Iterable[HybridMotion], block: int = 256) -> HybridMotion:
-    """All of them as one; joined in blocks, as an hour of single frames would take more memory than their numbers."""
+    """Joins `motions` into one, block by block: many one-frame objects take more memory than the values in them."""
     blocks: list[HybridMotion] = []
     parts: list[HybridMotion] = []
     for motion in motions:
@@ -96,14 +96,14 @@ def gather(motions: Iterable[HybridMotion], block: int = 256) -> HybridMotion:
 
 
 def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
-    """The same frames in pieces of `window`; the last piece may be shorter."""
+    """Yields the same frames in pieces of `window` frames; the last piece may be shorter."""
     held: list[HybridMotion] = []
     count = 0
     for motion in motions:
         held.append(motion)
         count += len(motion)
         while count >= window:
-            joined = concat(held) if len(held) > 1 else held[0]  # a whole clip is cut, not copied
+            joined = concat(held) if len(held) > 1 else held[0]  # a whole clip is sliced, not copied
             yield joined[:window]
             held, count = [joined[window:]], count - window
     if count:

@@ -38,8 +38,8 @@ POSE: tuple[tuple[str, int, Colour], ...] = (  # name, column of HeadPose.angles
     ("pitch", 0, ORANGE),
     ("roll", 2, GREEN),
 )
-UPPER_SHARE = 0.6  # of the two panels' height
-SMALLEST_TURN = 5.0  # degrees: a still head is not blown up to noise
+UPPER_SHARE = 0.6  # the upper panel's part of both panels' height
+SMALLEST_TURN = 5.0  # degrees: smallest range of the axis, so that a head at rest does not show as noise
 
 
 def motion_plot(
@@ -53,7 +53,7 @@ def motion_plot(
     """Yaw, pitch and roll above, motion novelty with its threshold and keyframes below: [H, W, 3] uint8.
 
     `novelty` is (frame, value) as in `NoveltyCurve.points`, `rate` frames per second, `keyframes` driving frames,
-    `size` width and height in pixels. Frames without a face are shaded. Raises InputError without a frame or a rate.
+    `size` width and height in pixels. Frames without a face are shaded. Raises InputError without a frame or rate.
     """
     if not len(motion):
         raise InputError("the motion has no frame to plot: extract it from at least one driving frame")
@@ -62,6 +62,7 @@ def motion_plot(
     width, height = size[0] * DETAIL, size[1] * DETAIL
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
+    # axes
     angles = motion.pose.angles.double().numpy()
     middle = TITLE + round((height - 2 * TITLE - FOOT) * UPPER_SHARE)
     last = max(len(motion) - 1, 1)
@@ -72,6 +73,7 @@ def motion_plot(
     missing = ~motion.valid.numpy()
     for panel in (upper, lower):
         draw_frame(draw, panel, missing, rate)
+    # curves and legends
     for _, column, colour in POSE:
         draw_curve(draw, upper, np.stack([np.arange(len(motion)), angles[:, column]], 1), colour)
     draw_novelty(draw, lower, np.array(novelty, np.float64).reshape(-1, 2), threshold, keyframes)
@@ -85,7 +87,7 @@ def motion_plot(
 def draw_novelty(
     draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, threshold: float, keyframes: Sequence[int]
 ) -> None:
-    """The novelty curve, the dashed threshold, and a diamond on a stem where a frame becomes a keyframe."""
+    """Draws the novelty curve, the threshold (dashed), and a diamond on a stem at each keyframe."""
     dash, y = 8 * DETAIL, panel.y(threshold)
     for left in range(panel.left, panel.right, 2 * dash):
         draw.line((left, y, min(left + dash, panel.right), y), FAINT, 2 * DETAIL)

@@ -12,18 +12,21 @@ from torch import Tensor
 from ..errors import InputError
 from .types import HeadPose, HybridMotion
 
-POSE_BETA = 0.05  # Hz per (degree or pixel a second): fast motion passes
+POSE_BETA = 0.05  # Hz per (degree or pixel per second): lets fast motion pass
 
 
 @dataclass(frozen=True)
 class OneEuroOptions:
-    """Casiez, Roussel and Vogel, "1 Euro Filter", CHI 2012. Lower min_cutoff if still values tremble, raise beta if
-    moving ones lag; both depend on the values' unit."""
+    """Parameters of the One-Euro filter (Casiez, Roussel and Vogel, "1 Euro Filter", CHI 2012).
 
-    rate: float = 25.0  # samples a second
-    min_cutoff: float = 1.0  # Hz, the cutoff of a value at rest
-    beta: float = 0.0  # Hz per (unit a second): how much faster values are let through when they move
-    d_cutoff: float = 1.0  # Hz, the cutoff of the speed
+    Lower `min_cutoff` if values jitter at rest; raise `beta` if they lag in motion. Both depend on the values' unit.
+    Raises InputError unless rate and cutoffs are above 0 and beta is 0 or more.
+    """
+
+    rate: float = 25.0  # samples per second
+    min_cutoff: float = 1.0  # Hz, the cutoff for a value at rest
+    beta: float = 0.0  # Hz per (unit per second): how much the cutoff rises with the speed
+    d_cutoff: float = 1.0  # Hz, the cutoff for the speed
 
     def __post_init__(self) -> None:
         if not (self.rate > 0 and self.min_cutoff > 0 and self.d_cutoff > 0 and self.beta >= 0):
@@ -33,26 +36,26 @@ class OneEuroOptions:
 
 
 def pose_smoothing(rate: float, cutoff: float | None) -> OneEuroOptions | None:
-    """The filter for head pose and box: `cutoff` in Hz at rest, faster values pass; None where there is no cutoff."""
+    """Options for head pose and box: `cutoff` in Hz at rest, fast motion passes; None without a cutoff."""
     return OneEuroOptions(rate, cutoff, POSE_BETA) if cutoff else None
 
 
 @dataclass(frozen=True)
 class OneEuroState:
-    """What the filter remembers of the samples so far."""
+    """The state of the filter between two samples."""
 
     value: Tensor  # any shape: the last filtered value
-    speed: Tensor  # same shape: its filtered derivative, in units a second
+    speed: Tensor  # same shape: its filtered derivative, in units per second
 
 
 def one_euro(state: OneEuroState | None, value: Tensor, options: OneEuroOptions) -> tuple[OneEuroState, Tensor]:
-    """Filters one sample of any shape, each element on its own; without a state (first sample) returns it unchanged.
+    """Filters one sample of any shape, element by element; without a state (first sample) it is returned unchanged.
 
     With sampling period T = 1 / rate and the factor alpha(f) = 1 / (1 + 1 / (2 pi f T)), the paper's equations are
         dx_i = alpha(d_cutoff) (x_i - x̂_{i-1}) / T + (1 - alpha(d_cutoff)) dx_{i-1},  dx_0 = 0
         f_i = min_cutoff + beta |dx_i|
         x̂_i = alpha(f_i) x_i + (1 - alpha(f_i)) x̂_{i-1}
-    Linear values only: an angle that wraps must be unwrapped before. Raises ValueError where the shape changes.
+    Unwrap angles first: the filter takes values as linear. Raises ValueError if the shape changes.
     """
     if state is None:
         return OneEuroState(value, torch.zeros_like(value)), value
@@ -65,14 +68,14 @@ def one_euro(state: OneEuroState | None, value: Tensor, options: OneEuroOptions)
 
 
 def _alpha(cutoff: Tensor | float, rate: float) -> Tensor | float:
-    """A first-order low-pass filter's weight of the new sample; `cutoff` and `rate` in Hz."""
+    """Weight of the new sample in a first-order low-pass filter; `cutoff` and `rate` in Hz."""
     return 1 / (1 + rate / (2 * math.pi * cutoff))
 
 
 def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:
-    """Head pose and box through a One-Euro filter, frame by frame; frames without a face pass and leave no trace.
+    """Filters head pose and box frame by frame; frames without a face pass unchanged and do not change the filter.
 
-    Keypoints follow the smoothed pose when they are retargeted.
+    Keypoints are not filtered: retargeting computes them from the smoothed pose.
     """
     if options is None:
         yield from motions

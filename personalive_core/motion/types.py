@@ -26,11 +26,11 @@ class HeadPose:
 
 @dataclass(frozen=True)
 class HybridMotion:
-    """What travels between nodes, 2.4 kB a frame, float32 on the CPU: the hybrid motion signal of section 3.2."""
+    """Hybrid motion of F frames (section 3.2), passed between nodes: float32 on the CPU, 2.4 kB per frame."""
 
     embedding: Tensor  # [F, L=32, D=16] 1-D implicit facial embedding
     keypoints: Tensor  # [F, 21, 3] 3-D implicit keypoints in [-1, 1] of the picture; after retargeting, the reference's
-    pose: HeadPose  # the head pose those keypoints were posed with
+    pose: HeadPose  # the head pose that was applied to these keypoints
     box: Tensor  # [F, 4] face box in the driving frame: left, top, right, bottom in pixels
     valid: Tensor  # [F] bool: False where no face was found and the missing-face policy filled the frame
 
@@ -50,9 +50,9 @@ class HybridMotion:
 
 @dataclass(frozen=True)
 class FittedMotion:
-    """Motion on a reference's keypoints, led in from the reference's own (MII): what a stream takes."""
+    """Motion retargeted to a reference, after lead-in frames from the reference's own (MII): the input of a stream."""
 
-    motion: HybridMotion  # `lead` frames that belong to no driving frame, then the driving's
+    motion: HybridMotion  # `lead` lead-in frames, then the driving frames, which len() counts
     lead: int
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""PersonaLive (arXiv 2512.11253)."""
+"""The PersonaLive backend (arXiv 2512.11253)."""

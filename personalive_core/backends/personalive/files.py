@@ -1,4 +1,4 @@
-"""PersonaLive's weight files: source, licence and place of each, and what its networks need when they are filled in."""
+"""Table of PersonaLive's weight files (source, licence, place), and the loading options of its networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHIPPED: Mapping[str, Path] = {"small": Path(__file__).parents[2] / "assets" / "
 _PERSONALIVE = "repository Apache-2.0; its README says academic research only"
 _VARIATIONS = "lambdalabs/sd-image-variations-diffusers"
 _OPENRAIL = "CreativeML Open RAIL-M"
-# The published VAE has the attention names of diffusers before 0.17; today's are read as they are.
+# The published VAE names its attention layers as diffusers before 0.17 did; newer names are read unchanged.
 _OLD_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 
 
@@ -34,7 +34,7 @@ def _model(network: str, repo: str, path: str, licence: str, required: bool = Tr
 
 _VAE = ("vae", "stabilityai/sd-vae-ft-mse")
 
-# Within a network a later file's tensors replace an earlier file's, in the order in which upstream loads them.
+# Within a network, a later file's tensors replace an earlier file's. The order is that in which upstream loads them.
 FILES: tuple[WeightFile, ...] = (
     _personalive("denoising_unet"),
     _personalive("denoising_unet", "temporal_module", supplies=".temporal_modules."),
@@ -57,23 +57,23 @@ NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
 
 FACTS: Mapping[str, NetworkFacts] = {
     "motion_extractor": NetworkFacts(
-        # Upstream loads this file, and no other, leniently: the published one may hold keys that nothing reads.
+        # Upstream ignores extra keys in this file alone: the published one may hold keys that the network lacks.
         extra_allowed=True,
-        # Half precision changes the keypoints through the extractor's LayerNorms.
+        # In half precision, the extractor's LayerNorms change the keypoints.
         float32=re.compile(r"(^|\.)norm\.|(^|\.)downsample_layers\.(0\.1|[123]\.0)\."),
     ),
-    # Half precision overflows in BatchNorm's variances.
+    # In half precision, BatchNorm's variances overflow.
     "motion_encoder": NetworkFacts(float32=re.compile(r"\.running_(mean|var)$")),
 }
 
 
 def facts_of(network: str) -> NetworkFacts:
-    """What that network needs; most need nothing."""
+    """Loading options of `network`; most networks have the defaults."""
     return FACTS.get(network, NetworkFacts())
 
 
 def yunet_file(weights: Path, problem: str) -> Path:
-    """YuNet's file in the folder `weights`. Raises WeightsError saying `problem` where it is not there."""
+    """YuNet's file in the folder `weights`. Raises WeightsError with the text `problem` if it is missing."""
     index = locate(weights, FILES)
     if index.missing(("yunet",)):
         raise WeightsError(problem)

@@ -1,4 +1,4 @@
-"""A folder of weights to the loaded networks: shapes are read from the checkpoint, so every width is the same code."""
+"""Loads the networks from a weights folder; shapes come from the checkpoints, so the same code loads any width."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 OWN = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")  # PersonaLive's own
 NEEDED = (*OWN, "vae", "image_encoder")
-HELD_SMALL = ("reference_unet", "denoising_unet")  # nine tenths of all weights
-TELLING = (*HELD_SMALL, "motion_encoder")  # their header may tell what shapes do not
+HELD_SMALL = ("reference_unet", "denoising_unet")  # stored as `Host.storage`: nine tenths of all weights
+TELLING = (*HELD_SMALL, "motion_encoder")  # file headers may hold config values that shapes do not show
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
 
 
 @dataclass(frozen=True)
 class Host:
-    """What a program that the networks live in brings itself; by default nothing."""
+    """What a host program such as ComfyUI supplies itself; by default nothing."""
 
     ops: Ops = nn  # the namespace of layer classes
-    storage: torch.dtype | None = None  # type that holds both UNets' matrices; `ops` has to cast them for use
-    vae: Any = None  # takes the place of the folder's, with the same `encode` and `decode`
-    image_encoder: Any = None  # likewise
+    storage: torch.dtype | None = None  # dtype in which both UNets' matrices are stored; `ops` must cast them for use
+    vae: Any = None  # replaces the folder's VAE; has the same `encode` and `decode`
+    image_encoder: Any = None  # replaces the folder's image encoder
 
     def needs(self, decoder: str) -> tuple[str, ...]:
-        """The networks of the weights folder that are still wanted."""
+        """The networks to load from the weights folder: those that the host does not supply."""
         brought = {name for name in ("vae", "image_encoder") if getattr(self, name) is not None}
         return tuple(network for network in DECODERS[decoder] if network not in brought)
 
@@ -51,7 +51,10 @@ class Host:
 def load_model(
     folder: Path, device: torch.device, dtype: torch.dtype, decoder: str = "full", host: Host = Host()
 ) -> PersonaLive:
-    """All networks of `folder` on `device`. Raises WeightsError naming every file or key that is missing or wrong."""
+    """Loads the networks of `folder` onto `device` as `dtype`, in eval mode; `decoder` is a key of `DECODERS`.
+
+    Raises InputError for an unknown decoder, WeightsError that names missing files, or keys that do not fit.
+    """
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: use {' or '.join(DECODERS)}")
     index, ops = locate(folder, FILES), host.ops
@@ -66,9 +69,10 @@ def load_model(
         module = load_into(module, state, network=network, device=device, dtype=dtype, facts=facts_of(network))
         if host.storage is not None and network in HELD_SMALL:
             hold_in(module, host.storage)
-        # convolutions in half precision are faster with the channels last
+        # half-precision convolutions are faster in channels-last memory format
         return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
+    # our networks get their config from tensor shapes, those of diffusers and transformers from config.json
     return PersonaLive(
         reference_unet=load("reference_unet", lambda shapes, **more: UNet(unet_config(shapes, False, **more), ops)),
         denoising_unet=load("denoising_unet", lambda shapes, **more: UNet(unet_config(shapes, True, **more), ops)),
@@ -87,7 +91,7 @@ def load_model(
 
 
 def build_on_meta(network: str, build: Callable[[Shapes], nn.Module], shapes: Shapes) -> nn.Module:
-    """The network without memory; a checkpoint that lacks the keys that tell its widths is not this network's."""
+    """Builds the network on the meta device. Raises WeightsError if a key is missing whose shape `build` reads."""
     try:
         with torch.device("meta"):
             return build(shapes)
@@ -98,7 +102,7 @@ def build_on_meta(network: str, build: Callable[[Shapes], nn.Module], shapes: Sh
 
 
 def count(shapes: Shapes, pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1), ... are there."""
+    """The number of consecutive keys pattern.format(0), pattern.format(1), ... in `shapes`."""
     found = 0
     while pattern.format(found) in shapes:
         found += 1
@@ -108,7 +112,7 @@ def count(shapes: Shapes, pattern: str) -> int:
 def unet_config(
     shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, preconditioned: int = 0
 ) -> UNetConfig:
-    """Widths of a UNet from its checkpoint's shapes; what shapes do not tell is as published, or given."""
+    """Config of a UNet from its checkpoint's shapes; values that shapes do not show are arguments."""
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
     return UNetConfig(
         widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
@@ -129,14 +133,14 @@ def unet_config(
 
 
 def pose_guider_config(shapes: Shapes) -> PoseGuiderConfig:
-    """Widths of a pose guider from its checkpoint's shapes."""
+    """Config of a pose guider from its checkpoint's shapes."""
     blocks = count(shapes, "blocks.{}.weight")
     widths = [shapes["conv_in.weight"][0], *(shapes[f"blocks.{i}.weight"][0] for i in range(1, blocks, 2))]
     return PoseGuiderConfig(out_channels=shapes["conv_out_modify.weight"][0], widths=tuple(widths))
 
 
 def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) -> FaceEncoderConfig:
-    """Widths of a facial motion encoder from its checkpoint's shapes."""
+    """Config of a facial motion encoder from its checkpoint's shapes."""
     token_dim = shapes["pe"][2] if "pe" in shapes else FaceEncoderConfig.token_dim
     return FaceEncoderConfig(
         width=shapes["model.conv_last0.weight"][0],
@@ -149,7 +153,7 @@ def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) ->
 
 
 def keypoint_config(shapes: Shapes) -> KeypointConfig:
-    """Widths and depths of a keypoint extractor from its checkpoint's shapes."""
+    """Config of a keypoint extractor from its checkpoint's shapes."""
     stages = count(shapes, "detector.stages.{}.0.dwconv.weight")
     return KeypointConfig(
         widths=tuple(shapes[f"detector.stages.{i}.0.dwconv.weight"][0] for i in range(max(stages, 1))),
@@ -158,7 +162,7 @@ def keypoint_config(shapes: Shapes) -> KeypointConfig:
 
 
 def library_config(index: WeightIndex, network: str) -> dict[str, Any]:
-    """The config.json of a library's network. Raises WeightsError where it cannot be read."""
+    """The config.json of a diffusers or transformers network. Raises WeightsError if it cannot be read."""
     path = index.config(network)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -167,10 +171,10 @@ def library_config(index: WeightIndex, network: str) -> dict[str, Any]:
 
 
 def complete(state: State, module: torch.nn.Module, index: WeightIndex) -> State:
-    """`state`, with what the denoising UNet lacks taken from the base Stable Diffusion UNet, as upstream does.
+    """Fills the denoising UNet's missing keys from the base Stable Diffusion UNet, as upstream does.
 
-    That file is only touched when keys are really missing; then its absence is a WeightsError. Keys that it lacks
-    as well are left for `load_into` to name.
+    The base UNet's file is needed only if keys are missing; then raises WeightsError if that file is missing too. Keys
+    that the base UNet also lacks stay missing: `load_into` reports them.
     """
     missing = missing_keys(module, state)
     if not missing:

@@ -1,8 +1,8 @@
-"""LoRA, low-rank additions to the networks' weights: trained, written, read and added, in peft's file format.
+"""LoRA files (low-rank additions to weights) in peft's format: read, written, and added to the networks.
 
-A file adapts one network or several. Its keys are `base_model.model.<network>.<module path>.lora_A.weight` [r, in]
-and `.lora_B.weight` [out, r]; of a convolution [r, in, k, k] and [out, r, 1, 1]. `lora_alpha` stands in the safetensors
-metadata, where every value is JSON, or in peft's `adapter_config.json` beside the file.
+A file adapts one or several networks. Its keys are `base_model.model.<network>.<module path>.lora_A.weight` [r, in]
+and `.lora_B.weight` [out, r]; for a convolution [r, in, k, k] and [out, r, 1, 1]. `lora_alpha` is in the safetensors
+metadata, where every value is JSON, or in peft's `adapter_config.json` in the same folder.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ LORA_NETWORKS = ("denoising_unet", "reference_unet", "pose_guider")
 ADAPTER_FILE, CONFIG_FILE, SUFFIX = "adapter_model.safetensors", "adapter_config.json", ".safetensors"
 _PREFIX = "base_model.model."
 _KEY = re.compile(rf"{re.escape(_PREFIX)}({'|'.join(LORA_NETWORKS)})\.(.+)\.lora_([AB])\.weight")
-_OTHER_SCALES = ("use_rslora", "alpha_pattern")  # peft's options that make the scale another than alpha / r
+_OTHER_SCALES = ("use_rslora", "alpha_pattern")  # peft options that change the scale from alpha / r
 
 Pair = tuple[Tensor, Tensor]  # lora_A [r, in, ...], lora_B [out, r, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """What is to be added to the weight of each module: alpha / r * lora_B lora_A, r being that pair's own rank."""
+    """Low-rank pairs: a module's weight gets + alpha / r * lora_B lora_A, where r is the rank of that module's pair."""
 
     pairs: Mapping[str, Mapping[str, Pair]]  # by network and module path
     alpha: float
-    name: str = "LoRA"  # what errors call it
+    name: str = "LoRA"  # for error messages
 
 
 def read_lora(path: Path) -> Lora:
-    """The LoRA in a .safetensors file, or in the folder that peft wrote. Raises WeightsError saying what is wrong."""
+    """Reads a LoRA from a .safetensors file or a folder that peft wrote. Raises WeightsError for any other file."""
     file = path / ADAPTER_FILE if path.is_dir() else path
     if not file.is_file() or file.suffix != SUFFIX:
         raise WeightsError(f"{file} is no LoRA file: name a {SUFFIX} file, or a folder that holds {ADAPTER_FILE}")
@@ -68,7 +68,7 @@ def read_lora(path: Path) -> Lora:
 
 
 def save_lora(path: Path, lora: Lora) -> None:
-    """Writes `lora` as one file that `read_lora` reads; beside an adapter_config.json peft reads it too."""
+    """Writes `lora` as one file for `read_lora`; peft reads it too, if an adapter_config.json is in the same folder."""
     tensors = {
         f"{_PREFIX}{network}.{module}.lora_{half}.weight": tensor
         for network, modules in lora.pairs.items()
@@ -85,11 +85,12 @@ def save_lora(path: Path, lora: Lora) -> None:
 
 
 def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
-    """A model whose touched weights are W + strength * alpha / r * lora_B lora_A; all others are shared with `model`.
+    """A model with the adapted weights W + strength * alpha / r * lora_B lora_A; it shares all others with `model`.
 
-    Added in float32 and rounded to the type that holds the weights (fp8 too). `model` stays as it was, and LoRAs may be
-    added one after another. The new weights lie where the old ones do, but a host that moves networks about does not
-    know of them: with a placement, let the host add the LoRA. Raises WeightsError where it does not fit the networks.
+    The sum is computed in float32 and rounded to the dtype in which the weights are stored (fp8 too). `model` does not
+    change, and several LoRAs can be added one after another. The new weights are on the device of the old ones, but
+    unknown to a host program that moves networks between devices: if the model has a `placement`, let the host add the
+    LoRA. Raises WeightsError if the LoRA does not fit the networks.
     """
     check_fit(lora, model)
     if strength == 0:
@@ -101,7 +102,7 @@ def with_lora(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:
 
 
 def check_fit(lora: Lora, model: PersonaLive) -> None:
-    """Raises WeightsError naming a module that the networks lack or that has another shape there."""
+    """Raises WeightsError that names the first module which the networks lack or whose weight has another shape."""
     faults = [fault for name, modules in lora.pairs.items() for fault in _faults(name, getattr(model, name), modules)]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -125,7 +126,7 @@ def _pair(file: Path, name: str, halves: Mapping[str, Tensor]) -> Pair:
 
 
 def _alpha(file: Path) -> float:
-    """`lora_alpha`: without it nobody knows how strong the LoRA was while it was trained, so it is never guessed."""
+    """`lora_alpha`, never guessed: without it, the LoRA's strength in training is unknown, so raises WeightsError."""
     config, source = _config(file)
     other = [name for name in _OTHER_SCALES if config.get(name)]
     if other:
@@ -140,7 +141,7 @@ def _alpha(file: Path) -> float:
 
 
 def _config(file: Path) -> tuple[Mapping[str, Any], Path]:
-    """The settings in the metadata, else in the file beside it, and the file they are from."""
+    """The settings from the metadata, else from adapter_config.json in the same folder, and the path they come from."""
     metadata, beside = read_metadata(file), file.with_name(CONFIG_FILE)
     try:
         if "lora_alpha" in metadata:
@@ -164,12 +165,12 @@ def _faults(network: str, module: nn.Module, pairs: Mapping[str, Pair]) -> Itera
 @torch.no_grad()
 def _added(network: nn.Module, pairs: Mapping[str, Pair], factor: float) -> nn.Module:
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    copied = copy.deepcopy(network, shared)  # what it finds there it does not copy
+    copied = copy.deepcopy(network, shared)  # the memo of deepcopy: tensors listed in it are not copied
 
     def added(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
         a, b = (half.to(weight.device, torch.float32).flatten(1) for half in (a, b))
         changed = weight.float() + factor / len(a) * (b @ a).view(weight.shape)
-        return torch.empty_like(weight).copy_(changed)  # in the type and the memory format of the old
+        return torch.empty_like(weight).copy_(changed)  # keeps the old weight's dtype and memory format
 
     weights = {f"{path}.weight": added(network.get_parameter(f"{path}.weight"), *pair) for path, pair in pairs.items()}
     copied.load_state_dict(weights, strict=False, assign=True)

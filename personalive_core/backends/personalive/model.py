@@ -1,4 +1,4 @@
-"""The loaded networks, and what each of them does to a value; no loops, no state."""
+"""The loaded networks, with one method per use of a network; no state between calls."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .types import LATENT_SCALE, Reference
 
 @dataclass(frozen=True)
 class Placement:
-    """Where networks compute whose weights may lie elsewhere, or in fewer bits: a host program manages the memory."""
+    """Compute device and dtype where a host program manages memory: weights may lie elsewhere, or in fewer bits."""
 
     device: torch.device
     dtype: torch.dtype
-    bring: Callable[[tuple[nn.Module, ...]], None]  # called with the networks that are about to run
+    bring: Callable[[tuple[nn.Module, ...]], None]  # callback: gets the networks that are about to run
 
 
 @dataclass(frozen=True)
 class PersonaLive:
-    """All networks, in eval mode, on one device and of one type. `tiny_vae` decodes when it is there."""
+    """All networks, in eval mode, on one device and in one dtype. If there is a `tiny_vae`, it decodes."""
 
     reference_unet: UNet
     denoising_unet: UNet
@@ -40,7 +40,7 @@ class PersonaLive:
     vae: Any  # diffusers AutoencoderKL
     image_encoder: Any  # transformers CLIPVisionModelWithProjection
     tiny_vae: Any = None  # diffusers AutoencoderTiny
-    placement: Placement | None = None  # None: the networks compute where their weights lie, in the weights' type
+    placement: Placement | None = None  # None: device and dtype of the weights are those of the computation
 
     @property
     def device(self) -> torch.device:
@@ -57,26 +57,26 @@ class PersonaLive:
     def denoise(
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
-        """Noise predicted for `x` [B, F, 4, h, w] at `timesteps` [F]."""
+        """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w] at `timesteps` [F]."""
         self._bring(self.denoising_unet)
         return self.denoising_unet(x, timesteps, reference.context, motion, features)
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
-        """Reference keys and values of a clean `latent` [B, 4, h, w]: a keyframe, beside `reference`'s embedding."""
+        """Keys and values of a keyframe: clean `latent` [B, 4, h, w], with the image embedding of `reference`."""
         return self.project_tokens(latent, reference.clip)
 
     def project_tokens(self, latent: Tensor, clip: Tensor) -> LayerFeatures:
-        """The reference UNet's tokens of `latent` through the denoising UNet's key and value projections."""
+        """The reference UNet's tokens of `latent` [B, 4, h, w], projected to keys and values by the denoising UNet."""
         self._bring(self.reference_unet, self.denoising_unet)
         return self.denoising_unet.project_reference(self.reference_unet.reference_tokens(latent, clip))
 
     def project_image(self, clip: Tensor) -> tuple[Tensor, ...]:
-        """What the image embedding [B, 1, D] adds in each transformer block of the denoising UNet: [B, 1, C_i]."""
+        """Image embedding [B, 1, D] -> cross-attention output [B, 1, C_i] of each of the denoising UNet's blocks."""
         self._bring(self.denoising_unet)
         return self.denoising_unet.project_image(clip)
 
     def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
-        """Hybrid motion of F frames as the denoising UNet reads it, for a picture of `size` pixels a side; B = 1."""
+        """Hybrid motion of F frames -> the denoising UNet's input, B = 1, for pictures of `size` pixels a side."""
         self._bring(self.pose_guider)
         drawing = draw_keypoints(motion.keypoints.to(self.device), size)
         return MotionFeatures(
@@ -97,12 +97,12 @@ class PersonaLive:
     def embed_image(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""
         self._bring(self.image_encoder)
-        # a library's network: where the host left it on the CPU, all of it is there, and there it computes
+        # a host loads this network as a whole or leaves it on the CPU: it computes where its weights are
         weight = next(self.image_encoder.parameters())
         return self.image_encoder(pixels.to(weight.device, weight.dtype)).image_embeds[:, None].to(self.device)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [-1, 1] -> latents [B, 4, H/8, W/8]: the posterior's mean, scaled."""
+        """Pictures [B, 3, H, W] in [-1, 1] -> latents [B, 4, H/8, W/8]: posterior mean times `LATENT_SCALE`."""
         self._bring(self.vae)
         return self.vae.encode(pixels.to(self.device, self.dtype)).latent_dist.mean * LATENT_SCALE
 
@@ -122,18 +122,18 @@ class PersonaLive:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device ran out of memory: CUDA and ROCm have a type for it, MPS only says so."""
+    """True if a device ran out of memory: CUDA and ROCm have an exception type for it, MPS only a message."""
     told = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
     return told or isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def in_parts(call: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """`call` of all `frames` at once, or, when the device has too little memory, of ever smaller parts of them."""
+    """`call` on all `frames` at once; if the device runs out of memory, on each half, down to single frames."""
     try:
         return call(frames)
     except RuntimeError as error:
         if len(frames) == 1 or not out_of_memory(error):
             raise
-    # not in the handler: the error keeps the failed attempt's tensors alive
+    # outside the handler: inside it, the error would keep the failed attempt's tensors in memory
     torch.cuda.empty_cache()
     return torch.cat([in_parts(call, part) for part in frames.tensor_split(2)])

@@ -1,4 +1,4 @@
-"""Hybrid motion: extracted from driving pictures, retargeted to a reference, interpolated, saved."""
+"""Hybrid motion: extracted from driving pictures, retargeted to a reference, and led in from its own pose (MII)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
 from .model import PersonaLive
 from .types import LEAD_IN, Reference
 
-BOX_SCALE = 1.7  # box side over twice the height of the drawn keypoints' top above their centre
-BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # share of half the side before (left, above) and after the centre
-SMALLEST_FACE = 1 / 32  # of the picture's side; below it keypoints span no face
+BOX_SCALE = 1.7  # half the box side, in heights of the topmost drawn keypoint above the centre of all drawn ones
+BOX_BEFORE, BOX_AFTER = 0.95, 1.05  # box edges before (left, above) and after the centre, in halves of the side
+SMALLEST_FACE = 1 / 32  # part of the picture's side; smaller boxes hold no face
 
 
 def face_boxes(keypoints: Tensor, size: int) -> Tensor:
-    """Posed keypoints [F, 21, 3] -> face boxes [F, 4] (left, top, right, bottom), whole pixels of a `size` picture."""
+    """Posed keypoints [F, 21, 3] -> face boxes [F, 4]: left, top, right, bottom in whole pixels of a `size` picture."""
     points = canvas_points(keypoints, size).float()
     centre, top = points.mean(1), points[..., 1].amin(1)
     half = ((centre[:, 1] - top) * BOX_SCALE)[:, None]
@@ -32,12 +32,12 @@ def face_boxes(keypoints: Tensor, size: int) -> Tensor:
 
 
 def is_face(boxes: Tensor, size: int) -> Tensor:
-    """Whether each box [F, 4] is large enough to hold a face: [F] bool."""
+    """True for each box [F, 4] that is large enough to hold a face: [F] bool."""
     return (boxes[:, 2:] - boxes[:, :2] >= SMALLEST_FACE * size).all(1)
 
 
 def crop_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
-    """Face crops [F, 3, 224, 224] of `pictures` [F, 3, S, S]; a box that holds no face gives the whole picture."""
+    """Face crops [F, 3, 224, 224] of `pictures` [F, 3, S, S]; if a box holds no face, the whole picture is used."""
     size = pictures.shape[-1]
     whole = torch.tensor([0, 0, size, size]).expand_as(boxes)
     boxes = torch.where(is_face(boxes, size)[:, None], boxes, whole)
@@ -49,13 +49,13 @@ def crop_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
 
 
 def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
-    """Driving pictures [F, 3, S, S] in [-1, 1] -> their own motion, not yet a reference's; boxes in those pictures."""
+    """Driving pictures [F, 3, S, S] in [-1, 1] -> motion, not yet retargeted; boxes in pixels of these pictures."""
     return extract_shape(model, pictures)[0]
 
 
 @torch.inference_mode()
 def extract_shape(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
-    """As `extract_motion`, with the canonical keypoints [F, 21, 3] behind the posed ones."""
+    """Like `extract_motion`, but also returns the canonical keypoints [F, 21, 3], without the pose."""
     small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
     pose, canonical = model.detect_keypoints(small)
     keypoints = pose_keypoints(canonical, pose)
@@ -71,16 +71,17 @@ class Strengths:
 
     rotation: float = 1.0
     translation: float = 0.5  # of the change since the first driving frame
-    scale: float = 0.0  # likewise: 0 keeps the reference's
+    scale: float = 0.0  # likewise; 0 keeps the reference's scale
     expression: float = 1.0
 
 
 def retarget(
     motion: HybridMotion, reference: Reference, first: HeadPose, strengths: Strengths = Strengths()
 ) -> HybridMotion:
-    """`motion` on the reference's canonical keypoints; `first` [1], the first driving pose, is where shifts start.
+    """Transfers `motion` to the reference: its canonical keypoints are posed by the driving motion.
 
-    Any strength of 0 leaves the reference as it is; rotation and expression of 1 take the driving's as it is.
+    Translation and scale change the reference's own by the driving's change since `first` [1], its first pose. A
+    strength of 0 keeps the reference's own value; rotation and expression of 1 take over the driving's value unchanged.
     """
     own, pose = reference.motion.pose, motion.pose
     pose = HeadPose(
@@ -93,15 +94,16 @@ def retarget(
 
 
 def lead_in(reference: Reference, first: HybridMotion, frames: int = LEAD_IN) -> HybridMotion:
-    """Motion-interpolated initialisation (section 3.4): `frames` from the reference towards the retargeted `first` [1].
+    """Motion-interpolated initialisation (section 3.4): `frames` frames from the reference to the first driving frame.
 
-    Pose parameters and embedding are interpolated, keypoints posed anew; `first` itself is not among them.
+    `first` [1] is that frame's retargeted motion; it is not included. Pose parameters and embedding are interpolated;
+    keypoints are posed from them.
     """
     return lead_path(reference.motion, reference.canonical, first, frames)
 
 
 def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames: int) -> HybridMotion:
-    """As `lead_in`, of a reference's `own` motion [1] and `canonical` keypoints [21, 3] alone."""
+    """Like `lead_in`, but takes the reference's `own` motion [1] and `canonical` keypoints [21, 3]."""
     steps = torch.linspace(0, 1, frames + 1)[:-1]
     path = blend(own, first, steps, valid=False)
     return HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
@@ -110,9 +112,9 @@ def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames:
 def fit(
     motion: HybridMotion, reference: Reference, lead: int = LEAD_IN, strengths: Strengths = Strengths()
 ) -> FittedMotion:
-    """A whole clip's `motion` retargeted to `reference`, behind `lead` lead-in frames; more of them start more gently.
+    """Retargets a whole clip's `motion` and puts `lead` lead-in frames before it; more frames give a gentler start.
 
-    Raises InputError for motion of no frames.
+    Raises InputError for motion without frames.
     """
     if not len(motion):
         raise InputError("the motion has no frames: extract it from a driving with at least one, or cut less away")

@@ -1,4 +1,4 @@
-"""PersonaLive's networks at given sizes, without weights: the published sizes, and any other."""
+"""Builds PersonaLive's networks without weights, in the published sizes or any other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ...modules.unet import UNet, UNetConfig
 from .model import PersonaLive
 
-Config = Mapping[str, Any]  # of a library's network, as in its config.json
+Config = Mapping[str, Any]  # config.json of a diffusers or transformers network
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NetworkSizes:
 
 
 def vae_config(widths: tuple[int, ...], groups: int, layers: int = 1) -> dict[str, Any]:
-    """An AutoencoderKL that halves the picture once less often than it has `widths`; norms have `groups` groups."""
+    """Config of an AutoencoderKL that halves the picture len(widths) - 1 times; its norms have `groups` groups."""
     return {
         "_class_name": "AutoencoderKL",
         "block_out_channels": list(widths),
@@ -42,7 +42,7 @@ def vae_config(widths: tuple[int, ...], groups: int, layers: int = 1) -> dict[st
 
 
 def small_image_encoder_config(width: int, dim: int) -> dict[str, Any]:
-    """A CLIP vision model of two layers, for tests and small models; embeddings have `dim` numbers."""
+    """Config of a two-layer CLIP vision model with `dim`-dimensional embeddings, for tests and small models."""
     return {
         "hidden_size": width,
         "intermediate_size": 2 * width,
@@ -74,7 +74,7 @@ PUBLISHED = NetworkSizes(
 
 
 def build(sizes: NetworkSizes) -> PersonaLive:
-    """All networks of these sizes in eval mode; their weights are whatever their layers begin with."""
+    """All networks in these sizes, in eval mode, with the default initialisation of their layers."""
     model = PersonaLive(
         reference_unet=UNet(replace(sizes.unet, denoises=False)),
         denoising_unet=UNet(sizes.unet),

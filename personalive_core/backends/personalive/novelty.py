@@ -1,4 +1,4 @@
-"""Motion novelty over a clip, and the keyframes it leads to, from the facial embedding alone."""
+"""Motion novelty of a clip and the keyframes that follow from it, computed from facial embeddings alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .types import KeyframeBank, StreamConfig
 
 @dataclass(frozen=True)
 class NoveltyCurve:
-    """What the historical keyframe mechanism (section 3.4) sees of each window of a clip."""
+    """Motion novelty of each window of a clip, and the keyframes of the historical keyframe mechanism (section 3.4)."""
 
-    values: tuple[float, ...]  # one for each window: L2 distance of its first frame to the nearest in the bank then
-    frames: tuple[int, ...]  # driving frame of each value: the window's first
+    values: tuple[float, ...]  # per window: L2 distance of its first frame to the nearest keyframe in the bank
+    frames: tuple[int, ...]  # per window: its first driving frame
     keyframes: tuple[int, ...]  # those of `frames` that become keyframes
 
     @property
@@ -28,11 +28,11 @@ class NoveltyCurve:
 
 
 def novelty_curve(embedding: Tensor, config: StreamConfig, reference: Tensor | None = None) -> NoveltyCurve:
-    """Driving embeddings [F, L, D] without lead-in -> what `StreamingSampler` will measure and choose.
+    """Driving embeddings [F, L, D] without lead-in -> the novelty and keyframes that `StreamingSampler` will find.
 
-    `reference` [1..K, L, D] holds the reference's embedding and those of fixed keyframes behind it; None takes the
-    first driving frame. For the same numbers as in a run give the retargeted embedding, as the sampler gets it.
-    Raises InputError when there is no frame.
+    `reference` [1..K, L, D] holds the reference's embedding, then those of fixed keyframes; None: the first driving
+    frame's embedding. For the same numbers as in a run, pass retargeted embeddings, as the sampler gets them.
+    Raises InputError if there is no frame.
     """
     if not len(embedding):
         raise InputError("the motion has no frame to measure novelty of: extract it from at least one driving frame")

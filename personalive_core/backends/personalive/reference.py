@@ -1,4 +1,4 @@
-"""A reference portrait to everything a stream needs of it."""
+"""Encodes a reference portrait into everything that a stream needs from it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SIZE_STEP = LATENT_PIXELS * 8  # the UNet halves the latent three times
 
 
 def check_size(size: int) -> int:
-    """`size` if the networks can draw a picture that large."""
+    """Returns `size`. Raises InputError unless it is a positive multiple of `SIZE_STEP` (64 pixels)."""
     if size < SIZE_STEP or size % SIZE_STEP:
         raise InputError(f"the picture size must be a multiple of {SIZE_STEP} such as 512 or 256, got {size}")
     return size
 
 
 def clip_pixels(picture: Image.Image) -> Tensor:
-    """A square picture as CLIP reads it: bicubic to 224, normalised; [1, 3, 224, 224]."""
+    """A square picture -> CLIP's input [1, 3, 224, 224]: resized (bicubic) and normalised."""
     pixels = np.asarray(picture.resize((CLIP_SIZE, CLIP_SIZE), Image.Resampling.BICUBIC), dtype=np.float32) / 255
     pixels = (pixels - np.array(CLIP_MEAN, dtype=np.float32)) / np.array(CLIP_STD, dtype=np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
@@ -38,7 +38,7 @@ def clip_pixels(picture: Image.Image) -> Tensor:
 def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) -> Reference:
     """A square portrait [S, S, 3] uint8 RGB -> `Reference` for pictures of `size` pixels a side.
 
-    Raises FaceError where the keypoints span no face box.
+    Raises InputError for another shape or a wrong `size`, FaceError if the keypoints span no face box.
     """
     if portrait.shape[2:] != (3,) or portrait.shape[0] != portrait.shape[1]:
         raise InputError(f"expected a square RGB portrait [S, S, 3], got {portrait.shape}: crop it first")

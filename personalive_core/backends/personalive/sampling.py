@@ -1,4 +1,4 @@
-"""Micro-chunk streaming sampler (section 3.4): each window in flight sits one noise level below the next one."""
+"""Micro-chunk streaming sampler (section 3.4): each window in flight is less noisy than the next newer one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.schedule import NoiseFn
 from .types import KeyframeBank, Reference, StreamConfig, StreamState
 
-BEFORE_FIRST_CHUNK = -1  # the chunk index under which the start's noise is drawn
+BEFORE_FIRST_CHUNK = -1  # chunk index of the noise that `start` draws
 
 
 class Denoiser(Protocol):
-    """The two networks a stream needs; training and tests bring their own."""
+    """The interface of the networks that a stream needs; training and tests pass their own."""
 
     def denoise(
         self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
     ) -> Tensor:
-        """Noise predicted for `x` [B, F, 4, h, w], float32, at `timesteps` [F]."""
+        """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w], float32, at `timesteps` [F]."""
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
         """Keys and values of a clean `latent` [B, 4, h, w], as `Reference.features`."""
@@ -30,7 +30,7 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True)
 class StreamingSampler:
-    """(state, window of motion) -> (state, window of clean latents). The only sampler there is."""
+    """(state, one window of motion) -> (state, one window of clean latents). The project's only sampler."""
 
     model: Denoiser
     reference: Reference
@@ -40,7 +40,8 @@ class StreamingSampler:
     def start(self, lead_in: MotionFeatures, keyframes: KeyframeBank | None = None) -> StreamState:
         """Motion-interpolated initialisation: `lead_in` [B, lookahead] leads from the reference to the first frame.
 
-        The latents in flight are the reference's, noised to their windows' levels. `keyframes` may bring fixed ones.
+        The latents in flight are the reference's, noised to their windows' levels. `keyframes` is a bank that may hold
+        fixed keyframes; None: the reference alone. Raises ValueError for another number of lead-in frames.
         """
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=self.config.lookahead)
         if lead_in.face.shape[1] != self.config.lookahead:
@@ -50,10 +51,10 @@ class StreamingSampler:
         return StreamState(latents, lead_in, keyframes or first_bank(self.reference))
 
     def step(self, state: StreamState, motion: MotionFeatures) -> tuple[StreamState, Tensor]:
-        """Take `motion` [B, 0..W] of the newest window; return the next state and clean latents [B, W, 4, h, w].
+        """Takes `motion` [B, 0..W] of the newest window; returns the next state and clean latents [B, W, 4, h, w].
 
-        Fewer than W frames are the end of the driving: the last known frame is repeated behind them. Which of the
-        latents belong to driving frames, `finished` tells.
+        Fewer than W frames mean the end of the driving: the last known frame is repeated. `finished` gives the driving
+        frames to which the latents belong.
         """
         window, taken = self.config.window, motion.face.shape[1]
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=window).float()
@@ -77,16 +78,16 @@ class StreamingSampler:
         return after, done
 
     def finished(self, after: StreamState) -> range:
-        """Driving frames whose latents the step that led to `after` gave: without the lead-in and the padding."""
+        """Driving frames whose latents the step before `after` returned; lead-in and padding are left out."""
         first = (after.chunk - self.config.windows) * self.config.window
         return range(first, min(first + self.config.window, after.frames)) if first >= 0 else range(0)
 
     def drained(self, state: StreamState) -> bool:
-        """Whether every driving frame taken has left the window."""
+        """True if no driving frame taken so far is still in flight."""
         return (state.chunk - self.config.windows + 1) * self.config.window >= state.frames
 
     def _levels(self, passed: int) -> Tensor:
-        """Index into `timesteps` of each frame in flight [F] after `passed` of a step's denoising passes."""
+        """Index into `timesteps` of each frame in flight [F], after `passed` denoising passes of a step."""
         window = torch.arange(self.config.windows).repeat_interleave(self.config.window)
         return (window + 1) * self.config.substeps - 1 - passed
 
@@ -99,7 +100,7 @@ class StreamingSampler:
         return self.config.schedule.step(latents, eps.float(), levels)
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:
-        """Historical keyframe mechanism: a first frame whose motion is new becomes a keyframe for later chunks."""
+        """Historical keyframe mechanism: a window's first frame becomes a keyframe if its motion is new."""
         bank = state.keyframes
         if not is_new(bank, state.chunk, motion, self.config):
             return bank
@@ -108,26 +109,29 @@ class StreamingSampler:
 
 
 def first_bank(reference: Reference) -> KeyframeBank:
-    """A bank that holds the reference alone."""
+    """A keyframe bank that holds the reference alone."""
     embedding = reference.motion.embedding[None].to(reference.latent.device)
     return KeyframeBank(embedding.expand(len(reference.latent), -1, -1, -1), reference.features)
 
 
 def novelty(bank: KeyframeBank, motion: Tensor) -> Tensor:
-    """L2 distance [B] of a facial embedding [B, 1, L, D] to the nearest in the bank (section 3.4)."""
+    """L2 distance [B] of a facial embedding [B, 1, L, D] to the nearest one in the bank (section 3.4)."""
     distance = torch.cdist(motion.flatten(2).float(), bank.motion.to(motion.device).flatten(2).float())
     return distance.amin((1, 2))
 
 
 def is_new(bank: KeyframeBank, chunk: int, motion: Tensor, config: StreamConfig) -> bool:
-    """Whether a window denoised in `chunk`, whose first embedding is `motion` [B, 1, L, D], becomes a keyframe."""
+    """True if the window finished in `chunk` becomes a keyframe; `motion` [B, 1, L, D] embeds its first frame.
+
+    All items of a batch must be new.
+    """
     if chunk < config.keyframe_warmup or len(bank) >= config.max_keyframes:
         return False
     return bool((novelty(bank, motion) > config.keyframe_distance).all())
 
 
 def remember(bank: KeyframeBank, motion: Tensor, features: LayerFeatures, chunk: int) -> KeyframeBank:
-    """The bank with one more keyframe behind those it has."""
+    """The bank with one more keyframe appended: embedding `motion` [B, 1, L, D], keys and values `features`."""
     joined = tuple(
         (torch.cat([k, new_k], 1), torch.cat([v, new_v], 1))
         for (k, v), (new_k, new_v) in zip(bank.features, features, strict=True)

@@ -1,4 +1,4 @@
-"""A paused stream as a safetensors file: it goes on to the same bits."""
+"""Saves and loads a paused stream as a safetensors file; the resumed stream is bit-identical."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STREAM_SCHEMA = "personalive-stream-1"
 
 
 def save_state(path: Path, state: StreamState) -> None:
-    """Writes a paused stream. The reference, seed and configuration are the caller's to keep."""
+    """Writes a paused stream, without reference, seed and configuration: the caller must keep these."""
     tensors = {
         "latents": state.latents,
         "motion.face": state.motion.face,

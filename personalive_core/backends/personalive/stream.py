@@ -1,4 +1,4 @@
-"""The stages composed: driving frames in, animated frames out, any length, a window at a time."""
+"""Streams motion to pictures: retargets it, runs the sampler window by window, decodes finished frames."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .motion import Strengths, lead_in, retarget
 from .sampling import StreamingSampler, novelty
 from .types import LATENT_PIXELS, KeyframeBank, Reference, StreamState
 
-BLACK = 2 / 255  # a picture with no brighter pixel is black
+BLACK = 2 / 255  # pictures whose pixels are all darker count as black
 NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """What one step of the stream gives: the state after it, and up to W finished pictures."""
+    """The result of one step of the stream: the state after it, and up to W finished pictures."""
 
     state: StreamState
-    pictures: np.ndarray  # [F, S, S, 3] uint8 RGB; none while the lead-in leaves the window
+    pictures: np.ndarray  # [F, S, S, 3] uint8 RGB; F = 0 while the finished window is of the lead-in
     first: int  # index of pictures[0] among all driving frames
-    novelty: float = 0.0  # distance of the window's motion to the nearest in the bank, as it was before the step
-    keyframe: np.ndarray | None = None  # [S, S, 3] the picture, if any, that became a historical keyframe: the first
+    novelty: float = 0.0  # of the finished window's motion, measured before it may join the bank
+    keyframe: np.ndarray | None = None  # [S, S, 3]: pictures[0], if it became a historical keyframe
 
 
 def to_reference(
@@ -40,7 +40,7 @@ def to_reference(
     frames: int,
     strengths: Strengths = Strengths(),  # noqa: B008
 ) -> Iterator[HybridMotion]:
-    """Retargeted motion behind `frames` lead-in frames (MII): what `stream` takes."""
+    """Yields `frames` lead-in frames (MII), then the retargeted `motions`: the input of `stream`."""
     first: HeadPose | None = None
     for motion in motions:
         if not len(motion):
@@ -61,17 +61,18 @@ def stream(
     keyframes: KeyframeBank | None = None,
     resume: StreamState | None = None,
 ) -> Iterator[Emitted]:
-    """Retargeted motion, lead-in first, to pictures; as many pictures as frames after the lead-in.
+    """Retargeted motion, lead-in first -> one picture per driving frame; yields the result of each step.
 
-    `resume` goes on from a state of the same reference, seed and configuration: `motions` then begins at driving frame
-    `resume.frames`, without a lead-in. Close the iterator to stop: the last state is all there is to keep.
+    `resume` continues from a state of the same reference, seed and configuration; `motions` then begins at driving
+    frame `resume.frames`, without a lead-in. To pause, close the iterator and keep the last `Emitted.state`. Raises
+    InputError if there is no motion, NumericalError for NaN or only black pictures.
     """
     config, size = sampler.config, sampler.reference.latent.shape[-1] * LATENT_PIXELS
     pieces = iter(motions)
     state = resume
     with torch.inference_mode():
         if state is None:
-            lead = next(pieces, None)
+            lead = next(pieces, None)  # `to_reference` yields the lead-in as one piece
             if lead is None:
                 raise InputError(
                     "the video is empty, or ends before the start asked for: choose a driving with at least one frame"
@@ -82,6 +83,7 @@ def stream(
             emitted = _advance(model, sampler, state, model.embed_motion(motion, size))
         state = emitted.state
         yield emitted
+    # no motion is left: steps without new frames finish those in flight
     while not sampler.drained(state):
         with torch.inference_mode():
             emitted = _advance(model, sampler, state, state.motion.drop(config.lookahead))
@@ -92,10 +94,10 @@ def stream(
 def stream_fitted(
     model: PersonaLive, sampler: StreamingSampler, fitted: FittedMotion, keyframes: KeyframeBank | None = None
 ) -> Iterator[Emitted]:
-    """`stream` for a whole clip: as many pictures as driving frames, whatever the length of the lead-in.
+    """`stream` for a whole clip: one picture per driving frame, for a lead-in of any length.
 
-    A lead-in shorter than the frames in flight waits in the reference's own pose; of a longer one the rest is drawn
-    and dropped.
+    A lead-in shorter than the sampler's lookahead is preceded by frames of the reference's own motion. Of a longer one,
+    the pictures beyond the lookahead are dropped.
     """
     lookahead, motion = sampler.config.lookahead, fitted.motion
     if fitted.lead < lookahead:
@@ -103,7 +105,7 @@ def stream_fitted(
     extra = max(fitted.lead - lookahead, 0)
     for emitted in stream(model, sampler, [motion[:lookahead], motion[lookahead:]], keyframes=keyframes):
         dropped = max(extra - emitted.first, 0)
-        keyframe = None if dropped else emitted.keyframe  # one of the lead-in's is no driving frame's
+        keyframe = None if dropped else emitted.keyframe  # a keyframe of the lead-in belongs to no driving frame
         pictures, first = emitted.pictures[dropped:], emitted.first - extra + dropped
         yield replace(emitted, pictures=pictures, first=first, keyframe=keyframe)
 
@@ -121,7 +123,7 @@ def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, 
 
 
 def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8; NumericalError where the networks, run in `dtype`, broke down."""
+    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8. NumericalError for NaN or only black; `dtype` is the networks'."""
     broken = "NaN" if not bool(pixels.isfinite().all()) else "only black" if bool((pixels < BLACK).all()) else ""
     if broken:
         better = NEXT_PRECISION.get(dtype)

@@ -1,4 +1,4 @@
-"""Values passed between stages. B batch, F frames, W window, L tokens, C D channels, h w latent, H W picture."""
+"""Values of a stream. B batch, F frames, W window, L tokens, C D channels, K keyframes, h w latent, H W pixels."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.schedule import Schedule
 from ...motion.types import HybridMotion
 
-LATENT_SCALE = 0.18215  # Stable Diffusion's; the tiny VAE reads scaled latents as they are
-LATENT_PIXELS = 8  # picture pixels a side of one latent pixel
+LATENT_SCALE = 0.18215  # Stable Diffusion's factor on VAE latents; the tiny VAE takes scaled latents directly
+LATENT_PIXELS = 8  # picture pixels per latent pixel, along each side
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Everything a stream needs of the reference portrait."""
+    """Everything that a stream needs from the reference portrait."""
 
     latent: Tensor  # [B, 4, h, w] VAE mean x latent scale
     clip: Tensor  # [B, 1, D=768] image embedding
-    context: tuple[Tensor, ...]  # [B, 1, C_i] what the image embedding adds in each transformer block
+    context: tuple[Tensor, ...]  # [B, 1, C_i] cross-attention output for the image embedding, per transformer block
     features: LayerFeatures  # keys and values [B, L_i, C_i] of the reference tokens
-    motion: HybridMotion  # 1 frame: the reference's own, its keypoints the posed ones
+    motion: HybridMotion  # 1 frame: the reference's own motion, with posed keypoints
     canonical: Tensor  # [21, 3] canonical 3-D keypoints, before pose
 
     def __repr__(self) -> str:
         return f"Reference({self.latent.shape[-1] * LATENT_PIXELS}x{self.latent.shape[-2] * LATENT_PIXELS} pixels)"
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Reference:
-        """What the denoising UNet reads of it on `device` as `dtype`; its motion stays float32 on the CPU."""
+        """Moves what the denoising UNet reads to `device` and `dtype`; the motion stays float32 on the CPU."""
         return replace(
             self,
             latent=self.latent.to(device, dtype),
@@ -43,11 +43,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class KeyframeBank:
-    """The historical keyframe mechanism's memory (section 3.4): the reference first, then keyframes as they joined."""
+    """Memory of the historical keyframe mechanism (section 3.4): reference first, then keyframes as they joined."""
 
     motion: Tensor  # [B, K, L=32, D=16] facial embedding of each
     features: LayerFeatures  # keys and values [B, K * L_i, C_i]
-    chunks: tuple[int, ...] = ()  # the chunk in which each keyframe after the reference was denoised
+    chunks: tuple[int, ...] = ()  # the chunk in which each historical keyframe was finished
 
     def __len__(self) -> int:
         return self.motion.shape[1]
@@ -55,11 +55,14 @@ class KeyframeBank:
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """How the sampler slides: W-frame windows, each at a noise level below the next."""
+    """Settings of the sampler: windows of W frames, each less noisy than the next newer one.
+
+    Raises ValueError for counts below 1, timesteps that do not rise, or substeps that do not divide them.
+    """
 
     window: int = 4  # frames per micro-chunk
     timesteps: tuple[int, ...] = (0, 333, 666, 999)  # noise levels, oldest window first (section 4.1)
-    substeps: int = 1  # denoising passes a window takes in one step; levels in flight = timesteps / substeps
+    substeps: int = 1  # denoising passes per step; windows in flight = len(timesteps) / substeps
     keyframe_distance: float = 17.0  # tau of section 4.1: L2 distance in embedding space
     keyframe_warmup: int = 9  # chunks before the first historical keyframe may join
     max_keyframes: int = 4  # counting the reference
@@ -77,9 +80,9 @@ class StreamConfig:
 
     @classmethod
     def of(cls, steps: int = 4, windows: int = 4, window: int = 4, last: int = 999) -> StreamConfig:
-        """`steps` noise levels spread evenly over 0..`last` and shared by `windows` windows in flight.
+        """Settings with `steps` noise levels, spread evenly over 0..`last`, for `windows` windows in flight.
 
-        Raises InputError for a number of steps that does not divide.
+        Raises InputError if `steps` is not a multiple of `windows`, or is too large for distinct levels.
         """
         if windows < 1 or steps < windows or steps % windows:
             raise InputError(
@@ -110,18 +113,18 @@ class StreamConfig:
 
 
 STREAM = StreamConfig()
-LEAD_IN = STREAM.lookahead  # frames from the reference's pose to the driving's first (MII): 12
+LEAD_IN = STREAM.lookahead  # default lead-in frames (MII), from the reference's pose to the first driving pose: 12
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """Between two steps, all there is: (state, motion) -> (state, latents)."""
+    """The complete state of a stream between two steps: (state, motion) -> (state, latents)."""
 
     latents: Tensor  # [B, F=lookahead, 4, h, w], oldest first
     motion: MotionFeatures  # of the same frames
     keyframes: KeyframeBank
     chunk: int = 0  # steps taken
-    frames: int = 0  # driving frames taken; the padding behind the last one is not counted
+    frames: int = 0  # driving frames taken; the padding after the last one is not counted
 
     def __repr__(self) -> str:
         return f"StreamState(chunk {self.chunk}, {len(self.keyframes)} keyframes with the reference)"
