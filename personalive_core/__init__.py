@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .animation.pipeline import (
         AnimatedFrame,
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from .modules.schedule import seeded_noise
     from .motion.files import load_motion, save_motion
     from .motion.types import HybridMotion
-
-__version__ = "0.1.0"
 
 PUBLIC = {  # public name -> its module
     "AnimateOptions": "animation.pipeline",
@@ -89,6 +89,7 @@ __all__ = [
     "VideoWriter",
     "WeightsError",
     "WriteOptions",
+    "__version__",
     "animate",
     "animate_motion",
     "driving_motion",

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from . import __version__
 from .commands.result import Result
 from .errors import InputError, OutputError, PersonaLiveError
+from .version import __version__
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 130  # what shells expect after Ctrl-C

@@ -104,7 +104,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
     so far are in a partial file next to the output, and an older output is unchanged.
     """
     began, engine = time.perf_counter(), job.engine
-    # inputs: checked and opened
+    # check and open the inputs
     check_files(job)
     check_size(engine.size)
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
@@ -113,7 +113,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
     portrait = open_portrait(
         job.reference, job.clip, engine, face=job.reference_box, square=job.reference_crop, paste=job.paste
     )
-    # networks: loaded and run
+    # load the networks, animate, write
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
         model, loading = timed(engine.load, engine.device)
         reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)

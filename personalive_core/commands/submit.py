@@ -63,9 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", type=assignment, action="append", default=[], metavar="NODE.INPUT=VALUE", help="for all rows"
     )
     # How the batch runs.
-    parser.add_argument(
-        "--retries", type=whole(0), default=2, help="retries of a row after a temporary failure (default: 2)"
-    )
+    parser.add_argument("--retries", type=whole(0), default=2, help="of a row, after temporary failures (default: 2)")
     parser.add_argument(
         "--timeout",
         type=number(0.1),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import __version__
+from ..version import __version__
 
 SOFTWARE = f"PersonaLive for ComfyUI {__version__}"
 GENERATED: Mapping[str, str] = {

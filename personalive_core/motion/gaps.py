@@ -41,7 +41,7 @@ def fill_missing(
 
     hold: the last valid frame; before the first valid frame, that one. interpolate: between the valid frames around the
     gap. neutral: `neutral` [1], the reference's own motion. error: raises FaceError that names the frame.
-    Only a gap's frames are buffered. Raises FaceError if no frame is valid, InputError for an unknown policy.
+    Memory grows only with the length of a gap. Raises FaceError if no frame is valid, InputError for an unknown policy.
     """
     if policy not in MISSING_POLICIES:
         raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")

@@ -50,7 +50,7 @@ class HybridMotion:
 
 @dataclass(frozen=True)
 class FittedMotion:
-    """Motion retargeted to a reference, after lead-in frames from the reference's own (MII): the input of a stream."""
+    """Motion retargeted to a reference, after lead-in frames from the reference's motion (MII): a stream's input."""
 
     motion: HybridMotion  # `lead` lead-in frames, then the driving frames, which len() counts
     lead: int

@@ -261,7 +261,7 @@ def test_constraints_hold_one_version_of_everything_required():
 def test_version_is_said_once_everywhere():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     said = re.search(r'^version = "(.+)"$', project, re.MULTILINE).group(1)
-    assert f'__version__ = "{said}"' in (CORE / "__init__.py").read_text(encoding="utf-8")
+    assert f'__version__ = "{said}"' in (CORE / "version.py").read_text(encoding="utf-8")
     assert f"## [{said}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

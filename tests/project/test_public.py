@@ -48,7 +48,7 @@ def test_the_public_names_and_signatures_are_the_pinned_ones():
 
 
 def test_every_list_of_public_names_is_the_same():
-    assert sorted(personalive_core.__all__) == sorted(personalive_core.PUBLIC)
+    assert sorted(personalive_core.__all__) == sorted([*personalive_core.PUBLIC, "__version__"])
     assert set(dir(personalive_core)) >= {*personalive_core.PUBLIC}
     for name in personalive_core.PUBLIC:
         assert getattr(personalive_core, name).__name__ == name

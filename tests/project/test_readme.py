@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from personalive_core.backends.personalive.files import SHIPPED
+from personalive_core.backends.personalive.loader import load_model
 from personalive_core.cli import build_parser
 from personalive_core.drawn.sample import write_sample
 from tests.batch import fake_comfyui
@@ -102,15 +104,18 @@ def test_every_line_is_run_or_known():
     assert not [begin for begin in ADDED if not any(line.startswith(begin) for line in used)]
 
 
-@pytest.mark.usefixtures("one_thread")
+#@pytest.mark.usefixtures("one_thread")
 def test_command_lines_run(run, monkeypatch):
     """All blocks but those that train; `submit` against a server that knows the workflow's nodes."""
     nodes = Path("workflows/api/batch.json").read_text(encoding="utf-8")
     monkeypatch.setattr(fake_comfyui, "KNOWN", set(re.findall(r'"class_type": "(\w+)"', nodes)))
+    small = load_model(SHIPPED["small"], torch.device("cpu"), torch.float32)
+    monkeypatch.setattr("personalive_core.bench.run.random_model", lambda *_: small)
     server = fake_comfyui.FakeComfyUI()
     try:
         for line in lines(training=False):
             import time
+
             t = time.perf_counter()
             run(line.replace(SERVER, server.url))
             print(f"{time.perf_counter() - t:6.2f} {line}", file=sys.__stderr__)
@@ -124,6 +129,7 @@ def test_training_lines_run(run):
     """One step of each stage, in order: a later line starts from an earlier line's weights."""
     for line in lines(training=True):
         import time
+
         t = time.perf_counter()
         run(line)
         print(f"{time.perf_counter() - t:6.2f} {line}", file=sys.__stderr__)

@@ -126,7 +126,7 @@ def _pair(file: Path, name: str, halves: Mapping[str, Tensor]) -> Pair:
 
 
 def _alpha(file: Path) -> float:
-    """`lora_alpha`, never guessed: without it, the LoRA's strength in training is unknown, so raises WeightsError."""
+    """`lora_alpha`. Raises WeightsError without it: guessing it would change the strength that was trained."""
     config, source = _config(file)
     other = [name for name in _OTHER_SCALES if config.get(name)]
     if other:

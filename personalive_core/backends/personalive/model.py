@@ -40,7 +40,7 @@ class PersonaLive:
     vae: Any  # diffusers AutoencoderKL
     image_encoder: Any  # transformers CLIPVisionModelWithProjection
     tiny_vae: Any = None  # diffusers AutoencoderTiny
-    placement: Placement | None = None  # None: device and dtype of the weights are those of the computation
+    placement: Placement | None = None  # None: networks compute on their weights' device, in their dtype
 
     @property
     def device(self) -> torch.device:

@@ -78,7 +78,7 @@ class StreamingSampler:
         return after, done
 
     def finished(self, after: StreamState) -> range:
-        """Driving frames whose latents the step before `after` returned; lead-in and padding are left out."""
+        """Driving frames whose latents the step that led to `after` returned; lead-in and padding are left out."""
         first = (after.chunk - self.config.windows) * self.config.window
         return range(first, min(first + self.config.window, after.frames)) if first >= 0 else range(0)
 
@@ -121,9 +121,9 @@ def novelty(bank: KeyframeBank, motion: Tensor) -> Tensor:
 
 
 def is_new(bank: KeyframeBank, chunk: int, motion: Tensor, config: StreamConfig) -> bool:
-    """True if the window finished in `chunk` becomes a keyframe; `motion` [B, 1, L, D] embeds its first frame.
+    """True if the window finished in `chunk` becomes a keyframe.
 
-    All items of a batch must be new.
+    `motion` [B, 1, L, D] is the embedding of its first frame. All items of a batch must be new.
     """
     if chunk < config.keyframe_warmup or len(bank) >= config.max_keyframes:
         return False

@@ -97,7 +97,7 @@ def stream_fitted(
     """`stream` for a whole clip: one picture per driving frame, for a lead-in of any length.
 
     A lead-in shorter than the sampler's lookahead is preceded by frames of the reference's own motion. Of a longer one,
-    the pictures beyond the lookahead are dropped.
+    the extra frames are drawn, but their pictures are dropped.
     """
     lookahead, motion = sampler.config.lookahead, fitted.motion
     if fitted.lead < lookahead:
@@ -123,7 +123,10 @@ def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, 
 
 
 def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8. NumericalError for NaN or only black; `dtype` is the networks'."""
+    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8.
+
+    Raises NumericalError for NaN or only black pictures; its advice depends on the networks' `dtype`.
+    """
     broken = "NaN" if not bool(pixels.isfinite().all()) else "only black" if bool((pixels < BLACK).all()) else ""
     if broken:
         better = NEXT_PRECISION.get(dtype)

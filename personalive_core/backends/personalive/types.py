@@ -31,7 +31,7 @@ class Reference:
         return f"Reference({self.latent.shape[-1] * LATENT_PIXELS}x{self.latent.shape[-2] * LATENT_PIXELS} pixels)"
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Reference:
-        """Moves what the denoising UNet reads to `device` and `dtype`; the motion stays float32 on the CPU."""
+        """A copy whose inputs of the denoising UNet are on `device` as `dtype`; motion stays float32 on the CPU."""
         return replace(
             self,
             latent=self.latent.to(device, dtype),
