@@ -104,7 +104,7 @@ def test_every_line_is_run_or_known():
     assert not [begin for begin in ADDED if not any(line.startswith(begin) for line in used)]
 
 
-#@pytest.mark.usefixtures("one_thread")
+# @pytest.mark.usefixtures("one_thread")
 def test_command_lines_run(run, monkeypatch):
     """All blocks but those that train; `submit` against a server that knows the workflow's nodes."""
     nodes = Path("workflows/api/batch.json").read_text(encoding="utf-8")

@@ -357,8 +357,15 @@ def test_animate_with_a_lora(personalive, standin_folder, sample, lora, tmp_path
     assert (animated(*chosen, "--lora-strength", 0) == plain).all()
 
 
+@pytest.fixture
+def _no_work(monkeypatch):
+    """Networks are not loaded, the driving and the portrait not opened."""
+    for work in ("engine.load_model", "job.open_source", "job.open_portrait"):
+        monkeypatch.setattr(f"personalive_core.animation.{work}", lambda *_, work=work, **__: pytest.fail(work))
+
+
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    "wrong",
     [
         (("--lora", "gone.safetensors"), 4, "gone.safetensors is no LoRA file: name"),
         (("--lora-strength", "1"), 2, "--lora was given 0 times and --lora-strength 1 times: give one"),
@@ -366,9 +373,14 @@ def test_animate_with_a_lora(personalive, standin_folder, sample, lora, tmp_path
         (("--lora", "a", "--lora-strength", "nan"), 2, "from -10 to 10"),
     ],
 )
-def test_a_wrong_lora_is_refused_before_any_work(personalive, sample, standin_folder, options, code, words):
+@pytest.mark.usefixtures("_no_work")
+def test_a_wrong_lora_is_refused_before_any_work(personalive, sample, standin_folder, tmp_path, wrong):
+    """Nothing is written either."""
+    options, code, words = wrong
     reference, driving = sample
-    files = ("--reference", reference, "--driving", driving, "--output", "never.mp4", "--weights", standin_folder)
+    output = tmp_path / "never.mp4"
+    files = ("--reference", reference, "--driving", driving, "--output", output, "--weights", standin_folder)
     outcome = personalive("animate", *files, *options)
     assert outcome.code == code
     assert words in outcome.err
+    assert not list(tmp_path.iterdir())
