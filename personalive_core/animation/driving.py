@@ -41,7 +41,7 @@ class DrivingClip:
     box: Box | None = None  # the user's crop for every frame, in pixels; replaces the detector
 
 
-class Shown:
+class Thumbnails:
     """Thumbnails of driving pictures, by frame, for the contact sheet; bounded, however long frames wait for a face.
 
     If there are too many, every second one is deleted, so that the frames left are multiples of a power of two. The
@@ -88,12 +88,12 @@ class DrivingVideo:
         return read_frames(self.clip.path, self.clip.start, self.clip.count, self.clip.rate)
 
     def animate(
-        self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Shown | None
+        self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
     ) -> Iterator[AnimatedFrame]:
         """Yields one animated frame per driving frame; stores the driving pictures in `shown`."""
         return animate(model, reference, self._noted(shown), replace(options, motion=self.options))
 
-    def _noted(self, shown: Shown | None) -> Iterator[Frame]:
+    def _noted(self, shown: Thumbnails | None) -> Iterator[Frame]:
         for index, frame in enumerate(self.read()):
             if shown is not None:
                 shown.note(index, frame.image)
@@ -110,7 +110,7 @@ class SavedMotion:
     has_audio: bool = False
 
     def animate(
-        self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Shown | None
+        self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
     ) -> Iterator[AnimatedFrame]:
         """Yields one animated frame per driving frame; `shown` is not used."""
         del shown  # a motion file has no pictures

@@ -27,7 +27,7 @@ from ..motion.files import save_motion
 from ..motion.gaps import gather
 from ..motion.types import HybridMotion
 from ..text import plural
-from .driving import DrivingClip, DrivingVideo, SavedMotion, Shown, open_driving, open_source
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
 from .engine import Engine
 from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
 from .portrait import Portrait, open_portrait
@@ -88,7 +88,7 @@ class Summary:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class FrameNotes:
     """Facts collected while frames are animated."""
 
     keyframes: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
         model, loading = timed(engine.load, engine.device)
         reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)
         started = time.perf_counter()
-        shown = Shown()
+        shown = Thumbnails()
         frames = source.animate(model, reference, options, shown if job.sheet else None)
         made = make(job, progress(frames, source.count, "animate", job.quiet), portrait, shown, writer)
     ended = time.perf_counter()
@@ -139,9 +139,11 @@ def animate_to_file(job: AnimationJob) -> Summary:
     return summary
 
 
-def make(job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Shown, writer: VideoWriter) -> Made:
+def make(
+    job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Thumbnails, writer: VideoWriter
+) -> FrameNotes:
     """Writes each animated frame as soon as it is finished; returns the facts for the summary and the sheet."""
-    began, made = time.perf_counter(), Made()
+    began, made = time.perf_counter(), FrameNotes()
     with frames as bar:  # ends the progress bar's line before any other output
         for frame in bar:
             writer.write(portrait.paste(frame.picture) if portrait.paste else frame.picture, frame.time)
@@ -150,7 +152,7 @@ def make(job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, sho
                 driving = shown.take(frame.index)  # None for a motion file: the portrait is shown instead
                 driving = portrait.picture if driving is None else driving
                 collector = collector.then(frame.index, driving, frame.picture, frame.keyframe)
-            made = Made(
+            made = FrameNotes(
                 keyframes=(*made.keyframes, frame.index) if frame.keyframe else made.keyframes,
                 filled=made.filled + (not frame.valid),
                 first_frame=made.first_frame or time.perf_counter() - began,

@@ -48,7 +48,7 @@ class Stage:
     sheet: Callable[[Source], list[Tensor]] | None = None  # rows of a sample sheet
     finish: Callable[[PersonaLive, Source], None] | None = None  # applied to the networks before export
     statistics: bool = False  # whether batch norms update their running statistics
-    still: nn.ModuleList = field(default_factory=nn.ModuleList)  # frozen layers of the trained networks
+    frozen: nn.ModuleList = field(default_factory=nn.ModuleList)  # frozen layers of the trained networks
     # replaces Run.export when the trained parameters are none of the model's networks (LoRA, landmarker)
     export: Callable[[PersonaLive, Path], object] | None = None
 
@@ -112,7 +112,7 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
         accelerator.scaler.load_state_dict(json.loads(progress.scaler))
     main = accelerator.is_main_process
     board = open_board(run.folder, progress.step) if run.tensorboard and main else None
-    keeper = Keeper(run, stage, source, learner, mean, adam, accelerator.scaler, board)
+    writer = RunWriter(run, stage, source, learner, mean, adam, accelerator.scaler, board)
     if main:
         forget_after(run.folder, progress.step)
     # steps from here on; one process writes all files
@@ -121,14 +121,14 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
             values = _descend(accelerator, wrapped, adam, run, step)
             _average(mean, networks, run.row.ema)
             if main:
-                keeper.after(step, values)
+                writer.after(step, values)
             if _by_anyone(accelerator, interrupted()) and step + 1 < run.row.steps:
                 if main:
-                    keeper.save(step + 1)
+                    writer.save(step + 1)
                     _log.warning("the run is kept after %d steps; the same command goes on from there", step + 1)
                 raise KeyboardInterrupt
         if main:
-            keeper.save(run.row.steps)
+            writer.save(run.row.steps)
     accelerator.wait_for_everyone()  # the main process may still be saving
     accelerator.end_training()
     return run.folder / "weights"
@@ -143,7 +143,7 @@ def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, layers: st
         network.train(stage.statistics)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(layers in name)
-    stage.still.requires_grad_(False)
+    stage.frozen.requires_grad_(False)
 
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
@@ -190,7 +190,7 @@ def _average(mean: dict[str, Tensor], networks: nn.ModuleDict, decay: float) -> 
 
 
 @dataclass(frozen=True)
-class Keeper:
+class RunWriter:
     """Writes a run's metrics, sample sheets, checkpoints and exported weights."""
 
     run: Run

@@ -53,7 +53,7 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
         losses = partial(keypoint_losses, pointers)
         return Stage(losses, nn.ModuleDict({"pointers": pointers}), finish=solve_lengths)
     if stage == "face":
-        return Stage(face_losses, nn.ModuleDict(), statistics=True, still=read_in_cells(model.motion_encoder))
+        return Stage(face_losses, nn.ModuleDict(), statistics=True, frozen=read_in_cells(model.motion_encoder))
     if stage == "1":
         return Stage(image_losses, nn.ModuleDict(), stream_sheet)
     if stage == "landmarks":

@@ -32,7 +32,7 @@ from .losses import (
 from .perceptual import Distance
 from .presets import Preset
 from .source import Batch, Source, batch, encode_references, motion_features
-from .streaming import Course, Recorder, begin, behind, detached
+from .streaming import Recorder, StreamTruth, after_lead_in, detached, start_state
 
 PENALTY = 10.0  # loss weight of R1, as in StyleGAN2; applied at every step (no lazy regularisation)
 LATENTS = 0.1  # stage 2: weight of the latent loss; latent errors are about ten times as large as picture errors
@@ -136,19 +136,19 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
     predicted for each frame in flight is compared with the true latents, and one window also as decoded pictures.
     """
     config, draws = replace(STREAM, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
-    items, course, own, canonical = _course(source, row, config, *numbers)
+    items, truth, own, canonical = _truth(source, row, config, *numbers)
     learned = set(draws.permutation(row.chunks)[: row.learned].tolist())
     state: StreamState | None = None
     totals: Losses = {}
     for chunk in range(row.chunks):
-        ahead, recorder = course.after(chunk * config.window), Recorder(source.model)
+        ahead, recorder = truth.after(chunk * config.window), Recorder(source.model)
         with torch.set_grad_enabled(chunk in learned):
             reference = encode_references(source.model, items, own, canonical)
             sampler = StreamingSampler(recorder, reference, partial(_noise, numbers), config)
             flying, newest = _features(source.model, ahead, config)
             if state is None or not row.sliding:
                 start = normal(ahead.latents[None, : config.lookahead].shape, *numbers, 4, chunk)
-                state = begin(sampler, ahead, flying, start)
+                state = start_state(sampler, ahead, flying, start)
             state, _ = sampler.step(detached(state, flying), newest)
             terms = judge_stream(judge, source.model, row, recorder.seen[-1], ahead, draws) if chunk in learned else {}
         for name, value in terms.items():
@@ -156,9 +156,9 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
     return totals
 
 
-def _course(
+def _truth(
     source: Source, row: Preset, config: StreamConfig, *numbers: int
-) -> tuple[Batch, Course, HybridMotion, Tensor]:
+) -> tuple[Batch, StreamTruth, HybridMotion, Tensor]:
     """A batch of one item, the stream's frames, and the reference's own motion [1] and canonical keypoints [21, 3]."""
     frames = config.lookahead + row.chunks * config.window
     (picked,) = source.picks(1, frames, True, *numbers)
@@ -167,14 +167,14 @@ def _course(
     canonical = clip.canonical[picked.reference]
     rows = slice(picked.driving[0], picked.driving[-1] + 1)
     known = torch.ones(frames, dtype=torch.bool)
-    course = Course(clip.motion[rows], items.latents[0], items.pictures[0], known)
+    truth = StreamTruth(clip.motion[rows], items.latents[0], items.pictures[0], known)
     if row.sliding and generator(*numbers, 4).uniform() < LED_SHARE:
-        path = lead_path(own, canonical, course.motion[:1], config.lookahead)
-        course = behind(path, course)
-    return items, course, own, canonical
+        path = lead_path(own, canonical, truth.motion[:1], config.lookahead)
+        truth = after_lead_in(path, truth)
+    return items, truth, own, canonical
 
 
-def _features(model: PersonaLive, ahead: Course, config: StreamConfig) -> tuple[MotionFeatures, MotionFeatures]:
+def _features(model: PersonaLive, ahead: StreamTruth, config: StreamConfig) -> tuple[MotionFeatures, MotionFeatures]:
     """Motion features of the frames in flight, and of the newest window."""
     features = model.embed_motion(ahead.motion[: config.lookahead + config.window], ahead.pictures.shape[-1])
     flying = MotionFeatures(features.face[:, : config.lookahead], features.pose[:, : config.lookahead])
@@ -186,7 +186,7 @@ def _noise(numbers: tuple[int, ...], chunk: int, shape: torch.Size) -> Tensor:
 
 
 def judge_stream(
-    judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: Course, draws: np.random.Generator
+    judge: PictureLoss, model: PersonaLive, row: Preset, x0: Tensor, ahead: StreamTruth, draws: np.random.Generator
 ) -> Losses:
     """Losses of the x0 [1, F, 4, h, w] predicted for the frames in flight, on those whose true latents are known."""
     known = ahead.known[: x0.shape[1]].nonzero()[:, 0]

@@ -39,7 +39,7 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class Course:
+class StreamTruth:
     """Motion and ground truth of the frames of one stream, in order; the first is the oldest in flight; B = 1."""
 
     motion: HybridMotion  # [T]
@@ -47,25 +47,25 @@ class Course:
     pictures: Tensor  # [T, 3, S, S] in [-1, 1], likewise
     known: Tensor  # [T] bool: False for lead-in frames, which have no ground truth
 
-    def after(self, frames: int) -> Course:
-        """The course without its first `frames` frames."""
+    def after(self, frames: int) -> StreamTruth:
+        """The truth without its first `frames` frames."""
         rows = slice(frames, None)
-        return Course(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows])
+        return StreamTruth(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows])
 
 
-def behind(lead: HybridMotion, course: Course) -> Course:
-    """`lead` (the lead-in, MII) followed by `course`; as many frames of its end are dropped, so the length stays."""
+def after_lead_in(lead: HybridMotion, truth: StreamTruth) -> StreamTruth:
+    """`lead` (the lead-in, MII) followed by `truth`; as many frames of its end are dropped, so the length stays."""
     count = len(lead)
-    kept = slice(0, len(course.known) - count)
+    kept = slice(0, len(truth.known) - count)
 
     def later(values: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(values[:count]), values[kept]])
 
-    motion = concat([lead, course.motion[kept]])
-    return Course(motion, later(course.latents), later(course.pictures), later(course.known))
+    motion = concat([lead, truth.motion[kept]])
+    return StreamTruth(motion, later(truth.latents), later(truth.pictures), later(truth.known))
 
 
-def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noise: Tensor) -> StreamState:
+def start_state(sampler: StreamingSampler, truth: StreamTruth, flying: MotionFeatures, noise: Tensor) -> StreamState:
     """The state before the first step: the true latents in flight, each window noised to its level.
 
     Where ground truth is missing, the stream starts as `sampler.start` does. `noise` has the shape of the latents in
@@ -73,10 +73,10 @@ def begin(sampler: StreamingSampler, course: Course, flying: MotionFeatures, noi
     """
     config = sampler.config
     count = config.lookahead
-    if not bool(course.known[:count].all()):
+    if not bool(truth.known[:count].all()):
         return sampler.start(flying)
     levels = torch.arange(config.windows).repeat_interleave(config.window)[:count]
-    noisy = config.schedule.noised(course.latents[None, :count], noise, levels)
+    noisy = config.schedule.noised(truth.latents[None, :count], noise, levels)
     return StreamState(noisy.to(sampler.reference.latent.device), flying, first_bank(sampler.reference))
 
 

@@ -15,7 +15,7 @@ import torch
 from personalive_core import cli
 from personalive_core.animation import driving as sources
 from personalive_core.animation import portrait
-from personalive_core.animation.driving import MOST_SHOWN, Shown
+from personalive_core.animation.driving import MOST_SHOWN, Thumbnails
 from personalive_core.animation.job import make, progress
 from personalive_core.animation.pipeline import AnimatedFrame
 from personalive_core.animation.sheet import SheetCollector, thumbnail
@@ -257,7 +257,7 @@ def test_a_reference_box_is_the_faces_and_a_reference_crop_the_square(animate, t
 
 def test_driving_pictures_are_bounded_and_the_right_ones():
     """A film that has no face for 1500 frames, then for 100 has."""
-    shown, collector, most = Shown(), SheetCollector(), 0
+    shown, collector, most = Thumbnails(), SheetCollector(), 0
     for index in range(1500):
         shown.note(index, numbered(index))
         most = max(most, len(shown))
@@ -282,7 +282,7 @@ def test_keyframes_and_filled_frames_are_noted(tmp_path):
     portrait = SimpleNamespace(paste=None, picture=numbered(99))
     written = []
     writer = SimpleNamespace(write=lambda picture, time: written.append((picture[0, 0, 0], time)))
-    shown = Shown()
+    shown = Thumbnails()
     for i in range(6):
         shown.note(i, numbered(10 + i))
     made = make(job, progress(frames, 6, "animate", True), portrait, shown, writer)
@@ -290,7 +290,7 @@ def test_keyframes_and_filled_frames_are_noted(tmp_path):
     assert written == [(i, i) for i in range(6)]
     assert [(row.index, row.is_keyframe) for row in made.collector.rows() if row.is_keyframe] == [(4, True)]
     assert [row.driving[0, 0, 0] for row in made.collector.rows()] == [10 + i for i in range(6)]
-    made = make(job, progress(frames, 6, "animate", True), portrait, Shown(), writer)
+    made = make(job, progress(frames, 6, "animate", True), portrait, Thumbnails(), writer)
     assert {row.driving[0, 0, 0] for row in made.collector.rows()} == {99}
 
 

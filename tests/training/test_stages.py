@@ -230,7 +230,7 @@ def test_stage_3_brings_its_stream_nearer_to_the_truth(tmp_path, steps):
             steps.clear()
             numbers = (1, step, 0, 0)
             streaming_losses(PLAIN, source, row, *numbers)
-            _, course, _, _ = stages._course(source, row, StreamConfig(window=row.frames), *numbers)
+            _, course, _, _ = stages._truth(source, row, StreamConfig(window=row.frames), *numbers)
             left = torch.cat([done for _, _, done, _ in steps], 1)[0, 6:]
             off.append((left - course.latents[6 : len(left) + 6]).square().mean().item())
         return sum(off)
@@ -295,7 +295,7 @@ def test_half_of_the_streams_begin_as_at_inference():
     """From the reference's latents, over a lead-in whose frames belong to no picture."""
     source, led = people(24), 0
     for step in range(16):
-        _, course, _, _ = stages._course(source, ROW_3, StreamConfig(window=2), 0, step, 0, 0)
+        _, course, _, _ = stages._truth(source, ROW_3, StreamConfig(window=2), 0, step, 0, 0)
         led += not bool(course.known.all())
         assert len(course.known) == 6 + ROW_3.chunks * 2
         assert bool(course.known[6:].all())
@@ -308,7 +308,7 @@ def test_lead_in_frames_bear_no_loss():
     course = next(
         course
         for step in range(8)
-        for _, course, _, _ in [stages._course(source, ROW_3, StreamConfig(window=2), 0, step, 0, 0)]
+        for _, course, _, _ in [stages._truth(source, ROW_3, StreamConfig(window=2), 0, step, 0, 0)]
         if not bool(course.known.all())
     )
     x0 = torch.ones(1, 8, 4, 8, 8, requires_grad=True)  # the frames without a truth have zeros for one
