@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -81,14 +80,6 @@ def test_values_are_read():
     assert (a.size, a.steps, a.face, a.smooth) == (128, 8, "1", 2.0)
     assert (float(a.rate), a.reference_box.right) == (pytest.approx(29.97, abs=0.001), 30.5)
     assert str(a.weights) == "pretrained_weights"
-
-
-def test_every_command_line_of_the_readme_is_understood(repository):
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    blocks = "".join(re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)).replace("\\\n", " ")
-    lines = [line for line in blocks.splitlines() if re.match(r"personalive |python -m personalive_core ", line)]
-    used = {parsed(shlex.split(re.sub(r"^.*?(personalive\w*) ", "", line))).command for line in lines}
-    assert used >= {"animate", "motion", "download", "info", "check", "bench"}
 
 
 # --- results and errors

@@ -1,5 +1,6 @@
-"""README's `personalive` lines and its library example, run on the small model that ships, made small."""
+"""README's `personalive` lines and its library example are run, made small, on the model that ships."""
 
+import functools
 import re
 import shlex
 import shutil
@@ -11,14 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
+from personalive_core.animation import engine
 from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.loader import load_model
+from personalive_core.bench import run as bench
 from personalive_core.cli import build_parser
 from personalive_core.drawn.sample import write_sample
 from tests.batch import fake_comfyui
 
-# The beginning of a line -> the options that are added at its end, so that it takes little time. The first that fits
-# counts, and every line needs one. argparse takes the last of a repeated option.
+# How a line begins -> the options added at its end, which make it small; the first row that fits counts. argparse takes
+# the last of a repeated option. A line without a row is not run: the test fails until one is added.
 SMALL = "--size 64 --device cpu --precision fp32"
 ADDED = {
     "submit": "--quiet",
@@ -27,112 +30,110 @@ ADDED = {
     "convert": "",
     "animate": f"{SMALL} --frames 2 --quiet",
     "motion": f"{SMALL} --frames 2 --quiet",
-    "check": SMALL,
+    "check": f"{SMALL} --quiet",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
     "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",
     "train --stage": "--preset small --steps 1 --clips 1 --quiet",
 }
-# `check` ends with 1 if a figure is outside its range: at 64 pixels the small model's may be.
+# `check` exits with 1 if a figure is outside its range, as the small model's are at 64 pixels.
 CODES = {"check": (0, 1)}
-OTHER_PROGRAMS = {"pip install", "python run.py"}  # their lines are not run here
-SERVER = "http://127.0.0.1:8188"
-FILM_SECONDS = 29 / 25  # one clip of 28 frames
+SLOW = ("bench", "train")  # a block with one of these commands takes more than ten seconds
+OTHER_PROGRAMS = {"pip install", "python run.py"}  # lines that are not run here
+SERVER = "http://127.0.0.1:8188"  # README's ComfyUI
+FILM_SECONDS = 29 / 25  # enough for one clip of 28 frames
 
 
 def blocks():
-    """The lines of each fenced block of commands, in README's order; a line that ends with a backslash goes on."""
+    """The lines of each fenced block of commands, in README's order. A backslash at the end joins two lines."""
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
     fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [body.split("\n")[:-1] for language, body in fenced if language != "python"]
+    return [[line for line in body.splitlines() if line] for language, body in fenced if language != "python"]
 
 
-def lines(*, training):
-    """Every `personalive` line of the blocks that train, or of the others."""
-    chosen = [block for block in blocks() if any("personalive train" in line for line in block) == training]
-    return [line for block in chosen for line in block if line.startswith("personalive ")]
+def lines(slow=None):
+    """The `personalive` lines, without that word, of all blocks with the command `slow`, or with none of SLOW."""
+    for block in blocks():
+        own = [line.removeprefix("personalive ") for line in block if line.startswith("personalive ")]
+        if slow in ({line.split()[0] for line in own} & {*SLOW} or {None}):
+            yield from own
 
 
 @pytest.fixture
 def folder(repository, tmp_path, monkeypatch):
-    """The working directory that README's lines assume."""
+    """The working directory, with all files and folders that README's lines name."""
     shutil.copytree(SHIPPED["small"], tmp_path / "pretrained_weights")
     (tmp_path / "workflows").symlink_to(repository / "workflows")
     reference, driving = write_sample(tmp_path, FILM_SECONDS, size=128)
-    for place in ("me.png", "photo.jpg", "portraits/me.png"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        Image.open(reference).save(tmp_path / place)
-    for place in ("talk.mp4", "films/talk.mp4"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        shutil.copy(driving, tmp_path / place)
+    for name in ("portraits", "films"):
+        (tmp_path / name).mkdir()
+    for name in ("me.png", "photo.jpg", "portraits/me.png"):
+        Image.open(reference).save(tmp_path / name)
+    for name in ("talk.mp4", "films/talk.mp4"):
+        shutil.copy(driving, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def run(personalive, folder):
-    """Runs one line of README, smaller; what it says it writes must be there afterwards."""
+def run(personalive, folder, one_thread):  # noqa: ARG001 - one thread: other tests may keep the cores busy
+    """Runs one line, made small. Its exit code must be right, and the files that it names must be written."""
 
     def run(line):
-        line = line.removeprefix("personalive ")
         begin = next((begin for begin in ADDED if line.startswith(begin)), None)
-        assert begin is not None, f"ADDED has no row for: {line}"
+        assert begin is not None, f"ADDED has no row for this line: {line}"
         words = shlex.split(f"{line} {ADDED[begin]}")
         outcome = personalive(*words)
         assert outcome.code in CODES.get(begin, (0,)), f"{line}\n{outcome.err}"
-        parsed = build_parser(words).parse_args(words)
-        for name in ("output", "sheet", "json"):
-            path = getattr(parsed, name, None)
-            if isinstance(path, Path):
-                assert size_of(folder / path) > 0, f"{path} is missing or empty after: {line}"
+        parsed = vars(build_parser(words).parse_args(words))
+        for path in (parsed.get(name) for name in ("output", "sheet", "json")):
+            assert not isinstance(path, Path) or size_of(folder / path), f"{path} is missing or empty: {line}"
 
     return run
 
 
 def size_of(path):
-    """Bytes of a file, or of all files in a folder."""
-    paths = path.rglob("*") if path.is_dir() else [path]
-    return sum(each.stat().st_size for each in paths if each.is_file())
+    """Bytes of a file, or of all files in a folder; 0 if there is none."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
 def test_every_line_is_run_or_known():
-    """A line of a new kind needs a decision: run it, or name its program in OTHER_PROGRAMS."""
-    every = [line for block in blocks() for line in block]
-    others = {" ".join(line.split()[:2]) for line in every if not line.startswith("personalive ")}
+    """A new kind of line needs a decision: a row of ADDED, or its program's name in OTHER_PROGRAMS."""
+    others = {" ".join(line.split()[:2]) for block in blocks() for line in block if line.split()[0] != "personalive"}
     assert others == OTHER_PROGRAMS
-    used = {line.removeprefix("personalive ") for training in (False, True) for line in lines(training=training)}
-    assert not [begin for begin in ADDED if not any(line.startswith(begin) for line in used)]
+    run = [line for slow in (None, *SLOW) for line in lines(slow)]
+    assert len(run) == sum(line.startswith("personalive ") for block in blocks() for line in block)
+    assert not [begin for begin in ADDED if not any(line.startswith(begin) for line in run)]
 
 
-# @pytest.mark.usefixtures("one_thread")
 def test_command_lines_run(run, monkeypatch):
-    """All blocks but those that train; `submit` against a server that knows the workflow's nodes."""
+    """The blocks that are quick; `submit` uses a server that knows the workflow's nodes."""
     nodes = Path("workflows/api/batch.json").read_text(encoding="utf-8")
     monkeypatch.setattr(fake_comfyui, "KNOWN", set(re.findall(r'"class_type": "(\w+)"', nodes)))
-    small = load_model(SHIPPED["small"], torch.device("cpu"), torch.float32)
-    monkeypatch.setattr("personalive_core.bench.run.random_model", lambda *_: small)
+    monkeypatch.setattr(engine, "load_model", functools.cache(load_model))  # the same folder in most lines
     server = fake_comfyui.FakeComfyUI()
     try:
-        for line in lines(training=False):
-            import time
-
-            t = time.perf_counter()
+        for line in lines():
             run(line.replace(SERVER, server.url))
-            print(f"{time.perf_counter() - t:6.2f} {line}", file=sys.__stderr__)
-        assert len(server.posted) == 1
     finally:
         server.stop()
+    assert len(server.posted) == 1
+
+
+@pytest.mark.slow
+def test_bench_lines_run(run, monkeypatch):
+    """The small model is measured instead of random weights, whose motion networks have the published size."""
+    small = load_model(SHIPPED["small"], torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(bench, "random_model", lambda *_: small)
+    for line in lines("bench"):
+        run(line)
 
 
 @pytest.mark.slow
 def test_training_lines_run(run):
-    """One step of each stage, in order: a later line starts from an earlier line's weights."""
-    for line in lines(training=True):
-        import time
-
-        t = time.perf_counter()
+    """One step of each stage, in order: later lines start from the weights of earlier ones."""
+    for line in lines("train"):
         run(line)
-        print(f"{time.perf_counter() - t:6.2f} {line}", file=sys.__stderr__)
 
 
 def test_library_example_runs(repository, folder):
@@ -143,7 +144,7 @@ def test_library_example_runs(repository, folder):
     example = example.replace('"cuda"', '"cpu"').replace("torch.float16", "torch.float32").replace("512", "64")
     write_sample(folder, seconds=0.04, size=64)[1].rename("talk.mp4")
     command = [sys.executable, "-c", example]
-    environment = {"PYTHONPATH": str(repository), "PATH": ""}
+    environment = {"PYTHONPATH": str(repository), "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "0", "(64,", "64,", "3)"]
