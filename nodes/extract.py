@@ -18,9 +18,9 @@ from ..personalive_core.faces.crop import Box, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.picture import Picture
-from ..personalive_core.motion.gaps import MISSING_POLICIES, gather
+from ..personalive_core.motion.gaps import MISSING_POLICIES
 from ..personalive_core.motion.smoothing import pose_smoothing
-from ..personalive_core.motion.types import HybridMotion
+from ..personalive_core.motion.types import HybridMotion, concat_motion
 from .host.errors import readable
 from .host.faces import choice, face_inputs, parse_box, yunet
 from .host.footage import DrivingFrames, open_frames
@@ -165,4 +165,4 @@ def extract_frames(
             yield frame.image
 
     neutral = reference.reference.motion if reference else None
-    return gather(driving_motion(model.networks, pictures(), options, neutral)), times
+    return concat_motion(driving_motion(model.networks, pictures(), options, neutral)), times

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .media.write import VideoWriter, WriteOptions
     from .modules.schedule import seeded_noise
     from .motion.files import load_motion, save_motion
-    from .motion.types import HybridMotion
+    from .motion.types import HybridMotion, concat_motion
 
 PUBLIC = {  # public name -> its module
     "AnimateOptions": "animation.pipeline",
@@ -56,6 +56,7 @@ PUBLIC = {  # public name -> its module
     "WriteOptions": "media.write",
     "animate": "animation.pipeline",
     "animate_motion": "animation.pipeline",
+    "concat_motion": "motion.types",
     "driving_motion": "animation.pipeline",
     "encode_reference": "backends.personalive.reference",
     "load_model": "backends.personalive.loader",
@@ -92,6 +93,7 @@ __all__ = [
     "__version__",
     "animate",
     "animate_motion",
+    "concat_motion",
     "driving_motion",
     "encode_reference",
     "load_model",

@@ -24,8 +24,7 @@ from ..media.picture import write_image
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.files import SUFFIXES as MOTION_SUFFIXES
 from ..motion.files import save_motion
-from ..motion.gaps import gather
-from ..motion.types import HybridMotion
+from ..motion.types import HybridMotion, concat_motion
 from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
 from .engine import Engine
@@ -173,7 +172,7 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     source = open_driving(clip, engine.size, engine.weights)
     model = engine.load()
     images = (frame.image for frame in progress(source.read(), source.count, "motion", quiet))
-    motion = gather(driving_motion(model, images, source.options))
+    motion = concat_motion(driving_motion(model, images, source.options))
     save_motion(output, motion, {"rate": str(source.rate), "driving": clip.path.name})
     return motion
 

@@ -17,7 +17,7 @@ from ..backends.personalive.types import Reference, StreamConfig
 from ..drawn.landmarker import SIZE, Landmarker
 from ..media.picture import Picture
 from ..modules.schedule import seeded_noise
-from ..motion.types import HybridMotion, concat
+from ..motion.types import HybridMotion, concat_motion
 from .cases import Case, Truth
 from .scores import Scores, mean_scores, score
 
@@ -37,7 +37,7 @@ def abrupt(motions: Iterable[HybridMotion], reference: Reference, frames: int) -
     """Without MII: yields the first retargeted frame `frames` times, then the retargeted motion."""
     pieces = to_reference(motions, reference, 0, FULL)
     _, first = next(pieces), next(pieces)  # `to_reference` yields an empty lead-in first
-    yield concat([first[:1]] * frames)
+    yield concat_motion([first[:1]] * frames)
     yield first
     yield from pieces
 

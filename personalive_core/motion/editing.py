@@ -8,7 +8,7 @@ import torch
 
 from ..errors import InputError
 from .gaps import blend, lerp
-from .types import HybridMotion, concat
+from .types import HybridMotion, concat_motion
 
 LENGTHS = ("shorter", "longer")
 
@@ -50,7 +50,7 @@ def cut(motion: HybridMotion, start: int, count: int | None = None) -> HybridMot
 def _held(motion: HybridMotion, count: int) -> HybridMotion:
     """The first `count` frames; if there are fewer, the last one is repeated."""
     missing = max(count - len(motion), 0)
-    return concat([motion[:count], *([motion[-1:]] * missing)])
+    return concat_motion([motion[:count], *([motion[-1:]] * missing)])
 
 
 def _valid(a: HybridMotion, b: HybridMotion) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FaceError, InputError
-from .types import HeadPose, HybridMotion, concat
+from .types import HeadPose, HybridMotion, concat_motion
 
 MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
@@ -84,17 +84,6 @@ def _gap(
     yield blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
 
 
-def gather(motions: Iterable[HybridMotion], block: int = 256) -> HybridMotion:
-    """Joins `motions` into one, block by block: many one-frame objects take more memory than the values in them."""
-    blocks: list[HybridMotion] = []
-    parts: list[HybridMotion] = []
-    for motion in motions:
-        parts.append(motion)
-        if len(parts) == block:
-            blocks, parts = [*blocks, concat(parts)], []
-    return concat([*blocks, *parts])
-
-
 def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
     """Yields the same frames in pieces of `window` frames; the last piece may be shorter."""
     held: list[HybridMotion] = []
@@ -103,8 +92,8 @@ def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridM
         held.append(motion)
         count += len(motion)
         while count >= window:
-            joined = concat(held) if len(held) > 1 else held[0]  # a whole clip is sliced, not copied
+            joined = concat_motion(held) if len(held) > 1 else held[0]  # a whole clip is sliced, not copied
             yield joined[:window]
             held, count = [joined[window:]], count - window
     if count:
-        yield concat(held)
+        yield concat_motion(held)

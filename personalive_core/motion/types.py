@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,23 @@ class FittedMotion:
         return len(self.motion) - self.lead
 
 
-def concat(parts: Sequence[HybridMotion]) -> HybridMotion:
-    """The frames of all `parts`, one after the other."""
+def concat_motion(motions: Iterable[HybridMotion], *, block: int = 256) -> HybridMotion:
+    """The frames of all `motions`, one after the other. Raises InputError if there are none.
+
+    Joins `block` of them at a time: many one-frame objects take more memory than the values in them.
+    """
+    blocks: list[HybridMotion] = []
+    parts: list[HybridMotion] = []
+    for motion in motions:
+        parts.append(motion)
+        if len(parts) == block:
+            blocks, parts = [*blocks, _joined(parts)], []
+    if not blocks and not parts:
+        raise InputError("there is no motion to join: give at least one frame")
+    return _joined([*blocks, *parts])
+
+
+def _joined(parts: Sequence[HybridMotion]) -> HybridMotion:
     poses = [part.pose for part in parts]
     return HybridMotion(
         torch.cat([part.embedding for part in parts]),

@@ -23,7 +23,7 @@ from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
-from ..motion.types import concat
+from ..motion.types import concat_motion
 from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
 
@@ -114,7 +114,7 @@ def _singles(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOp
 def _joined(frames: list[Clip]) -> Clip:
     return Clip(
         torch.cat([frame.pictures for frame in frames]),
-        concat([frame.motion for frame in frames]),
+        concat_motion([frame.motion for frame in frames]),
         torch.cat([frame.canonical for frame in frames]),
     )
 

@@ -12,7 +12,7 @@ from ..backends.personalive.sampling import StreamingSampler, first_bank
 from ..backends.personalive.types import Reference, StreamState
 from ..modules.inputs import LayerFeatures, MotionFeatures
 from ..modules.schedule import alphas_cumprod, predict_x0
-from ..motion.types import HybridMotion, concat
+from ..motion.types import HybridMotion, concat_motion
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def after_lead_in(lead: HybridMotion, truth: StreamTruth) -> StreamTruth:
     def later(values: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(values[:count]), values[kept]])
 
-    motion = concat([lead, truth.motion[kept]])
+    motion = concat_motion([lead, truth.motion[kept]])
     return StreamTruth(motion, later(truth.latents), later(truth.pictures), later(truth.known))
 
 

@@ -24,7 +24,7 @@ from personalive_core.media.video import Frame
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.smoothing import OneEuroOptions, one_euro, smooth
-from personalive_core.motion.types import HeadPose, HybridMotion, concat
+from personalive_core.motion.types import HeadPose, HybridMotion, concat_motion
 
 SIZE = 64
 OPTIONS = AnimateOptions(motion=MotionOptions(size=SIZE))
@@ -146,13 +146,28 @@ def test_stream_resumed_from_a_file_gives_the_same_bits(standin, reference, tmp_
     save_state(tmp_path / "paused.safetensors", whole[1].state)
     assert whole[1].state.frames == 8
     again = StreamingSampler(standin, reference, seeded_noise(1), config)
-    resumed = list(stream(standin, again, [concat(told[1:])[8:]], resume=load_state(tmp_path / "paused.safetensors")))
+    resumed = list(
+        stream(standin, again, [concat_motion(told[1:])[8:]], resume=load_state(tmp_path / "paused.safetensors"))
+    )
     assert len(resumed) == len(whole) - 2
     for one, other in zip(resumed, whole[2:], strict=True):
         assert one.first == other.first
         assert np.array_equal(one.pictures, other.pictures)
         assert torch.equal(one.state.latents, other.state.latents)
     assert resumed[-1].state.keyframes.chunks == whole[-1].state.keyframes.chunks == (3, 4, 5)
+
+
+def test_a_saved_stream_is_read_onto_the_device(standin, reference, tmp_path):
+    """Every tensor of it; `meta` stands for a GPU."""
+    sampler = StreamingSampler(standin, reference, seeded_noise(1), StreamConfig())
+    save_state(
+        tmp_path / "paused.safetensors",
+        next(stream(standin, sampler, to_reference([reference.motion], reference, 12))).state,
+    )
+    state = load_state(tmp_path / "paused.safetensors", torch.device("meta"))
+    features = [tensor for pair in state.keyframes.features for tensor in pair]
+    tensors = [state.latents, state.motion.face, state.motion.pose, state.keyframes.motion, *features]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 def test_closing_stops_reading(standin, reference):
@@ -195,7 +210,7 @@ def test_faces_in_three_of_twenty_frames(standin, reference):
 
 
 def test_held_motion_is_the_last_faces(standin):
-    motion = concat(list(driving_motion(standin, [picture(i) for i in range(7)], lossy(seen=(1, 4)))))
+    motion = concat_motion(list(driving_motion(standin, [picture(i) for i in range(7)], lossy(seen=(1, 4)))))
     assert motion.valid.tolist() == [False, True, False, False, True, False, False]
     for frame, source in enumerate([1, 1, 1, 1, 4, 4, 4]):
         assert torch.equal(motion.embedding[frame], motion.embedding[source])
@@ -251,7 +266,7 @@ def test_pose_and_box_are_smoothed_across_pieces():
     for row in rows(motion):
         state, value = one_euro(state, row, options)
         expected.append(value)
-    found = concat(list(smooth([motion[:3], motion[3:]], options)))
+    found = concat_motion(list(smooth([motion[:3], motion[3:]], options)))
     torch.testing.assert_close(rows(found), torch.stack(expected))
     assert torch.equal(found.embedding, motion.embedding)
     assert rows(found).diff(dim=0).square().sum() < 0.5 * rows(motion).diff(dim=0).square().sum()
@@ -259,9 +274,9 @@ def test_pose_and_box_are_smoothed_across_pieces():
 
 def test_frames_without_a_face_leave_no_trace():
     motion = plain_motion(5, [True, False, True, True, False])
-    found = concat(list(smooth([motion], OneEuroOptions())))
-    seen = concat([motion[:1], motion[2:4]])
-    alone = concat(list(smooth([seen], OneEuroOptions())))
+    found = concat_motion(list(smooth([motion], OneEuroOptions())))
+    seen = concat_motion([motion[:1], motion[2:4]])
+    alone = concat_motion(list(smooth([seen], OneEuroOptions())))
     torch.testing.assert_close(rows(found)[motion.valid], rows(alone))
     assert torch.equal(rows(found)[~motion.valid], rows(motion)[~motion.valid])
     assert torch.equal(found.valid, motion.valid)

@@ -7,8 +7,8 @@ import torch
 
 from personalive_core.errors import FaceError, InputError
 from personalive_core.modules.keypoints import rotation_matrix
-from personalive_core.motion.gaps import fill_missing, gather, in_windows
-from personalive_core.motion.types import HeadPose, concat
+from personalive_core.motion.gaps import fill_missing, in_windows
+from personalive_core.motion.types import HeadPose, concat_motion
 from tests.motion.samples import motion
 
 
@@ -46,7 +46,7 @@ def filled(flags, policy, piece=7, **more):
     """The driving with these flags, and what the policy makes of it."""
     driving = motion(len(flags), valid=flags)
     pieces = (driving[i : i + piece] for i in range(0, len(flags), piece))
-    return driving, concat(list(fill_missing(pieces, policy, **more)))
+    return driving, concat_motion(list(fill_missing(pieces, policy, **more)))
 
 
 GAPS = [True, False, False, True]
@@ -137,7 +137,7 @@ def test_windows_hold_the_same_frames(pieces):
         first += count
     windows = list(in_windows(parts, 4))
     assert [len(window) for window in windows] == [4, 4, 2]
-    assert same(concat(windows), driving)
+    assert same(concat_motion(windows), driving)
 
 
 @pytest.mark.parametrize("frames", [1, 6, 7])
@@ -152,7 +152,12 @@ def test_gathered_motion_is_all_of_it_and_keeps_no_more_pieces_than_a_block(fram
             yield piece
             del piece
 
-    assert same(gather(pieces(), block=3), whole)
+    assert same(concat_motion(pieces(), block=3), whole)
+
+
+def test_no_motion_is_refused():
+    with pytest.raises(InputError, match="no motion to join: give at least one frame"):
+        concat_motion([])
 
 
 def test_no_windows_of_no_frames():
@@ -167,6 +172,6 @@ def test_motion_is_small():
 
 
 def test_motion_is_indexed_by_slices():
-    assert same(motion(5)[1:3], concat([motion(5)[1:2], motion(5)[2:3]]))
+    assert same(motion(5)[1:3], concat_motion([motion(5)[1:2], motion(5)[2:3]]))
     with pytest.raises(TypeError, match="slice"):
         motion(5)[2]

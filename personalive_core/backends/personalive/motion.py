@@ -13,7 +13,7 @@ from ...modules.face_encoder import FACE_SIZE
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
 from ...modules.pose_guider import canvas_points
 from ...motion.gaps import blend, lerp
-from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
+from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion
 from .model import PersonaLive
 from .types import LEAD_IN, Reference
 
@@ -119,4 +119,4 @@ def fit(
     if not len(motion):
         raise InputError("the motion has no frames: extract it from a driving with at least one, or cut less away")
     fitted = retarget(motion, reference, motion.pose[:1], strengths)
-    return FittedMotion(concat([lead_in(reference, fitted[:1], lead), fitted]), lead)
+    return FittedMotion(concat_motion([lead_in(reference, fitted[:1], lead), fitted]), lead)

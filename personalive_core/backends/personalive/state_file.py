@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+
 from ...media.files import load_tensors, save_tensors
 from ...modules.inputs import MotionFeatures
 from .types import KeyframeBank, StreamState
@@ -26,9 +28,10 @@ def save_state(path: Path, state: StreamState) -> None:
     save_tensors(path, tensors, {"schema": STREAM_SCHEMA, "facts": json.dumps(facts)})
 
 
-def load_state(path: Path) -> StreamState:
-    """Reads what `save_state` wrote, onto the CPU. Raises InputError for any other file."""
-    tensors, metadata = load_tensors(path, STREAM_SCHEMA)
+def load_state(path: Path, device: torch.device | None = None) -> StreamState:
+    """Reads what `save_state` wrote, onto `device`, the CPU if None. Raises InputError for any other file."""
+    saved, metadata = load_tensors(path, STREAM_SCHEMA)
+    tensors = {key: tensor.to(device) for key, tensor in saved.items()}
     facts = json.loads(metadata["facts"])
     layers = sum(key.endswith(".k") for key in tensors)
     features = tuple((tensors[f"bank.{i}.k"], tensors[f"bank.{i}.v"]) for i in range(layers))

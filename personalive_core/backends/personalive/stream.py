@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import InputError, NumericalError
 from ...modules.inputs import MotionFeatures
 from ...motion.gaps import in_windows
-from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat
+from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion
 from .model import PersonaLive
 from .motion import Strengths, lead_in, retarget
 from .sampling import StreamingSampler, novelty
@@ -101,7 +101,7 @@ def stream_fitted(
     """
     lookahead, motion = sampler.config.lookahead, fitted.motion
     if fitted.lead < lookahead:
-        motion = concat([*[sampler.reference.motion] * (lookahead - fitted.lead), motion])
+        motion = concat_motion([*[sampler.reference.motion] * (lookahead - fitted.lead), motion])
     extra = max(fitted.lead - lookahead, 0)
     for emitted in stream(model, sampler, [motion[:lookahead], motion[lookahead:]], keyframes=keyframes):
         dropped = max(extra - emitted.first, 0)

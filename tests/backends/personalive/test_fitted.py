@@ -16,7 +16,7 @@ from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.errors import InputError
 from personalive_core.media.tensors import to_signed
 from personalive_core.modules.schedule import seeded_noise
-from personalive_core.motion.types import FittedMotion, concat
+from personalive_core.motion.types import FittedMotion, concat_motion
 
 SIZE = 64
 CONFIG = StreamConfig()
@@ -81,7 +81,7 @@ def test_as_many_pictures_as_driving_frames(standin, reference, motion, lead, co
 def test_a_short_lead_in_waits_in_the_references_own_pose(standin, reference, motion):
     """The same as a clip whose lead-in holds the reference's pose first."""
     short = fit(motion, reference, 5)
-    held = FittedMotion(concat([*[reference.motion] * 7, short.motion]), 12)
+    held = FittedMotion(concat_motion([*[reference.motion] * 7, short.motion]), 12)
     assert np.array_equal(frames(run(standin, reference, short)), frames(run(standin, reference, held)))
 
 
