@@ -16,6 +16,8 @@ THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
 REQUIREMENT_FILES = ("requirements.txt", "constraints.txt", "pyproject.toml")
 STAMP = "personalive-requirements.sha256"  # inside .venv: fingerprint of the last successful installation
 INTERRUPTED = 130  # exit code that shells use for Ctrl-C
+# One process per core, four at most as each takes 1.5 GB; a file stays in one, as its tests share what takes long to make.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
        python run.py test [pytest arguments]               run the tests
 
@@ -144,7 +146,7 @@ def main(arguments: list[str], root: Path) -> int:
         return 2
     commands = {
         "demo": ["-m", "personalive_core", "demo", "--output", "output/demo.mp4", "--sheet", "output/demo.png"],
-        "test": ["-m", "pytest"],
+        "test": ["-m", "pytest", *PARALLEL],
     }
     if not arguments or arguments[0] not in commands:
         asked = not arguments or arguments[0] in ("-h", "--help", "help")

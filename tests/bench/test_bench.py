@@ -58,6 +58,7 @@ def example():
     )
 
 
+@pytest.mark.slow
 def test_one_published_step_costs_no_more_than_promised():
     flops = count_stages(empty_model(UNetConfig().widths), 512)
     assert 20e12 < flops["step_0"] <= 23.3e12
@@ -66,6 +67,7 @@ def test_one_published_step_costs_no_more_than_promised():
     assert flops["decode_tiny"] == pytest.approx(0.57e12, rel=0.02)
 
 
+@pytest.mark.slow
 def test_flops_are_those_of_the_real_step(model):
     """Counted without memory, the same number as while the networks really run."""
     latents = torch.zeros(1, 4, 4, 8, 8)
@@ -74,6 +76,7 @@ def test_flops_are_those_of_the_real_step(model):
     assert count_stages(model, 64)["decode_tiny"] == real > 0
 
 
+@pytest.mark.slow
 def test_report_holds_every_stage(report):
     assert [stage.name for stage in report.stages] == STAGES
     assert all(stage.seconds > 0 for stage in report.stages)
@@ -86,6 +89,7 @@ def test_report_holds_every_stage(report):
     assert flops["decode_full"] > flops["decode_tiny"]
 
 
+@pytest.mark.slow
 def test_report_says_what_was_measured(report, model):
     assert (report.widths, report.size, report.precision, report.frames) == (SMALL, 64, "float32", 22)
     assert report.device.startswith("cpu")
@@ -213,7 +217,7 @@ from fractions import Fraction
 import torch
 from personalive_core.bench.networks import random_model
 from personalive_core.drawn.canvas import FaceMotion
-from personalive_core.bench.measure import peak_memory
+from personalive_core.device import peak_memory
 from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.backends.personalive.reference import encode_reference

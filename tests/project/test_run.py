@@ -80,7 +80,7 @@ def test_first_run_makes_installs_and_runs(project, shell):
     assert installing.startswith(f"{python} -m pip install")
     assert "-c constraints.txt" in installing
     assert installing.endswith("-e .[dev]")
-    assert running == f"{python} -m pytest -k one"
+    assert running == f"{python} -m pytest -n auto --maxprocesses 4 --dist loadfile -k one"
 
 
 def test_second_run_only_runs(project, shell):
