@@ -16,7 +16,7 @@ THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
 REQUIREMENT_FILES = ("requirements.txt", "constraints.txt", "pyproject.toml")
 STAMP = "personalive-requirements.sha256"  # inside .venv: fingerprint of the last successful installation
 INTERRUPTED = 130  # exit code that shells use for Ctrl-C
-# One process per core, four at most as each takes 1.5 GB; a file stays in one, as its tests share what takes long to make.
+# One process per core, at most four, as each takes 1.5 GB. A file stays in one process: its tests share slow fixtures.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
        python run.py test [pytest arguments]               run the tests

@@ -136,6 +136,7 @@ def test_training_lines_run(run):
         run(line)
 
 
+@pytest.mark.slow
 def test_library_example_runs(repository, folder):
     """Its loop prints one line for each frame of the driving."""
     text = (repository / "README.md").read_text(encoding="utf-8")

@@ -90,6 +90,7 @@ def test_libraries_networks_take_the_hosts_layers(standin_folder, casting):
         assert not kinds & {nn.Linear, nn.Conv2d, nn.GroupNorm}
 
 
+@pytest.mark.slow
 def test_the_hosts_layers_change_no_result(standin, standin_folder, casting):
     model = load_model(standin_folder, CPU, torch.float32, "full", Host(ops=casting))
     picture = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
@@ -106,6 +107,7 @@ def test_with_ops_leaves_torchs_own_layers_alone():
     assert type(with_ops(nn.Sequential(nn.Sequential(nn.Linear(2, 3))), CASTING)[0][0]) is Cast
 
 
+@pytest.mark.slow
 def test_fp8_holds_the_unets_matrices_and_nothing_else(standin, standin_folder, casting):
     model = load_model(standin_folder, CPU, torch.float32, "full", Host(ops=casting, storage=torch.float8_e4m3fn))
     for unet in (model.denoising_unet, model.reference_unet):
