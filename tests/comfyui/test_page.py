@@ -227,7 +227,7 @@ def test_help_shows_our_page(page):
       if (canvas.selectNode) canvas.selectNode(node); else canvas.select(node);
     }""")
     page.get_by_test_id("info-button").first.click()
-    page.get_by_text("Decides how the stream remembers", exact=False).first.wait_for()
+    page.get_by_text("Sets how the sampler chooses keyframes", exact=False).first.wait_for()
 
 
 def bring(page, kind):
