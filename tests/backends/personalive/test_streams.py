@@ -25,7 +25,7 @@ def stream(model, cases, tag, chunks, config, disturbance=0):
         generator = torch.Generator().manual_seed(100 * disturbance + noise.draws)
         return named + 1e-4 * torch.randn(named.shape, generator=generator)
 
-    reference = two_threads_encode(model, cases.reference_image(tag))
+    reference = encoded_by_two_threads(model, cases.reference_image(tag))
     sampler = StreamingSampler(model, reference, draw, config)
     frames = cases.driving_frames(tag, chunks).split(4)
     state = first = None
@@ -43,13 +43,14 @@ def stream(model, cases, tag, chunks, config, disturbance=0):
             yield distance, keyframes, emitted.numpy(), left.numpy()
 
 
-def two_threads_encode(model, portrait):
+def encoded_by_two_threads(model, portrait):
     """With one thread, torch's sums in the VAE encoder move the reference latents by 9e-4, and the pictures by 3e-3."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    reference = encode_reference(model, portrait, SIZE)
-    torch.set_num_threads(threads)
-    return reference
+    try:
+        return encode_reference(model, portrait, SIZE)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def error(ours, theirs) -> float:
