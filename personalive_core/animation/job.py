@@ -145,7 +145,8 @@ def make(
     began, made = time.perf_counter(), FrameNotes()
     with frames as bar:  # ends the progress bar's line before any other output
         for frame in bar:
-            writer.write(portrait.paste(frame.picture) if portrait.paste else frame.picture, frame.time)
+            picture = portrait.paste(frame.picture) if portrait.paste else frame.picture
+            writer.write(picture, frame.time, frame.duration)
             collector = made.collector
             if job.sheet:
                 driving = shown.take(frame.index)  # None for a motion file: the portrait is shown instead

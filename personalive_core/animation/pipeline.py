@@ -57,6 +57,7 @@ class AnimatedFrame:
     picture: np.ndarray  # [S, S, 3] uint8 RGB
     keyframe: bool  # True if the picture became a historical keyframe
     valid: bool  # False where the missing-face policy filled in the motion
+    duration: Fraction | None = None  # of the driving frame, in seconds; None: not known
 
 
 def driving_motion(
@@ -90,16 +91,17 @@ def animate(
 
     Raises InputError without a driving frame, NumericalError for NaN or black pictures; also as `driving_motion`.
     """
-    times: deque[Fraction] = deque()
+    times: deque[tuple[Fraction, Fraction | None]] = deque()
 
     def pictures() -> Iterator[np.ndarray]:
         for frame in frames:
-            times.append(frame.time)
+            times.append((frame.time, frame.duration))
             yield frame.image
 
     motions = driving_motion(model, pictures(), options.motion, reference.motion)
     for frame in animate_motion(model, reference, motions, options):
-        yield replace(frame, time=times.popleft())
+        time, duration = times.popleft()
+        yield replace(frame, time=time, duration=duration)
 
 
 def animate_motion(

@@ -57,6 +57,7 @@ class Frame:
 
     image: NDArray[np.uint8]  # [H, W, 3] RGB
     time: Fraction  # seconds since the first frame of the file
+    duration: Fraction | None = None  # seconds until the next frame, or the end of the pictures; None: not known
 
 
 @dataclass(frozen=True)

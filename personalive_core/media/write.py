@@ -89,12 +89,15 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, image: NDArray[np.uint8], time: Fraction | None = None) -> None:
+    def write(
+        self, image: NDArray[np.uint8], time: Fraction | None = None, duration: Fraction | None = None
+    ) -> None:
         """Adds `image` [H, W, 3] uint8 RGB, shown from `time` until the time of the next frame.
 
         Args:
             image: may be changed by the caller afterwards.
             time: seconds on any clock; the first frame's time becomes 0. None: the next multiple of 1 / rate.
+            duration: seconds that the frame is shown if it is the last one. None: 1 / rate.
 
         Raises:
             OutputError: writing failed, for example on a full disk; the message says what was kept.
