@@ -606,7 +606,7 @@ def test_full_disk_before_anything_could_be_kept(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        with pytest.raises(OutputError, match="cannot be written, as not all of it reached the disk"):
+        with pytest.raises(OutputError, match="cannot be written, as the disk is full"):
             write(tmp_path / "a.mp4", moving(3))
         with pytest.raises(OutputError, match="free space"):
             write_image(tmp_path / "a.png", moving(1)[0])
