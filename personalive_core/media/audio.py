@@ -77,7 +77,7 @@ class AudioTrack:
         """Yields the packets up to `time`, and of all sound that follows if the source's pictures end there too."""
         yield from self.until(time)
         if _pictures_end_by(self._source, self._start + time):
-            if self._rest.any():
+            if self._rest.shape[1]:
                 yield from self._encode(self._rest)
             for piece in self._samples:
                 if piece.shape[1]:
@@ -159,9 +159,12 @@ def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[ND
     """Yields pieces [C, n] of audio from `start` on, without gap or overlap; fills gaps with silence."""
     silence = _silence(rate, layout)
     position = shift = 0
+    before: int | None = None
     for own, piece in _decoded(path, start, rate, layout):
-        if own is not None and own + shift < position - RESTART * rate:  # joined files
-            shift = position - own
+        if own is not None:
+            if before is not None and own < before - RESTART * rate:  # joined files
+                shift = position - own
+            before = own
         ahead = (
             0 if own is None else own + shift - position
         )  # number of missing samples; negative: samples already yielded

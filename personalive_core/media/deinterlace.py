@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .decode import load_av
 
@@ -23,6 +23,15 @@ _log = logging.getLogger(__name__)
 _Shape = tuple[int, int, str]  # width, height, pixel format: a graph takes frames of one shape
 
 
+class _Told(NamedTuple):
+    """What a frame says beside its picture, in the stream's ticks and ITU-T H.273's code points."""
+
+    pts: int | None
+    duration: int
+    colorspace: int
+    color_range: int
+
+
 def progressive(frames: Iterator[VideoFrame], stream: VideoStream, path: Path) -> Iterator[VideoFrame]:
     """Yields as many frames, with the same times and durations; says once that `path` is interlaced.
 
@@ -30,7 +39,7 @@ def progressive(frames: Iterator[VideoFrame], stream: VideoStream, path: Path) -
     """
     graph: Graph | None = None
     shape: _Shape | None = None
-    sent: deque[VideoFrame] = deque()  # frames in the filter, for their times
+    sent: deque[_Told] = deque()  # of the frames in the filter
     for frame in frames:
         if graph is None and not frame.interlaced_frame:
             yield frame
@@ -41,7 +50,7 @@ def progressive(frames: Iterator[VideoFrame], stream: VideoStream, path: Path) -
         if graph is None or own != shape:
             yield from _drained(graph, sent)
             graph, shape = _new_graph(frame, stream), own
-        sent.append(frame)
+        sent.append(_Told(frame.pts, frame.duration, frame.colorspace, frame.color_range))
         graph.push(frame)
         yield from _ready(graph, sent)
     yield from _drained(graph, sent)
@@ -54,7 +63,7 @@ def _new_graph(frame: VideoFrame, stream: VideoStream) -> Graph:
     return graph
 
 
-def _ready(graph: Graph, sent: deque[VideoFrame]) -> Iterator[VideoFrame]:
+def _ready(graph: Graph, sent: deque[_Told]) -> Iterator[VideoFrame]:
     """Yields the frames that the filter has finished, each with the time of the frame that it was made from."""
     av = load_av()
     while True:
@@ -62,13 +71,11 @@ def _ready(graph: Graph, sent: deque[VideoFrame]) -> Iterator[VideoFrame]:
             made = graph.vpull()
         except (av.BlockingIOError, av.EOFError):
             return
-        given = sent.popleft()
-        made.pts, made.time_base, made.duration = given.pts, given.time_base, given.duration
-        made.colorspace, made.color_range = given.colorspace, given.color_range
+        made.pts, made.duration, made.colorspace, made.color_range = sent.popleft()
         yield made
 
 
-def _drained(graph: Graph | None, sent: deque[VideoFrame]) -> Iterator[VideoFrame]:
+def _drained(graph: Graph | None, sent: deque[_Told]) -> Iterator[VideoFrame]:
     if graph is not None:
         graph.push(None)
         yield from _ready(graph, sent)

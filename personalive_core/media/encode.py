@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CLOCK = 90_000  # ticks per second, at least; one millisecond is a whole number of ticks
 _FINEST = 360_000  # with a finer clock, pauses would soon be too long for mp4
-LONGEST = 2**31 - 1  # ticks from one frame to the next that mp4 and mov can hold: 1.6 to 6.6 hours
+LONGEST = 2**31 - 2  # ticks from one frame to the next that mp4 and mov can hold: 1.6 to 6.6 hours
 _BT709, _LIMITED = 1, 1  # colour description and range (ITU-T H.273) that players assume
 # No B-frames: a file cut anywhere plays to its end, and frames leave the encoder in input order.
 # crf 17: visually lossless. Few frames are held back, so that few are lost if the process is killed: `rc-lookahead`

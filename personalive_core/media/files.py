@@ -193,7 +193,7 @@ def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
 
     kind = schema.split("-")[1]
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _utf8_name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             found = metadata.get("schema", "none")
             if found != schema:
@@ -206,3 +206,15 @@ def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
         raise InputError(
             f"{path} cannot be read as a {kind} file ({error}): check the path, or make it again"
         ) from error
+
+
+@contextlib.contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """Yields a name of the file that safetensors takes: it refuses those that are no UTF-8, which POSIX allows."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)

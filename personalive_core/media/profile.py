@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Floats = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 Chromaticity = tuple[float, float]  # CIE 1931 x, y
 
 _D65, _DCI = (0.3127, 0.3290), (0.314, 0.351)
@@ -81,12 +81,12 @@ def _matrix_profile(colours: tuple[Chromaticity, Chromaticity, Chromaticity], wh
     return (head + b"".join(_fixed(value) for value in _D50)).ljust(128, b"\0") + table + data
 
 
-def _xyz(point: Chromaticity) -> Floats:
+def _xyz(point: Chromaticity) -> Matrix:
     x, y = point
     return np.array([x / y, 1.0, (1 - x - y) / y])
 
 
-def _xyz_tag(values: Floats) -> bytes:
+def _xyz_tag(values: Matrix) -> bytes:
     return b"XYZ \0\0\0\0" + b"".join(_fixed(value) for value in values)
 
 

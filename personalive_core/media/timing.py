@@ -19,7 +19,7 @@ _NOMINAL = 0.01  # relative difference up to which the nominal rate is used inst
 _TAG_ROUNDING = Fraction(1, 500)  # seconds
 
 
-def timed(
+def with_times(
     frames: Iterator[VideoFrame], container: InputContainer, stream: VideoStream, origin: int
 ) -> Iterator[tuple[VideoFrame, Fraction, Fraction]]:
     """Yields each frame with its time since tick `origin` and its duration: until the next frame, or its own."""

@@ -30,7 +30,7 @@ from .picture import (
     read_picture_label,
 )
 from .rgb import check_colours, converter, display_size
-from .timing import FOLDER_RATE, timed, usual_rate
+from .timing import FOLDER_RATE, usual_rate, with_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -221,7 +221,7 @@ def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
             frames = decode(container, stream, damage)
         else:
             frames = chain([first], frames)
-        for frame, time, duration in timed(progressive(frames, stream, path), container, stream, origin):
+        for frame, time, duration in with_times(progressive(frames, stream, path), container, stream, origin):
             count += 1
             if time >= start:
                 yield Frame(to_rgb(frame), time, duration)
