@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,8 @@ _OLDEST_AV = 16  # major version of PyAV; 14 and 15 drop frames when they copy s
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's decoder -> one that also decodes alpha
 RESTART = Fraction(1)  # seconds: a clock that goes back further has started again
 _EARLY_END = Fraction(1, 2)  # seconds that streams may end before the header's duration
+
+_log = logging.getLogger(__name__)
 
 
 def load_av() -> ModuleType:
@@ -142,7 +145,11 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     context = stream.codec_context
     if tags.get("alpha_mode") != "1" or context.name not in _WITH_ALPHA:
         return context
-    decoder: VideoCodecContext = load_av().CodecContext.create(_WITH_ALPHA[context.name], "r")
+    try:
+        decoder: VideoCodecContext = load_av().CodecContext.create(_WITH_ALPHA[context.name], "r")
+    except ValueError:  # PyAV's name for a codec that its FFmpeg was built without
+        _log.warning("This PyAV has no libvpx, so a film's transparency is lost: hidden colours may show.")
+        return context
     decoder.extradata = context.extradata
     return decoder
 
