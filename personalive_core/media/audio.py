@@ -71,7 +71,8 @@ class AudioTrack:
             if taken.shape[1]:
                 yield from self._encode(taken)
             else:
-                self._rest = next(self._samples, _silence(self._rate, self._layout))
+                lacking = min(target - self._position, self._rate)  # a long silence second by second
+                self._rest = next(self._samples, _silence(lacking, self._layout))
 
     def finish(self, time: Fraction) -> Iterator[Packet[Any]]:
         """Yields the packets up to `time`, and of all sound that follows if the source's pictures end there too."""
@@ -150,9 +151,9 @@ def _pictures_end_by(path: Path, time: Fraction) -> bool:
     return True
 
 
-def _silence(rate: int, layout: str) -> NDArray[np.float32]:
-    """One second of silence [C, rate]."""
-    return np.zeros((_CHANNELS[layout], rate), np.float32)
+def _silence(samples: int, layout: str) -> NDArray[np.float32]:
+    """Silence [C, samples]."""
+    return np.zeros((_CHANNELS[layout], samples), np.float32)
 
 
 def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[NDArray[np.float32]]:
