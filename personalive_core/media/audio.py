@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..text import warn_once
 from .decode import RESTART, decode, default_first, load_av, moving_pictures, open_media, seek, time_base
 from .video import is_pictures
 
@@ -106,7 +107,7 @@ def has_audio(path: Path) -> bool:
         chosen = _usable(container, path)
         first = default_first(container.streams.audio)[0]
         if chosen.index != first.index:
-            _log.warning("The first sound track of %s cannot be decoded: track %d is used.", path, chosen.index)
+            warn_once(_log, f"The first sound track of {path} cannot be decoded: track {chosen.index} is used.")
         return True
 
 
@@ -198,10 +199,20 @@ def _decoded(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[tu
 
 
 def _sound(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Yields the decoded frames of `stream`; a packet that does not decode leaves a gap."""
+    """Yields the decoded packets of `stream`; one that does not decode leaves a gap. Raises ValueError if none does."""
+    av = load_av()
+    failed: Exception | None = None
+    given = 0
     for packet in container.demux(stream):
-        with contextlib.suppress(load_av().InvalidDataError):
-            yield from packet.decode()
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError as error:
+            failed = error
+            continue
+        given += len(frames)
+        yield from frames
+    if failed is not None and not given:
+        raise ValueError(f"no part of it decodes: {failed}")
 
 
 def _resampled(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:

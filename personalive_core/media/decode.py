@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, PersonaLiveError
+from ..text import warn_once
 from .picture import check_file
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     try:
         decoder: VideoCodecContext = load_av().CodecContext.create(_WITH_ALPHA[context.name], "r")
     except ValueError:  # PyAV's name for a codec that its FFmpeg was built without
-        _log.warning("This PyAV has no libvpx, so a film's transparency is lost: hidden colours may show.")
+        warn_once(_log, "This PyAV has no libvpx, so a film's transparency is lost: hidden colours may show.")
         return context
     decoder.extradata = context.extradata
     return decoder

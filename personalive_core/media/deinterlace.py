@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..text import warn_once
 from .decode import load_av
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def progressive(frames: Iterator[VideoFrame], stream: VideoStream, path: Path) -
             continue
         own = frame.width, frame.height, frame.format.name
         if shape is None:
-            _log.warning("%s is interlaced: its frames are deinterlaced with bwdif.", path)
+            warn_once(_log, f"{path} is interlaced: its frames are deinterlaced with bwdif.")
         if graph is None or own != shape:
             yield from _drained(graph, sent)
             graph, shape = _new_graph(frame, stream), own

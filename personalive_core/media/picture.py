@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from ..errors import InputError
+from ..text import warn_once
 from .files import whole_file
 from .heif import HEIF_SUFFIXES, has_avif, heif_kind, open_heic, refuse_avif
 from .label import SOFTWARE, label_text, make_label, parse_label
-from .profile import in_srgb
+from .profile import in_srgb, png_profile
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 
@@ -99,7 +100,7 @@ def to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
         InputError: floating-point levels outside 0 to 1, or integers outside 0 to 65535.
     """
     image = ImageOps.exif_transpose(image)
-    profile = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile") or png_profile(image.info)
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
         image = Image.fromarray(_eight_bits(np.asarray(image), path))
     elif image.has_transparency_data:
@@ -110,7 +111,7 @@ def to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
         try:
             image = in_srgb(image, profile)
         except ValueError as error:
-            _log.warning("The colour profile of %s is left out (%s): colours may differ.", path, error)
+            warn_once(_log, f"The colour profile of {path} is left out ({error}): colours may differ.")
     if image.mode == "RGBA":
         return over_black(np.asarray(image))
     return np.array(image.convert("RGB"))

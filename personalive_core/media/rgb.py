@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..text import warn_once
 from .picture import over_black
 from .profile import GAMUTS, to_srgb
 
@@ -90,7 +91,7 @@ def converter(frame: VideoFrame, stream: VideoStream, path: Path) -> ToRgb:
     context = stream.codec_context
     hdr = context.color_trc in _HDR_TRANSFERS
     if hdr and not hasattr(frame, "color_trc"):
-        _log.warning("%s is HDR, which PyAV maps from version 18 on: its colours will be pale.", path)
+        warn_once(_log, f"{path} is HDR, which PyAV maps from version 18 on: its colours will be pale.")
     wide = context.color_primaries if context.color_primaries in GAMUTS and not hdr else None
     return ToRgb(display_size(frame, stream), hdr and hasattr(frame, "color_trc"), wide, VideoReformatter())
 

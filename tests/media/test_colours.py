@@ -1,6 +1,7 @@
 """Pictures and films show the colours that a viewer shows; what cannot be converted is refused."""
 
 import logging
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.media.films import COLOUR_BARS, H, W, encode, numbered, read
 SKIN = (199, 119, 90)
 # The same colour in sRGB, for skin in P3 and BT.2020, computed from the primaries' chromaticities (IEC 61966-2-1).
 P3_SKIN, BT2020_SKIN = (212, 114, 83), (235, 103, 83)
-P3 = profile._matrix_profile(*profile.GAMUTS[12])
+P3 = profile.matrix_profile(*profile.GAMUTS[12])
 BLUE_YELLOW = np.concatenate([np.full((H // 2, W, 3), (20, 60, 200)), np.full((H // 2, W, 3), (220, 200, 60))])
 BLUE_YELLOW = BLUE_YELLOW.astype(np.uint8)
 
@@ -50,6 +51,35 @@ def test_profile_with_alpha_palette_and_grey(tmp_path, caplog):
     shown = read_image(saved(tmp_path / "b.png", Image.fromarray(flat(SKIN)).quantize(4), icc_profile=P3))
     assert np.abs(shown[0, 0].astype(int) - P3_SKIN).max() <= 1
     assert not caplog.records
+
+
+def test_gamma_and_primaries_of_png(tmp_path, caplog):
+    """Linear light in P3's primaries; an sRGB chunk, and what sRGB's own chunks say, change nothing."""
+    linear = np.where(
+        flat(SKIN) / 255 <= 0.04045, flat(SKIN) / 255 / 12.92, ((flat(SKIN) / 255 + 0.055) / 1.055) ** 2.4
+    )
+    picture = Image.fromarray(np.rint(linear * 255).astype(np.uint8))
+    p3 = chunk(b"cHRM", *(round(value * 100_000) for value in (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)))
+    shown = read_image(with_chunks(saved(tmp_path / "a.png", picture), chunk(b"gAMA", 100_000), p3))
+    assert np.abs(shown[0, 0].astype(int) - P3_SKIN).max() <= 3
+    usual = chunk(b"gAMA", 45_455)
+    marked = chunk(b"gAMA", 100_000) + chunk(b"sRGB", data=b"\0")
+    for chunks in (usual, marked, chunk(b"gAMA", 0), b""):
+        shown = read_image(with_chunks(saved(tmp_path / "a.png", Image.fromarray(flat(SKIN))), chunks))
+        assert np.array_equal(shown, flat(SKIN))
+    assert not caplog.records
+
+
+def chunk(kind, *values, data=b""):
+    content = kind + b"".join(value.to_bytes(4, "big") for value in values) + data
+    return (len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+
+
+def with_chunks(path, *chunks):
+    """The PNG with further chunks behind its header."""
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + b"".join(chunks) + content[33:])
+    return path
 
 
 def test_press_colours_go_through_their_profile(tmp_path):
