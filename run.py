@@ -174,9 +174,7 @@ def main(arguments: list[str], root: Path) -> int:
     }
     if not arguments or arguments[0] not in commands:
         asked = not arguments or arguments[0] in ("-h", "--help", "help")
-        print(
-            HELP if asked else f"run.py knows demo, test, newest, not {arguments[0]!r}; python run.py shows the help"
-        )
+        print(HELP if asked else f"run.py knows demo, test, newest, not {arguments[0]!r}; python run.py shows the help")
         return 0 if asked else 2
     try:
         folder = NEWEST if arguments[0] == "newest" else TESTED
