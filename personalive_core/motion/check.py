@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .times import HIGHEST_RATE, LOWEST_RATE
+from .times import LEAST_RATE, MOST_RATE
 
 MOTION_SHAPES: dict[str, tuple[int, ...]] = {  # shapes without the frame axis, which is first
     "embedding": (32, 16),
@@ -22,12 +22,12 @@ MOTION_SHAPES: dict[str, tuple[int, ...]] = {  # shapes without the frame axis, 
     "scale": (1,),
     "box": (4,),
 }
-TYPES: dict[str, tuple[torch.dtype, ...]] = {
+VALUE_TYPES: dict[str, tuple[torch.dtype, ...]] = {
     "floating point": (torch.float32, torch.float16, torch.bfloat16, torch.float64),
     "bool": (torch.bool,),
     "int64": (torch.int64,),
 }
-RATE = re.compile(r"[0-9]{1,30}(/[0-9]{1,30}|\.[0-9]{1,30})?")  # no exponent: 1e999999999 would fill the memory
+RATE_TEXT = re.compile(r"[0-9]{1,30}(/[0-9]{1,30}|\.[0-9]{1,30})?")  # no exponent: 1e999999999 would fill the memory
 MOST_TOLD = 40  # characters of a wrong text that a message repeats
 
 
@@ -81,10 +81,10 @@ def rate_of(told: str, whose: str) -> Fraction:
 
 
 def check_rate(told: str, whose: str) -> Fraction:
-    """Like `rate_of`, for a text in a file. Raises InputError unless it is from LOWEST_RATE to HIGHEST_RATE."""
+    """Like `rate_of`, for a text in a file. Raises InputError unless it is from LEAST_RATE to MOST_RATE."""
     rate = _parsed(told)
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        limits = f"from {LOWEST_RATE} to {HIGHEST_RATE}"
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        limits = f"from {LEAST_RATE} to {MOST_RATE}"
         _refuse(whose, f"says {told[:MOST_TOLD]!r} frames a second, expected a number {limits}")
     return rate
 
@@ -92,7 +92,7 @@ def check_rate(told: str, whose: str) -> Fraction:
 def _parsed(told: str) -> Fraction:
     """The number that `told` is; 0 for anything else."""
     try:
-        return Fraction(told) if RATE.fullmatch(told) else Fraction(0)
+        return Fraction(told) if RATE_TEXT.fullmatch(told) else Fraction(0)
     except ZeroDivisionError:
         return Fraction(0)
 
@@ -102,7 +102,7 @@ def _typed(tensor: Tensor | None, name: str, kind: str, shape: Sequence[int | No
     found = "nothing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
     if (
         tensor is None
-        or tensor.dtype not in TYPES[kind]
+        or tensor.dtype not in VALUE_TYPES[kind]
         or len(tensor.shape) != len(shape)
         or any(side not in (None, own) for side, own in zip(shape, tensor.shape, strict=True))
     ):

@@ -14,7 +14,7 @@ from ..errors import InputError
 # Times of F frames are [F + 1] int64: the time of each frame since the first frame of the driving, and the end of the
 # last one. In nanoseconds, rounding meets the grid of any clock again, such as 24000/1001 a second or MPEG's 1/90000 s.
 SECOND = 10**9
-LOWEST_RATE, HIGHEST_RATE = Fraction(1), Fraction(1000)  # frames per second of a motion file
+LEAST_RATE, MOST_RATE = Fraction(1), Fraction(1000)  # frames per second of a motion file
 USUAL_RATE = Fraction(25)  # frames per second where none is given
 _FINEST = 1001  # largest denominator of a rate that was measured, as in 30000/1001
 
@@ -79,11 +79,11 @@ def average_rate(times: Tensor) -> Fraction:
 
 
 def typical_rate(times: Tensor) -> Fraction:
-    """Frames per second of the median step, within LOWEST_RATE..HIGHEST_RATE: a pause does not change it."""
+    """Frames per second of the median step, within LEAST_RATE..MOST_RATE: a pause does not change it."""
     rate = Fraction(SECOND, int(times.diff().median()))
-    return min(max(rate, LOWEST_RATE), HIGHEST_RATE).limit_denominator(_FINEST)
+    return min(max(rate, LEAST_RATE), MOST_RATE).limit_denominator(_FINEST)
 
 
 def usual_rate(rate: Fraction, times: Tensor) -> Fraction:
     """`rate`, or the typical one if `rate` is none that a file may hold, as the average of a film with long pauses."""
-    return rate if LOWEST_RATE <= rate <= HIGHEST_RATE else typical_rate(times)
+    return rate if LEAST_RATE <= rate <= MOST_RATE else typical_rate(times)
