@@ -8,6 +8,7 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError
 from ..personalive_core.motion.editing import LENGTHS, mix
+from ..personalive_core.motion.times import held_times
 from .host.errors import readable
 from .host.sockets import CATEGORY, Motion, MotionSocket
 
@@ -47,4 +48,6 @@ class BlendMotion(io.ComfyNode):
         if motion_a.fitted or motion_b.fitted:
             raise InputError("a motion was fitted to a reference already: blend before Keypoint Interpolate")
         frames = mix(motion_a.frames, motion_b.frames, head, expression, length)
-        return io.NodeOutput(replace(motion_a, frames=frames))
+        times = motion_a.times
+        ticks = None if times is None else held_times(times, len(frames), motion_a.rate)
+        return io.NodeOutput(replace(motion_a, frames=frames, ticks=ticks))

@@ -12,14 +12,16 @@ import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.animation.pipeline import MotionOptions, driving_motion
+from ..personalive_core.animation.pipeline import MotionOptions, film_motion
 from ..personalive_core.errors import InputError
 from ..personalive_core.faces.crop import Box, portrait_crop
 from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.picture import Picture
+from ..personalive_core.media.video import Frame
 from ..personalive_core.motion.gaps import MISSING_POLICIES
 from ..personalive_core.motion.smoothing import pose_smoothing
+from ..personalive_core.motion.times import times_of, usual_rate
 from ..personalive_core.motion.types import HybridMotion, concat_motion
 from .host.errors import readable
 from .host.faces import choice, face_inputs, parse_box, yunet
@@ -27,7 +29,6 @@ from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_interrupt
 from .host.sockets import (
     CATEGORY,
-    TICKS,
     LoadedModel,
     ModelSocket,
     Motion,
@@ -134,11 +135,10 @@ class ExtractHybridMotion(io.ComfyNode):
             smoothing=pose_smoothing(float(source.rate), smoothing),
         )
         # the motion, and its outputs
-        frames, times = extract_frames(model, source, options, reference)
+        frames, ticks = extract_frames(model, source, options, reference)
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
         valid = [white if seen else black for seen in frames.valid.tolist()]  # only two masks in memory
-        ticks = torch.tensor([round(time * TICKS) for time in times])
-        motion = Motion(frames, source.rate, source.footage, ticks=ticks)
+        motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
         return io.NodeOutput(motion, valid, to_image([plot(motion)]))
 
 
@@ -150,19 +150,21 @@ def crop_box(face: Box, picture: Picture) -> Box:
 
 def extract_frames(
     model: LoadedModel, source: DrivingFrames, options: MotionOptions, reference: PreparedReference | None
-) -> tuple[HybridMotion, list[Fraction]]:
-    """Extracts the motion of all frames, with a progress bar; returns it with the time of each frame in seconds.
+) -> tuple[HybridMotion, torch.Tensor]:
+    """Extracts the motion of all frames, with a progress bar; returns it with the frames' times [F + 1].
 
     Raises ComfyUI's InterruptProcessingException at the next frame after the user pressed Cancel.
     """
-    bar, times = comfy.utils.ProgressBar(max(source.total, 1)), list[Fraction]()
+    bar = comfy.utils.ProgressBar(max(source.total, 1))
+    shown: list[tuple[Fraction, Fraction | None]] = []
 
-    def pictures() -> Iterator[Picture]:
+    def noted() -> Iterator[Frame]:
         for index, frame in enumerate(chain([source.first], source.frames)):
             check_interrupt()
             bar.update_absolute(index, max(source.total, index))
-            times.append(frame.time)
-            yield frame.image
+            shown.append((frame.time, frame.duration))
+            yield frame
 
     neutral = reference.reference.motion if reference else None
-    return concat_motion(driving_motion(model.networks, pictures(), options, neutral)), times
+    motion = concat_motion(film_motion(model.networks, noted(), options, neutral))
+    return motion, times_of(shown, source.rate)

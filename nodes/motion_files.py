@@ -7,8 +7,7 @@ from pathlib import Path
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError, remedy_first
-from ..personalive_core.motion.editing import cut
-from ..personalive_core.motion.files import load_motion, motion_rate, save_motion
+from ..personalive_core.motion.files import read_part, save_motion
 from .host.errors import readable
 from .host.folders import motion_file, motion_files, new_output, viewable
 from .host.sockets import CATEGORY, Motion, MotionSocket
@@ -17,7 +16,7 @@ NO_MOTION = "(no motion file yet)"
 
 
 class SaveMotion(io.ComfyNode):
-    """Writes motion to a .safetensors file in the output folder, without its driving file and fit."""
+    """Writes motion and its times to a .safetensors file in the output folder, without its driving file and fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -41,7 +40,7 @@ class SaveMotion(io.ComfyNode):
     @readable
     def execute(cls, motion: Motion, filename_prefix: str) -> io.NodeOutput:
         path = new_output(filename_prefix, ".safetensors")
-        save_motion(path, motion.frames, {"rate": str(motion.rate)})
+        save_motion(path, motion.frames, {"rate": str(motion.rate)}, motion.times)
         return io.NodeOutput(ui={"text": [f"{path.name}: {motion!r}"], "motion": [viewable(path)]})
 
 
@@ -86,10 +85,8 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     @readable
     def execute(cls, file: str, start: float, count: int) -> io.NodeOutput:
-        path = chosen_motion(file)
-        rate = motion_rate(path)
-        frames = cut(load_motion(path), round(start * rate), count or None)
-        return io.NodeOutput(Motion(frames, rate))
+        part = read_part(chosen_motion(file), start, count or None)
+        return io.NodeOutput(Motion(part.motion, part.rate, ticks=part.times))
 
 
 def chosen_motion(file: str) -> Path:

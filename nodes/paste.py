@@ -121,5 +121,5 @@ def paste_video(paste: Paste, source: DrivingFrames, writer: VideoWriter) -> Non
     with writer:
         for index, frame in enumerate(chain([source.first], source.frames), 1):
             check_interrupt()
-            writer.write(paste(frame.image), frame.time)
+            writer.write(paste(frame.image), frame.time, frame.duration)
             bar.update_absolute(index, max(source.total, index))

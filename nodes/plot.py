@@ -10,6 +10,7 @@ from comfy_api.v0_0_2 import io, ui
 from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.plot import motion_plot
+from ..personalive_core.motion.times import average_rate
 from .host.errors import readable
 from .host.sockets import (
     CATEGORY,
@@ -35,7 +36,8 @@ def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank 
         frames = motion.fitted.motion[motion.fitted.lead :]
     known: torch.Tensor | None = reference.reference.motion.embedding if reference else None
     curve = novelty_curve(frames.embedding, config, known)
-    return motion_plot(frames, curve.points, float(motion.rate), config.keyframe_distance, curve.keyframes)
+    rate = motion.rate if motion.times is None else average_rate(motion.times)  # the axis ends where the motion does
+    return motion_plot(frames, curve.points, float(rate), config.keyframe_distance, curve.keyframes)
 
 
 class MotionPlot(io.ComfyNode):

@@ -83,7 +83,7 @@ def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
         path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
         with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
             for index, frame in enumerate(frames):
-                writer.write(to_picture(frame), task.motion.time(index))
+                writer.write(to_picture(frame), task.motion.time(index), task.motion.duration(index))
     except (PersonaLiveError, OSError) as error:  # not raised: the user must see why the run ended
         _log.error("The frames made so far could not be saved: %s", error)
     else:

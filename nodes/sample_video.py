@@ -102,7 +102,7 @@ def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> 
         with writer:
             for emitted, keyframes in run_stream(task, panel):  # noqa: B007 - the last is given back
                 for index, picture in enumerate(emitted.pictures, emitted.first):
-                    writer.write(picture, task.motion.time(index))
+                    writer.write(picture, task.motion.time(index), task.motion.duration(index))
     except BaseException:
         if writer.frames:
             _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .media.video import Frame, read_frames
     from .media.write import VideoWriter, WriteOptions
     from .modules.schedule import seeded_noise
-    from .motion.files import load_motion, save_motion
+    from .motion.files import load_motion, motion_times, save_motion
     from .motion.types import HybridMotion, concat_motion
 
 PUBLIC = {  # public name -> its module
@@ -62,6 +62,7 @@ PUBLIC = {  # public name -> its module
     "load_model": "backends.personalive.loader",
     "load_motion": "motion.files",
     "load_state": "backends.personalive.state_file",
+    "motion_times": "motion.files",
     "read_frames": "media.video",
     "read_image": "media.picture",
     "save_motion": "motion.files",
@@ -99,6 +100,7 @@ __all__ = [
     "load_model",
     "load_motion",
     "load_state",
+    "motion_times",
     "read_frames",
     "read_image",
     "save_motion",

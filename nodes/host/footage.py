@@ -61,4 +61,6 @@ def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> Dr
 def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:
     """Converts images [F, H, W, C] to frames from `begin` seconds on, one at a time, to hold one uint8 copy only."""
     times = (index / rate for index in range(len(images)))
-    return (Frame(to_picture(image), time) for image, time in zip(images, times, strict=True) if time >= begin)
+    return (
+        Frame(to_picture(image), time, 1 / rate) for image, time in zip(images, times, strict=True) if time >= begin
+    )

@@ -15,10 +15,10 @@ from ...personalive_core.backends.personalive.types import Reference, StreamConf
 from ...personalive_core.errors import InputError
 from ...personalive_core.faces.crop import Crop
 from ...personalive_core.media.picture import Picture
+from ...personalive_core.motion.times import duration_at, time_at
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
 CATEGORY = "PersonaLive"
-TICKS = 90000  # per second, as in MPEG
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("REFERENCE")
@@ -69,16 +69,23 @@ class Motion:
     footage: Footage | None = None
     fitted: FittedMotion | None = None
     canonical: torch.Tensor | None = None  # [21, 3] canonical keypoints of the reference it was fitted to
-    ticks: torch.Tensor | None = None  # [F] int64 time of each frame in 1 / TICKS s; None: evenly spaced
+    ticks: torch.Tensor | None = None  # [F + 1] int64 times in nanoseconds, see motion/times.py; None: evenly spaced
 
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def times(self) -> torch.Tensor | None:
+        """Times [F + 1] of the frames; None: evenly spaced, also where another pack changed the frames alone."""
+        return self.ticks if self.ticks is not None and len(self.ticks) == len(self) + 1 else None
+
     def time(self, index: int) -> Fraction:
         """Time of frame `index` in seconds. Phones film at varying rates; exact times keep the sound in sync."""
-        if self.ticks is None or len(self.ticks) != len(self):
-            return index / self.rate
-        return Fraction(int(self.ticks[index]), TICKS)
+        return index / self.rate if self.times is None else time_at(self.times, index)
+
+    def duration(self, index: int) -> Fraction:
+        """Seconds from frame `index` to the next one, or to the end of the last."""
+        return 1 / self.rate if self.times is None else duration_at(self.times, index)
 
     def __repr__(self) -> str:
         return f"{len(self)} frames at {float(self.rate):g} frames/s{', fitted' if self.fitted else ''}"

@@ -17,8 +17,9 @@ from ..faces.detectors import detector_for
 from ..faces.tracking import TrackOptions
 from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
-from ..motion.files import load_motion, motion_rate
+from ..motion.files import read_part
 from ..motion.smoothing import pose_smoothing
+from ..motion.times import duration_at, time_at
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thinning_stride, thumbnail
 
@@ -112,12 +113,12 @@ class SavedMotion:
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
     ) -> Iterator[AnimatedFrame]:
-        """Yields one animated frame per driving frame; `shown` is not used."""
+        """Yields one animated frame per driving frame, at its time in the file; `shown` is not used."""
         del shown  # a motion file has no pictures
-        begin = round(self.clip.start * self.rate)
-        motion = load_motion(self.clip.path)[begin:][: self.clip.count]
-        for frame in animate_motion(model, reference, [motion], options):
-            yield replace(frame, time=frame.index / self.rate)
+        part = read_part(self.clip.path, self.clip.start, self.clip.count)
+        for frame in animate_motion(model, reference, [part.motion], options):
+            time, duration = time_at(part.times, frame.index), duration_at(part.times, frame.index)
+            yield replace(frame, time=time, duration=duration)
 
 
 def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
@@ -160,11 +161,8 @@ def open_motion(clip: DrivingClip) -> SavedMotion:
     """
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
-    rate = motion_rate(clip.path)
-    frames = len(load_motion(clip.path)) - round(clip.start * rate)
-    if frames < 1:
-        raise InputError(f"{clip.path} has no frame at {clip.start:g} s: start earlier")
-    return SavedMotion(clip, rate, _fewer(clip.count, frames))
+    part = read_part(clip.path, clip.start, clip.count)
+    return SavedMotion(clip, part.rate, len(part.motion))
 
 
 def open_source(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo | SavedMotion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +21,16 @@ from ..faces.crop import Box
 from ..faces.paste import PasteOptions
 from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import write_image
+from ..media.video import Frame
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.files import SUFFIXES as MOTION_SUFFIXES
 from ..motion.files import save_motion
+from ..motion.times import times_of
 from ..motion.types import HybridMotion, concat_motion
 from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
 from .engine import Engine
-from .pipeline import AnimatedFrame, AnimateOptions, driving_motion
+from .pipeline import AnimatedFrame, AnimateOptions, film_motion
 from .portrait import Portrait, open_portrait
 from .sheet import SheetCollector, contact_sheet
 
@@ -133,7 +135,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
         peak_memory=peak_memory(engine.device),
     )
     if job.sheet:
-        sheet = contact_sheet(portrait.picture, made.collector.rows(), sheet_title(job, summary), float(source.rate))
+        sheet = contact_sheet(portrait.picture, made.collector.rows(), sheet_title(job, summary))
         write_image(job.sheet, sheet, job.label)
     return summary
 
@@ -151,7 +153,7 @@ def make(
             if job.sheet:
                 driving = shown.take(frame.index)  # None for a motion file: the portrait is shown instead
                 driving = portrait.picture if driving is None else driving
-                collector = collector.then(frame.index, driving, frame.picture, frame.keyframe)
+                collector = collector.then(frame.index, driving, frame.picture, frame.keyframe, frame.time)
             made = FrameNotes(
                 keyframes=(*made.keyframes, frame.index) if frame.keyframe else made.keyframes,
                 filled=made.filled + (not frame.valid),
@@ -162,7 +164,7 @@ def make(
 
 
 def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
-    """Extracts the motion of `clip`'s frames and writes it to the motion file `output`.
+    """Extracts the motion of `clip`'s frames and writes it, with their times, to the motion file `output`.
 
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
@@ -172,9 +174,16 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     engine.require()
     source = open_driving(clip, engine.size, engine.weights)
     model = engine.load()
-    images = (frame.image for frame in progress(source.read(), source.count, "motion", quiet))
-    motion = concat_motion(driving_motion(model, images, source.options))
-    save_motion(output, motion, {"rate": str(source.rate), "driving": clip.path.name})
+    shown: list[tuple[Fraction, Fraction | None]] = []
+
+    def noted() -> Iterator[Frame]:
+        for frame in progress(source.read(), source.count, "motion", quiet):
+            shown.append((frame.time, frame.duration))
+            yield frame
+
+    motion = concat_motion(film_motion(model, noted(), source.options))
+    details = {"rate": str(source.rate), "driving": clip.path.name}
+    save_motion(output, motion, details, times_of(shown, source.rate))
     return motion
 
 

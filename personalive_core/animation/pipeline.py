@@ -70,6 +70,23 @@ def driving_motion(
     return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
 
 
+def film_motion(
+    model: PersonaLive, frames: Iterable[Frame], options: MotionOptions, neutral: HybridMotion | None = None
+) -> Iterator[HybridMotion]:
+    """Like `driving_motion`, from frames with their times: each is smoothed over its own time step."""
+    if options.smoothing is None:
+        return driving_motion(model, (frame.image for frame in frames), options, neutral)
+    times: deque[Fraction] = deque()  # of the frames that were read, but are not smoothed yet
+
+    def pictures() -> Iterator[np.ndarray]:
+        for frame in frames:
+            times.append(frame.time)
+            yield frame.image
+
+    extracted = _extract(model, pictures(), options)
+    return fill_missing(smooth(extracted, options.smoothing, iter(times.popleft, None)), options.missing, neutral)
+
+
 def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
     """Motion of each window; boxes are in pixels of the frame, not of the crop. `valid` is False without a face."""
     cropped = crop_frames(frames, options.size, options.detector, options.track)
@@ -93,12 +110,12 @@ def animate(
     """
     times: deque[tuple[Fraction, Fraction | None]] = deque()
 
-    def pictures() -> Iterator[np.ndarray]:
+    def noted() -> Iterator[Frame]:
         for frame in frames:
             times.append((frame.time, frame.duration))
-            yield frame.image
+            yield frame
 
-    motions = driving_motion(model, pictures(), options.motion, reference.motion)
+    motions = film_motion(model, noted(), options.motion, reference.motion)
     for frame in animate_motion(model, reference, motions, options):
         time, duration = times.popleft()
         yield replace(frame, time=time, duration=duration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,6 +28,7 @@ class SheetRow:
     driving: Picture
     result: Picture
     is_keyframe: bool = False
+    time: Fraction | None = None  # of the frame, in seconds; None: not said
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,20 @@ class SheetCollector:
     even: tuple[SheetRow, ...] = ()  # every `stride`-th frame
     keyframes: tuple[SheetRow, ...] = ()
 
-    def then(self, index: int, driving: Picture, result: Picture, is_keyframe: bool = False) -> SheetCollector:
-        """The collector after frame `index`; `driving` and `result` are [H, W, 3] uint8 of any size."""
+    def then(
+        self,
+        index: int,
+        driving: Picture,
+        result: Picture,
+        is_keyframe: bool = False,
+        time: Fraction | None = None,
+    ) -> SheetCollector:
+        """The collector after frame `index` at `time`; `driving` and `result` are [H, W, 3] uint8 of any size."""
         is_kept = is_keyframe and len(self.keyframes) < self.keyframe_limit
         is_even = index % self.stride == 0
         if not is_kept and not is_even:
             return self
-        row = SheetRow(index, thumbnail(driving), thumbnail(result), is_keyframe)
+        row = SheetRow(index, thumbnail(driving), thumbnail(result), is_keyframe, time)
         keyframes = (*self.keyframes, row) if is_kept else self.keyframes
         even = (*self.even, row) if is_even else self.even
         stride = thinning_stride([r.index for r in even], 2 * self.moments, self.stride)
@@ -81,10 +90,10 @@ def thumbnail(picture: Picture) -> Picture:
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
 
 
-def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate: float | None = None) -> Picture:
+def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str) -> Picture:
     """The sheet [H, W, 3] uint8: each row is a strip of reference, driving and result; strips in up to two columns.
 
-    `title` is the line at the top. If the clip's frame `rate` is given, captions show the time too.
+    `title` is the line at the top. Captions show the time of a frame that has one.
     """
     columns = 2 if len(rows) > ONE_COLUMN else 1
     lines = -(-len(rows) // columns)
@@ -101,11 +110,11 @@ def contact_sheet(reference: Picture, rows: Sequence[SheetRow], title: str, rate
     for number, row in enumerate(rows):
         line, column = number % lines, number // lines
         left = MARGIN + column * (strip_width + 2 * MARGIN)
-        draw_strip(sheet, (left, HEADER + CAPTION + line * (strip_height + GAP)), face, row, rate)
+        draw_strip(sheet, (left, HEADER + CAPTION + line * (strip_height + GAP)), face, row)
     return np.asarray(sheet)
 
 
-def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: SheetRow, rate: float | None) -> None:
+def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: SheetRow) -> None:
     """Draws one row: its three pictures; below them frame number, time, and a mark if it is a keyframe."""
     left, top = corner
     for place, picture in enumerate((face, thumbnail(row.driving), thumbnail(row.result))):
@@ -114,7 +123,7 @@ def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: 
         y = top + (THUMBNAIL - height) // 2
         sheet.paste(Image.fromarray(picture), (x, y))
     below = (left, top + THUMBNAIL + 4)
-    caption = f"frame {row.index}" + (f"   {row.index / rate:.2f} s" if rate else "")
+    caption = f"frame {row.index}" + ("" if row.time is None else f"   {float(row.time):.2f} s")
     if row.is_keyframe:
         x = left + 2 * (THUMBNAIL + GAP)
         box = (x, top, x + THUMBNAIL - 1, top + THUMBNAIL - 1)

@@ -184,27 +184,27 @@ def same_file(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and metadata of a file that `save_tensors` wrote with this `schema`, such as personalive-motion-1.
+def load_tensors(path: Path, *schemas: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a file that `save_tensors` wrote with one of `schemas`, such as personalive-motion-1.
 
     Raises InputError for any other file.
     """
     from safetensors import SafetensorError, safe_open
 
-    kind = schema.split("-")[1]
+    kind = schemas[0].split("-")[1]
     try:
         with _utf8_name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             found = metadata.get("schema", "none")
-            if found != schema:
+            if found not in schemas:
                 raise InputError(
-                    f"{path.name} is no {kind} file of this version: expected schema {schema}, found {found}; "
-                    f"make it again with this version"
+                    f"{path.name} is no {kind} file of this version (expected schema {' or '.join(schemas)}, found "
+                    f"{found if found.isprintable() else ascii(found):.60}): choose another, or make it again"
                 )
             return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - the file is no mapping
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"{path} cannot be read as a {kind} file ({error}): check the path, or make it again"
+            f"{path} cannot be read as a {kind} file ({_unreadable(path)}): check the path, or make it again"
         ) from error
 
 
@@ -218,3 +218,14 @@ def _utf8_name(path: Path) -> Iterator[str]:
             yield f"/dev/fd/{file.fileno()}"
     else:
         yield str(path)
+
+
+def _unreadable(path: Path) -> str:
+    """Why safetensors cannot read `path`, in plain words: its own are those of its parser."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        with path.open("rb") as file:
+            return "it is damaged, or no safetensors file" if file.read(1) else "it is empty"
+    except OSError as error:
+        return error.strerror or "it cannot be opened"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from .types import HeadPose, HybridMotion
 
+ROUNDING = 0.001  # seconds: a container's clock may be this coarse, as in mkv, so that even steps differ by as much
 POSE_BETA = 0.05  # Hz per (degree or pixel per second): lets fast motion pass
 
 
@@ -23,7 +26,7 @@ class OneEuroOptions:
     Raises InputError unless rate and cutoffs are above 0 and beta is 0 or more.
     """
 
-    rate: float = 25.0  # samples per second
+    rate: float = 25.0  # samples per second; the average where each sample has its own time step
     min_cutoff: float = 1.0  # Hz, the cutoff for a value at rest
     beta: float = 0.0  # Hz per (unit per second): how much the cutoff rises with the speed
     d_cutoff: float = 1.0  # Hz, the cutoff for the speed
@@ -72,21 +75,39 @@ def _alpha(cutoff: Tensor | float, rate: float) -> Tensor | float:
     return 1 / (1 + rate / (2 * math.pi * cutoff))
 
 
-def smooth(motions: Iterable[HybridMotion], options: OneEuroOptions | None) -> Iterator[HybridMotion]:
+def smooth(
+    motions: Iterable[HybridMotion], options: OneEuroOptions | None, times: Iterable[Fraction] | None = None
+) -> Iterator[HybridMotion]:
     """Filters head pose and box frame by frame; frames without a face pass unchanged and do not change the filter.
 
-    Keypoints are not filtered: retargeting computes them from the smoothed pose.
+    `times` are those of the frames in seconds, each taken after its frame's motion; None: evenly spaced. Keypoints are
+    not filtered: retargeting computes them from the smoothed pose.
     """
     if options is None:
         yield from motions
         return
     state: OneEuroState | None = None
+    paces = repeat(options) if times is None else at_their_steps(options, times)
     for motion in motions:
         rows = torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
         smoothed = []
         for row, valid in zip(rows, motion.valid, strict=True):
+            pace = next(paces)
             if bool(valid):
-                state, row = one_euro(state, row, options)  # noqa: PLW2901 - the filtered row takes its place
+                state, row = one_euro(state, row, pace)  # noqa: PLW2901 - the filtered row takes its place
             smoothed.append(row)
         angles, translation, scale, box = torch.stack(smoothed).tensor_split((3, 6, 7), 1)
         yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)
+
+
+def at_their_steps(options: OneEuroOptions, times: Iterable[Fraction]) -> Iterator[OneEuroOptions]:
+    """The options for each frame: their rate is that of the frame's own time step, in seconds since the one before.
+
+    Steps that are even but for the rounding of their clock keep the rate, to the same bits as without times.
+    """
+    last: Fraction | None = None
+    for time in times:
+        step = None if last is None else float(time - last)
+        is_even = step is None or abs(step - 1 / options.rate) <= ROUNDING
+        yield options if is_even or step is None else replace(options, rate=1 / step)
+        last = time

@@ -28,7 +28,7 @@ from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
-from personalive_core.motion.files import load_motion
+from personalive_core.motion.files import load_motion, motion_rate, motion_times
 from personalive_core.text import plural
 
 LOSSLESS = ("--lossless", "--no-audio", "--quiet")
@@ -146,6 +146,30 @@ def test_a_motion_file_gives_the_same_pictures_as_its_video(animate, personalive
     assert json.loads(later.out)["frames"] == 2
     assert animate(tmp_path / "x.mp4", "--start", 9, driving=saved).code == 2
     assert "leave --rate out" in animate(tmp_path / "x.mp4", "--rate", 5, driving=saved).err
+
+
+def test_a_motion_file_plays_at_the_times_of_its_film(personalive, loaded, tmp_path, standin_folder):  # noqa: ARG001
+    """A film with a pause of 3 minutes, whose average rate is 0.03: no file could say that rate."""
+    film, saved = tmp_path / "pause.mkv", tmp_path / "pause.safetensors"
+    times = [Fraction(milliseconds, 1000) for milliseconds in (0, 40, 80, 180_080, 180_120, 180_200)]
+    with VideoWriter(film, (64, 64), WriteOptions()) as writer:
+        for index, time in enumerate(times):
+            writer.write(draw_portrait(DRIVER, sample_motion(index, RATE), 64), time)
+    files = ("--weights", standin_folder, "--size", 64, "--quiet")
+    assert personalive("motion", "--driving", film, "--output", saved, "--smooth", 1, *files).code == 0
+    kept = motion_times(saved)
+    assert kept[:-1].tolist() == [round(time * 10**9) for time in times]
+    assert kept[-1] > kept[-2]
+    assert 1 <= motion_rate(saved) <= 1000
+    line = ("animate", "--reference", film, "--driving", saved, *files, *LOSSLESS[:2])
+    assert personalive(*line, "--output", tmp_path / "a.mkv", "--sheet", tmp_path / "a.png").code == 0
+    assert [frame.time for frame in read_frames(tmp_path / "a.mkv")] == times
+    for start, frames in ((0.04, 3), (0.041, 2)):  # at or after: the frame at 0.04 s itself, or the next one
+        assert personalive(*line, "--output", tmp_path / "b.mkv", "--start", start, "--frames", frames).code == 0
+        shown = times[4 - frames : 4]
+        assert [frame.time for frame in read_frames(tmp_path / "b.mkv")] == [time - shown[0] for time in shown]
+    late = personalive(*line, "--output", tmp_path / "b.mkv", "--start", 181)
+    assert (late.code, "pause.safetensors has no frame at 181 s: start earlier" in late.err) == (2, True)
 
 
 def test_motion_refuses_before_it_loads(personalive, tmp_path, standin_folder, sample, monkeypatch):
@@ -277,17 +301,19 @@ def numbered(index):
 
 
 def test_keyframes_and_filled_frames_are_noted(tmp_path):
-    frames = [AnimatedFrame(i, Fraction(i), numbered(i), keyframe=i == 4, valid=i != 2) for i in range(6)]
+    seconds = [Fraction(i) for i in (0, 1, 2, 30, 31, 32)]
+    frames = [AnimatedFrame(i, seconds[i], numbered(i), i == 4, i != 2, Fraction(i, 7)) for i in range(6)]
     job = SimpleNamespace(sheet=tmp_path / "sheet.png")
     portrait = SimpleNamespace(paste=None, picture=numbered(99))
     written = []
-    writer = SimpleNamespace(write=lambda picture, time, _: written.append((picture[0, 0, 0], time)))
+    writer = SimpleNamespace(write=lambda picture, *shown: written.append((picture[0, 0, 0], *shown)))
     shown = Thumbnails()
     for i in range(6):
         shown.note(i, numbered(10 + i))
     made = make(job, progress(frames, 6, "animate", True), portrait, shown, writer)
     assert (made.keyframes, made.filled) == ((4,), 1)
-    assert written == [(i, i) for i in range(6)]
+    assert written == [(i, seconds[i], Fraction(i, 7)) for i in range(6)]
+    assert [row.time for row in made.collector.rows()] == seconds
     assert [(row.index, row.is_keyframe) for row in made.collector.rows() if row.is_keyframe] == [(4, True)]
     assert [row.driving[0, 0, 0] for row in made.collector.rows()] == [10 + i for i in range(6)]
     made = make(job, progress(frames, 6, "animate", True), portrait, Thumbnails(), writer)

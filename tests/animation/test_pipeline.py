@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate, animate_motion, driving_motion
+from personalive_core.animation.pipeline import (
+    AnimateOptions,
+    MotionOptions,
+    animate,
+    animate_motion,
+    driving_motion,
+    film_motion,
+)
 from personalive_core.backends.personalive.motion import extract_motion, lead_in, retarget
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.backends.personalive.sampling import StreamingSampler, first_bank, novelty, remember
@@ -270,6 +277,18 @@ def test_pose_and_box_are_smoothed_across_pieces():
     torch.testing.assert_close(rows(found), torch.stack(expected))
     assert torch.equal(found.embedding, motion.embedding)
     assert rows(found).diff(dim=0).square().sum() < 0.5 * rows(motion).diff(dim=0).square().sum()
+
+
+def test_frames_are_smoothed_over_their_own_time_steps(standin):
+    """Across windows; their times are as uneven as those of a film with pauses."""
+    frames, options = driving(6), MotionOptions(size=SIZE, smoothing=OneEuroOptions(1.0, 0.05))
+    raw = concat_motion(driving_motion(standin, (frame.image for frame in frames), replace(options, smoothing=None)))
+    timed = concat_motion(smooth([raw], options.smoothing, [frame.time for frame in frames]))
+    found = concat_motion(film_motion(standin, iter(frames), options))
+    torch.testing.assert_close(rows(found), rows(timed))
+    assert not torch.allclose(rows(timed), rows(concat_motion(smooth([raw], options.smoothing))))
+    unsmoothed = concat_motion(film_motion(standin, iter(frames), replace(options, smoothing=None)))
+    assert torch.equal(rows(unsmoothed), rows(raw))
 
 
 def test_frames_without_a_face_leave_no_trace():

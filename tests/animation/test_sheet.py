@@ -1,5 +1,7 @@
 """The contact sheet: which moments are kept without knowing the length, in what memory, and what is drawn."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -92,11 +94,26 @@ def test_only_keyframes_are_marked():
 
 def test_captions_say_frame_time_and_facts():
     rows = SheetCollector().then(7, RED, BLUE).rows()
+    timed = SheetCollector().then(7, RED, BLUE, time=Fraction(7, 25)).rows()
     sheet = contact_sheet(GREY, rows, "facts")
     assert not np.array_equal(sheet, contact_sheet(GREY, rows, "other facts"))
-    assert not np.array_equal(sheet, contact_sheet(GREY, rows, "facts", rate=25))
+    assert not np.array_equal(sheet, contact_sheet(GREY, timed, "facts"))
     later = SheetCollector().then(8, RED, BLUE).rows()
     assert not np.array_equal(sheet, contact_sheet(GREY, later, "facts"))
+
+
+def test_captions_say_the_frames_own_time(monkeypatch):
+    """Of a film with a pause, after which index / rate would be wrong; a frame at 0 has a time too."""
+    written = []
+    monkeypatch.setattr("personalive_core.animation.sheet.write_text", lambda *a: written.append(a[2]))
+    times = (Fraction(0), Fraction(1, 25), Fraction(3001, 300))
+    collector = SheetCollector()
+    for index, time in enumerate(times):
+        collector = collector.then(index, RED, BLUE, time=time)
+    contact_sheet(GREY, collector.rows(), "facts")
+    assert [text for text in written if text.startswith("frame")] == [
+        "frame 0   0.00 s", "frame 1   0.04 s", "frame 2   10.00 s",
+    ]  # fmt: skip
 
 
 def test_long_title_stays_on_the_sheet():

@@ -10,12 +10,14 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 
 from personalive_core.media.video import probe, read_frames
 from personalive_core.media.write import VideoWriter, WriteOptions
-from personalive_core.motion.files import load_motion
+from personalive_core.motion.files import load_motion, motion_times, save_motion
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import reduce, stored
+from tests.motion.samples import motion, write_old
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 
@@ -122,19 +124,108 @@ def test_the_drivings_sound_is_kept_cut_or_left_out(comfyui):
     assert not probe(made(comfyui, silent)[0]).has_audio
 
 
-def test_frames_of_varying_rate_keep_their_times(comfyui, media):
-    """As phones film: the sound would run away from evenly spaced frames."""
-    times = [Fraction(n, 30) for n in (0, 1, 2, 5, 6, 9, 10, 11, 15, 16)]
-    pictures = [frame.image for frame in read_frames(media / "spoken.mp4", count=len(times))]
+VARYING = [Fraction(n, 30) for n in (0, 1, 2, 5, 6, 9, 10, 11, 15, 16)]
+
+
+@pytest.fixture(scope="module")
+def varying(comfyui, media):
+    """The name of a film of varying rate, as phones film: the sound would run away from evenly spaced frames."""
+    pictures = [frame.image for frame in read_frames(media / "spoken.mp4", count=len(VARYING))]
     height, width = pictures[0].shape[:2]
-    path = comfyui.base / "input" / "varying.mp4"
-    with VideoWriter(path, (width, height), WriteOptions(rate=Fraction(30))) as writer:
-        for picture, time_shown in zip(pictures, times, strict=True):
+    with VideoWriter(
+        comfyui.base / "input" / "varying.mp4", (width, height), WriteOptions(rate=Fraction(30))
+    ) as writer:
+        for picture, time_shown in zip(pictures, VARYING, strict=True):
             writer.write(picture, time_shown)
-    run = comfyui.run(change(small("long_video"), "LoadVideo", file="varying.mp4"))
+    return "varying.mp4"
+
+
+def test_frames_of_varying_rate_keep_their_times(comfyui, varying):
+    """Also through a motion file."""
+    workflow = change(small("long_video"), "LoadVideo", file=varying)
+    workflow["90"] = saving(key_of(workflow, "ExtractHybridMotion"))
+    run = comfyui.run(workflow)
+    assert not run.error
+    expected = pytest.approx([float(time_shown) for time_shown in VARYING], abs=1e-3)
+    assert [float(frame.time) for frame in read_frames(made(comfyui, run)[0])] == expected
+    (saved,) = made(comfyui, run, "motion")
+    times = motion_times(saved)
+    assert times[:-1].tolist() == [round(time_shown * 10**9) for time_shown in VARYING]
+    assert times[-1] > times[-2]
+    loaded = f"{saved.parent.name}/{saved.name} [output]"
+    run = comfyui.run(change(small("motion_reuse"), "LoadMotion", file=loaded, start=0.1, count=7))
+    assert not run.error
     assert [float(frame.time) for frame in read_frames(made(comfyui, run)[0])] == pytest.approx(
-        [float(time_shown) for time_shown in times], abs=1e-3
+        [float(time_shown - VARYING[3]) for time_shown in VARYING[3:]], abs=1e-3
     )
+
+
+MOMENTS = {"a": [0, 40, 90, 2000, 2040, 2100], "b": [100 * n for n in range(10)]}  # milliseconds; the last is the end
+
+
+@pytest.fixture(scope="module")
+def moments(comfyui):
+    """Two motion files in the input folder, a of varying rate and b even, and another of the version before."""
+    folder = comfyui.base / "input"
+    for name, times in MOMENTS.items():
+        save_motion(folder / f"{name}.safetensors", motion(len(times) - 1), {"rate": "25"}, torch.tensor(times) * 10**6)
+    write_old(folder / "old.safetensors", motion(5), '{"rate": "10"}')
+
+
+def saving(source):
+    """A node that saves the motion of node `source`."""
+    return {"class_type": "SaveMotion", "inputs": {"motion": [source, 0], "filename_prefix": "motion/times"}}
+
+
+def loading(name, start=0.0, count=0):
+    return {"class_type": "LoadMotion", "inputs": {"file": f"{name}.safetensors", "start": start, "count": count}}
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "count", "milliseconds"),
+    [
+        ("a", 0.0, 0, MOMENTS["a"]),
+        ("a", 0.05, 0, [90, 2000, 2040, 2100]),
+        ("a", 0.04, 2, [40, 90, 2000]),
+        ("a", 2.04, 9, [2040, 2100]),
+        ("old", 0.2, 2, [200, 300, 400]),
+    ],
+)
+@pytest.mark.usefixtures("moments")
+def test_a_loaded_motion_is_saved_with_its_own_times(comfyui, name, start, count, milliseconds):
+    run = comfyui.run({"1": loading(name, start, count), "2": saving("1")})
+    assert not run.error
+    (saved,) = made(comfyui, run, "motion")
+    assert motion_times(saved).tolist() == [moment * 10**6 for moment in milliseconds]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "length", "milliseconds"),
+    [
+        ("a", "b", "shorter", MOMENTS["a"]),
+        ("a", "b", "longer", [*MOMENTS["a"], 2140, 2180, 2220, 2260]),
+        ("b", "a", "shorter", MOMENTS["b"][:6]),
+        ("b", "a", "longer", MOMENTS["b"]),
+    ],
+)
+@pytest.mark.usefixtures("moments")
+def test_a_blended_motion_has_the_times_of_the_first(comfyui, first, second, length, milliseconds):
+    """Cut to the result's length, or continued at the first one's rate."""
+    mixed = {"motion_a": ["1", 0], "motion_b": ["2", 0], "head": 0.5, "expression": 0.5, "length": length}
+    blend = {"class_type": "BlendMotion", "inputs": mixed}
+    run = comfyui.run({"1": loading(first), "2": loading(second), "3": blend, "4": saving("3")})
+    assert not run.error
+    (saved,) = made(comfyui, run, "motion")
+    assert motion_times(saved).tolist() == [moment * 10**6 for moment in milliseconds]
+
+
+def test_a_start_behind_the_motion_and_a_damaged_file_are_told(comfyui, moments):  # noqa: ARG001
+    run = comfyui.run({"1": loading("a", 2.05), "2": saving("1")})
+    assert first_line(run) == "Start earlier: a.safetensors has no frame at 2.05 s."
+    path = comfyui.base / "input" / "spoilt.safetensors"
+    write_old(path, motion(5), '{"rate": "nan"}')
+    run = comfyui.run({"1": loading("spoilt"), "2": saving("1")})
+    assert first_line(run).startswith("Save the motion again: spoilt.safetensors says 'nan' frames a second, expected")
 
 
 def heard(path):

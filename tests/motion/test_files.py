@@ -3,18 +3,26 @@
 import json
 import os
 from dataclasses import fields
+from fractions import Fraction
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.animation.driving import DrivingClip, open_source
 from personalive_core.backends.personalive.state_file import load_state, save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import InputError, OutputError
 from personalive_core.modules.inputs import MotionFeatures
-from personalive_core.motion.files import load_motion, motion_details, save_motion
+from personalive_core.motion.files import (
+    load_motion,
+    motion_details,
+    motion_rate,
+    motion_times,
+    read_part,
+    save_motion,
+)
 from personalive_core.motion.types import HeadPose, HybridMotion
+from tests.motion.samples import write_old
 
 
 def draw(*shape, seed=0):
@@ -82,17 +90,18 @@ def test_saving_again_replaces_the_file(motion, folder):
 def test_motion_and_state_files_are_told_apart(motion, state, folder):
     save_motion(folder / "a.safetensors", motion)
     save_state(folder / "s.safetensors", state)
-    with pytest.raises(InputError, match="expected schema personalive-stream-1, found personalive-motion-1"):
+    with pytest.raises(InputError, match="expected schema personalive-stream-1, found personalive-motion-2"):
         load_state(folder / "a.safetensors")
-    with pytest.raises(InputError, match="expected schema personalive-motion-1, found personalive-stream-1"):
+    motions = "personalive-motion-2 or personalive-motion-1"
+    with pytest.raises(InputError, match=f"expected schema {motions}, found personalive-stream-1"):
         load_motion(folder / "s.safetensors")
 
 
-@pytest.mark.parametrize("metadata", [None, {"schema": "personalive-motion-2", "details": json.dumps({})}])
+@pytest.mark.parametrize("metadata", [None, {"schema": "personalive-motion-3", "details": json.dumps({})}])
 def test_other_schemas_are_refused(metadata, folder):
     save_file({"embedding": draw(1, 32, 16)}, folder / "other.safetensors", metadata)
     found = metadata["schema"] if metadata else "none"
-    with pytest.raises(InputError, match=rf"other.safetensors is no motion file of this version: .* found {found}"):
+    with pytest.raises(InputError, match=rf"other.safetensors is no motion file of this version .* found {found}\)"):
         load_motion(folder / "other.safetensors")
 
 
@@ -151,10 +160,71 @@ def test_failed_saving_keeps_the_file_that_was_there(motion, folder, monkeypatch
     assert bits(load_motion(path)) == bits(motion)
 
 
-@pytest.mark.parametrize("rate", ["fast", "0", "-25", "1/0", "nan", ""])
-def test_a_rate_that_is_no_rate_is_refused_by_the_command_line_too(rate, motion, folder):
-    """The node and the command line read the rate in one place."""
+# --- times and rate
+
+
+TIMES = torch.tensor([0, 41_708_333, 83_416_667, 60 * 10**9, 60_041_708_333, 61 * 10**9])
+
+
+def test_times_come_back(motion, folder):
+    save_motion(folder / "a.safetensors", motion, {"rate": "24000/1001"}, TIMES)
+    assert torch.equal(motion_times(folder / "a.safetensors"), TIMES)
+    assert motion_rate(folder / "a.safetensors") == Fraction(24000, 1001)
+    assert bits(load_motion(folder / "a.safetensors")) == bits(motion)
+
+
+@pytest.mark.parametrize(
+    ("details", "step"), [(None, 40_000_000), ({"rate": "50"}, 20_000_000), ({"rate": "0.5"}, 2 * 10**9)]
+)
+def test_without_times_they_are_even(details, step, motion, folder):
+    save_motion(folder / "a.safetensors", motion, details)
+    assert motion_times(folder / "a.safetensors").tolist() == [step * index for index in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "times", "stored"),
+    [
+        ("7/50", TIMES, Fraction(24000, 1001)),  # the average of a film with a pause
+        ("1/7", [7 * 10**9 * n for n in range(6)], 1),  # a slide show
+        ("90000", [11_111 * n for n in range(6)], 1000),
+        ("5", TIMES, 5),
+        (None, [20_000_000 * n for n in (0, 1, 2, 3, 100, 101)], 50),  # not told: as the times say
+    ],
+)
+def test_what_is_saved_has_a_rate_that_can_be_read(rate, times, stored, motion, folder):
+    path, times = folder / "a.safetensors", torch.as_tensor(times)
+    save_motion(path, motion, {"rate": rate} if rate else None, times)
+    assert motion_rate(path) == stored
+    assert torch.equal(motion_times(path), times)
+
+
+def test_a_name_that_is_no_utf_8_is_kept(motion, folder):
+    save_motion(folder / "a.safetensors", motion, {"driving": "t\udcffalk.mp4"})
+    assert motion_details(folder / "a.safetensors") == {"driving": "t\udcffalk.mp4"}
+
+
+# --- the version before
+
+
+def test_the_version_before_is_read_bit_for_bit(motion, folder):
+    path = folder / "old.safetensors"
+    write_old(path, motion)
+    assert bits(load_motion(path)) == bits(motion)
+    assert motion_details(path) == {"rate": "30000/1001", "driving": "talk.mp4"}
+    assert motion_rate(path) == Fraction(30000, 1001)
+    assert motion_times(path).tolist() == [0, 33_366_667, 66_733_333, 100_100_000, 133_466_667, 166_833_333]
+    write_old(path, motion, "{}")
+    assert (motion_rate(path), motion_times(path)[-1]) == (25, 200_000_000)
+
+
+# --- parts
+
+
+def test_a_part_keeps_its_place_in_the_driving(motion, folder):
     path = folder / "a.safetensors"
-    save_motion(path, motion, {"rate": rate})
-    with pytest.raises(InputError, match=rf"a.safetensors says '{rate}' frames a second: save the motion again"):
-        open_source(DrivingClip(path), 64, folder)
+    save_motion(path, motion, {"rate": "24000/1001"}, TIMES + 10**9)
+    part = read_part(path, 0.05, 2)
+    assert bits(part.motion) == bits(motion[2:4])
+    assert torch.equal(part.times, (TIMES + 10**9)[2:5])
+    with pytest.raises(InputError, match="a.safetensors has no frame at 60.1 s: start earlier"):
+        read_part(path, 60.1)

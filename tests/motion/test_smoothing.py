@@ -1,12 +1,16 @@
 """The One-Euro filter against its equations written out, and its promises."""
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
 
 from personalive_core.errors import InputError
-from personalive_core.motion.smoothing import OneEuroOptions, one_euro
+from personalive_core.motion.smoothing import OneEuroOptions, one_euro, smooth
+from personalive_core.motion.types import concat_motion
+from tests.motion.samples import motion
 
 
 def run(samples, options):
@@ -78,3 +82,36 @@ def test_a_changed_shape_is_refused():
     state, _ = one_euro(None, torch.zeros(7), OneEuroOptions())
     with pytest.raises(ValueError, match=r"\[7\] as before, got \[4\]"):
         one_euro(state, torch.zeros(4), OneEuroOptions())
+
+
+def smoothed(moved, options, times=None):
+    """Pose and box of all frames, [F, 11]."""
+    found = concat_motion(smooth([moved[:3], moved[3:]], options, times))
+    return torch.cat([found.pose.angles, found.pose.translation, found.pose.scale, found.box], 1)
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(60)])
+@pytest.mark.parametrize("clock", [None, 1000], ids=["exact", "mkv"])
+def test_even_times_change_no_bit(rate, clock):
+    """Exact ones, and those that a container rounded to milliseconds; also around a frame without a face."""
+    moved, options = motion(9, valid=[True] * 4 + [False] + [True] * 4), OneEuroOptions(float(rate), 1.0, 0.05)
+    times = [frame / rate for frame in range(9)]
+    times = [Fraction(round(time * clock), clock) for time in times] if clock else times
+    assert torch.equal(smoothed(moved, options, times), smoothed(moved, options))
+
+
+def test_each_sample_is_filtered_over_its_own_time_step():
+    """A film with a pause: at its average rate, every frame would count as if minutes had passed."""
+    moved, times = motion(6), [Fraction(n, 25) for n in (0, 1, 2, 3002, 3003, 3004)]
+    average = OneEuroOptions(float(5 / times[-1]), 1.0, 0.05)
+    rows = torch.cat([moved.pose.angles, moved.pose.translation, moved.pose.scale, moved.box], 1)
+    state, expected = None, []
+    for index, row in enumerate(rows):
+        step = float(times[index] - times[index - 1]) if index else 1.0
+        state, value = one_euro(state, row, replace(average, rate=1 / step))
+        expected.append(value)
+    found = smoothed(moved, average, times)
+    assert torch.equal(found, torch.stack(expected))
+    left = (found[1:] - rows[1:]).abs() / (found[:-1] - rows[1:]).abs()  # the share of the step that is still to come
+    assert left[2].max() < 0.002, "after two minutes, nothing of before is left"
+    assert left[[0, 1, 3, 4]].min() > 0.01

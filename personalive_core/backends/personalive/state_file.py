@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ...errors import InputError
 from ...media.files import load_tensors, save_tensors
 from ...modules.inputs import MotionFeatures
 from .types import KeyframeBank, StreamState
@@ -32,7 +34,7 @@ def load_state(path: Path, device: torch.device | None = None) -> StreamState:
     """Reads what `save_state` wrote, onto `device`, the CPU if None. Raises InputError for any other file."""
     saved, metadata = load_tensors(path, STREAM_SCHEMA)
     tensors = {key: tensor.to(device) for key, tensor in saved.items()}
-    facts = json.loads(metadata["facts"])
+    facts = _facts(path, metadata)
     layers = sum(key.endswith(".k") for key in tensors)
     features = tuple((tensors[f"bank.{i}.k"], tensors[f"bank.{i}.v"]) for i in range(layers))
     return StreamState(
@@ -42,3 +44,16 @@ def load_state(path: Path, device: torch.device | None = None) -> StreamState:
         chunk=facts["chunk"],
         frames=facts["frames"],
     )
+
+
+def _facts(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """The numbers in a stream file's metadata. Raises InputError unless all of them are there."""
+    try:
+        facts = json.loads(metadata.get("facts", ""))
+    except (ValueError, RecursionError):
+        facts = None
+    if isinstance(facts, dict) and isinstance(facts.get("chunks"), list):
+        numbers = [facts.get("chunk"), facts.get("frames"), *facts["chunks"]]
+        if all(type(number) is int for number in numbers):
+            return facts
+    raise InputError(f"{path.name} has damaged facts, expected chunk, frames and chunks in numbers: save it again")
