@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..media.folder import folder_files
 from ..media.picture import PICTURE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
+from .table import Columns, read_table
 
 Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as ComfyUI exports it
 Prompt = dict[str, Node]  # a workflow in API format, by node id
@@ -55,49 +56,23 @@ def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple
 
 
 def _listed(folder: Path, loader: str) -> list[Path]:
-    suffixes = {"LoadImage": PICTURE_SUFFIXES, "LoadVideo": VIDEO_SUFFIXES}.get(
-        loader, (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
-    )
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give the folder that holds the files for {loader}.")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not files:
-        raise InputError(f"The folder {folder} holds no file for {loader} ({', '.join(suffixes)}): choose another.")
-    return files
+    kinds = {"LoadImage": (PICTURE_SUFFIXES, "picture"), "LoadVideo": (VIDEO_SUFFIXES, "video")}
+    return folder_files(folder, *kinds.get(loader, ((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES), "picture or video")))
 
 
 def csv_rows(path: Path) -> tuple[BatchRow, ...]:
-    """The rows of a CSV table; file names are relative to its folder, an empty cell keeps the workflow's value.
+    """The rows of a CSV table, see `read_table`; an empty cell keeps the workflow's value.
 
     Raises:
-        InputError: the table cannot be read or has no rows, a column is unknown, a row has more cells than columns,
-            names no file or a file that does not exist.
+        InputError: as `read_table`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [_csv_row(path, reader.line_num, cells) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8.") from error
-    if not rows:
-        raise InputError(f"{path} has no rows: below the line of column names, each line is one job.")
-    return tuple(rows)
+    columns = Columns((*LOADERS,), _is_target, "NODE.INPUT as in 6.seed")
+    return tuple(BatchRow(row.files, tuple(row.values.items())) for row in read_table(path, columns))
 
 
-def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> BatchRow:
-    if None in cells:
-        raise InputError(f"{path}, line {line}: more cells than columns: put cells that hold a comma in quotes.")
-    filled = {str(column).strip(): cell.strip() for column, cell in cells.items() if cell and cell.strip()}
-    for column in cells:
-        if str(column).strip() not in LOADERS and "." not in str(column):
-            raise InputError(
-                f"{path}: the column {column!r} is neither reference, driving nor NODE.INPUT as in 6.seed: rename it."
-            )
-    files = {role: path.parent / filled[role] for role in LOADERS if role in filled}
-    missing = [str(file) for file in files.values() if not file.is_file()]
-    if missing or not files:
-        raise InputError(f"{path}, line {line}: {'no such file: ' + missing[0] if missing else 'names no file'}.")
-    return BatchRow(files, tuple((column, cell) for column, cell in filled.items() if column not in LOADERS))
+def _is_target(name: str) -> bool:
+    node, _, key = name.rpartition(".")
+    return bool(node and key)
 
 
 def read_workflow(path: Path) -> Prompt:

@@ -78,6 +78,7 @@ class Server:
         Raises:
             ServerError: no answer.
             JobError: the server does not take the file.
+            OSError: `path` cannot be read.
         """
         import aiohttp
 
@@ -195,7 +196,7 @@ class Server:
 
         try:
             yield
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError) as error:
             raise UnreachableError(f"{self.url} does not answer ({reason(error)}): see whether it runs") from error
 
     @contextlib.asynccontextmanager

@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # mark a file in a folder as a video
+VIDEO_SUFFIXES = (  # mark a file in a folder as a video
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv"),
+)
 FOLDER_RATE = Fraction(25)  # frames per second of a folder of pictures, which have no timestamps
 _SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from display time
 _NOMINAL = 0.01  # relative difference up to which the nominal rate is used instead of the measured average

@@ -21,6 +21,7 @@ from ..backends.personalive.motion import extract_shape
 from ..errors import InputError
 from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
+from ..media.folder import folder_files
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..motion.types import concat_motion
@@ -60,7 +61,8 @@ def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: 
     """
     from tqdm import tqdm
 
-    paths = {path.relative_to(videos).as_posix(): path for path in find_videos(videos)}
+    found = folder_files(videos, VIDEO_SUFFIXES, "video", deep=True)
+    paths = {path.relative_to(videos).as_posix(): path for path in found}
     done = _read_ledger(make_folder(output) / LEDGER, cut)
     engine.require()
     model, broken = engine.load(), dict[str, str]()
@@ -80,14 +82,6 @@ def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: 
         name, reason = next(iter(left_out.items()))
         raise InputError(f"none of the videos in {videos} gave a clip; the first of them, {name}: {reason}")
     return Prepared(clips, left_out)
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, by file suffix, sorted. Raises InputError where there is none."""
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
-    if not paths:
-        raise InputError(f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}): name the folder they are in")
-    return sorted(paths)
 
 
 def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, cut: Cut) -> Iterator[Clip]:
