@@ -50,7 +50,7 @@ def environment_python(root: Path) -> Path:
 def fingerprint(root: Path) -> str:
     """Hash of the requirement files and the folder's path, which matters as the project is installed in place."""
     texts = [(root / name).read_bytes() for name in REQUIREMENT_FILES]
-    return hashlib.sha256(b"\0".join([str(root).encode(), *texts])).hexdigest()
+    return hashlib.sha256(b"\0".join([os.fsencode(root), *texts])).hexdigest()
 
 
 def finish(process: subprocess.Popen[str]) -> int:
@@ -138,8 +138,17 @@ def ensure_environment(root: Path) -> Path:
     return python
 
 
+def open_streams() -> None:
+    """Makes the standard streams take any text: letters that their code page lacks are written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str], root: Path) -> int:
     """Runs the command in `arguments` in the project folder `root` and returns the exit code."""
+    open_streams()
     if sys.version_info[:2] < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         print(f"run.py needs Python {oldest} or newer, this is {THIS_PYTHON}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..errors import InputError
 from ..media.folder import folder_files
 from ..media.picture import PICTURE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
+from .journal import JOURNAL
 from .table import Columns, read_table
 
 Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as ComfyUI exports it
@@ -22,7 +24,9 @@ Prompt = dict[str, Node]  # a workflow in API format, by node id
 LOADERS: Mapping[str, str] = {"reference": "LoadImage", "driving": "LoadVideo"}
 FILE_INPUTS = ("image", "file", "video")  # the names that loader nodes use for the input that takes the file
 REMOTE_FOLDER = "personalive"  # under the server's input folder
-LONGEST_STEM = 80  # characters; two stems and a counter stay below the file systems' limit for one name
+LONGEST_STEM = 80  # characters of a file's name in its row's name
+LONGEST_NAME, LONGEST_PART = 240, 118  # bytes; with a counter a name stays below the file systems' limit of 255
+NO_NAMES = (".", "..", JOURNAL)  # what a row's folder cannot be called
 HASH_LETTERS = 16
 CHUNK = 2**20  # bytes
 
@@ -192,11 +196,25 @@ def make_jobs(
     jobs = {}
     for row in rows:
         placed, uploads = _placed(prompt, row, nodes, hashes)
-        stem = "__".join(row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files)
+        stem = _stem(row)
         key = _key(placed, stem)
         names.setdefault(key, _free(stem, names.values()))
         jobs[key] = BatchJob(names[key], key, _with_own_prefixes(placed, key), uploads)
     return tuple(jobs.values())
+
+
+def _stem(row: BatchRow) -> str:
+    """What a row's name begins with: the names of its files without suffixes."""
+    parts = [row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files]
+    if len(os.fsencode("__".join(parts))) > LONGEST_NAME:
+        parts = [_shortened(part) for part in parts]
+    return "__".join(parts)
+
+
+def _shortened(name: str) -> str:
+    """The first letters of `name` that fit into LONGEST_PART bytes."""
+    fits = (end for end in range(len(name), -1, -1) if len(os.fsencode(name[:end])) <= LONGEST_PART)
+    return name[: next(fits)]
 
 
 def _placed(
@@ -213,7 +231,8 @@ def _placed(
                 f"{node_title(prompt, node)} ({node}) has none of the inputs {', '.join(FILE_INPUTS)}: "
                 f"choose a node that loads the {role} with --{role}-node."
             )
-        remote = f"{hashes[path]}{path.suffix.lower()}"
+        suffix = path.suffix.lower()
+        remote = f"{hashes[path]}{suffix if suffix[1:].isalnum() and suffix.isascii() else ''}"
         prompt = with_input(prompt, node, name, f"{REMOTE_FOLDER}/{remote}")
         uploads[remote] = path
     return prompt, uploads
@@ -235,7 +254,7 @@ def _key(prompt: Prompt, stem: str) -> str:
 
 def _free(stem: str, taken: Iterable[str]) -> str:
     """`stem`, if needed with the first number that makes it unique; some file systems do not distinguish A from a."""
-    used = {name.casefold() for name in taken}
+    used = {name.casefold() for name in (*NO_NAMES, *taken)}
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name.casefold() not in used)
 

@@ -155,8 +155,8 @@ def _names(place: str, header: Sequence[str], columns: Columns) -> list[str]:
     names = [columns.named(cell) for cell in header]
     if not {*columns.files} & {*names}:
         raise InputError(
-            f"{place}: no column is named {' or '.join(columns.files)}: begin the table with a line of column names, such "
-            f"as {','.join(columns.files)}, separated by comma, semicolon, tab or |."
+            f"{place}: no column is named {' or '.join(columns.files)}: begin the table with a line of column names, "
+            f"such as {','.join(columns.files)}, separated by comma, semicolon, tab or |."
         )
     for name in filter(None, names):
         if not columns.knows(name):
