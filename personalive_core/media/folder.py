@@ -31,7 +31,7 @@ def folder_files(
     Raises:
         InputError: there is no such folder, it cannot be read or holds no such file.
     """
-    kinds = kind.replace(" ", "s ") + "s"
+    kinds = " or ".join(f"{one}s" for one in kind.split(" or "))
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the folder that holds the {kinds}.")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -26,7 +27,7 @@ from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..motion.types import concat_motion
 from .data import CLIP_SUFFIX, Clip, save_clip
-from .files import make_folder
+from .files import LONE_SURROGATE, make_folder
 
 LEDGER = "videos.json"  # lists the videos that are done; lies in the folder of their clips
 # a crop changes person only after this many frames without the first one; a longer stride could skip that gap
@@ -125,9 +126,12 @@ def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: C
 
 
 def _place(output: Path, name: str) -> Path:
-    """The start of a video's clip paths; the digest separates videos of the same name in different folders."""
+    """The start of a video's clip paths; the digest separates videos of the same name in different folders.
+
+    Clips are read again by safetensors, which takes UTF-8 names only.
+    """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return output / f"{Path(name).stem[:NAMED]}_{digest}"
+    return output / f"{re.sub(LONE_SURROGATE, '_', Path(name).stem[:NAMED])}_{digest}"
 
 
 def _read_ledger(path: Path, cut: Cut) -> dict[str, int]:
