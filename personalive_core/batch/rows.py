@@ -86,7 +86,7 @@ def read_workflow(path: Path) -> Prompt:
         InputError: the file cannot be read, or is in the format that ComfyUI's page saves.
     """
     try:
-        workflow = json.loads(path.read_text(encoding="utf-8"))
+        workflow = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a workflow ({error}): export it from ComfyUI again.") from error
     if isinstance(workflow, dict) and "nodes" in workflow:

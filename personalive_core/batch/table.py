@@ -139,15 +139,13 @@ def _windows_text(path: Path, data: bytes, error: UnicodeDecodeError) -> str:
     return text
 
 
-def _fit(table: Dialect, columns: Columns) -> tuple[int, bool, int]:
-    """How well the delimiter splits the first row into known names; the largest is the best."""
+def _fit(table: Dialect, columns: Columns) -> int:
+    """How many columns of files the delimiter finds in the first row; with a wrong one they have neighbours in them."""
     try:
         _, header = next(table.records(), (1, []))
     except InputError:
-        return -1, False, 0
-    names = [columns.named(cell) for cell in header if cell]
-    known = [name for name in names if columns.knows(name)]
-    return len({*columns.files} & {*known}), len(known) == len(names), len(known)
+        return -1
+    return len({*columns.files} & {columns.named(cell) for cell in header})
 
 
 def _names(place: str, header: Sequence[str], columns: Columns) -> list[str]:

@@ -508,7 +508,7 @@ def test_nodes_are_chosen_by_title_or_by_hand(submit, server, files):
     one = server()
     dry = ("--dry-run",)
     assert submit(one, more=dry).code == 0
-    (files / "w.json").write_text(json.dumps({**WORKFLOW, "9": other}))
+    (files / "w.json").write_text(json.dumps({**WORKFLOW, "9": other}), encoding="utf-8-sig")
     refused = submit(one, more=dry)
     assert refused.code == InputError.exit_code
     assert 'has 2 LoadImage nodes, and not one alone with "reference" in its title' in refused.err

@@ -86,6 +86,7 @@ def test_line_ends_blank_lines_and_empty_rows(read, end, tmp_path):
 def test_names_of_columns_in_any_case_with_spaces(read):
     head = " Reference , DRIVING ,6.Seed ,\n"
     assert read(head + "{0}, {2} , 42,\n") == [(ONE[0][0], {"6.Seed": "42"})]
+    assert read(head + '{0}, "{2}", "4, 2"\n') == [(ONE[0][0], {"6.Seed": "4, 2"})]
 
 
 def test_cells_may_hold_line_breaks(read):
