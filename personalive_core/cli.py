@@ -7,9 +7,11 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: success. 1: a failed check or batch row, or a bug. 7: out of memory. 130: interrupted. Else the error's own code.
     """
     given = sys.argv[1:] if argv is None else list(argv)
+    open_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         arguments = build_parser(given).parse_args(given)
@@ -64,6 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, message = explain(error)
         tell(f"personalive: {message}")
         return code
+
+
+def open_streams() -> None:
+    """Makes the standard streams take any text: file names hold letters that the terminal's code page lacks.
+
+    Such letters are written as escapes (\\u03a9). Where there are no streams (pythonw) the text is dropped.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a stream that a host put there may lack it
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
 
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:

@@ -31,7 +31,7 @@ from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
 from .engine import Engine
 from .pipeline import AnimatedFrame, AnimateOptions, film_motion
-from .portrait import Portrait, open_portrait
+from .portrait import Portrait, ReferenceFace, open_portrait
 from .sheet import SheetCollector, contact_sheet
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -60,6 +60,7 @@ class AnimationJob:
     label: bool = True
     mark: bool = False
     quiet: bool = False
+    reference_face: str = "largest"  # which of several detected faces of the reference, see `choose_face`
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,8 @@ def animate_to_file(job: AnimationJob) -> Summary:
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
     engine.require()
     source = open_source(job.clip, engine.size, engine.weights)
-    portrait = open_portrait(
-        job.reference, job.clip, engine, face=job.reference_box, square=job.reference_crop, paste=job.paste
-    )
+    face = ReferenceFace(job.clip.detector, job.reference_face, job.reference_box, job.reference_crop)
+    portrait = open_portrait(job.reference, face, engine, job.paste)
     # load the networks, animate, write
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
         model, loading = timed(engine.load, engine.device)

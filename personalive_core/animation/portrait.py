@@ -12,8 +12,18 @@ from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, crop_by_hand, crop_found, c
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
 from ..media.picture import Picture
 from ..media.video import read_frames
-from .driving import DrivingClip, find_detector
+from .driving import find_detector
 from .engine import Engine
+
+
+@dataclass(frozen=True)
+class ReferenceFace:
+    """How the face in the reference picture is found: by the user's crop, else around the user's box, else detected."""
+
+    detector: str = "auto"  # auto: none for square pictures, yunet for others
+    choice: str = "largest"  # of the detected faces, see `choose_face`
+    box: Box | None = None  # the face, in pixels
+    square: Box | None = None  # the crop itself, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,27 +41,19 @@ def read_portrait(path: Path) -> Picture:
     return np.asarray(next(read_frames(path, count=1)).image)
 
 
-def open_portrait(
-    path: Path,
-    clip: DrivingClip,
-    engine: Engine,
-    *,
-    face: Box | None = None,
-    square: Box | None = None,
-    paste: PasteOptions | None = None,
-) -> Portrait:
-    """Reads the reference picture at `path` and crops it to `square`, or to the head and shoulders around `face`.
+def open_portrait(path: Path, face: ReferenceFace, engine: Engine, paste: PasteOptions | None = None) -> Portrait:
+    """Reads the reference picture at `path` and crops it to the head and shoulders around `face`, or to its square.
 
-    If the user gave neither, the detector of the driving `clip` finds the face. Raises InputError for a bad file or
-    box, FaceError if no face is found, WeightsError if the detector's file is missing.
+    Raises InputError for a bad file or box, FaceError if no face, or not the one asked for, is found, WeightsError if
+    the detector's file is missing.
     """
     whole, size = read_portrait(path), engine.size
-    if square:
-        crop = square_around(square)
-    elif face:
-        crop = crop_around(face, whole)
+    if face.square:
+        crop = square_around(face.square)
+    elif face.box:
+        crop = crop_around(face.box, whole)
     else:
-        crop = found_crop(whole, clip, engine.weights)
+        crop = found_crop(whole, face, engine.weights)
     picture = crop_image(whole, crop, size)
     # full resolution: the picture is resized only once, for each network's own input size
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
@@ -75,13 +77,22 @@ def crop_around(face: Box, picture: Picture) -> Crop:
     return crop
 
 
-def found_crop(picture: Picture, clip: DrivingClip, weights: Path) -> Crop:
-    """The square around the face that the detector of `clip` finds in the reference `picture` [H, W, 3].
+def found_crop(picture: Picture, face: ReferenceFace, weights: Path) -> Crop:
+    """The square around the face that `face` detects and chooses in the reference `picture` [H, W, 3].
 
-    Raises FaceError if it finds none; otherwise as `find_detector`.
+    Raises FaceError if it finds none, or not the one that is chosen; otherwise as `find_detector`.
     """
-    detector = find_detector(clip.detector, picture, weights)
-    crop = crop_found(detector(picture) if detector else None, clip.choice, picture.shape[:2])
+    detector = find_detector(face.detector, picture, weights)
+    faces = detector(picture) if detector else None
+    crop = crop_found(faces, face.choice, picture.shape[:2])
+    if crop is None and faces:
+        there = "1 was found: give --reference-face 0"
+        if len(faces) > 1:
+            there = f"{len(faces)} were found: give --reference-face 0 to {len(faces) - 1}"
+        raise FaceError(
+            f"there is no face number {face.choice} in the reference picture, {there}, or --reference-box with the "
+            "face's box"
+        )
     if crop is None:
         raise FaceError(
             "no face in the reference picture: give --reference-box, --reference-crop, another --detector, or "

@@ -133,7 +133,8 @@ def draw_strip(sheet: Image.Image, corner: tuple[int, int], face: Picture, row: 
 
 
 def write_text(sheet: Image.Image, corner: Place, text: str, colour: tuple[int, int, int], size: int) -> None:
-    """Writes `text` with its top left at `corner`, in a smaller font if it would leave the sheet."""
+    """Writes `text` in one line with its top left at `corner`, in a smaller font if it would leave the sheet."""
+    text = " ".join(text.splitlines())  # a file's name in it may hold line breaks
     draw, room = ImageDraw.Draw(sheet), sheet.width - MARGIN - corner[0]
     while size > SMALLEST_PRINT and draw.textlength(text, ImageFont.load_default(size)) > room:
         size -= 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..text import plural
-from .answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs
+from .answers import JobError, JobInterruptedError, check_ended_well, ended_well, local_names, outputs, reason
 from .journal import DONE, FAILED, POSTED, Record, read_journal, write_record
 from .rows import BatchJob, node_title
 from .server import JobProgress, Server, ServerError, open_session
@@ -53,9 +53,10 @@ class RunningBatch:
     down: dict[str, int]  # server -> consecutive checks that found it not ready
     finished: asyncio.Event
 
-    def end(self, record: Record) -> None:
-        """Records that a job is done or has finally failed."""
-        write_record(self.output, record)
+    def end(self, record: Record, journal: bool = True) -> None:
+        """Records that a job is done or has finally failed; without `journal` its newest line there stays."""
+        if journal:
+            write_record(self.output, record)
         self.ended[record.key] = record
         what = f"failed: {record.reason}" if record.reason else f"done, {plural(len(record.files), 'file')}"
         self.tell(f"[{len(self.ended)}/{self.total}] {record.name} on {record.server}: {what}")
@@ -192,6 +193,11 @@ async def _attempt(batch: RunningBatch, server: Server, attempt: Attempt, given_
         files = await _result(batch, server, attempt, posted)
     except JobError as error:
         batch.end(replace(posted, state=FAILED, reason=str(error)))
+    except OSError as error:
+        # An input cannot be read, or the row's folder cannot be made. What was posted stays so in the journal: a later
+        # run fetches it.
+        what = f"{error.filename or batch.output} cannot be read or written ({reason(error)}): check it"
+        batch.end(replace(posted, state=FAILED, reason=what), journal=False)
     except (ServerError, JobInterruptedError) as error:
         if isinstance(error, ServerError):
             given_up.add(attempt.prompt_id)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..media.folder import folder_files
 from ..media.picture import PICTURE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
+from .journal import JOURNAL
+from .table import Columns, read_table
 
 Node = dict[str, Any]  # {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}, as ComfyUI exports it
 Prompt = dict[str, Node]  # a workflow in API format, by node id
@@ -21,7 +24,9 @@ Prompt = dict[str, Node]  # a workflow in API format, by node id
 LOADERS: Mapping[str, str] = {"reference": "LoadImage", "driving": "LoadVideo"}
 FILE_INPUTS = ("image", "file", "video")  # the names that loader nodes use for the input that takes the file
 REMOTE_FOLDER = "personalive"  # under the server's input folder
-LONGEST_STEM = 80  # characters; two stems and a counter stay below the file systems' limit for one name
+LONGEST_STEM = 80  # characters of a file's name in its row's name
+LONGEST_NAME, LONGEST_PART = 240, 118  # bytes; with a counter a name stays below the file systems' limit of 255
+NO_NAMES = (".", "..", JOURNAL)  # what a row's folder cannot be called
 HASH_LETTERS = 16
 CHUNK = 2**20  # bytes
 
@@ -55,49 +60,23 @@ def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple
 
 
 def _listed(folder: Path, loader: str) -> list[Path]:
-    suffixes = {"LoadImage": PICTURE_SUFFIXES, "LoadVideo": VIDEO_SUFFIXES}.get(
-        loader, (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
-    )
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give the folder that holds the files for {loader}.")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not files:
-        raise InputError(f"The folder {folder} holds no file for {loader} ({', '.join(suffixes)}): choose another.")
-    return files
+    kinds = {"LoadImage": (PICTURE_SUFFIXES, "picture"), "LoadVideo": (VIDEO_SUFFIXES, "video")}
+    return folder_files(folder, *kinds.get(loader, ((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES), "picture or video")))
 
 
 def csv_rows(path: Path) -> tuple[BatchRow, ...]:
-    """The rows of a CSV table; file names are relative to its folder, an empty cell keeps the workflow's value.
+    """The rows of a CSV table, see `read_table`; an empty cell keeps the workflow's value.
 
     Raises:
-        InputError: the table cannot be read or has no rows, a column is unknown, a row has more cells than columns,
-            names no file or a file that does not exist.
+        InputError: as `read_table`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [_csv_row(path, reader.line_num, cells) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8.") from error
-    if not rows:
-        raise InputError(f"{path} has no rows: below the line of column names, each line is one job.")
-    return tuple(rows)
+    columns = Columns((*LOADERS,), _is_target, "NODE.INPUT as in 6.seed")
+    return tuple(BatchRow(row.files, tuple(row.values.items())) for row in read_table(path, columns))
 
 
-def _csv_row(path: Path, line: int, cells: Mapping[str | None, Any]) -> BatchRow:
-    if None in cells:
-        raise InputError(f"{path}, line {line}: more cells than columns: put cells that hold a comma in quotes.")
-    filled = {str(column).strip(): cell.strip() for column, cell in cells.items() if cell and cell.strip()}
-    for column in cells:
-        if str(column).strip() not in LOADERS and "." not in str(column):
-            raise InputError(
-                f"{path}: the column {column!r} is neither reference, driving nor NODE.INPUT as in 6.seed: rename it."
-            )
-    files = {role: path.parent / filled[role] for role in LOADERS if role in filled}
-    missing = [str(file) for file in files.values() if not file.is_file()]
-    if missing or not files:
-        raise InputError(f"{path}, line {line}: {'no such file: ' + missing[0] if missing else 'names no file'}.")
-    return BatchRow(files, tuple((column, cell) for column, cell in filled.items() if column not in LOADERS))
+def _is_target(name: str) -> bool:
+    node, _, key = name.rpartition(".")
+    return bool(node and key)
 
 
 def read_workflow(path: Path) -> Prompt:
@@ -107,7 +86,7 @@ def read_workflow(path: Path) -> Prompt:
         InputError: the file cannot be read, or is in the format that ComfyUI's page saves.
     """
     try:
-        workflow = json.loads(path.read_text(encoding="utf-8"))
+        workflow = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a workflow ({error}): export it from ComfyUI again.") from error
     if isinstance(workflow, dict) and "nodes" in workflow:
@@ -217,11 +196,25 @@ def make_jobs(
     jobs = {}
     for row in rows:
         placed, uploads = _placed(prompt, row, nodes, hashes)
-        stem = "__".join(row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files)
+        stem = _stem(row)
         key = _key(placed, stem)
         names.setdefault(key, _free(stem, names.values()))
         jobs[key] = BatchJob(names[key], key, _with_own_prefixes(placed, key), uploads)
     return tuple(jobs.values())
+
+
+def _stem(row: BatchRow) -> str:
+    """What a row's name begins with: the names of its files without suffixes."""
+    parts = [row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files]
+    if len(os.fsencode("__".join(parts))) > LONGEST_NAME:
+        parts = [_shortened(part) for part in parts]
+    return "__".join(parts)
+
+
+def _shortened(name: str) -> str:
+    """The first letters of `name` that fit into LONGEST_PART bytes."""
+    fits = (end for end in range(len(name), -1, -1) if len(os.fsencode(name[:end])) <= LONGEST_PART)
+    return name[: next(fits)]
 
 
 def _placed(
@@ -238,7 +231,8 @@ def _placed(
                 f"{node_title(prompt, node)} ({node}) has none of the inputs {', '.join(FILE_INPUTS)}: "
                 f"choose a node that loads the {role} with --{role}-node."
             )
-        remote = f"{hashes[path]}{path.suffix.lower()}"
+        suffix = path.suffix.lower()
+        remote = f"{hashes[path]}{suffix if suffix[1:].isalnum() and suffix.isascii() else ''}"
         prompt = with_input(prompt, node, name, f"{REMOTE_FOLDER}/{remote}")
         uploads[remote] = path
     return prompt, uploads
@@ -260,7 +254,7 @@ def _key(prompt: Prompt, stem: str) -> str:
 
 def _free(stem: str, taken: Iterable[str]) -> str:
     """`stem`, if needed with the first number that makes it unique; some file systems do not distinguish A from a."""
-    used = {name.casefold() for name in taken}
+    used = {name.casefold() for name in (*NO_NAMES, *taken)}
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name.casefold() not in used)
 

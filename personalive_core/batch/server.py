@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Server:
         Raises:
             ServerError: no answer.
             JobError: the server does not take the file.
+            OSError: `path` cannot be read.
         """
         import aiohttp
 
@@ -85,7 +87,8 @@ class Server:
         async with self._answer("HEAD", "view", params=query) as answer:
             if answer.status == OK and answer.content_length == path.stat().st_size:
                 return
-        with path.open("rb") as file:
+        # By its number the file has no name of its own, which aiohttp would send, and cannot if it is no UTF-8.
+        with path.open("rb") as opened, os.fdopen(opened.fileno(), "rb", closefd=False) as file:
             form = aiohttp.FormData({"subfolder": REMOTE_FOLDER, "type": "input", "overwrite": "true"})
             form.add_field("image", file, filename=name)
             async with self._answer("POST", "upload/image", data=form) as answer:
@@ -195,7 +198,7 @@ class Server:
 
         try:
             yield
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError) as error:
             raise UnreachableError(f"{self.url} does not answer ({reason(error)}): see whether it runs") from error
 
     @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from ..backends.personalive.motion import Strengths
 from ..faces.paste import PasteOptions
 from ..text import plural
 from .options import add_clip, add_engine, add_loras, clip_of, engine_of, loras_of
-from .readers import box, number, step_count, whole
+from .readers import box, face_choice, number, step_count, whole
 from .result import Result
 
 
@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     by_hand.add_argument(
         "--reference-crop", type=box, metavar="L,T,R,B", help="square of the reference to animate, in pixels"
+    )
+    by_hand.add_argument(
+        "--reference-face",
+        type=face_choice,
+        default="largest",
+        metavar="FACE",
+        help="which face of the reference: largest, left, or a number from the left, 0 first (default: largest)",
     )
     published = Strengths()
     strengths = parser.add_argument_group("strength of the driving motion")
@@ -83,6 +90,7 @@ def run(a: argparse.Namespace) -> Result:
             label=not a.no_label,
             mark=a.mark,
             quiet=a.quiet,
+            reference_face=a.reference_face,
         )
     )
 

@@ -95,7 +95,10 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
     faces = parser.add_argument_group("faces of the driving")
     add_detector(faces)
     faces.add_argument(
-        "--face", type=face_choice, default="largest", help="largest, left, or a number from the left, 0 first"
+        "--face",
+        type=face_choice,
+        default="largest",
+        help="the driving's: largest, left, or a number from the left, 0 first (default: largest)",
     )
     faces.add_argument(
         "--driving-box", type=box, metavar="L,T,R,B", help="square of the driving to use in every frame, in pixels"

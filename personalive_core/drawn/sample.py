@@ -91,7 +91,7 @@ def write_driving(path: Path, seconds: float, size: int) -> None:
         import av
     except ImportError as error:
         raise OutputError("writing the sample film needs PyAV: install it with `pip install av`") from error
-    with av.open(str(path), "w") as film:
+    with av.open(str(path.absolute()), "w") as film:  # a relative name with a colon would be taken for an address
         video = film.add_stream("h264", rate=Fraction(RATE), options={"crf": "18", "threads": "1"})
         video.width, video.height, video.pix_fmt = size, size, "yuv420p"
         audio = film.add_stream("aac", rate=SOUND_RATE, layout="mono")

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # mark a file in a folder as a video
+VIDEO_SUFFIXES = (  # mark a file in a folder as a video
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv"),
+)
 _SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from display time
 _AHEAD = Fraction(1, 20)  # seconds that resampling shows a picture early at most, though it may be the nearest
 

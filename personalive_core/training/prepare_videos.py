@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -21,11 +22,12 @@ from ..backends.personalive.motion import extract_shape
 from ..errors import InputError
 from ..faces.tracking import TrackOptions, crop_frames
 from ..media.files import whole_file
+from ..media.folder import folder_files
 from ..media.tensors import to_signed
 from ..media.video import VIDEO_SUFFIXES
 from ..motion.types import concat_motion
 from .data import CLIP_SUFFIX, Clip, save_clip
-from .files import make_folder
+from .files import LONE_SURROGATE, make_folder
 
 LEDGER = "videos.json"  # lists the videos that are done; lies in the folder of their clips
 # a crop changes person only after this many frames without the first one; a longer stride could skip that gap
@@ -60,7 +62,8 @@ def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: 
     """
     from tqdm import tqdm
 
-    paths = {path.relative_to(videos).as_posix(): path for path in find_videos(videos)}
+    found = folder_files(videos, VIDEO_SUFFIXES, "video", deep=True)
+    paths = {path.relative_to(videos).as_posix(): path for path in found}
     done = _read_ledger(make_folder(output) / LEDGER, cut)
     engine.require()
     model, broken = engine.load(), dict[str, str]()
@@ -80,14 +83,6 @@ def prepare_videos(videos: Path, engine: Engine, output: Path, cut: Cut, quiet: 
         name, reason = next(iter(left_out.items()))
         raise InputError(f"none of the videos in {videos} gave a clip; the first of them, {name}: {reason}")
     return Prepared(clips, left_out)
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, by file suffix, sorted. Raises InputError where there is none."""
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
-    if not paths:
-        raise InputError(f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}): name the folder they are in")
-    return sorted(paths)
 
 
 def clips_of(model: PersonaLive, frames: Iterator[np.ndarray], options: MotionOptions, cut: Cut) -> Iterator[Clip]:
@@ -131,9 +126,12 @@ def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: C
 
 
 def _place(output: Path, name: str) -> Path:
-    """The start of a video's clip paths; the digest separates videos of the same name in different folders."""
+    """The start of a video's clip paths; the digest separates videos of the same name in different folders.
+
+    Clips are read again by safetensors, which takes UTF-8 names only.
+    """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return output / f"{Path(name).stem[:NAMED]}_{digest}"
+    return output / f"{re.sub(LONE_SURROGATE, '_', Path(name).stem[:NAMED])}_{digest}"
 
 
 def _read_ledger(path: Path, cut: Cut) -> dict[str, int]:

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import logging
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 from personalive_core import cli
-from personalive_core.animation import driving as sources
 from personalive_core.animation import portrait
 from personalive_core.animation.driving import MOST_SHOWN, Thumbnails
 from personalive_core.animation.job import make, progress
@@ -23,8 +21,7 @@ from personalive_core.backends.personalive.model import PersonaLive
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER, RATE, SITTER, sample_motion
-from personalive_core.faces import detectors
-from personalive_core.faces.crop import Box, Crop, Face, portrait_crop
+from personalive_core.faces.crop import Box, Crop, portrait_crop
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
@@ -236,15 +233,6 @@ def test_boxes_by_hand_need_no_detector(animate, tmp_path, wide):
     outcome = animate(tmp_path / "a.mp4", *boxes, "--frames", 1, reference=wide[0], driving=wide[1])
     assert outcome.code == 0
     assert (probe(tmp_path / "a.mp4").width, probe(tmp_path / "a.mp4").height) == (64, 64)
-
-
-def test_the_reference_is_cropped_to_the_face_asked_for(monkeypatch, tmp_path):
-    left, right = Face(Box(20, 60, 60, 100), 1.0), Face(Box(200, 60, 260, 120), 1.0)
-    monkeypatch.setattr(detectors, "make_detector", lambda *_: lambda _: (left, right))
-    picture = np.zeros((240, 320, 3), np.uint8)
-    clip = sources.DrivingClip(tmp_path, detector="haar", choice="left")
-    assert portrait.found_crop(picture, clip, tmp_path).centre[0] < 100
-    assert portrait.found_crop(picture, replace(clip, choice="largest"), tmp_path).centre[0] > 200
 
 
 def test_a_reference_box_is_the_faces_and_a_reference_crop_the_square(animate, tmp_path, wide, monkeypatch):

@@ -124,3 +124,9 @@ def test_long_title_stays_on_the_sheet():
 
 def test_no_rows_still_make_a_sheet():
     assert contact_sheet(GREY, (), "nothing").ndim == 3
+
+
+def test_a_title_of_any_name_is_one_line():
+    sheet = contact_sheet(GREY, (), "a\nb \U0001f600 \udce9.mp4: 1 frame")
+    assert (sheet[:HEADER] != np.array(PAPER, np.uint8)).any()
+    assert sheet.shape == contact_sheet(GREY, (), "a").shape

@@ -151,6 +151,44 @@ def test_stems_that_collide_keep_their_folders_later(submit, server, files):
     assert results(files) == {**before, "aNNA__nod_3": ["third|nod|1"] * 2, "aNNA__talk_3": ["third|talk|1"] * 2}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows forbids some of these names")
+@pytest.mark.parametrize(
+    ("picture", "film", "row"),
+    [
+        ("a:b '\"c.png", "-x\n\U0001f600.mp4", "a:b '\"c__-x\n\U0001f600"),
+        (os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"film\xff.mp4"), os.fsdecode(b"caf\xe9__film\xff")),
+        ("\u00e9" * 120 + ".png", "\U0001f600" * 60 + ".mp4", "\u00e9" * 59 + "__" + "\U0001f600" * 29),
+    ],
+)
+def test_any_name_that_a_file_can_have(submit, server, files, picture, film, row):
+    (files / "pictures").mkdir()
+    (files / "films").mkdir()
+    (files / "refs" / "anna.png").rename(files / "pictures" / picture)
+    (files / "drvs" / "nod.mp4").rename(files / "films" / film)
+    for more in (("--json",), ("--dry-run",)):
+        outcome = submit(server(), rows=("--references", "pictures", "--drivings", "films"), more=more)
+        assert outcome.code == 0, outcome.err
+    assert results(files) == {row: ALL["anna__nod"]}
+
+
+@pytest.mark.parametrize(("name", "row"), [("submit.jsonl.png", "submit.jsonl_2"), ("...png", ".._2")])
+def test_a_rows_folder_is_neither_the_journal_nor_above_it(submit, server, files, name, row):
+    (files / "w.json").write_text(json.dumps({node: found for node, found in WORKFLOW.items() if node != "2"}))
+    (files / "refs" / "anna.png").rename(files / name)
+    assert submit(server(), rows=write_csv(files, ("reference",), (name,))).code == 0
+    assert results(files) == {row: ["anna|1"] * 2}
+
+
+def test_folders_say_what_they_leave_out(submit, server, files, caplog):
+    (files / "refs" / "me.heic").write_text("")
+    (files / "drvs" / "film.MTS").write_text("film")
+    assert submit(server(), more=("--dry-run",)).out.count("film.MTS") == 2
+    assert caplog.messages == [
+        f"{files / 'refs'}: 2 files were left out: me.heic (.heic is no picture that can be read here: save it as PNG "
+        "or JPEG), notes.txt (.txt is no picture that can be read here)"
+    ]
+
+
 def test_previews_are_fetched_where_nothing_else_is(submit, server, files):
     workflow = {node: found for node, found in WORKFLOW.items() if node not in "67"}
     (files / "w.json").write_text(json.dumps(workflow))
@@ -232,13 +270,48 @@ def test_a_workflow_that_saves_nothing_says_so(submit, server, files):
     assert "the workflow saved no file" in outcome.out
 
 
-def test_an_output_that_cannot_be_written_ends_it_and_is_fetched_later(submit, server, files):
+def test_a_folder_that_cannot_be_made_fails_its_row_alone_and_is_fetched_later(submit, server, files):
     one = server()
     (files / "out").mkdir()
     (files / "out" / "anna__nod").write_text("in the way")
-    outcome = submit(one, rows=write_csv(files, *ONE))
-    assert outcome.code == OutputError.exit_code
+    outcome = submit(one)
+    assert outcome.code == 1
+    assert outcome.out.startswith(f"{files / 'out'}: 4 rows, 1 failed")
+    assert outcome.out.splitlines()[-1].endswith("anna__nod cannot be read or written (File exists): check it")
     (files / "out" / "anna__nod").unlink()
+    assert results(files) == {name: made for name, made in ALL.items() if name != "anna__nod"}
+    assert submit(one).code == 0
+    assert results(files) == ALL
+    assert len(one.posted) == 4  # the server still had its result
+
+
+def test_an_input_that_is_gone_fails_its_rows_alone(submit, server, files, monkeypatch):
+    one, upload = server(), remote.Server.upload
+
+    async def late(self, path, name):
+        if path.stem == "bert":
+            path.unlink(missing_ok=True)
+        await upload(self, path, name)
+
+    monkeypatch.setattr(remote.Server, "upload", late)
+    outcome = submit(one)
+    assert outcome.code == 1
+    assert outcome.out.count("bert.jpg cannot be read or written (No such file or directory): check it") == 2
+    assert results(files) == {name: made for name, made in ALL.items() if name.startswith("anna")}
+    (files / "refs" / "bert.jpg").write_text("bert")
+    monkeypatch.undo()
+    assert submit(one).code == 0
+    assert results(files) == ALL
+
+
+def test_a_result_that_cannot_be_written_ends_it_and_is_fetched_later(submit, server, files, monkeypatch):
+    def full(path, _):
+        raise OutputError(f"{path} was not written (No space left on device): free space and try again.")
+
+    one = server()
+    monkeypatch.setattr(remote, "whole_file", full)
+    assert submit(one, rows=write_csv(files, *ONE)).code == OutputError.exit_code
+    monkeypatch.undo()
     assert submit(one, rows=write_csv(files, *ONE)).code == 0
     assert len(one.posted) == 1
 
@@ -435,7 +508,7 @@ def test_nodes_are_chosen_by_title_or_by_hand(submit, server, files):
     one = server()
     dry = ("--dry-run",)
     assert submit(one, more=dry).code == 0
-    (files / "w.json").write_text(json.dumps({**WORKFLOW, "9": other}))
+    (files / "w.json").write_text(json.dumps({**WORKFLOW, "9": other}), encoding="utf-8-sig")
     refused = submit(one, more=dry)
     assert refused.code == InputError.exit_code
     assert 'has 2 LoadImage nodes, and not one alone with "reference" in its title' in refused.err

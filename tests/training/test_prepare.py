@@ -1,7 +1,9 @@
 """Clips for training: cut from videos where a face is, cached once, the rest named; and `personalive train`."""
 
 import json
+import os
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +141,7 @@ def test_every_video_is_prepared_and_a_broken_one_is_named(videos, engine, tmp_p
     assert list(made.left_out) == ["broken.mp4"]
     assert "not a video that can be read" in made.left_out["broken.mp4"]
     assert "broken.mp4 is left out" in caplog.text
+    assert f"{videos}: 1 file was left out: notes.txt (.txt is no video that can be read here)" in caplog.messages
     data = open_dataset([tmp_path / "clips"], 2, SIZE)
     assert len(data) == 4
     assert {bool(data.clip(i).motion.valid.all()) for i in range(4)} == {True}
@@ -197,6 +200,21 @@ def test_a_missing_detector_stops_at_once(videos, engine, tmp_path):
     cut = replace(CUT, detector="yunet")
     with pytest.raises(WeightsError, match="needs a face detector"):
         prepare_videos(videos, engine, tmp_path / "clips", cut, quiet=True)
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "cygwin"), reason="names are UTF-8 or UTF-16 here")
+def test_names_that_are_no_utf_8(engine, tmp_path, sample):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    film = os.fsdecode(b"caf\xe9 a:b\n.mp4")
+    shutil.copy(sample[1], folder / film)
+    for _ in range(2):  # the second time the ledger is read
+        assert prepare_videos(folder, engine, tmp_path / "clips", CUT, quiet=True).clips == {film: 2}
+    assert len(open_dataset([tmp_path / "clips"], 2, SIZE)) == 2
+    with pytest.raises(
+        OutputError, match="has a name that is no UTF-8, from which nothing can be read: choose another"
+    ):
+        prepare_videos(folder, engine, tmp_path / os.fsdecode(b"caf\xe9"), CUT, quiet=True)
 
 
 def test_a_folder_without_videos_is_refused(tmp_path, engine):
