@@ -30,7 +30,7 @@ from personalive_core.evaluation.scores import (
     region_colours,
     score,
 )
-from personalive_core.evaluation.stability import Stability, Trace, run_long
+from personalive_core.evaluation.stability import Stability, Trace, long_case, run_long
 from personalive_core.metrics.pictures import lab, psnr, ssim
 from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
@@ -155,6 +155,15 @@ def test_a_long_stream_ends_on_the_motion_it_warmed_up_with():
     assert case.motions[-10:] == case.motions[10:20][::-1]
     steps = [abs(b.yaw - a.yaw) for a, b in zip(case.motions, case.motions[1:], strict=False)]
     assert max(steps) < 5
+
+
+@pytest.mark.parametrize("people", [16, 99, 100, 130])
+def test_the_long_streams_people_are_in_no_short_clip(people):
+    """The 16 people that are the default leave it person 100, of whom the stored figures are."""
+    long = long_case(12, people)
+    short = [make(index, 1) for make in (self_case, cross_case) for index in range(max(people - 40, 0), people)]
+    assert {long.sitter, long.actor}.isdisjoint(who for case in short for who in (case.sitter, case.actor))
+    assert (long == there_and_back(12, 4, 100)) == (people < 100)
 
 
 def test_stability_compares_the_second_span_with_the_last():
