@@ -63,7 +63,7 @@ def faint(*shape, scale):
 
 
 def ends(layer, eps):
-    """What the layer makes of activations whose variance is about `eps`, and what `eps` makes of them by the formula."""
+    """Activations of a variance near `eps` as the layer normalises them, and as the formula does with `eps`."""
     scale = math.sqrt(eps)
     if isinstance(layer, nn.GroupNorm):
         x = faint(2, layer.num_channels, 4, 4, scale=scale)

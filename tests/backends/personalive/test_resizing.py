@@ -1,4 +1,4 @@
-"""The resizes in front of the networks against numpy's own, on noise: on smooth pictures antialiasing changes nothing."""
+"""Resizes before the networks against numpy's, on noise: smooth pictures do not show antialiasing."""
 
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ def noise(*shape):
 
 
 def bilinear(picture, size):
-    """[C, H, W] -> [C, size, size] from the two nearest pixels along each axis, however much smaller: no antialiasing."""
+    """[C, H, W] -> [C, size, size] from the two nearest pixels along each axis, whatever the size: not antialiased."""
     for axis in (1, 2):
         count = picture.shape[axis]
         place = ((np.arange(size) + 0.5) * count / size - 0.5).clip(0, count - 1)
