@@ -22,6 +22,7 @@ from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, AblationResult, _finding
 from personalive_core.evaluation.cases import Truth, cross_case, self_case, there_and_back, true_motion
 from personalive_core.evaluation.reenactment import FULL
+from personalive_core.evaluation.report import ablations
 from personalive_core.evaluation.scores import (
     FrameScores,
     Scores,
@@ -208,6 +209,12 @@ def test_a_long_streams_figures_outlive_its_windows():
 def test_an_ablation_agrees_when_it_is_clearly_worse(difference, error, verdict):
     nothing = Scores(0, 0, 0, 0, 0)
     assert AblationResult("", "run", 1, nothing, nothing, difference, error).verdict == verdict
+
+
+def test_the_page_shows_enough_digits_for_its_verdict():
+    nothing = Scores(0, 0, 0, 0, 0)
+    page = ablations([AblationResult("chunk size 2", "run", 24, nothing, nothing, 0.0123, 0.0059)])
+    assert "+0.0123 ± 0.0118 | worse | does not agree: better |" in page
 
 
 def test_findings_are_paired_by_clip():
