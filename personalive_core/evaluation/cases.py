@@ -14,7 +14,7 @@ from ..drawn.head import Identity
 from ..drawn.truth import Split, Style, clip_motion, draw, landmarks, person, regions
 
 SPLIT: Split = "test"  # held-out: no training uses its people and motions
-LONG_INDEX = 100  # person of the long stream, beyond those of the short clips
+LONG_INDEX = 100  # person of the long stream, unless the short clips show that one too
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,16 @@ def cross_case(index: int, frames: int) -> Case:
     return Case(person(SPLIT, index + 1), own, person(SPLIT, index), clip_motion(SPLIT, index, frames))
 
 
+def long_index(people: int) -> int:
+    """The person of the long stream: its two people are in none of the short clips, cases 0 to `people` - 1.
+
+    The last short cross-reenactment shows person `people`.
+    """
+    return max(LONG_INDEX, people + 1)
+
+
 def there_and_back(frames: int, span: int, index: int = LONG_INDEX) -> Case:
-    """A long cross-reenactment whose motion runs forwards, then backwards.
+    """A long cross-reenactment by the clip of test person `index`, whose motion runs forwards, then backwards.
 
     Its last `span` frames repeat the motion of frames `span` to 2 `span` in reverse order. Lower scores there come from
     the length of the stream, not from harder motion.

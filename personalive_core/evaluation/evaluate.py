@@ -140,7 +140,7 @@ def evaluate(
         cases = watch((line_case(i, frames) for i in range(few)), "Line-art", few)
         adaptation, sheets["line"] = run_adaptation(model, subject.adapted, cases)
     # One long stream, scored window by window.
-    case = long_case(options.long)
+    case = long_case(options.long, people)
     windows = watch(measured(model, case), "Long stream", -(-options.long // StreamConfig.window))
     stability = run_long(windows, options.long, model.device)
     networks = [network for network in vars(model).values() if isinstance(network, torch.nn.Module)]

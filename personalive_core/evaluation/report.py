@@ -107,8 +107,8 @@ first ones: a difference is the stream's doing, not the motion's. Between the tw
 def ablations(rows: Sequence[AblationResult]) -> str:
     lines = []
     for row in rows:
-        change = "" if row.scores is None else f"{row.difference:+.2f}"
-        change += f" ± {CLEAR * row.error:.2f}" if math.isfinite(row.error) else ""
+        change = "" if row.scores is None else f"{row.difference:+.4f}"
+        change += f" ± {CLEAR * row.error:.4f}" if math.isfinite(row.error) else ""
         lines.append(f"| {row.title} | {row.how} | {cells(row.scores)} | {change} | worse | {row.verdict} |")
     full = {row.frames: row.full for row in rows if row.full}
     for frames in sorted(full):

@@ -14,7 +14,7 @@ from ..device import peak_memory, reset_peak_memory
 from ..drawn.landmarker import SIZE
 from ..drawn.styles import REGIONS
 from ..metrics.pictures import Numbers, psnr, unit
-from .cases import Case, there_and_back
+from .cases import Case, long_index, there_and_back
 from .reenactment import reenact, repeated
 from .scores import region_colours
 
@@ -73,9 +73,12 @@ def span_of(frames: int) -> int:
     return min(SPAN, frames // 3)
 
 
-def long_case(frames: int) -> Case:
-    """The case of the long stream: the last span repeats the first span's motion in reverse order."""
-    return there_and_back(frames, span_of(frames))
+def long_case(frames: int, people: int) -> Case:
+    """The case of the long stream: the last span repeats the first span's motion in reverse order.
+
+    Its people are in none of the short clips, of which each task has `people`.
+    """
+    return there_and_back(frames, span_of(frames), long_index(people))
 
 
 def measured(model: PersonaLive, case: Case) -> Iterator[Trace]:

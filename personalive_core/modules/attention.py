@@ -144,10 +144,12 @@ class MotionTransformer(nn.Module):
     A `motion_dim` makes it a motion module; None makes it a temporal module.
     """
 
-    def __init__(self, dim: int, motion_dim: int | None, heads: int, groups: int, ops: Ops, chunk: int = 0) -> None:
-        """A temporal module attends within groups of `chunk` frames; 0: over all frames."""
+    def __init__(
+        self, dim: int, motion_dim: int | None, heads: int, groups: int, ops: Ops, chunk_frames: int = 0
+    ) -> None:
+        """A temporal module attends within chunks of `chunk_frames` frames; 0: over all frames."""
         super().__init__()
-        self.chunk = chunk
+        self.chunk_frames = chunk_frames
         positions = 0 if motion_dim else 32  # temporal modules have positions for 32 frames in flight
         inner = self.temporal_transformer = nn.Module()
         inner.norm = ops.GroupNorm(groups, dim, eps=1e-6)
@@ -160,10 +162,10 @@ class MotionTransformer(nn.Module):
         inner, height = self.temporal_transformer, x.shape[2]
         tokens = inner.proj_in(rearrange(inner.norm(x), "n c h w -> n (h w) c"))
         if self.temporal:
-            chunk = self.chunk or frames
-            tokens = rearrange(tokens, "(b n f) l c -> (b l n) f c", n=frames // chunk, f=chunk)
+            size = self.chunk_frames or frames
+            tokens = rearrange(tokens, "(b n f) l c -> (b l n) f c", n=frames // size, f=size)
             tokens = inner.transformer_blocks[0](tokens)
-            tokens = rearrange(tokens, "(b l n) f c -> (b n f) l c", n=frames // chunk, l=x.shape[2] * x.shape[3])
+            tokens = rearrange(tokens, "(b l n) f c -> (b n f) l c", n=frames // size, l=x.shape[2] * x.shape[3])
         else:
             tokens = inner.transformer_blocks[0](tokens, motion)
         return x + rearrange(inner.proj_out(tokens), "n (h w) c -> n c h w", h=height)

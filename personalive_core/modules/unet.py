@@ -30,7 +30,7 @@ class UNetConfig:
     image_dim: int = 768  # width of the image embedding
     motion_dim: int = 16  # width of a motion token
     latent_channels: int = 4
-    chunk: int = 0  # frames per group in temporal attention; 0: all frames in flight, as published
+    chunk_frames: int = 0  # frames that see each other in temporal attention; 0: all in flight, as published
     # True: the output is scaled by noise level (see `noise_from_output`). False, as published: the output is the noise
     preconditioned: bool = False
     recomputes: bool = False  # gradient checkpointing: in training, a layer's activations are recomputed, not stored
@@ -88,7 +88,7 @@ class Block(nn.Module):
             MotionTransformer(width, config.motion_dim, heads, groups, ops) for _ in range(modules)
         )
         self.temporal_modules = nn.ModuleList(
-            MotionTransformer(width, None, heads, groups, ops, config.chunk) for _ in range(modules)
+            MotionTransformer(width, None, heads, groups, ops, config.chunk_frames) for _ in range(modules)
         )
         self.downsamplers, self.upsamplers = nn.ModuleList(), nn.ModuleList()
 

@@ -143,7 +143,7 @@ def recomputing(model: PersonaLive) -> PersonaLive:
 def chunked(model: PersonaLive, frames: int) -> PersonaLive:
     """`model` with chunk-wise temporal attention: only the `frames` of one chunk see each other; same weights."""
     own = model.denoising_unet
-    unet = UNet(replace(own.config, chunk=frames))
+    unet = UNet(replace(own.config, chunk_frames=frames))
     unet.load_state_dict(own.state_dict())
     return replace(model, denoising_unet=unet.to(model.device).eval())
 
@@ -182,12 +182,15 @@ def _tensors(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
 def _metadata(network: nn.Module) -> dict[str, str]:
     """Settings of a network that a loader cannot derive from the tensors' shapes."""
     if isinstance(network, UNet):
-        names: tuple[str, ...] = ("heads", "groups", "chunk", "preconditioned")
+        unet = network.config
+        # "chunk" is `chunk_frames`: written files have that name
+        stored = {"heads": unet.heads, "groups": unet.groups, "chunk": unet.chunk_frames}
+        stored["preconditioned"] = int(unet.preconditioned)
     elif isinstance(network, FaceEncoder):
-        names = ("heads",)
+        stored = {"heads": network.config.heads}
     else:
         return {}
-    return {CONFIG_KEY: json.dumps({name: int(getattr(network.config, name)) for name in names})}
+    return {CONFIG_KEY: json.dumps(stored)}
 
 
 def networks_of(model: PersonaLive, names: tuple[str, ...]) -> nn.ModuleDict:

@@ -22,6 +22,7 @@ from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, AblationResult, _finding
 from personalive_core.evaluation.cases import Truth, cross_case, self_case, there_and_back, true_motion
 from personalive_core.evaluation.reenactment import FULL
+from personalive_core.evaluation.report import ablations
 from personalive_core.evaluation.scores import (
     FrameScores,
     Scores,
@@ -30,7 +31,7 @@ from personalive_core.evaluation.scores import (
     region_colours,
     score,
 )
-from personalive_core.evaluation.stability import Stability, Trace, run_long
+from personalive_core.evaluation.stability import Stability, Trace, long_case, run_long
 from personalive_core.metrics.pictures import lab, psnr, ssim
 from personalive_core.training.data import landmarks_of
 from personalive_core.training.landmarks import save_landmarker
@@ -157,6 +158,15 @@ def test_a_long_stream_ends_on_the_motion_it_warmed_up_with():
     assert max(steps) < 5
 
 
+@pytest.mark.parametrize("people", [16, 99, 100, 130])
+def test_the_long_streams_people_are_in_no_short_clip(people):
+    """The 16 people that are the default leave it person 100, of whom the stored figures are."""
+    long = long_case(12, people)
+    short = [make(index, 1) for make in (self_case, cross_case) for index in range(max(people - 40, 0), people)]
+    assert {long.sitter, long.actor}.isdisjoint(who for case in short for who in (case.sitter, case.actor))
+    assert (long == there_and_back(12, 4, 100)) == (people < 100)
+
+
 def test_stability_compares_the_second_span_with_the_last():
     """300 frames, the last hundred 2 dB worse, its hair 3 off in L and its skin 4 along a and b; no clothes show."""
     level, colours = np.full(300, 30.0), np.zeros((300, 4, 3))
@@ -199,6 +209,12 @@ def test_a_long_streams_figures_outlive_its_windows():
 def test_an_ablation_agrees_when_it_is_clearly_worse(difference, error, verdict):
     nothing = Scores(0, 0, 0, 0, 0)
     assert AblationResult("", "run", 1, nothing, nothing, difference, error).verdict == verdict
+
+
+def test_the_page_shows_enough_digits_for_its_verdict():
+    nothing = Scores(0, 0, 0, 0, 0)
+    page = ablations([AblationResult("chunk size 2", "run", 24, nothing, nothing, 0.0123, 0.0059)])
+    assert "+0.0123 ± 0.0118 | worse | does not agree: better |" in page
 
 
 def test_findings_are_paired_by_clip():

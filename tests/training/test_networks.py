@@ -1,5 +1,6 @@
 """Networks as training makes them: where fresh ones begin, and what the arguments that only training uses change."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from personalive_core.training.networks import SHAPES, chunked, fresh, initialis
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import assemble, stage_of
+from personalive_core.weights.read import read_metadata
 from tests.training.toy import toy_source
 
 SIDE = 8  # of a latent
@@ -133,9 +135,12 @@ def test_ablations_are_rows_that_a_run_follows_and_its_weights_remember(tmp_path
     prepare_drawn(data, "train", range(1), Drawing(64, 8, 1))
     tiny = replace(row, size=64, chunks=1, frames=2, perceptual=0.0, adversarial=0.0)
     source, _ = assemble("small-chunkwise", "3", tiny, [data], weights, 0)
-    assert source.model.denoising_unet.config.chunk == 2
-    again = load_model(save_networks(source.model, tmp_path / "again"), torch.device("cpu"), torch.float32)
+    assert source.model.denoising_unet.config.chunk_frames == 2
+    written = save_networks(source.model, tmp_path / "again")
+    again = load_model(written, torch.device("cpu"), torch.float32)
     assert again.denoising_unet.config == source.model.denoising_unet.config
+    header = read_metadata(written / "personalive" / "denoising_unet.safetensors")["personalive_config"]
+    assert json.loads(header)["chunk"] == 2  # files in use have this name for it
     assert again.motion_encoder.config.heads == SHAPES["twin"].face_encoder.heads != FaceEncoderConfig.heads
 
 

@@ -112,7 +112,10 @@ def count(shapes: Shapes, pattern: str) -> int:
 def unet_config(
     shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, preconditioned: int = 0
 ) -> UNetConfig:
-    """Config of a UNet from its checkpoint's shapes; values that shapes do not show are arguments."""
+    """Config of a UNet from its checkpoint's shapes; values that shapes do not show are arguments.
+
+    The arguments have the names under which file headers store them: `chunk` is the config's `chunk_frames`.
+    """
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
     return UNetConfig(
         widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
@@ -120,7 +123,7 @@ def unet_config(
         layers=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
         heads=heads,
         groups=groups,
-        chunk=chunk,
+        chunk_frames=chunk,
         preconditioned=bool(preconditioned),
         image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
         motion_dim=shapes[
