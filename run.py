@@ -1,4 +1,4 @@
-"""Creates .venv next to this file and runs the demo or the tests in it; needs only Python 3.10 or newer."""
+"""Creates an environment next to this file and runs the demo or the tests in it; needs only Python 3.10 or newer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 10)
 THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
+TESTED, NEWEST = ".venv", ".venv-newest"  # environments: the versions of constraints.txt, the newest ones
 REQUIREMENT_FILES = ("requirements.txt", "constraints.txt", "pyproject.toml")
 STAMP = "personalive-requirements.sha256"  # inside .venv: fingerprint of the last successful installation
 INTERRUPTED = 130  # exit code that shells use for Ctrl-C
@@ -20,6 +21,7 @@ INTERRUPTED = 130  # exit code that shells use for Ctrl-C
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
        python run.py test [pytest arguments]               run the tests
+       python run.py newest [pytest arguments]             run the tests with the newest packages, in .venv-newest
 
 The first run makes .venv beside run.py and installs what is needed (several minutes, a few GB)."""
 # Pattern in the output of pip or venv -> message for the user; the first match is used.
@@ -42,15 +44,15 @@ class RunError(Exception):
     """An expected failure; its text is one sentence for the user."""
 
 
-def environment_python(root: Path) -> Path:
-    """Path of the environment's interpreter, which need not exist yet."""
-    return root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def environment_python(root: Path, folder: str = TESTED) -> Path:
+    """Path of the interpreter of the environment in `folder`, which need not exist yet."""
+    return root / folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def fingerprint(root: Path) -> str:
     """Hash of the requirement files and the folder's path, which matters as the project is installed in place."""
     texts = [(root / name).read_bytes() for name in REQUIREMENT_FILES]
-    return hashlib.sha256(b"\0".join([str(root).encode(), *texts])).hexdigest()
+    return hashlib.sha256(b"\0".join([os.fsencode(root), *texts])).hexdigest()
 
 
 def finish(process: subprocess.Popen[str]) -> int:
@@ -109,37 +111,58 @@ def is_usable(python: Path, root: Path) -> bool:
     return check.returncode == 0
 
 
-def make_environment(root: Path) -> None:
-    """Creates .venv and replaces an incomplete one. Raises RunError where that fails."""
+def make_environment(root: Path, folder: str) -> None:
+    """Creates the environment in `folder` and replaces an incomplete one. Raises RunError where that fails."""
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
         raise RunError(
             "this Python cannot make environments: install its venv module (Debian, Ubuntu: "
             f"sudo apt install python3-venv or python{THIS_PYTHON}-venv) and run this again"
         )
-    print("making .venv", flush=True)
-    must_run([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], root, "making .venv")
+    print(f"making {folder}", flush=True)
+    must_run([sys.executable, "-m", "venv", "--clear", str(root / folder)], root, f"making {folder}")
 
 
-def ensure_environment(root: Path) -> Path:
+def versions(root: Path, folder: str) -> list[str]:
+    """pip's arguments that say which versions go into `folder`.
+
+    The newest take all but torch as the index has it: another build of torch brings gigabytes for a GPU.
+    """
+    if folder == TESTED:
+        return ["-c", "constraints.txt"]
+    pins = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return ["--upgrade", *(pin.strip() for pin in pins if pin.startswith("torch=="))]
+
+
+def ensure_environment(root: Path, folder: str = TESTED) -> Path:
     """Returns the interpreter of an environment with all requirements; creates and installs it if needed.
 
     Starts no process if it is up to date. Raises RunError where creation or installation fails.
     """
-    python, stamp, wanted = environment_python(root), root / ".venv" / STAMP, fingerprint(root)
+    python, stamp, wanted = environment_python(root, folder), root / folder / STAMP, fingerprint(root)
     if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return python
     stamp.unlink(missing_ok=True)
     if not is_usable(python, root):
-        make_environment(root)
-    print("installing what requirements.txt asks for, in the versions of constraints.txt", flush=True)
-    install = ["-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[dev]"]
+        make_environment(root, folder)
+    which = "the versions of constraints.txt" if folder == TESTED else "the newest versions"
+    print(f"installing what requirements.txt asks for, in {which}", flush=True)
+    install = ["-m", "pip", "install", "--disable-pip-version-check", *versions(root, folder), "-e", ".[dev]"]
     must_run([str(python), *install], root, "the installation")
     stamp.write_text(wanted)
     return python
 
 
+def open_streams() -> None:
+    """Makes the standard streams take any text: letters that their code page lacks are written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str], root: Path) -> int:
     """Runs the command in `arguments` in the project folder `root` and returns the exit code."""
+    open_streams()
     if sys.version_info[:2] < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         print(f"run.py needs Python {oldest} or newer, this is {THIS_PYTHON}", file=sys.stderr)
@@ -147,13 +170,15 @@ def main(arguments: list[str], root: Path) -> int:
     commands = {
         "demo": ["-m", "personalive_core", "demo", "--output", "output/demo.mp4", "--sheet", "output/demo.png"],
         "test": ["-m", "pytest", *PARALLEL],
+        "newest": ["-m", "pytest", *PARALLEL],
     }
     if not arguments or arguments[0] not in commands:
         asked = not arguments or arguments[0] in ("-h", "--help", "help")
-        print(HELP if asked else f"run.py knows demo and test, not {arguments[0]!r}; python run.py shows the help")
+        print(HELP if asked else f"run.py knows demo, test, newest, not {arguments[0]!r}; python run.py shows the help")
         return 0 if asked else 2
     try:
-        return run([str(ensure_environment(root)), *commands[arguments[0]], *arguments[1:]], root)
+        folder = NEWEST if arguments[0] == "newest" else TESTED
+        return run([str(ensure_environment(root, folder)), *commands[arguments[0]], *arguments[1:]], root)
     except RunError as error:
         print(f"run.py: {error}", file=sys.stderr)
     except OSError as error:

@@ -1,6 +1,17 @@
 """Helpers for the wording of messages."""
 
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
 
 def plural(count: int, noun: str) -> str:
     """The count with its noun: "1 frame", "2 frames"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+@lru_cache(maxsize=1024)
+def warn_once(logger: logging.Logger, message: str) -> None:
+    """Logs a warning, unless the same was logged before: a film is opened several times."""
+    logger.warning("%s", message)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .decode import decode, load_av, moving_pictures, open_media, time_base
+from ..text import warn_once
+from .decode import RESTART, decode, default_first, load_av, moving_pictures, open_media, seek, time_base
 from .video import is_pictures
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
 _DEFAULT_RATE = 48000  # Hz, used if the encoder does not support the rate of the input
 _CHANNELS = {"mono": 1, "stereo": 2}  # more channels are mixed down to stereo
 _BIT_RATE = 192_000  # bit/s of AAC, high enough that re-encoding is inaudible
 _SEEK_MARGIN = 1  # seconds decoded before the start: codecs need a run-in
+_TRIES = 100  # packets in which a track must give sound to count as one that can be decoded
+_ROUNDING = Fraction(1, 500)  # seconds by which the pictures' end may seem later than it is: containers round times
 _JITTER = Fraction(1, 20)  # seconds of timestamp error to ignore; beyond it, samples are dropped or silence inserted
 
 _log = logging.getLogger(__name__)
@@ -38,7 +44,7 @@ class AudioTrack:
 
         Args:
             output: the container being written.
-            source: the file whose first audio track is used; `has_audio(source)` must hold.
+            source: the file whose sound is used; `has_audio(source)` must hold.
             start: seconds since the first frame of `source` (since its beginning, if it has only audio).
             lossless: encodes ALAC instead of AAC.
 
@@ -46,30 +52,38 @@ class AudioTrack:
             InputError: `source` cannot be read.
         """
         with open_media(source) as container:
-            codec = container.streams.audio[0].codec_context
+            codec = _usable(container, source).codec_context
             layout, rate = "mono" if codec.layout.nb_channels == 1 else "stereo", codec.sample_rate
         stream: AudioStream = output.add_stream("alac" if lossless else "aac", rate=_DEFAULT_RATE, layout=layout)
         rates = stream.codec_context.codec.audio_rates
         self._rate = rate if rates is None or rate in rates else _DEFAULT_RATE
         stream.codec_context.sample_rate = self._rate
         stream.codec_context.bit_rate = _BIT_RATE
-        self._stream, self._layout = stream, layout
+        self._stream, self._layout, self._source, self._start = stream, layout, source, start
         self._samples = _samples(source, start, self._rate, layout)
         self._rest: NDArray[np.float32] = np.zeros((_CHANNELS[layout], 0), np.float32)
         self._position = 0
 
     def until(self, time: Fraction) -> Iterator[Packet[Any]]:
-        """Yields the packets that extend the track to `time` seconds after its start."""
+        """Yields the packets that extend the track to `time` seconds after its start; silence where the sound ended."""
         target = round(time * self._rate)
         while self._position < target:
             taken, self._rest = np.split(self._rest, [target - self._position], axis=1)
             if taken.shape[1]:
                 yield from self._encode(taken)
             else:
-                self._rest = next(self._samples)
+                lacking = min(target - self._position, self._rate)  # a long silence second by second
+                self._rest = next(self._samples, _silence(lacking, self._layout))
 
-    def flush(self) -> Iterator[Packet[Any]]:
-        """Yields the packets that the encoder still holds."""
+    def finish(self, time: Fraction) -> Iterator[Packet[Any]]:
+        """Yields the packets up to `time`, and of all sound that follows if the source's pictures end there too."""
+        yield from self.until(time)
+        if _pictures_end_by(self._source, self._start + time):
+            if self._rest.shape[1]:
+                yield from self._encode(self._rest)
+            for piece in self._samples:
+                if piece.shape[1]:
+                    yield from self._encode(piece)
         yield from self._stream.encode(None)
 
     def _encode(self, samples: NDArray[np.float32]) -> Iterator[Packet[Any]]:
@@ -83,23 +97,79 @@ def has_audio(path: Path) -> bool:
     """True if `path` has an audio track; pictures, animations and folders have none.
 
     Raises:
-        InputError: the file cannot be read, or its audio cannot be decoded.
+        InputError: the file cannot be read, or none of its audio tracks can be decoded.
     """
     if is_pictures(path):
         return False
     with open_media(path) as container:
-        streams = container.streams.audio
-        if streams and streams[0].codec_context is None:
-            raise InputError(f"The sound of {path} is in a format that cannot be decoded: write without its sound.")
-        return bool(streams)
+        if not container.streams.audio:
+            return False
+        chosen = _usable(container, path)
+        first = default_first(container.streams.audio)[0]
+        if chosen.index != first.index:
+            warn_once(_log, f"The first sound track of {path} cannot be decoded: track {chosen.index} is used.")
+        return True
+
+
+def _usable(container: InputContainer, path: Path) -> AudioStream:
+    """The first audio track, the default one before others, that gives sound. Raises InputError if there is none."""
+    tracks = default_first(container.streams.audio)
+    if len(tracks) == 1 and tracks[0].codec_context is not None:
+        return tracks[0]  # what it gives is used; where it gives nothing, there is silence and a warning
+    for track in tracks:
+        if track.codec_context is not None and _gives_sound(path, track.index):
+            return track
+    raise InputError(f"The sound of {path} is in a format that cannot be decoded: write without its sound.")
+
+
+def _gives_sound(path: Path, index: int) -> bool:
+    """Whether the stream `index` of `path` decodes to samples within its first packets."""
+    with open_media(path) as container:
+        packets = (packet for packet in container.demux(container.streams[index]) if packet.size)
+        for packet in islice(packets, _TRIES):
+            with contextlib.suppress(load_av().FFmpegError):
+                if packet.decode():
+                    return True
+    return False
+
+
+def _pictures_end_by(path: Path, time: Fraction) -> bool:
+    """Whether no picture of `path` is shown later than `time`, in seconds since its first; False without pictures."""
+    origin = _first_frame_time(path)
+    with open_media(path) as container:
+        streams = moving_pictures(container)
+        if not streams:
+            return False
+        seek(container, streams[0], int((origin + time - _SEEK_MARGIN) / time_base(streams[0])))
+        try:
+            for packet in container.demux(streams[0]):
+                if packet.pts is not None and packet.size:
+                    end = (packet.pts + (packet.duration or 0)) * time_base(streams[0])
+                    if end > origin + time + _ROUNDING:
+                        return False
+        except load_av().FFmpegError:
+            _log.debug("%s cannot be read to its end", path)
+    return True
+
+
+def _silence(samples: int, layout: str) -> NDArray[np.float32]:
+    """Silence [C, samples]."""
+    return np.zeros((_CHANNELS[layout], samples), np.float32)
 
 
 def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[NDArray[np.float32]]:
-    """Yields pieces [C, n] of audio from `start` on, without gap or overlap; fills gaps with silence and never ends."""
-    silence = np.zeros((_CHANNELS[layout], rate), np.float32)
-    position = 0
+    """Yields pieces [C, n] of audio from `start` on, without gap or overlap; fills gaps with silence."""
+    silence = _silence(rate, layout)
+    position = shift = 0
+    before: int | None = None
     for own, piece in _decoded(path, start, rate, layout):
-        ahead = 0 if own is None else own - position  # number of missing samples; negative: samples already yielded
+        if own is not None:
+            if before is not None and own < before - RESTART * rate:  # joined files
+                shift = position - own
+            before = own
+        ahead = (
+            0 if own is None else own + shift - position
+        )  # number of missing samples; negative: samples already yielded
         if position and abs(ahead) < _JITTER * rate:
             ahead = 0
         while ahead > 0:
@@ -109,26 +179,57 @@ def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[ND
         fresh = piece[:, -ahead:]
         position += fresh.shape[1]
         yield fresh
-    while True:
-        yield silence
 
 
 def _decoded(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[tuple[int | None, NDArray[np.float32]]]:
     """Yields (sample index counted from `start`, or None without a timestamp; decoded piece [C, n])."""
     av = load_av()
     origin = _first_frame_time(path) + start
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
     with open_media(path) as container:
-        stream = container.streams.audio[0]
+        stream = _usable(container, path)
+        if start > _SEEK_MARGIN:
+            seek(container, stream, int((origin - _SEEK_MARGIN) / time_base(stream)))
         try:
-            if start > _SEEK_MARGIN:
-                container.seek(int((origin - _SEEK_MARGIN) / time_base(stream)), stream=stream)
-            for frame in container.decode(stream):
-                for piece in resampler.resample(frame):
-                    own = None if piece.pts is None else round((piece.pts * piece.time_base - origin) * rate)
-                    yield own, piece.to_ndarray()
+            for piece in _resampled(_sound(container, stream), rate, layout):
+                clock = Fraction(piece.time_base or Fraction(1, rate))
+                own = None if piece.pts is None else round((piece.pts * clock - origin) * rate)
+                yield own, np.asarray(piece.to_ndarray(), np.float32)
         except (av.FFmpegError, ValueError) as error:
             _log.warning("The sound of %s breaks off (%s): silence follows.", path, error)
+
+
+def _sound(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Yields the decoded packets of `stream`; one that does not decode leaves a gap. Raises ValueError if none does."""
+    av = load_av()
+    failed: Exception | None = None
+    given = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError as error:
+            failed = error
+            continue
+        given += len(frames)
+        yield from frames
+    if failed is not None and not given:
+        raise ValueError(f"no part of it decodes: {failed}")
+
+
+def _resampled(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:
+    """Yields the same sound at `rate` and in `layout`; the frames' own format may change between two of them."""
+    resampler: AudioResampler | None = None
+    before: tuple[object, ...] | None = None
+    for frame in frames:
+        form = frame.sample_rate, frame.layout.name, frame.format.name
+        if resampler is None or form != before:
+            yield from _flushed(resampler)
+            resampler, before = load_av().AudioResampler(format="fltp", layout=layout, rate=rate), form
+        yield from resampler.resample(frame)
+    yield from _flushed(resampler)
+
+
+def _flushed(resampler: AudioResampler | None) -> list[AudioFrame]:
+    return resampler.resample(None) if resampler is not None else []
 
 
 def _first_frame_time(path: Path) -> Fraction:

@@ -1,36 +1,36 @@
-"""Decodes video with PyAV for `video.py`: opens a file, decodes its frames and converts them to upright RGB."""
+"""Opens media files with PyAV, chooses their streams and decodes frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, PersonaLiveError
-from .picture import check_file, over_black
+from ..text import warn_once
+from .picture import check_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
+
+_S = TypeVar("_S", bound="Stream")
 
 # FFmpeg would also follow playlists and URLs named in a file. Only containers that hold their own data are allowed.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,flac,aac"
-_HD_WIDTH, _HD_HEIGHT = 1280, 576  # players treat untagged video at least this wide, or above this height, as BT.709
 _OLDEST_AV = 16  # major version of PyAV; 14 and 15 drop frames when they copy streams
-_BT709, _BT601, _FULL_RANGE = 1, 5, 2  # colour matrices and range (ITU-T H.273)
-_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}  # the tags for which swscale has coefficients
-_HDR_TRANSFERS = (16, 18)  # PQ and HLG (ITU-T H.273)
-SCALER = 0x4 | 0x2000 | 0x40000  # swscale flags: bicubic, full chroma, exact rounding; older PyAV cannot combine them
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's decoder -> one that also decodes alpha
+RESTART = Fraction(1)  # seconds: a clock that goes back further has started again
 _EARLY_END = Fraction(1, 2)  # seconds that streams may end before the header's duration
+
+_log = logging.getLogger(__name__)
 
 
 def load_av() -> ModuleType:
@@ -68,31 +68,43 @@ def open_media(path: Path) -> InputContainer:
 
 
 def moving_pictures(container: InputContainer) -> list[VideoStream]:
-    """The video streams, without the cover images of music files."""
+    """The video streams, the default one first; without the cover images of music files and the seek bar's thumbnails.
+
+    A file may mark a stream that is not its first as the default.
+    """
     from av.stream import Disposition
 
-    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    return default_first(stream for stream in container.streams.video if not stream.disposition & still)
+
+
+def default_first(streams: Iterable[_S]) -> list[_S]:
+    """The streams in the order in which a player would choose them: those marked as default, then the others."""
+    from av.stream import Disposition
+
+    return sorted(streams, key=lambda stream: not stream.disposition & Disposition.default)
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video stream that is no cover image, ready to decode.
+    """The first of `moving_pictures` that can be decoded, ready to decode.
 
     Raises:
-        InputError: there is no such stream, or no decoder for it.
+        InputError: there is no such stream.
     """
     streams = moving_pictures(container)
     if not streams:
         found = "only sound" if container.streams.audio else "no stream that is known"
         raise InputError(f"{path} holds {found}, but moving pictures are needed: choose a video.")
-    if streams[0].codec_context is None:
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
         raise InputError(f"{path} is in a format that cannot be decoded here: export it again as mp4 (H.264).")
-    streams[0].thread_type = "AUTO"
-    return streams[0]
+    known[0].thread_type = "AUTO"
+    return known[0]
 
 
 def time_base(stream: Stream) -> Fraction:
     """Seconds per tick of the stream's clock."""
-    return stream.time_base or Fraction(1, 10**6)
+    return Fraction(stream.time_base or Fraction(1, 10**6))
 
 
 def first_frame(frames: Iterator[VideoFrame], damage: list[str], path: Path) -> VideoFrame:
@@ -108,7 +120,7 @@ def first_frame(frames: Iterator[VideoFrame], damage: list[str], path: Path) -> 
     return frame
 
 
-def seek(container: InputContainer, stream: VideoStream, tick: int) -> bool:
+def seek(container: InputContainer, stream: Stream, tick: int) -> bool:
     """Seeks to a key frame at or before `tick` on the stream's clock; returns False if the container cannot seek."""
     try:
         container.seek(tick, stream=stream)
@@ -120,9 +132,7 @@ def seek(container: InputContainer, stream: VideoStream, tick: int) -> bool:
 def decode(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[VideoFrame]:
     """Yields the frames of `stream` in display order; appends a description of each loss to `damage`."""
     av = load_av()
-    decoder = stream.codec_context
-    if decoder.name == "vp9" and stream.metadata.get("alpha_mode") == "1":
-        decoder = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own decoder drops the alpha
+    decoder = _decoder(stream)
     for packet in _packets(container, stream, damage):
         try:
             yield from decoder.decode(packet)
@@ -130,69 +140,47 @@ def decode(container: InputContainer, stream: VideoStream, damage: list[str]) ->
             damage.append(f"a part that does not decode: {error.strerror}")
 
 
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """The stream's decoder, or, as FFmpeg's own drop the alpha of VP8 and VP9, libvpx's for a stream that has one."""
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    context = stream.codec_context
+    if tags.get("alpha_mode") != "1" or context.name not in _WITH_ALPHA:
+        return context
+    try:
+        decoder: VideoCodecContext = load_av().CodecContext.create(_WITH_ALPHA[context.name], "r")
+    except ValueError:  # PyAV's name for a codec that its FFmpeg was built without
+        warn_once(_log, "This PyAV has no libvpx, so a film's transparency is lost: hidden colours may show.")
+        return context
+    decoder.extradata = context.extradata
+    return decoder
+
+
 def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[Packet[Any] | None]:
     """Yields the intact packets of `stream`, then None to drain the decoder; appends each loss to `damage`."""
     av = load_av()
     end = Fraction(0)
+    joined = container.format.name == "mpegts"  # where two files were joined, it calls a whole packet corrupt
+    doubtful: Packet[Any] | None = None
     try:
         for packet in container.demux():
             if packet.pts is not None:
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-            if packet.is_corrupt:
+            if packet.stream_index != stream.index or not packet.size:
+                continue
+            if doubtful is not None:
+                yield doubtful
+                doubtful = None
+            if packet.is_corrupt and joined:
+                doubtful = packet
+            elif packet.is_corrupt:
                 damage.append("an incomplete part")
-            elif packet.stream_index == stream.index and packet.size:
+            else:
                 yield packet
     except av.FFmpegError as error:
         damage.append(f"no more can be read: {error.strerror}")
+    if doubtful is not None:
+        damage.append("an incomplete part")
     total = Fraction((container.start_time or 0) + (container.duration or 0), 10**6)
     if end < total - _EARLY_END:
         damage.append(f"it ends after {float(end):.1f} of {float(total):.1f} seconds")
     yield None
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Counterclockwise quarter turns (0 to 3) that bring the frame upright."""
-    return round(frame.rotation / 90) % 4
-
-
-def display_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """(width, height) as displayed: upright and with square pixels."""
-    width = max(1, round(frame.width * (stream.sample_aspect_ratio or 1)))
-    return (frame.height, width) if _quarter_turns(frame) % 2 else (width, frame.height)
-
-
-def new_scaler() -> VideoReformatter:
-    """Creates the `scaler` of `frame_to_rgb`; one is enough for a whole video."""
-    load_av()
-    from av.video.reformatter import VideoReformatter
-
-    return VideoReformatter()
-
-
-def frame_to_rgb(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> NDArray[np.uint8]:
-    """Converts a frame to RGB [H, W, 3] of `size` (width, height), upright, with alpha composed over black.
-
-    The frame's own colour matrix and range are used. HDR (PQ, HLG) is mapped to BT.709 if PyAV reports it. Use the same
-    `scaler` for all frames of a video: preparing it takes longer than converting a frame.
-    """
-    turns = _quarter_turns(frame)
-    width, height = size[::-1] if turns % 2 else size
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    hd = frame.width >= _HD_WIDTH or frame.height > _HD_HEIGHT
-    matrix = _MATRICES.get(frame.colorspace, _BT709 if hd else _BT601)
-    hdr = getattr(frame, "color_trc", None) in _HDR_TRANSFERS
-    converted = scaler.reformat(
-        frame,
-        width,
-        height,
-        "rgba" if has_alpha else "rgb24",
-        src_colorspace=matrix,
-        src_color_range=frame.color_range,
-        dst_colorspace=_BT601,  # meaningless for RGB, but PyAV before 17 ignores src_colorspace unless they differ
-        dst_color_range=_FULL_RANGE,
-        interpolation=SCALER,
-        **({"dst_color_trc": _BT709, "dst_color_primaries": _BT709} if hdr else {}),
-    )
-    array = np.asarray(converted.to_ndarray(), np.uint8)
-    upright = np.rot90(over_black(array) if has_alpha else array, turns)
-    return np.ascontiguousarray(upright)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +14,34 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    from io import BufferedRandom
+
     from torch import Tensor
 
+_NAME_BYTES = 255  # the limit of the usual file systems
+_SYNC_EVERY = 1.0  # seconds
 
-def partial_path(path: Path) -> Path:
-    """The name of the partial file of `path`: same folder, so that renaming is atomic, and same suffix."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+def partial_path(path: Path, word: str = "partial") -> Path:
+    """The name of the partial file of `path`: same folder, so that renaming is atomic, and same suffix.
+
+    A name that would be too long for the file system is cut, and told from others by a hash.
+    """
+    whole = path.with_name(f"{path.stem}.{word}{path.suffix}")
+    excess = len(os.fsencode(whole.name)) - _longest_name(path.parent)
+    if excess <= 0:
+        return whole
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    kept = os.fsencode(path.stem)[: -excess - len(mark) - 1].decode("utf-8", "ignore")
+    return path.with_name(f"{kept}~{mark}.{word}{path.suffix}")
+
+
+def _longest_name(folder: Path) -> int:
+    """The most bytes that the name of a file in `folder` may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, or no such folder
+        return _NAME_BYTES
 
 
 def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
@@ -25,23 +50,54 @@ def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
     The folder is created if its own parent exists.
 
     Raises:
-        OutputError: wrong suffix, `path` is a folder, no such folder, or no permission to write there.
+        OutputError: wrong suffix, `path` is a folder, a name that the file system does not take, no such folder, or no
+            permission to write there.
     """
     if path.suffix.lower() not in suffixes:
         raise OutputError(f"{path} must end with {' or '.join(suffixes)}, but ends with {path.suffix!r}: rename it.")
-    partial = partial_path(path)
     try:
         if path.is_dir():
             raise OutputError(f"{path} is a folder, but a file is to be written: add a file name.")
         path.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # the partial file's name may be fine where this one is too long
+        partial = partial_path(path)
         partial.write_bytes(b"")
     except FileNotFoundError as error:
         raise OutputError(f"{path} cannot be written, as {path.parent} does not exist: create that folder.") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise OutputError(f"{path.name} is too long a name for this disk: choose a shorter one.") from error
         raise OutputError(
-            f"{path} cannot be written ({error.strerror}): choose a folder that you may write to."
+            f"{path} cannot be written ({getattr(error, 'strerror', error)}): choose a folder that you may write to."
         ) from error
     return partial
+
+
+class DiskSync:
+    """Has the system put a growing file on the disk itself, so that a power cut loses little."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("r+b")
+        self._last = time.monotonic()
+
+    def often(self) -> None:
+        """Does it if the last time is more than a second ago. Raises OSError where the disk is full or broken."""
+        if time.monotonic() - self._last > _SYNC_EVERY:
+            sync(self._file)
+            self._last = time.monotonic()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def sync(file: BufferedRandom) -> None:
+    """Returns when the content of `file` is on the disk; does nothing where a file system has no such call."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -51,6 +107,8 @@ def put_in_place(partial: Path, path: Path) -> None:
         OutputError: the old file cannot be replaced; `partial` stays where it is.
     """
     try:
+        with partial.open("r+b") as file:
+            sync(file)
         os.replace(partial, path)  # noqa: PTH105  (the one call that is atomic and replaces on every system)
     except OSError as error:
         raise OutputError(
@@ -135,7 +193,7 @@ def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
 
     kind = schema.split("-")[1]
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _utf8_name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             found = metadata.get("schema", "none")
             if found != schema:
@@ -148,3 +206,15 @@ def load_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
         raise InputError(
             f"{path} cannot be read as a {kind} file ({error}): check the path, or make it again"
         ) from error
+
+
+@contextlib.contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """Yields a name of the file that safetensors takes: it refuses those that are no UTF-8, which POSIX allows."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)

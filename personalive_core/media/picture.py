@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -12,17 +14,21 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from ..errors import InputError
+from ..text import warn_once
 from .files import whole_file
+from .heif import HEIF_SUFFIXES, has_avif, heif_kind, open_heic, refuse_avif
 from .label import SOFTWARE, label_text, make_label, parse_label
+from .profile import in_srgb, png_profile
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", *HEIF_SUFFIXES)
 MIN_SIDE = 32  # pixels; a smaller face has too little detail to animate
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's names; others start external programs
-_ANIMATED = ("GIF", "WEBP", "PNG")  # a JPEG of several pictures (from phones) is not an animation
-_SHORTEST = Fraction(1, 50)  # seconds; browsers show a frame with a shorter duration for _UNTIMED
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # a JPEG of several pictures (from phones) is not an animation
+_TOO_SHORT = Fraction(1, 100)  # seconds; browsers show a frame of this duration or less for _UNTIMED
 _UNTIMED = Fraction(1, 10)
+_DEEP = 257  # 16-bit levels per 8-bit level
 # Errors that Pillow raises for damaged files, depending on the format.
 _DAMAGED = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -50,9 +56,25 @@ def check_side(path: Path, width: int, height: int) -> None:
 
 
 def open_picture(path: Path) -> Image.Image | None:
-    """Opens the file at `path` without decoding it; None if its content is not a picture, whatever its suffix."""
+    """Opens the file at `path` without decoding it; None if its content is not a picture, whatever its suffix.
+
+    Raises:
+        InputError: it is a picture, but too large, or of a kind for which a package is missing.
+    """
+    kind = heif_kind(path)
+    if kind == "HEIC":
+        return open_heic(path)
+    if kind == "AVIF" and not has_avif():
+        raise refuse_avif(path)
     try:
-        return Image.open(path, formats=_FORMATS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at half of the limit below
+            return Image.open(path, formats=(*_FORMATS, "AVIF") if has_avif() else _FORMATS)
+    except Image.DecompressionBombError as error:
+        pixels, limit = (int(number) / 1e6 for number in re.findall(r"\d{6,}", str(error)))
+        raise InputError(
+            f"{path} is too large: {pixels:.0f} megapixels, at most {limit:.0f} are read: make it smaller"
+        ) from error
     except _DAMAGED as error:
         _log.debug("%s is no picture: %s", path, error)
         return None
@@ -69,15 +91,41 @@ def over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((rgba[..., :3] * opacity + 127) // 255).astype(np.uint8)
 
 
-def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Any Pillow picture -> [H, W, 3] uint8: upright (EXIF), alpha over black, 16-bit grey scaled to 8 bits."""
+def to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """The picture from `path` -> [H, W, 3] uint8 sRGB: upright (EXIF), alpha over black, deep levels scaled to 8 bits.
+
+    An ICC profile is applied; one that cannot be used is left out with a warning.
+
+    Raises:
+        InputError: floating-point levels outside 0 to 1, or integers outside 0 to 65535.
+    """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
-        grey = np.clip(np.rint(np.asarray(image) / 257), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.has_transparency_data:
-        return over_black(np.asarray(image.convert("RGBA")))
+    profile = image.info.get("icc_profile") or png_profile(image.info)
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
+        image = Image.fromarray(_eight_bits(np.asarray(image), path))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    if profile:
+        try:
+            image = in_srgb(image, profile)
+        except ValueError as error:
+            warn_once(_log, f"The colour profile of {path} is left out ({error}): colours may differ.")
+    if image.mode == "RGBA":
+        return over_black(np.asarray(image))
     return np.array(image.convert("RGB"))
+
+
+def _eight_bits(grey: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+    """Grey levels [H, W] in 0 to 1 (floating point) or 0 to 65535 -> uint8."""
+    white = 1 if np.issubdtype(grey.dtype, np.floating) else 255 * _DEEP
+    low, high = grey.min(), grey.max()
+    if not (low >= 0 and high <= white):  # NaN too
+        raise InputError(
+            f"{path} holds grey levels from {low:g} to {high:g}, but 0 to {white} are known: save it as an 8-bit PNG."
+        )
+    return np.rint(grey.astype(np.float64) * (255 / white)).astype(np.uint8)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -93,7 +141,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise InputError(f"{path} is not a picture that can be read: save it as PNG or JPEG.")
     with image:
         try:
-            array = to_rgb(image)
+            array = to_rgb(image, path)
         except _DAMAGED as error:
             raise InputError(f"{path} is a damaged picture ({error}): copy or export it again.") from error
     check_side(path, array.shape[1], array.shape[0])
@@ -101,25 +149,29 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_animation(path: Path) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
-    """Yields each frame of an animated GIF, WebP or PNG as [H, W, 3] RGB, with its duration in seconds.
+    """Yields each frame of an animated GIF, WebP, PNG or AVIF as [H, W, 3] RGB, with its duration in seconds.
 
     Raises:
         InputError: the first frame is damaged. At a later damaged frame, it logs a warning and ends.
     """
-    with Image.open(path, formats=_FORMATS) as image:
+    opened = open_picture(path)
+    if opened is None:
+        raise InputError(f"{path} is not an animation that can be read: export it again.")
+    with opened as image:
         frames = getattr(image, "n_frames", 1)
-        for index in range(frames):
+        first = 1 if image.info.get("default_image") else 0  # of a PNG: shown only where animations are unknown
+        for index in range(first, frames):
             try:
                 image.seek(index)
-                array = to_rgb(image)
+                array = to_rgb(image, path)
             except _DAMAGED as error:
-                if index == 0:
+                if index == first:
                     raise InputError(f"{path} is a damaged animation ({error}): export it again.") from error
-                _log.warning("%s is damaged: only the first %d of %d frames were read.", path, index, frames)
+                _log.warning("%s is damaged: only the first %d of %d frames were read.", path, index - first, frames)
                 return
             # In milliseconds; Pillow knows it only after the frame is decoded.
             seconds = Fraction(image.info.get("duration", 0)).limit_denominator(1000) / 1000
-            yield array, seconds if seconds >= _SHORTEST else _UNTIMED
+            yield array, seconds if seconds > _TOO_SHORT else _UNTIMED
 
 
 def write_image(
@@ -148,6 +200,9 @@ def write_image(
 
 def read_picture_label(path: Path) -> dict[str, str]:
     """The facts that `write_image` stored in the picture at `path`; empty if there are none."""
-    with Image.open(path, formats=_FORMATS) as image:
+    image = open_picture(path)
+    if image is None:
+        return {}
+    with image:
         text = image.info.get("Description") or image.getexif().get(ExifTags.Base.ImageDescription)
     return parse_label(text) if isinstance(text, str) else {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -16,17 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .decode import (
-    decode,
-    display_size,
-    first_frame,
-    frame_to_rgb,
-    new_scaler,
-    open_media,
-    seek,
-    time_base,
-    video_stream,
-)
+from .decode import decode, first_frame, open_media, seek, time_base, video_stream
+from .deinterlace import progressive
 from .label import parse_label
 from .picture import (
     PICTURE_SUFFIXES,
@@ -38,15 +29,16 @@ from .picture import (
     read_image,
     read_picture_label,
 )
+from .rgb import check_colours, converter, display_size
+from .timing import FOLDER_RATE, usual_rate, with_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")  # mark a file in a folder as a video
-FOLDER_RATE = Fraction(25)  # frames per second of a folder of pictures, which have no timestamps
 _SEEK_MARGIN = 5  # seconds; containers seek by decoding time, which differs from display time
-_NOMINAL = 0.01  # relative difference up to which the nominal rate is used instead of the measured average
+_AHEAD = Fraction(1, 20)  # seconds that resampling shows a picture early at most, though it may be the nearest
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +76,10 @@ def probe(path: str | Path) -> VideoInfo:
     with open_media(path) as container:
         stream = video_stream(container, path)
         damage: list[str] = []
-        width, height = display_size(first_frame(decode(container, stream, damage), damage, path), stream)
-        rate = _rate(stream)
+        first = first_frame(decode(container, stream, damage), damage, path)
+        width, height = display_size(first, stream)
+        check_colours(first, path)
+        rate = usual_rate(stream)
         duration = _duration(container, stream)
         # Not the header's own count: it includes frames that an edit list hides.
         frames = round(duration * rate) if duration else stream.frames or None
@@ -95,10 +89,11 @@ def probe(path: str | Path) -> VideoInfo:
 def read_frames(
     path: str | Path, start: float | Fraction = 0, count: int | None = None, rate: Fraction | None = None
 ) -> Iterator[Frame]:
-    """Yields every frame that a player would show, in display order, each with its own time; memory is O(1).
+    """Yields every frame that a player would show, in display order, with its own time and duration; memory is O(1).
 
-    Reads mp4, mov, mkv, webm, avi and MPEG, animated GIF, WebP and PNG, a still picture (one frame), and a folder of
-    pictures (in natural order: 2 before 10). Rotation is applied, pixels are made square, alpha is composed over
+    Reads mp4, mov, mkv, webm, avi and MPEG, animated GIF, WebP, PNG and AVIF, a still picture (one frame), and a folder
+    of pictures (in natural order: 2 before 10). The pictures are upright sRGB with square pixels: rotation, mirroring
+    and colour profiles are applied, wide gamuts are mapped, interlaced film is deinterlaced, alpha is composed over
     black. HDR is mapped to SDR if PyAV supports it (18 or later).
 
     Args:
@@ -106,7 +101,8 @@ def read_frames(
         start: seconds since the first frame; earlier frames are left out.
         count: the maximum number of frames.
         rate: None yields each frame once. A number resamples to that many frames per second, nearest in time, so that
-            frames are repeated or left out. For a folder it is the rate of the pictures (25 if None).
+            frames are repeated or left out; the last takes what is left of the time. For a folder it is the rate of
+            the pictures (25 if None).
 
     Raises:
         InputError: at the call or at the first `next`: an argument is out of range, the path does not exist, is
@@ -159,13 +155,13 @@ def is_pictures(path: Path) -> bool:
 def _picture_frames(path: Path) -> Iterator[Frame]:
     image = open_picture(path)
     if image is None or not is_animation(image):
-        yield Frame(read_image(path), Fraction(0))
+        yield Frame(read_image(path), Fraction(0), 1 / FOLDER_RATE)
         return
     image.close()
     time = Fraction(0)
     for array, seconds in read_animation(path):
         check_side(path, array.shape[1], array.shape[0])
-        yield Frame(array, time)
+        yield Frame(array, time, seconds)
         time += seconds
 
 
@@ -192,7 +188,7 @@ def _folder_frames(folder: Path, rate: Fraction) -> Iterator[Frame]:
                 f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but the first picture of its folder is "
                 f"{shape[1]}x{shape[0]}: make them equal."
             )
-        yield Frame(image, index / rate)
+        yield Frame(image, index / rate, 1 / rate)
 
 
 def _probe_pictures(path: Path) -> VideoInfo:
@@ -214,48 +210,48 @@ def _probe_pictures(path: Path) -> VideoInfo:
 
 def _video_frames(path: Path, start: Fraction) -> Iterator[Frame]:
     damage: list[str] = []
-    count, time, scaler = 0, None, new_scaler()
+    count = 0
     with open_media(path) as container:
         stream = video_stream(container, path)
-        tick = time_base(stream)
         frames = decode(container, stream, damage)
         first = first_frame(frames, damage, path)
-        origin, size = first.pts or 0, display_size(first, stream)
-        check_side(path, *size)
-        if start > _SEEK_MARGIN and seek(container, stream, origin + int((start - _SEEK_MARGIN) / tick)):
+        to_rgb, origin = converter(first, stream, path), first.pts or 0
+        check_side(path, *to_rgb.size)
+        if start > _SEEK_MARGIN and seek(container, stream, origin + int((start - _SEEK_MARGIN) / time_base(stream))):
             frames = decode(container, stream, damage)
         else:
             frames = chain([first], frames)
-        for frame in frames:
+        for frame, time, duration in with_times(progressive(frames, stream, path), container, stream, origin):
             count += 1
-            own = None if frame.pts is None else (frame.pts - origin) * tick
-            # Broken files: a frame with no time, or not later than the previous one, gets the previous time + 1 / rate.
-            time = own if own is not None and (time is None or own > time) else (time or 0) + 1 / _rate(stream)
             if time >= start:
-                yield Frame(frame_to_rgb(frame, size, scaler), time)
+                yield Frame(to_rgb(frame), time, duration)
     if damage:
         _log.warning("%s is damaged or cut off (%s): %d frames could be read.", path, damage[0], count)
 
 
-def resample(frames: Iterator[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
-    """Yields `rate` frames per second from `start`, nearest in time; the last one lasts as long as the one before."""
-    shown, given, gap = None, 0, 1 / rate
+def resample(frames: Iterable[Frame], rate: Fraction, start: Fraction) -> Iterator[Frame]:
+    """Yields `rate` frames per second from `start`, nearest in time; together they last as long as `frames`.
+
+    A picture comes at most `_AHEAD` seconds early: a long pause is not cut in the middle.
+    """
+    shown, held, given, end = None, None, 0, start
     for frame in frames:
         if shown is not None:
-            gap = frame.time - shown.time
-            until = math.floor((shown.time + gap / 2 - start) * rate) + 1
+            early = min((frame.time - shown.time) / 2, _AHEAD)
+            until = math.floor((frame.time - early - start) * rate) + 1
             for index in range(given, until):
-                yield Frame(shown.image, start + index / rate)
+                if held is not None:
+                    yield held
+                held = Frame(shown.image, start + index / rate, 1 / rate)
             given = max(given, until)
-        shown = frame
+        shown, end = frame, frame.time + (frame.duration or 1 / rate)
     if shown is not None:
-        for index in range(given, max(1, round((shown.time + gap - start) * rate))):
-            yield Frame(shown.image, start + index / rate)
-
-
-def _rate(stream: VideoStream) -> Fraction:
-    average, nominal = stream.average_rate or stream.base_rate or FOLDER_RATE, stream.base_rate
-    return nominal if nominal and abs(nominal / average - 1) < _NOMINAL else average
+        for index in range(given, max(1, round((end - start) * rate))):
+            if held is not None:
+                yield held
+            held = Frame(shown.image, start + index / rate, 1 / rate)
+    if held is not None:  # the last takes what is left of the time
+        yield replace(held, duration=end - held.time if end > held.time else 1 / rate)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:

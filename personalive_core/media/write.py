@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError, PersonaLiveError
 from .audio import AudioTrack, has_audio
 from .decode import load_av, open_media
-from .encode import VideoTrack
-from .files import prepare_output, put_in_place
+from .encode import LONGEST, VideoTrack
+from .files import DiskSync, partial_path, prepare_output, put_in_place
 from .label import badge, container_metadata, make_label, stamp
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 _SUFFIXES = (".mp4", ".mov", ".mkv")
-# Fragments play before the file is closed. The header waits for the first one, as it states the audio encoder's delay.
-_FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "1000000"}
+# What is finished goes to the file at once: fragments (mp4, mov) or clusters (mkv) of half a second, which play before
+# the file is closed. The header waits for the first one, as it states the audio encoder's delay.
+_FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "500000"}
+_CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
+_AT_ONCE = {"flush_packets": "1"}
 _ORDINARY = {"movflags": "faststart"}
 _MOV_TAGS = "+use_metadata_tags"  # needed to store a description in mov; in mp4 it would hide the comment
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,8 +62,11 @@ class VideoWriter:
     The codec is H.264 in 4:2:0, BT.709, which plays everywhere. It allows only even sizes, so an odd frame has its last
     column or row repeated. Until the block ends, the file is `name.partial.mp4` in the same folder. Then it is renamed
     to `path` and replaces an older file. If the block raises, the partial file is closed and kept, so that it plays. A
-    block that wrote no frame leaves no file and raises OutputError. Times are exact to 1/90000 s or better, in mkv to
-    1/1000 s.
+    killed process loses at most the last two seconds, or three frames. A block that wrote no frame leaves no file and
+    raises OutputError.
+
+    Times are exact to 1/90000 s or better, in mkv to 1/1000 s. The sound goes on to its end if the pictures were taken
+    to theirs; otherwise it ends with the last frame.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], options: WriteOptions = _DEFAULTS) -> None:
@@ -78,20 +84,22 @@ class VideoWriter:
         self.partial = prepare_output(self.path, _SUFFIXES)
         self._metadata = container_metadata(make_label(options.label, options.details))
         self._fragmented = self.path.suffix.lower() != ".mkv"  # an unfinished mkv plays without fragments
-        self._container = _create(self.partial, _FRAGMENTED if self._fragmented else {}, self._metadata)
+        growing = {**(_FRAGMENTED if self._fragmented else _CLUSTERED), **_AT_ONCE}
+        self._container = _create(self.partial, growing, self._metadata)
+        self._disk = DiskSync(self.partial)
         self._video = VideoTrack(self._container, size, self.rate, options.lossless)
         start = Fraction(options.audio_start)
         self._audio = AudioTrack(self._container, audio, start, options.lossless) if audio else None
         self._badge = badge(size[1]) if options.mark else None
         self._first = self._last = Fraction(0)  # times of the first and the last frame, as given
+        self._length: Fraction | None = None  # how long the last frame is shown, as given
+        self._tick = -1  # the last frame's time on the track's clock
         self._stopped = False
 
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(
-        self, image: NDArray[np.uint8], time: Fraction | None = None, duration: Fraction | None = None
-    ) -> None:
+    def write(self, image: NDArray[np.uint8], time: Fraction | None = None, duration: Fraction | None = None) -> None:
         """Adds `image` [H, W, 3] uint8 RGB, shown from `time` until the time of the next frame.
 
         Args:
@@ -109,8 +117,12 @@ class VideoWriter:
             time = (math.floor(self._last * self.rate) + 1) / self.rate if self.frames else Fraction(0)
         if self.frames and time <= self._last:
             raise ValueError(f"the times of frames must rise, but {time} s came after {self._last} s")
-        self._first, self._last = (self._first if self.frames else time), time
-        tick = round((time - self._first) * self._video.clock)
+        first = self._first if self.frames else time
+        tick = max(round((time - first) * self._video.clock), self._tick + 1)
+        if self._fragmented and tick - self._tick > LONGEST:
+            hours = float(LONGEST / self._video.clock / 3600)
+            raise OutputError(f"{self.path.suffix} cannot hold a pause of over {hours:.1f} hours: write .mkv")
+        self._first, self._last, self._length, self._tick = first, time, duration, tick
         self._mux(self._video.put(image if self._badge is None else stamp(image, self._badge), tick))
         self._mux_audio(time)
         self.frames += 1
@@ -131,6 +143,7 @@ class VideoWriter:
         try:
             for packet in packets:
                 self._container.mux(packet)
+            self._disk.often()
         except OSError as error:
             raise self._stop(error) from error
 
@@ -140,10 +153,10 @@ class VideoWriter:
 
     def _drain(self) -> None:
         """Writes what the encoders still hold, closes the file and checks it."""
-        self._mux(self._video.flush())
-        self._mux_audio(self._last + 1 / self.rate)
+        length = self._length or 1 / self.rate
+        self._mux(self._video.flush(min(round(length * self._video.clock), LONGEST)))
         if self._audio is not None:
-            self._mux(self._audio.flush())
+            self._mux(self._audio.finish(self._last - self._first + length))
         try:
             self._container.close()
             _check_frames(self.partial, self.frames)
@@ -152,6 +165,7 @@ class VideoWriter:
 
     def _finish(self) -> None:
         self._drain()
+        self._disk.close()
         if self._fragmented:
             _unfragment(self.partial, self.frames, self._metadata)
         put_in_place(self.partial, self.path)
@@ -159,6 +173,7 @@ class VideoWriter:
     def _keep_partial(self) -> None:
         try:
             self._drain()
+            self._disk.close()
         except OutputError as error:  # only logged: the error that ended the block goes on
             _log.warning("%s", error)
         else:
@@ -167,8 +182,7 @@ class VideoWriter:
     def _stop(self, error: OSError) -> OutputError:
         """Gives up writing; returns the error for the user, which says how much of the video can be played."""
         self._stopped = True
-        with contextlib.suppress(OSError):
-            self._container.close()
+        self._close()
         kept = _count_frames(self.partial)
         reason = "the disk is full" if error.errno in _FULL else error.strerror
         if not kept:
@@ -180,22 +194,26 @@ class VideoWriter:
         )
 
     def _discard(self) -> None:
+        self._close()
+        self.partial.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        self._disk.close()
         with contextlib.suppress(OSError):
             self._container.close()
-        self.partial.unlink(missing_ok=True)
 
 
 def _create(path: Path, options: dict[str, str], metadata: Mapping[str, str]) -> OutputContainer:
     if path.suffix.lower() == ".mov":
         options = {**options, "movflags": options["movflags"] + _MOV_TAGS}
-    container: OutputContainer = load_av().open(str(path), "w", container_options=options)
+    container: OutputContainer = load_av().open(f"file:{path}", "w", container_options=options)
     container.metadata.update(metadata)
     return container
 
 
 def _unfragment(partial: Path, frames: int, metadata: Mapping[str, str]) -> None:
     """Rewrites the fragmented file `partial` as an ordinary one, header first; on a full disk it stays fragmented."""
-    whole = partial.with_name(f"{partial.stem}.whole{partial.suffix}")
+    whole = partial_path(partial, "whole")
     try:
         with open_media(partial) as source, _create(whole, _ORDINARY, metadata) as target:
             streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}

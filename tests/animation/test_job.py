@@ -297,7 +297,7 @@ def test_keyframes_and_filled_frames_are_noted(tmp_path):
     job = SimpleNamespace(sheet=tmp_path / "sheet.png")
     portrait = SimpleNamespace(paste=None, picture=numbered(99))
     written = []
-    writer = SimpleNamespace(write=lambda picture, time: written.append((picture[0, 0, 0], time)))
+    writer = SimpleNamespace(write=lambda picture, time, _: written.append((picture[0, 0, 0], time)))
     shown = Thumbnails()
     for i in range(6):
         shown.note(i, numbered(10 + i))

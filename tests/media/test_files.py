@@ -1,5 +1,9 @@
-"""Output files: every kind of tensor file is written whole or not at all, with one error where the disk is full."""
+"""Output files: written whole or not at all, with one error where the disk is full; under any name."""
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -9,9 +13,12 @@ from personalive_core.backends.personalive.lora import Lora, save_lora
 from personalive_core.backends.personalive.state_file import save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import OutputError
-from personalive_core.media.files import save_tensors
+from personalive_core.media.files import partial_path, prepare_output, save_tensors
+from personalive_core.media.picture import read_image, write_image
+from personalive_core.media.video import read_frames, read_label
+from personalive_core.media.write import VideoWriter
 from personalive_core.modules.inputs import MotionFeatures
-from personalive_core.motion.files import save_motion
+from personalive_core.motion.files import load_motion, save_motion
 from personalive_core.motion.types import HeadPose, HybridMotion
 from personalive_core.training.data import Clip, save_clip
 
@@ -80,3 +87,44 @@ def test_a_whole_file_that_cannot_replace_the_older_one_stays(tmp_path, monkeypa
     assert str(tmp_path / "a.partial.safetensors") in str(caught.value)
     assert load_file(tmp_path / "a.partial.safetensors")["a"].tolist() == [1, 1, 1]
     assert load_file(path)["a"].tolist() == [0, 0, 0]
+
+
+# Names that a POSIX file system takes: a colon, a leading dash, quotes, a line break, emoji, bytes that are no UTF-8.
+NAMES = ["a:b", "-rate", 'it\'s "so"', "line\nbreak", "%03d", "smile 😀", os.fsdecode(b"caf\xe9"), "x" * 243, "é" * 121]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".png", ".jpg", ".safetensors"])
+def test_any_name_that_the_file_system_takes(tmp_path, monkeypatch, name, suffix):
+    if os.name == "nt":
+        pytest.skip("Windows takes few of these names")
+    monkeypatch.chdir(tmp_path)
+    path, picture = Path(name + suffix), np.full((64, 64, 3), 90, np.uint8)
+    if suffix == ".safetensors":
+        save_motion(path, MOTION, {"driving": name})
+        assert len(load_motion(path)) == 2
+    elif suffix in (".png", ".jpg"):
+        write_image(path, picture)
+        assert read_image(path).shape == (64, 64, 3)
+    else:
+        with VideoWriter(path, (64, 64)) as writer:
+            writer.write(picture)
+        assert len(list(read_frames(path))) == 1
+        assert read_label(path)
+    assert os.listdir(os.fsencode(tmp_path)) == [os.fsencode(name + suffix)]  # noqa: PTH208 - bytes as they are
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".png", ".safetensors"])
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 128, "null\0character"])
+def test_a_name_that_it_does_not_take_is_refused_before_the_work(tmp_path, suffix, name):
+    with pytest.raises(OutputError, match="too long a name|cannot be written"):
+        prepare_output(tmp_path / (name + suffix), (suffix,))
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_names_have_partial_files_of_their_own(tmp_path):
+    one, two = (partial_path(tmp_path / ("x" * 245 + f"{n}.mp4")) for n in (1, 2))
+    assert one != two
+    assert len(one.name) == len(two.name) == 255
+    assert one.name.endswith(".partial.mp4")
+    assert partial_path(tmp_path / "a.mp4") == tmp_path / "a.partial.mp4"

@@ -18,83 +18,22 @@ from personalive_core.media import write as video_write
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.media.write import VideoWriter, WriteOptions
+from tests.media.films import (
+    COLOUR_BARS,
+    COLOURS,
+    H,
+    W,
+    decode_sound,
+    encode,
+    encode_sound,
+    moving,
+    number,
+    numbered,
+    read,
+    write,
+)
 
 DEMO = Path(os.environ.get("PERSONALIVE_DEMO", Path(__file__).parents[3] / "shared" / "demo")) / "driving_video.mp4"
-W, H = 96, 64
-COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230], [250, 250, 250], [5, 5, 5], [128, 128, 128]], np.uint8)
-COLOUR_BARS = np.repeat(np.repeat(COLOURS[None], H, 0), W // 6, 1)  # [H, W, 3]
-
-
-def numbered(index, width=W, height=H):
-    """A grey picture that says its number by its brightness."""
-    return np.full((height, width, 3), 20 + 5 * (index % 40), np.uint8)
-
-
-def number(image):
-    return round((float(image.mean()) - 20) / 5)
-
-
-def moving(count, width=W, height=H):
-    """Pictures that do not compress."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
-
-
-def encode(path, images, codec="libx264", pix_fmt="yuv420p", times=None, options=None, **stream_settings):
-    """A video file made by PyAV alone; `times` in seconds."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for name, value in stream_settings.items():
-            setattr(stream.codec_context, name, value)
-        for index, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, "rgba" if image.shape[2] == 4 else "rgb24")
-            frame = frame.reformat(format=pix_fmt, dst_colorspace=stream_settings.get("colorspace", 5))
-            frame.pts = round(1000 * (times[index] if times else Fraction(index, 25)))
-            frame.time_base = Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def encode_sound(path, seconds, codec="aac", video_frames=0, click=None):
-    """A file with a steady tone, or one click at `click` seconds; with `video_frames` grey pictures at 25 a second."""
-    rate = 48000
-    wave = np.zeros((1, round(rate * seconds)), np.float32)
-    if click is None:
-        wave[0] = 0.5 * np.sin(2 * np.pi * 440 * np.arange(wave.shape[1]) / rate)
-    else:
-        wave[0, round(click * rate) : round(click * rate) + 240] = 0.9
-    with av.open(str(path), "w") as container:
-        if video_frames:
-            pictures = container.add_stream("libx264", rate=25)
-            pictures.width, pictures.height, pictures.pix_fmt = W, H, "yuv420p"
-        sound = container.add_stream(codec, rate=rate, layout="mono")
-        for index in range(video_frames):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(numbered(index), "rgb24")))
-        for start in range(0, wave.shape[1], 1024):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, start : start + 1024]), "fltp", "mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            container.mux(sound.encode(frame))
-        for stream in container.streams:
-            container.mux(stream.encode(None))
-    return path
-
-
-def decode_sound(path):
-    """(samples [n], sampling rate) from time 0 on."""
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        frames = list(container.decode(stream))
-        wave = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-        lead = round(frames[0].pts * frames[0].time_base * stream.sample_rate)
-        return np.concatenate([np.zeros(max(lead, 0)), wave[max(-lead, 0) :]]), stream.sample_rate
-
-
-def read(path, **kwargs):
-    return list(read_frames(path, **kwargs))
 
 
 def give_up_after(writer, images, error):
@@ -102,14 +41,6 @@ def give_up_after(writer, images, error):
         for image in images:
             writer.write(image)
         raise error
-
-
-def write(path, images, options=None, times=None):
-    height, width = images[0].shape[:2]
-    with VideoWriter(path, (width, height), options or WriteOptions()) as writer:
-        for index, image in enumerate(images):
-            writer.write(image, times[index] if times else None)
-    return path
 
 
 # ---------------------------------------------------------------- reading
@@ -606,7 +537,7 @@ def test_full_disk_before_anything_could_be_kept(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        with pytest.raises(OutputError, match="cannot be written, as not all of it reached the disk"):
+        with pytest.raises(OutputError, match="cannot be written, as the disk is full"):
             write(tmp_path / "a.mp4", moving(3))
         with pytest.raises(OutputError, match="free space"):
             write_image(tmp_path / "a.png", moving(1)[0])

@@ -33,7 +33,7 @@ class FakeShell:
         assert not options.get("shell")
         code, output = self.ending(command)
         if "venv" in command and code == 0:
-            python = run.environment_python(self.root)
+            python = run.environment_python(self.root, command[-1])
             python.parent.mkdir(parents=True, exist_ok=True)
             python.touch()
         return FakeProcess(code, output)
@@ -81,6 +81,17 @@ def test_first_run_makes_installs_and_runs(project, shell):
     assert "-c constraints.txt" in installing
     assert installing.endswith("-e .[dev]")
     assert running == f"{python} -m pytest -n auto --maxprocesses 4 --dist loadfile -k one"
+
+
+def test_newest_packages_go_into_an_environment_of_their_own(project, shell):
+    (project / "constraints.txt").write_text("numpy==2.0\ntorch==2.13.0\ntorchvision==1\n")
+    assert run.main(["newest", "tests/media"], project) == 0
+    python = str(run.environment_python(project, ".venv-newest"))
+    _, installing, running = shell.commands
+    assert "constraints.txt" not in installing
+    assert installing.endswith("--upgrade torch==2.13.0 -e .[dev]")
+    assert running.startswith(f"{python} -m pytest")
+    assert not (project / ".venv").exists()
 
 
 def test_second_run_only_runs(project, shell):
