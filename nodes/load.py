@@ -13,12 +13,13 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.files import FILES
 from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, load_model
-from ..personalive_core.errors import WeightsError, remedy_first
+from ..personalive_core.errors import OutputError, WeightsError, remedy_first
 from ..personalive_core.weights.download import download
 from ..personalive_core.weights.index import WeightFile, locate
 from ..personalive_core.weights.lock import read_lock
 from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
+from .host.faces import LACKED
 from .host.folders import MODELS, weight_folders, weights_folder
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, check_interrupt, layers, place, types
 from .host.sockets import CATEGORY, LoadedModel, ModelSocket
@@ -88,8 +89,13 @@ class LoadPersonaLive(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, weights: str | None, **_: Any) -> list[tuple[str, int, int]]:
-        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones."""
+    def fingerprint_inputs(
+        cls, weights: str | None, download_if_missing: bool | None = False, **_: Any
+    ) -> list[tuple[str, int, int]]:
+        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones.
+
+        It changes too if a node needed the face detector that could not be downloaded: the next run tries again.
+        """
         folder = weight_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
@@ -99,7 +105,8 @@ class LoadPersonaLive(io.ComfyNode):
         files = [found for found in locate(folder, FILES).found if found.file.network != DETECTOR]
         paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
         stats = {path: path.stat() for path in paths}
-        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+        lacked = [(DETECTOR, LACKED[folder], 0)] if download_if_missing and LACKED[folder] else []
+        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()) + lacked
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:
@@ -142,10 +149,10 @@ class LoadPersonaLive(io.ComfyNode):
 
 
 def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
-    """Downloads the missing files of `networks` and the small face detector.
+    """Downloads the face detector, which is small and comes first, then the missing files of `networks`.
 
     Raises WeightsError if files of `networks` are missing and downloads are not allowed, or if their download fails. A
-    failed download of the face detector only logs a warning.
+    failed download of the face detector only logs a warning: square pictures need none.
     """
     if allowed:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,13 +164,13 @@ def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> 
         raise WeightsError(
             f"weights are missing: turn on download_if_missing, or put these files there\n{index.report(missing)}"
         )
-    if missing:
-        fetch(folder, missing)
     if detector and allowed:
         try:
             fetch(folder, detector)
-        except WeightsError as error:
-            _log.warning("PersonaLive works without the YuNet face detector, but choose another: %s", error)
+        except (WeightsError, OutputError) as error:
+            _log.warning("PersonaLive has no YuNet, the face detector for pictures that are not square: %s", error)
+    if missing:
+        fetch(folder, missing)
 
 
 def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:

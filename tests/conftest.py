@@ -74,6 +74,26 @@ def demo_folder():
 
 
 @pytest.fixture(scope="session")
+def yunet_model():
+    """The file of the face detector YuNet."""
+    path = Path(os.environ.get("PERSONALIVE_YUNET", ""))
+    if not path.is_file():
+        pytest.skip("set PERSONALIVE_YUNET to the path of face_detection_yunet_2026may.onnx to run it")
+    return path
+
+
+@pytest.fixture
+def haar():
+    """The Haar detector, which OpenCV 4 has."""
+    from personalive_core.faces.detectors import HaarDetector
+
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip("OpenCV 5 has no Haar cascades: pip install 'opencv-python<5' to run it")
+    return HaarDetector()
+
+
+@pytest.fixture(scope="session")
 def parity():
     """The folder of the reference outputs."""
     return ROOT / "tests" / "parity"

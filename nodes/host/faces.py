@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,11 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
-from ...personalive_core.backends.personalive.files import FILES, yunet_file
-from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, remedy_first
+from ...personalive_core.backends.personalive.files import yunet_file
+from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
 from ...personalive_core.faces.crop import Box, Crop, Face, crop_by_hand, crop_found
-from ...personalive_core.faces.detectors import DETECTORS, detector_for, make_detector
+from ...personalive_core.faces.detectors import DETECTORS, detector_for, helpful_detector
 from ...personalive_core.media.picture import Picture, read_image
-from ...personalive_core.weights.index import locate
 from .folders import MODELS, viewed, weight_folders
 
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
@@ -30,6 +30,13 @@ CHOICES: Mapping[str, str] = {  # option of the `face` widget -> the core's name
     "4th from left": "3",
 }
 MANUAL = "give face_box the face's left, top, right, bottom"
+NO_YUNET = (
+    "finding the face needs YuNet, which is not downloaded: turn on download_if_missing in Load PersonaLive and run "
+    f"again, or {MANUAL}"
+)
+# Weights folder -> how often a node needed YuNet and it was not there. Load PersonaLive, whose download of it may have
+# failed, then runs again.
+LACKED: Counter[Path] = Counter()
 
 
 def detector_input() -> io.Combo.Input:
@@ -93,12 +100,12 @@ def choice(face: str) -> str:
 
 
 def yunet(weights: Path) -> Path:
-    """Path of YuNet's file in the folder `weights`. Raises WeightsError if it is missing."""
-    return yunet_file(
-        weights,
-        "the YuNet face detector is not downloaded and the picture is not square: turn on download_if_missing in "
-        f"Load PersonaLive, set detector to haar or none, or {MANUAL}",
-    )
+    """Path of YuNet's file in the folder `weights`. Raises WeightsError, and notes it in `LACKED`, if it is missing."""
+    try:
+        return yunet_file(weights, NO_YUNET)
+    except WeightsError:
+        LACKED[weights] += 1
+        raise
 
 
 def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
@@ -125,15 +132,12 @@ def face_crop(picture: Picture, box: Box | None, faces: tuple[Face, ...] | None,
 
 
 def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...]:
-    """Faces for the picker, which works without any: "none" gives no faces, "auto" uses Haar if YuNet is missing.
+    """Faces for the picker, which works without any: "none" gives no faces, "auto" what there is a detector for.
 
-    Raises InputError and WeightsError as `make_detector` does.
+    Raises InputError and WeightsError as `helpful_detector` does.
     """
-    if name == "none":
-        return ()
-    if name == "auto" and (not weights.is_dir() or locate(weights, FILES).missing(("yunet",))):
-        name = "haar"
-    return make_detector(name, partial(yunet, weights))(picture)
+    detector = helpful_detector(name, partial(yunet_file, weights, NO_YUNET))
+    return detector(picture) if detector else ()
 
 
 def boxes(faces: tuple[Face, ...]) -> list[list[float]]:

@@ -13,7 +13,7 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import Reference
 from ..errors import InputError
 from ..faces.crop import Box, FaceDetector
-from ..faces.detectors import detector_for
+from ..faces.detectors import detector_for, used_detector
 from ..faces.tracking import TrackOptions
 from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
@@ -83,6 +83,7 @@ class DrivingVideo:
     count: int | None  # an estimate, for the progress bar
     options: MotionOptions
     has_audio: bool
+    detector: str = "none"  # the face detector of `options`
 
     def read(self) -> Iterator[Frame]:
         """Yields its frames, from `clip.start` on."""
@@ -109,6 +110,7 @@ class SavedMotion:
     rate: Fraction
     count: int | None
     has_audio: bool = False
+    detector: str = "none"
 
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
@@ -127,8 +129,8 @@ def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | 
     Raises WeightsError if YuNet is needed but not in `weights`, InputError if a detector's package is missing.
     """
     problem = (
-        f"a {picture.shape[1]}x{picture.shape[0]} picture needs a face detector and YuNet is not in {weights}: "
-        "run `personalive download --detector`, or give --detector haar, --detector none or a face box"
+        f"finding the face in a {picture.shape[1]}x{picture.shape[0]} picture needs YuNet, which is not in {weights}: "
+        f'run `personalive download --only detector --weights "{weights}"`, or give the face box by hand'
     )
     return detector_for(name, picture, partial(yunet_file, weights, problem))
 
@@ -151,7 +153,8 @@ def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
         missing=clip.missing,
         smoothing=pose_smoothing(float(rate), clip.smooth),
     )
-    return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio)
+    detector = "none" if clip.box else used_detector(clip.detector, first.image)
+    return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio, detector)
 
 
 def open_motion(clip: DrivingClip) -> SavedMotion:

@@ -87,6 +87,7 @@ class Summary:
     size: tuple[int, int]  # width, height of the pictures; a file that is not lossless pads odd sides by a pixel
     seconds: Seconds
     peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None if the system gives no figure
+    detector: str  # the face detector that was used, for the driving or the reference; "none" if none was
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,6 @@ def animate_to_file(job: AnimationJob) -> Summary:
     so far are in a partial file next to the output, and an older output is unchanged.
     """
     began, engine = time.perf_counter(), job.engine
-    # check and open the inputs
     check_files(job)
     check_size(engine.size)
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
@@ -133,6 +133,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
         size=portrait.canvas,
         seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
         peak_memory=peak_memory(engine.device),
+        detector=portrait.detector if source.detector == "none" else source.detector,
     )
     if job.sheet:
         sheet = contact_sheet(portrait.picture, made.collector.rows(), sheet_title(job, summary))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import FaceError, InputError
 from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, crop_by_hand, crop_found, crop_image, square_around
+from ..faces.detectors import used_detector
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
 from ..media.picture import Picture
 from ..media.video import read_frames
@@ -34,6 +35,7 @@ class Portrait:
     picture: Picture  # [S, S, 3] the same crop in the networks' size
     paste: PasteBack | None  # None: the result is the crop alone
     canvas: tuple[int, int]  # width, height of the result's pictures
+    detector: str = "none"  # the face detector that found the crop
 
 
 def read_portrait(path: Path) -> Picture:
@@ -47,19 +49,19 @@ def open_portrait(path: Path, face: ReferenceFace, engine: Engine, paste: PasteO
     Raises InputError for a bad file or box, FaceError if no face, or not the one asked for, is found, WeightsError if
     the detector's file is missing.
     """
-    whole, size = read_portrait(path), engine.size
+    whole, size, detector = read_portrait(path), engine.size, "none"
     if face.square:
         crop = square_around(face.square)
     elif face.box:
         crop = crop_around(face.box, whole)
     else:
-        crop = found_crop(whole, face, engine.weights)
+        crop, detector = found_crop(whole, face, engine.weights), used_detector(face.detector, whole)
     picture = crop_image(whole, crop, size)
     # full resolution: the picture is resized only once, for each network's own input size
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture
     paste_back = prepare_paste(whole, crop, size, paste) if paste else None
     height, width = whole.shape[:2] if paste_back else (size, size)
-    return Portrait(source, picture, paste_back, (width, height))
+    return Portrait(source, picture, paste_back, (width, height), detector)
 
 
 def crop_around(face: Box, picture: Picture) -> Crop:

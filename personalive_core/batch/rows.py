@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..media.folder import folder_files
+from ..media.heif import HEIF_SUFFIXES
 from ..media.picture import PICTURE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
 from .journal import JOURNAL
@@ -60,8 +61,9 @@ def folder_rows(folders: Mapping[str, Path], nodes: Mapping[str, Node]) -> tuple
 
 
 def _listed(folder: Path, loader: str) -> list[Path]:
-    kinds = {"LoadImage": (PICTURE_SUFFIXES, "picture"), "LoadVideo": (VIDEO_SUFFIXES, "video")}
-    return folder_files(folder, *kinds.get(loader, ((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES), "picture or video")))
+    pictures = tuple(suffix for suffix in PICTURE_SUFFIXES if suffix not in HEIF_SUFFIXES)  # few ComfyUIs read these
+    kinds = {"LoadImage": (pictures, "picture"), "LoadVideo": (VIDEO_SUFFIXES, "video")}
+    return folder_files(folder, *kinds.get(loader, ((*pictures, *VIDEO_SUFFIXES), "picture or video")))
 
 
 def csv_rows(path: Path) -> tuple[BatchRow, ...]:

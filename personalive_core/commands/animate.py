@@ -103,9 +103,10 @@ def result_of(job: AnimationJob) -> Result:
 
 def _sentence(made: Summary) -> str:
     keyframes = plural(len(made.keyframes), "keyframe")
+    found = "" if made.detector == "none" else f", faces found by {made.detector}"
     sheet = f"\n{made.sheet}: contact sheet" if made.sheet else ""
     return (
         f"{made.output}: {plural(made.frames, 'frame')} of {made.size[0]}x{made.size[1]} in "
         f"{made.seconds.animation:.1f} s ({made.fps:.2f} a second, the first after {made.seconds.first_frame:.1f} s), "
-        f"{keyframes}, {made.filled} without a face{sheet}"
+        f"{keyframes}, {made.filled} without a face{found}{sheet}"
     )

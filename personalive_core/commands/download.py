@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_decoder(parser)
     parser.add_argument(
-        "--detector", action="store_true", help="also download YuNet, the face detector for wide frames"
+        "--detector",
+        action="store_true",
+        help="also download YuNet, the face detector for wide frames, before the rest",
+    )
+    parser.add_argument(
+        "--only", default="all", choices=["all", "detector"], help="detector: YuNet alone, 230 kB (default: all)"
     )
     parser.add_argument("--endpoint", help="mirror of the hub (default: HF_ENDPOINT)")
     parser.add_argument("--offline", action="store_true", help="no network: only list what is missing")
@@ -37,15 +42,18 @@ def run(a: argparse.Namespace) -> Result:
         a.weights.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {a.weights} cannot be made ({error.strerror}): choose another") from error
-    wanted = [*DECODERS[a.decoder], *(["yunet"] if a.detector else [])]
-    fetched = _fetch(a, locate(a.weights, FILES).missing(wanted))
+    fetched = 0
+    if a.detector or a.only == "detector":  # first: it is small, and there even if the networks' download is stopped
+        fetched += _fetch(a, locate(a.weights, FILES).missing(["yunet"]))
+    if a.only == "detector":
+        return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, the face detector is there")
+    fetched += _fetch(a, locate(a.weights, FILES).missing(DECODERS[a.decoder]))
     if lacks_base(locate(a.weights, FILES)):
         fetched += _fetch(a, locate(a.weights, FILES).missing(["base_unet"]))
     return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, nothing is missing")
 
 
 def _fetch(a: argparse.Namespace, files: tuple[WeightFile, ...]) -> int:
-
     with ExitStack() as open_bars:
         bars: dict[str, tqdm[None]] = {}
 

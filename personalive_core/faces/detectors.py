@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -18,31 +20,49 @@ from .crop import Box, Face, FaceDetector, check_picture
 DETECTORS = ("auto", "yunet", "haar", "insightface", "none")  # names the user can choose from
 _log = logging.getLogger(__name__)
 
+# Pixels of YuNet's shortest side. Sides of 32 or less, one cell of its coarsest map, make OpenCV 4.14 read memory that
+# was never written: it finds faces of any size, in grey pictures too.
+_NARROWEST = 33
+# Both ways to YuNet's file that a user has, for messages.
+_SOURCES = "`personalive download --only detector`, or download_if_missing in Load PersonaLive"
+_LOG_LEVEL = Lock()  # held while OpenCV's log level, one for the whole process, is not its own
 _LONGEST = 640  # pictures are shrunk to this longer side in pixels for detection: enough for any face worth animating
 
 
 class YuNetDetector:
     """OpenCV's YuNet (Wu et al., Machine Intelligence Research 2023), a 230 kB network; scores are in [0, 1].
 
-    Raises WeightsError if `model_path` is not a readable face_detection_yunet_2023mar.onnx, InputError without OpenCV.
+    The file is face_detection_yunet_2026may.onnx, or the older 2023mar, which some builds of OpenCV 5 cannot use.
+    Raises WeightsError, also when it is called, for a file that is missing or that this OpenCV cannot use; InputError
+    without OpenCV.
     """
 
     def __init__(self, model_path: Path, threshold: float = 0.7) -> None:
-        cv2 = _import_cv2()
-        remedy = "run `personalive download --detector` or choose another detector"
+        self._cv2, self._path = _import_cv2(), model_path
         if not model_path.is_file():
-            raise WeightsError(f"the YuNet face detector's file is missing at {model_path}: {remedy}")
-        try:
-            self._network = cv2.FaceDetectorYN.create(str(model_path), "", (_LONGEST, _LONGEST), threshold)
-        except cv2.error as error:
-            raise WeightsError(f"{model_path} is not a YuNet model OpenCV can read: {remedy}") from error
+            raise WeightsError(f"the YuNet face detector's file is missing at {model_path}: download it ({_SOURCES})")
+        with self._used(), _quiet(self._cv2):
+            self._network = self._cv2.FaceDetectorYN.create(str(model_path), "", (_LONGEST, _LONGEST), threshold)
 
     def __call__(self, image: Picture) -> tuple[Face, ...]:
         small, scale = _shrink(image)
-        self._network.setInputSize((small.shape[1], small.shape[0]))
-        _, found = self._network.detect(_bgr(small))
+        seen = _widened(_bgr(small))
+        with self._used():
+            self._network.setInputSize((seen.shape[1], seen.shape[0]))
+            _, found = self._network.detect(seen)
         rows = [] if found is None else found  # [faces, 15]: x, y, width, height, ten landmark coordinates, score
         return tuple(Face(_box(row[:4], scale), float(row[-1])) for row in rows)
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """OpenCV's errors inside the block become a WeightsError."""
+        try:
+            yield
+        except self._cv2.error as error:
+            raise WeightsError(
+                f"OpenCV {self._cv2.__version__} cannot use {self._path} as the YuNet face detector: delete it, then "
+                f"download it again ({_SOURCES})"
+            ) from error
 
 
 class HaarDetector:
@@ -55,8 +75,7 @@ class HaarDetector:
         cv2 = _import_cv2()
         if not hasattr(cv2, "CascadeClassifier"):
             raise InputError(
-                f"the haar detector needs OpenCV 4, but OpenCV {cv2.__version__} is installed: "
-                "choose the yunet detector or install opencv-python<5"
+                f"the haar detector needs OpenCV 4, and this is OpenCV {cv2.__version__}: choose the yunet detector"
             )
         self._cv2 = cv2
         self._cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
@@ -95,11 +114,34 @@ class InsightFaceDetector:
 def detector_for(name: str, picture: Picture, yunet: Callable[[], Path]) -> FaceDetector | None:
     """The detector called `name` for pictures shaped like `picture` [H, W, 3]; None: use the picture without detection.
 
-    "auto" means "none" for a square picture and YuNet for any other. Raises as `make_detector` does.
+    "auto" means "none" for a square picture and YuNet for any other. Logs which detector it is. Raises as
+    `make_detector` does.
     """
-    if name == "none" or (name == "auto" and picture.shape[0] == picture.shape[1]):
+    used = used_detector(name, picture)
+    if used == "none":
         return None
-    return make_detector(name, yunet)
+    detector = make_detector(used, yunet)
+    _log.info("PersonaLive finds faces with %s", used)
+    return detector
+
+
+def used_detector(name: str, picture: Picture) -> str:
+    """The name of the detector that the choice `name` means for pictures shaped like `picture` [H, W, 3]."""
+    if name != "auto":
+        return name
+    return "none" if picture.shape[0] == picture.shape[1] else "yunet"
+
+
+def helpful_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector | None:
+    """The detector called `name` where faces are only an offer; None: no faces are offered.
+
+    "auto" is YuNet, else Haar, else None: whichever can be used. Otherwise raises as `make_detector` does.
+    """
+    if name == "auto":
+        for offered in ("yunet", "haar"):
+            with suppress(InputError, WeightsError):
+                return make_detector(offered, yunet)
+    return None if name in ("auto", "none") else make_detector(name, yunet)
 
 
 def make_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector:
@@ -114,6 +156,22 @@ def make_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector:
     if name == "insightface":
         return InsightFaceDetector()
     raise InputError(f"a face detector is one of {', '.join(DETECTORS)}, got {name!r}: use one of these")
+
+
+@contextmanager
+def _quiet(cv2: Any) -> Iterator[None]:  # noqa: ANN401
+    """OpenCV prints nothing: version 5 warns that it sets no target for any network, and errors are raised besides."""
+    log = getattr(cv2.utils, "logging", None)
+    if log is None:  # OpenCV 4.8, which does not warn
+        yield
+        return
+    with _LOG_LEVEL:
+        level = log.getLogLevel()
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            log.setLogLevel(level)
 
 
 def _import_cv2() -> Any:  # noqa: ANN401 - its stubs differ between OpenCV 4 and 5, and both must pass
@@ -134,6 +192,12 @@ def _shrink(image: Picture) -> tuple[Picture, float]:
     cv2 = _import_cv2()
     size = (max(1, round(width / scale)), max(1, round(height / scale)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _widened(image: Picture) -> Picture:
+    """The picture with black on the right and below, so that no side is shorter than `_NARROWEST`."""
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, max(_NARROWEST - height, 0)), (0, max(_NARROWEST - width, 0)), (0, 0)))
 
 
 def _bgr(image: Picture) -> Picture:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from ..errors import InputError
-from ..text import plural
+from ..text import plural, warn_once
 
 MOST_NAMED = 5  # files in one message
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # as names that begin with a dot, left out without a word
@@ -16,17 +16,16 @@ OTHER_PICTURES = (".heic", ".heif", ".hif", ".avif", ".jxl", ".psd", ".svg")
 _log = logging.getLogger(__name__)
 
 
-def folder_files(
-    folder: Path, suffixes: tuple[str, ...], kind: str, deep: bool = False, tell: bool = True
-) -> list[Path]:
+def folder_files(folder: Path, suffixes: tuple[str, ...], kind: str, deep: bool = False) -> list[Path]:
     """The files in `folder` with one of the `suffixes` (lower case, with dot), sorted.
+
+    One warning names the files that are left out and why.
 
     Args:
         folder: the folder.
         suffixes: those that are used.
         kind: what these files are, in messages: "picture", "video" or "picture or video".
         deep: look into subfolders too.
-        tell: log one warning that names the files left out and why; turn it off where the same folder is listed again.
 
     Raises:
         InputError: there is no such folder, it cannot be read or holds no such file.
@@ -48,9 +47,9 @@ def folder_files(
     if not files:
         beside = f", only {_listed(left_out)}" if left_out else ""
         raise InputError(f"The folder {folder} holds no {kinds} ({', '.join(suffixes)}){beside}: choose another.")
-    if tell and left_out:
+    if left_out:
         were = "was" if len(left_out) == 1 else "were"
-        _log.warning("%s: %s %s left out: %s", folder, plural(len(left_out), "file"), were, _listed(left_out))
+        warn_once(_log, f"{folder}: {plural(len(left_out), 'file')} {were} left out: {_listed(left_out)}")
     return files
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .decode import decode, first_frame, open_media, seek, time_base, video_stream
 from .deinterlace import progressive
+from .folder import folder_files
 from .label import parse_label
 from .picture import (
     PICTURE_SUFFIXES,
@@ -170,15 +171,12 @@ def _picture_frames(path: Path) -> Iterator[Frame]:
 
 def _folder_pictures(folder: Path) -> list[Path]:
     """The pictures in `folder` in natural order (2 before 10). Raises InputError if there are none."""
-    files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")]
-    if not files:
-        raise InputError(f"The folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)}): choose another.")
 
     def natural(file: Path) -> list[tuple[int, int, str]]:
         parts = re.split(r"(\d+)", file.name.lower())
         return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
-    return sorted(files, key=natural)
+    return sorted(folder_files(folder, PICTURE_SUFFIXES, "picture"), key=natural)
 
 
 def _folder_frames(folder: Path, rate: Fraction) -> Iterator[Frame]:

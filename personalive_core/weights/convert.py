@@ -20,6 +20,7 @@ from .lock import FileRecord
 from .read import CONFIG_KEY, State, read_metadata
 
 FORMAT_VERSION = "1"
+_CONVERTIBLE = (".pth", ".bin")
 _log = logging.getLogger(__name__)
 
 
@@ -47,10 +48,12 @@ def _convert_network(
     index: WeightIndex, network: str, output: Path | None, dtype: torch.dtype, facts: Mapping[str, NetworkFacts]
 ) -> Path | None:
     sources = original_files(index, network)
-    if not sources or (output is None and all(path.suffix == ".safetensors" for path in sources)):
+    if not sources or (output is None and not any(path.suffix in _CONVERTIBLE for path in sources)):
         return None
     index.require([network])
     place = converted_place(index.files, network)
+    if place.suffix != ".safetensors":
+        place = place.with_name(sources[0].name)  # it may be an earlier version
     target = sources[0].with_name(place.name) if output is None else output / place
     if target in sources:
         raise WeightsError(f"converting would overwrite the source {target}: give another output folder")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -64,7 +64,8 @@ def download(
     """Downloads `files` to their places in `folder`; keeps the files that are already there.
 
     A file is downloaded under a temporary name, checked against the hub's hash, then renamed and recorded in the lock
-    file. A later call resumes a broken download. A file in the lock file comes from the commit recorded there.
+    file. A later call resumes a broken download. A file in the lock file comes from the commit recorded there. If the
+    hub lacks a file, the first of its earlier versions that the hub has is downloaded, with a warning.
     `endpoint` and `offline` default to the environment variables HF_ENDPOINT and HF_HUB_OFFLINE. Raises WeightsError
     if a file cannot be downloaded, has the wrong hash or has changed since it was recorded; OutputError if the disk is
     full or the folder cannot be written.
@@ -75,9 +76,9 @@ def download(
     except ImportError as error:
         raise WeightsError("downloading weights needs huggingface-hub: pip install huggingface-hub") from error
     wanted = tuple(files)
-    for file in wanted:
-        check_locked(folder, folder / file.place)
-    absent = [file for file in wanted if not (folder / file.place).exists()]
+    for version in (version for file in wanted for version in file.versions):
+        check_locked(folder, folder / version.place)
+    absent = [file for file in wanted if not _is_there(folder, file)]
     if not absent:
         return
     if constants.HF_HUB_OFFLINE if offline is None else offline:
@@ -88,16 +89,20 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder / ".weights.download.lock"):  # two processes may start with the same empty folder
             for file in absent:
-                if not (folder / file.place).exists():
+                if not _is_there(folder, file):
                     _fetch(folder, file, endpoint, progress)
     except OSError as error:
         raise OutputError(f"cannot write weights to {folder} ({error}): free space there or choose another") from error
 
 
-def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: DownloadProgress | None) -> None:
+def _is_there(folder: Path, file: WeightFile) -> bool:
+    return any((folder / version.place).exists() for version in file.versions)
+
+
+def _fetch(folder: Path, wanted: WeightFile, endpoint: str | None, progress: DownloadProgress | None) -> None:
     lock = read_lock(folder)
+    file, offer = _offered(wanted, lock, endpoint)
     locked = lock.get(file.place)
-    offer = _ask(file, locked.revision if locked else file.revision, endpoint)
     if locked and locked.record.digest != offer.digest:
         raise WeightsError(
             f"{offer.url} offers {offer.digest}, but the lock file records {locked.record.digest} for {file.place}: "
@@ -115,6 +120,26 @@ def _fetch(folder: Path, file: WeightFile, endpoint: str | None, progress: Downl
     record = FileRecord.of(target, offer.digest)
     write_lock(folder, {**lock, file.place: LockedFile(file.repo, offer.commit, file.path, record)})
     _log.info("downloaded %s", target)
+
+
+def _offered(wanted: WeightFile, lock: Mapping[str, LockedFile], endpoint: str | None) -> tuple[WeightFile, _Offer]:
+    """The best version of the file that the hub has. Raises WeightsError, which names the best if it has none."""
+    from huggingface_hub.utils import EntryNotFoundError  # type: ignore[attr-defined]  # documented, not marked
+
+    absent: list[WeightsError] = []
+    for file in wanted.versions:
+        locked = lock.get(file.place)
+        try:
+            offer = _ask(file, locked.revision if locked else file.revision, endpoint)
+        except WeightsError as error:
+            if not isinstance(error.__cause__, EntryNotFoundError):
+                raise
+            absent.append(error)
+        else:
+            if absent:
+                _log.warning("%s has no %s: its earlier version %s is taken", wanted.repo, wanted.path, file.path)
+            return file, offer
+    raise absent[0]
 
 
 def _ask(file: WeightFile, revision: str, endpoint: str | None) -> _Offer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +18,15 @@ from .read import State
 _COMPUTED = ("pe", "idx_tensor", "num_batches_tracked", "position_ids")
 
 
-_NAMED = 5  # an error lists at most this many keys of each kind
+_NAMED = 5  # a message lists at most this many keys of each kind
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
     """Loading options of one network; the defaults suit most networks."""
 
-    extra_allowed: bool = False  # keys in the file that the network does not have are ignored
+    extra_allowed: bool = False  # keys that the network does not have are left out, with a warning
     float32: re.Pattern[str] | None = None  # matches keys of floating-point tensors that are always float32
 
     def stays_float32(self, key: str) -> bool:
@@ -56,7 +58,7 @@ def load_into(
     Tensors are copied out of their files one at a time, so that peak memory stays near the size of the weights.
     Floating-point tensors become `dtype`, or float32 where the `facts` say so. The same holds for buffers that the
     module computed itself. Raises WeightsError that names missing or extra keys, keys with another shape, or a buffer
-    that is still on the meta device.
+    that is still on the meta device. Where the `facts` allow extra keys, one warning names them instead.
     """
     _check_fit(module, state, network, facts.extra_allowed)
 
@@ -114,6 +116,12 @@ def _check_fit(module: torch.nn.Module, state: State, network: str, extra_allowe
         raise WeightsError(
             f"the weights do not fit {network}: {'; '.join(filter(None, faults))}: use the published files, and "
             "convert them again if they were converted"
+        )
+    if extra:
+        _log.warning(
+            "the weights of %s hold %s; the network has no such keys, so they are left out",
+            network,
+            _listed("extra", extra),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
@@ -28,10 +28,18 @@ class WeightFile:
     required: bool = True  # needed for an animation with the default options
     supplies: str = ""  # part of this file's keys; if another file has such keys, this one is optional
     renames: tuple[tuple[str, str], ...] = ()  # (old, new) names of layers in attention blocks
+    older: tuple[str, ...] = ()  # names beside `path` of earlier versions, which serve where this one is missing
 
     @property
     def is_config(self) -> bool:
         return self.path.endswith(".json")
+
+    @property
+    def versions(self) -> tuple[WeightFile, ...]:
+        """This file and its earlier versions, best first."""
+        path, place = PurePosixPath(self.path), PurePosixPath(self.place)
+        earlier = ((str(path.with_name(name)), str(place.with_name(name))) for name in self.older)
+        return (self, *(replace(self, path=there, place=here, older=()) for there, here in earlier))
 
 
 # Alternative file names of the same weights; the first one that exists is read.
@@ -102,6 +110,7 @@ class WeightIndex:
         return "\n".join(
             f"- {file.place} for {file.network}, from the hub's {file.repo} ({file.path}); looked for "
             + ", ".join(str(path) for path in candidates(self.folder, file, self.files))
+            + f", and in the snapshots of a hub cache, {_snapshots(self.folder, file)}"
             for file in files
         )
 
@@ -133,9 +142,12 @@ def candidates(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> t
 
     1. the published layout, where `folder` is `pretrained_weights` or its parent;
     2. copies of the repositories, in folders named owner/name or name;
-    3. the hub's cache (models--owner--name/snapshots/commit);
+    3. the hub's cache (models--owner--name/snapshots/commit): the commit that refs/ names, or all of them if it names
+       none, newest first;
     4. for descriptive file names (.pth, .onnx), `folder` itself. If `folder` holds such .pth files, the other files are
        also searched in the published layout of its parent.
+
+    A file's earlier versions are searched in all of these after the file itself.
     """
     place, path = PurePosixPath(file.place), PurePosixPath(file.path)
     folders = [folder / place.parent, folder / "pretrained_weights" / place.parent]
@@ -145,13 +157,21 @@ def candidates(folder: Path, file: WeightFile, files: Sequence[WeightFile]) -> t
         folders.append(folder)
     elif any((folder / other).is_file() for flat in files if flat.path.endswith(".pth") for other in _names(flat)):
         folders.append(folder.parent / place.parent)
-    return tuple(parent / name for parent in dict.fromkeys(folders) for name in _names(file))
+    both = (_names(file), file.older)
+    return tuple(parent / name for names in both for parent in dict.fromkeys(folders) for name in names)
+
+
+def _snapshots(folder: Path, file: WeightFile) -> Path:
+    return folder / f"models--{file.repo.replace('/', '--')}" / "snapshots"
 
 
 def _cached(folder: Path, file: WeightFile) -> list[Path]:
-    cache = folder / f"models--{file.repo.replace('/', '--')}"
-    reference = cache / "refs" / file.revision
-    return [cache / "snapshots" / reference.read_text(encoding="utf-8").strip()] if reference.is_file() else []
+    snapshots = _snapshots(folder, file)
+    reference = snapshots.parent / "refs" / file.revision
+    if reference.is_file():
+        return [snapshots / reference.read_text(encoding="utf-8").strip()]
+    there = [path for path in snapshots.iterdir() if path.is_dir()] if snapshots.is_dir() else []
+    return sorted(there, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def _names(file: WeightFile) -> tuple[str, ...]:

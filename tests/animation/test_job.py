@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import logging
+import os
+import shutil
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -94,6 +96,8 @@ def test_the_json_line_is_alone_and_tells_all(whole):
     assert seconds["load"] + seconds["reference"] + seconds["animation"] <= seconds["total"]
     assert result["fps"] == pytest.approx(5 / seconds["animation"])
     assert result["peak_memory"] > 10**8
+    assert list(result)[-1] == "detector"
+    assert result["detector"] == "none"
 
 
 def test_progress_and_summary_are_for_people(whole):
@@ -101,7 +105,7 @@ def test_progress_and_summary_are_for_people(whole):
     assert " frames/s, " in whole.err
     assert " left" in whole.err
     assert f"{whole.folder}/out.mp4: 5 frames of 64x64 in " in whole.err
-    assert "0 keyframes, 0 without a face" in whole.err
+    assert "0 keyframes, 0 without a face\n" in whole.err
 
 
 def test_plural():
@@ -197,26 +201,38 @@ def wide(tmp_path):
     return reference, driving
 
 
-def test_without_yunet_a_wide_driving_is_refused_before_loading(animate, tmp_path, wide, monkeypatch):
+def test_without_yunet_a_wide_driving_is_refused_before_loading(animate, tmp_path, wide, standin_folder, monkeypatch):
     monkeypatch.setattr("personalive_core.animation.engine.load_model", lambda *_: pytest.fail("loaded"))
     outcome = animate(tmp_path / "a.mp4", driving=wide[1])
     assert outcome.code == 4
-    assert "a 320x240 picture needs a face detector and YuNet is not in" in outcome.err
-    assert "--detector haar, --detector none or a face box" in outcome.err
-    assert "a 321x241 picture needs a face detector" in animate(tmp_path / "a.mp4", reference=wide[0]).err
+    assert f"finding the face in a 320x240 picture needs YuNet, which is not in {standin_folder}: run " in outcome.err
+    assert f'`personalive download --only detector --weights "{standin_folder}"`, or give the face box' in outcome.err
+    assert "haar" not in outcome.err
+    assert "in a 321x241 picture needs YuNet" in animate(tmp_path / "a.mp4", reference=wide[0]).err
     assert not (tmp_path / "a.mp4").exists()
 
 
-def test_a_found_face_is_pasted_back_into_an_odd_sized_picture(animate, tmp_path, wide):
-    cv2 = pytest.importorskip("cv2", reason="pip install opencv-python to run it")
-    if not hasattr(cv2, "CascadeClassifier"):
-        pytest.skip("this OpenCV has no Haar cascade: pip install 'opencv-python<5' to run it")
-    line = ("--detector", "haar", "--paste-back", "--quiet", "--json")
+@pytest.fixture(params=["haar", "yunet"])
+def detecting(request, tmp_path, standin_folder):
+    """(name, options that choose it): Haar, or what auto is in wide pictures."""
+    if request.param == "haar":
+        request.getfixturevalue("haar")  # skips where OpenCV has none
+        return "haar", ("--detector", "haar")
+    weights = shutil.copytree(standin_folder, tmp_path / "weights", copy_function=os.link)
+    shutil.copy(request.getfixturevalue("yunet_model"), weights / "face_detection_yunet_2026may.onnx")
+    return "yunet", ("--weights", weights)
+
+
+def test_a_found_face_is_pasted_back_into_an_odd_sized_picture(animate, tmp_path, wide, detecting):
+    name, options = detecting
+    line = (*options, "--paste-back", "--quiet", "--json")
     files = {"reference": wide[0], "driving": wide[1]}
     outcome = animate(tmp_path / "a.mkv", *line, "--lossless", **files)
     assert outcome.code == 0
     result = json.loads(outcome.out)
     assert (result["frames"], result["filled"], result["size"]) == (3, 0, [321, 241])
+    assert result["detector"] == name
+    assert f"0 without a face, faces found by {name}" in outcome.err
     made, original = pictures(tmp_path / "a.mkv"), read_image(wide[0])
     assert made.shape == (3, 241, 321, 3)
     assert animate(tmp_path / "a.mp4", *line, "--frames", 1, **files).code == 0

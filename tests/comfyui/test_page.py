@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from PIL import Image
 
+from personalive_core.backends.personalive.files import FILES
 from tests.comfyui.page import load_ui, open_page, to_api, to_ui
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 
@@ -13,6 +15,7 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SIZE, COUNT = 64, 8
+DETECTOR = "yunet" if "PERSONALIVE_YUNET" in os.environ else "none"
 ENDED = """() => new Promise(done => {
   const api = window.app.api ?? window.comfyAPI.api.api;
   window.ended = { previews: 0, panel: 0 };
@@ -44,7 +47,10 @@ def page(request, tmp_path_factory, standin_folder, media):
         settings = {"Comfy.VueNodes.Enabled": "Vue" in request.param}
     folder = tmp_path_factory.mktemp("page")
     inputs = [two_faces(media, folder), *(media / name for name in ("expression.png", "driving.mp4"))]
-    with ComfyUI(folder, standin_folder, inputs, arguments=arguments) as server:
+    comfyui = ComfyUI(folder, standin_folder, inputs, arguments=arguments)
+    if DETECTOR == "yunet":
+        shutil.copy(os.environ["PERSONALIVE_YUNET"], comfyui.base / "models" / "personalive" / FILES[-1].path)
+    with comfyui as server:
         (server.base / "output" / "motion").mkdir()
         with open_page(server.url, settings) as (page, seen):
             yield page, seen, server
@@ -68,7 +74,7 @@ def small(workflow):
     """A UI-format workflow with the values that a CPU can do in seconds."""
     wanted = {
         "LoadPersonaLive": {1: "fp32", 2: "tiny", 4: False},
-        "PrepareReference": {0: SIZE, 1: "haar"},
+        "PrepareReference": {0: SIZE, 1: DETECTOR},
         "ExtractHybridMotion": {0: "none", 6: COUNT, 7: 0},
     }
     for node in workflow["nodes"]:
@@ -142,6 +148,7 @@ def test_the_run_button_runs_and_the_panels_show_it(page):
     assert not seen.foreign
 
 
+@pytest.mark.usefixtures("yunet_model")
 def test_a_click_on_a_face_chooses_it(page):
     page, seen, _ = page
     load_ui(page, small(read("clip")))

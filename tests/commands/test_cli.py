@@ -251,9 +251,20 @@ def test_download_fetches_only_what_is_missing(personalive, lacking, fetched):
     fetched.clear()
     personalive("download", "--weights", lacking, "--decoder", "tiny", "--detector", "--quiet")
     assert fetched == [
+        "face_detection_yunet/face_detection_yunet_2026may.onnx",
         "taesd/diffusion_pytorch_model.safetensors",
-        "face_detection_yunet/face_detection_yunet_2023mar.onnx",
     ]
+
+
+def test_the_detector_alone_needs_no_networks(personalive, fetched, tmp_path):
+    outcome = personalive("download", "--weights", tmp_path / "weights", "--only", "detector", "--quiet")
+    assert (outcome.code, fetched) == (0, ["face_detection_yunet/face_detection_yunet_2026may.onnx"])
+    assert "weights: 1 file fetched, the face detector is there" in outcome.out
+    fetched.clear()
+    (tmp_path / "weights" / "face_detection_yunet_2023mar.onnx").touch()
+    outcome = personalive("download", "--weights", tmp_path / "weights", "--only", "detector", "--quiet")
+    assert (outcome.code, fetched) == (0, [])
+    assert "0 files fetched, the face detector is there" in outcome.out
 
 
 def test_download_fetches_the_base_network_where_keys_are_missing(personalive, lacking, fetched):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from personalive_core.errors import InputError, WeightsError
+from personalive_core.faces import detectors
 from personalive_core.faces.crop import (
     Box,
     Crop,
@@ -144,36 +145,28 @@ def test_auto_looks_for_faces_in_pictures_that_are_not_square():
         detector_for("auto", wide, no_yunet)
 
 
-def haar():
-    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install 'opencv-python<5'")
-    if not hasattr(cv2, "CascadeClassifier"):
-        pytest.skip("OpenCV 5 has no Haar cascades: pip install 'opencv-python<5'")
-    return make_detector("haar", no_yunet)
-
-
-def test_haar_finds_the_same_face_in_a_wide_frame(demo_folder):
+def test_haar_finds_the_same_face_in_a_wide_frame(demo_folder, haar):
     portrait = np.asarray(Image.open(demo_folder / "ref_image.png").convert("RGB"))
-    detector = haar()
-    (alone,) = detector(portrait)
+    (alone,) = haar(portrait)
     assert portrait_crop(alone.box, (512, 512)).size == 512
     frame = np.full((1100, 2000, 3), 128, np.uint8)
     frame[300:812, 1200:1712] = portrait
-    face = choose_face(detector(frame), "largest", None)
+    face = choose_face(haar(frame), "largest", None)
     assert face.box.centre == pytest.approx((alone.box.centre[0] + 1200, alone.box.centre[1] + 300), abs=20)
     assert face.box.side == pytest.approx(alone.box.side, rel=0.1)
     crop = portrait_crop(face.box, frame.shape[:2])
     assert np.abs(np.array([crop.left, crop.top, crop.size]) - (1200, 300, 512)).max() < 50
 
 
-def test_haar_finds_nothing_in_nothing():
-    assert haar()(np.full((300, 400, 3), 90, np.uint8)) == ()
-    assert haar()(np.full((3, 3, 3), 90, np.uint8)) == ()
+def test_haar_finds_nothing_in_nothing(haar):
+    assert haar(np.full((300, 400, 3), 90, np.uint8)) == ()
+    assert haar(np.full((3, 3, 3), 90, np.uint8)) == ()
 
 
 def test_haar_says_so_where_opencv_has_none(monkeypatch):
     cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
     monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
-    with pytest.raises(InputError, match="needs OpenCV 4, but OpenCV"):
+    with pytest.raises(InputError, match=r"needs OpenCV 4, and this is OpenCV .*: choose the yunet detector$"):
         HaarDetector()
 
 
@@ -204,15 +197,85 @@ def test_yunet_shrinks_the_picture_and_scales_the_boxes_back(monkeypatch, tmp_pa
     assert detector(np.full((960, 1280, 3), (255, 0, 0), np.uint8)) == ()
 
 
+def test_yunet_is_shown_no_side_of_one_cell(monkeypatch, tmp_path):
+    """OpenCV 4.14 finds faces at random in such pictures; black on the right and below is YuNet's own filling."""
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    shown = []
+
+    class Noting(FakeYuNet):
+        @staticmethod
+        def create(*_):
+            return Noting()
+
+        def detect(self, image):
+            shown.append(image)
+            return super().detect(image)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Noting)
+    (tmp_path / "yunet.onnx").touch()
+    detector = YuNetDetector(tmp_path / "yunet.onnx")
+    for size in ((1, 1), (32, 33), (640, 2), (20, 4000)):
+        detector(np.full((*size, 3), 90, np.uint8))
+    assert [image.shape[:2] for image in shown] == [(33, 33), (33, 33), (640, 33), (33, 640)]
+    assert (shown[1][:32] == 90).all()
+    assert (shown[1][32:] == 0).all()
+
+
+def test_a_file_that_this_opencv_can_only_open_is_named(monkeypatch, tmp_path):
+    """As 2023mar, of fixed size, in a build of OpenCV 5 with ONNX Runtime."""
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+
+    class Fixed(FakeYuNet):
+        @staticmethod
+        def create(*_):
+            return Fixed()
+
+        def detect(self, _):
+            raise cv2.error("Got invalid dimensions for input: index: 2 Got: 480 Expected: 640")
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Fixed)
+    path = tmp_path / "face_detection_yunet_2023mar.onnx"
+    path.touch()
+    with pytest.raises(WeightsError, match=r"cannot use .*2023mar.onnx as .*: delete it, then download it again"):
+        YuNetDetector(path)(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_opencv_is_silent_only_while_yunet_is_made(monkeypatch, tmp_path):
+    """Version 5 warns of a target at each network."""
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    log, levels = cv2.utils.logging, []
+    monkeypatch.setattr(FakeYuNet, "create", staticmethod(lambda *_: levels.append(log.getLogLevel())))
+    monkeypatch.setattr(cv2, "FaceDetectorYN", FakeYuNet)
+    (tmp_path / "yunet.onnx").touch()
+    before = log.getLogLevel()
+    YuNetDetector(tmp_path / "yunet.onnx")
+    assert levels == [log.LOG_LEVEL_SILENT]
+    assert log.getLogLevel() == before != log.LOG_LEVEL_SILENT
+    monkeypatch.delattr(cv2.utils, "logging")  # OpenCV 4.8 has none
+    monkeypatch.setattr(FakeYuNet, "create", staticmethod(lambda *_: FakeYuNet()))
+    assert YuNetDetector(tmp_path / "yunet.onnx")(np.zeros((64, 64, 3), np.uint8)) == ()
+
+
+def test_what_is_used_is_logged_once_and_only_where_faces_are_looked_for(monkeypatch, caplog):
+    monkeypatch.setattr(detectors, "make_detector", lambda *_: lambda _: ())
+    square, wide = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)
+    with caplog.at_level(logging.INFO):
+        detector_for("auto", square, no_yunet)
+        detector_for("none", wide, no_yunet)
+        assert caplog.messages == []
+        detector_for("auto", wide, no_yunet)(wide)
+    assert caplog.messages == ["PersonaLive finds faces with yunet"]
+
+
 def test_yunet_without_its_model(tmp_path):
     pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
     for name in ("yunet", "auto"):
         with pytest.raises(WeightsError, match="no YuNet here"):
             make_detector(name, no_yunet)
-    with pytest.raises(WeightsError, match=r"missing at .*absent.onnx: run `personalive download --detector`"):
+    with pytest.raises(WeightsError, match=r"missing at .*absent.onnx: download it \(`personalive download --only"):
         YuNetDetector(tmp_path / "absent.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no network")
-    with pytest.raises(WeightsError, match=r"broken.onnx is not a YuNet model"):
+    with pytest.raises(WeightsError, match=r"cannot use .*broken.onnx as .*: delete it, then download it again"):
         YuNetDetector(tmp_path / "broken.onnx")
 
 

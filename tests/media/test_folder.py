@@ -54,7 +54,7 @@ def test_what_nobody_put_there_is_left_out_without_a_word(folder, caplog):
 
 def test_subfolders_and_silence(folder, caplog):
     where = folder("a.png", "more/c.png", "more/d.txt", "e.png/f.jpg")
-    assert names(folder_files(where, SUFFIXES, "picture", deep=True, tell=False)) == ["a.png", "f.jpg", "c.png"]
+    assert names(folder_files(where, SUFFIXES, "picture", deep=True)) == ["a.png", "f.jpg", "c.png"]
     assert not caplog.messages
     folder_files(where, SUFFIXES, "picture", deep=True)
     assert "more/d.txt (" in caplog.messages[0].replace("\\", "/")

@@ -198,7 +198,7 @@ def test_one_folder_holds_one_kind_of_clips(videos, engine, tmp_path):
 
 def test_a_missing_detector_stops_at_once(videos, engine, tmp_path):
     cut = replace(CUT, detector="yunet")
-    with pytest.raises(WeightsError, match="needs a face detector"):
+    with pytest.raises(WeightsError, match="needs YuNet, which is not in"):
         prepare_videos(videos, engine, tmp_path / "clips", cut, quiet=True)
 
 

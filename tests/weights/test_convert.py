@@ -118,7 +118,7 @@ def test_output_becomes_a_whole_weights_folder(tmp_path):
     put_denoiser(source)
     put(source / "stabilityai/sd-vae-ft-mse/diffusion_pytorch_model.safetensors", {"a": torch.ones(1)})
     (source / "stabilityai/sd-vae-ft-mse/config.json").write_text('{"b": 1}')
-    (source / "face_detection_yunet_2023mar.onnx").write_bytes(b"onnx")
+    (source / "face_detection_yunet_2023mar.onnx").write_bytes(b"onnx")  # an earlier version keeps its name
     before = names(source)
     written = convert(source, FILES, FACTS, output)
     assert names(source) == before
@@ -137,6 +137,12 @@ def test_output_becomes_a_whole_weights_folder(tmp_path):
 def test_what_is_safetensors_already_is_left_alone(tmp_path):
     put(tmp_path / "pose_guider.safetensors", {"a": torch.ones(1)})
     assert convert(tmp_path, FILES, FACTS) == []
+
+
+def test_the_face_detector_is_no_obstacle(tmp_path):
+    put(tmp_path / "pose_guider.pth", {"a": torch.ones(1)})
+    (tmp_path / "face_detection_yunet_2026may.onnx").write_bytes(b"onnx")
+    assert convert(tmp_path, FILES, FACTS) == [tmp_path / "pose_guider.safetensors"]
 
 
 def test_a_source_is_never_overwritten(tmp_path):

@@ -174,7 +174,7 @@ def test_a_cut_connection_is_resumed(tmp_path, hub):
 
 def test_a_failed_download_is_resumed_by_the_next_call(tmp_path, hub):
     hub.broken = [30_000, None]
-    with pytest.raises(WeightsError, match=r"yunet_2023mar.onnx could not be downloaded \(.*500.*it continues where"):
+    with pytest.raises(WeightsError, match=r"yunet_2026may.onnx could not be downloaded \(.*500.*it continues where"):
         download(tmp_path, [YUNET], endpoint=hub.url)
     (part,) = names(tmp_path)
     assert part.endswith(".part")
@@ -296,9 +296,34 @@ def test_the_users_token_goes_to_the_hub_alone(tmp_path, serve, hub, monkeypatch
 
 def test_a_file_unknown_to_the_hub_is_named(tmp_path, hub):
     del hub.files[YUNET]
-    with pytest.raises(WeightsError, match=r"resolve/main/face_detection_yunet_2023mar.onnx could not be downloaded"):
+    with pytest.raises(WeightsError, match=r"resolve/main/face_detection_yunet_2026may.onnx could not be downloaded"):
         download(tmp_path, [YUNET], endpoint=hub.url)
     assert names(tmp_path) == set()
+
+
+def test_an_earlier_version_is_taken_where_the_hub_has_no_other(tmp_path, hub, caplog):
+    _, older = YUNET.versions
+    hub.files = {older: CONTENT}
+    download(tmp_path, [YUNET], endpoint=hub.url)
+    assert names(tmp_path) == {older.place, LOCK_NAME}
+    assert read_lock(tmp_path)[older.place].path == "face_detection_yunet_2023mar.onnx"
+    assert "has no face_detection_yunet_2026may.onnx: its earlier version" in caplog.text
+    assert locate(tmp_path, FILES).path("yunet") == tmp_path / older.place
+    seen = list(hub.seen)
+    download(tmp_path, [YUNET], endpoint=hub.url)
+    assert hub.seen == seen
+
+
+def test_the_earlier_version_is_not_asked_for_where_the_hub_has_the_file_or_fails(tmp_path, hub):
+    _, older = YUNET.versions
+    hub.files[older] = b"old"
+    hub.broken = [None] * 9
+    with pytest.raises(WeightsError, match=r"yunet_2026may.onnx could not be downloaded"):
+        download(tmp_path, [YUNET], endpoint=hub.url)
+    hub.broken = []
+    download(tmp_path, [YUNET], endpoint=hub.url)
+    assert names(tmp_path) == {YUNET.place, LOCK_NAME}
+    assert not [path for _, path, *_ in hub.seen if "2023mar" in path]
 
 
 def test_too_small_a_disk_is_told_before_the_download(tmp_path, hub, monkeypatch):

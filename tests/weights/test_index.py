@@ -1,5 +1,7 @@
 """Weights: where they are found, how states are merged, and that loading is strict and refuses hostile files."""
 
+import logging
+import os
 import pickle
 import re
 from functools import partial
@@ -83,7 +85,36 @@ def test_locate_finds_every_file_in_each_layout(tmp_path, layout):
     index = locate(tmp_path, FILES)
     assert index.missing(NETWORKS) == ()
     assert index.config("vae") == tmp_path / LAYOUTS[layout](next(f for f in FILES if f.network == "vae"))
-    assert index.path("yunet").name == "face_detection_yunet_2023mar.onnx"
+    assert index.path("yunet").name == "face_detection_yunet_2026may.onnx"
+
+
+def test_a_hub_cache_without_refs_gives_the_newest_snapshot_that_holds_the_file(tmp_path):
+    vae = next(file for file in FILES if file.network == "vae" and file.is_config)
+    snapshots = tmp_path / f"models--{vae.repo.replace('/', '--')}" / "snapshots"
+    for age, (name, content) in enumerate([("bare", ""), ("aaa", "new"), ("zzz", "old")]):
+        (snapshots / name).mkdir(parents=True)
+        if content:
+            (snapshots / name / vae.path).write_text(content)
+        os.utime(snapshots / name, ns=(10**18, 10**18 - age))
+    (snapshots / "note.txt").touch()
+    (found,) = (found for found in locate(tmp_path, FILES).found if found.file == vae)
+    assert [path.parent.name for path in found.paths] == ["aaa"]
+    (snapshots.parent / "refs").mkdir()
+    (snapshots.parent / "refs/main").write_text("zzz")
+    (found,) = (found for found in locate(tmp_path, FILES).found if found.file == vae)
+    assert [path.parent.name for path in found.paths] == ["zzz"], "where refs/main names a snapshot, it is that one"
+
+
+def test_an_older_version_serves_only_where_the_file_is_nowhere(tmp_path):
+    older, yunet = tmp_path / "face_detection_yunet/face_detection_yunet_2023mar.onnx", FILES[-1]
+    older.parent.mkdir()
+    older.touch()
+    index = locate(tmp_path, FILES)
+    assert index.missing(["yunet"]) == ()
+    assert index.path("yunet") == older
+    newer = tmp_path / yunet.path  # the last of the places that are searched
+    newer.touch()
+    assert locate(tmp_path, FILES).path("yunet") == newer
 
 
 def test_locate_takes_the_folder_of_the_pth_files_and_what_lies_beside_it(tmp_path):
@@ -113,6 +144,7 @@ def test_missing_files_are_listed_with_every_place_and_their_source(tmp_path):
     assert str(tmp_path / "temporal_module.safetensors") in lines[0]
     assert "huaichang/PersonaLive" in lines[0]
     assert str(tmp_path / "stabilityai/sd-vae-ft-mse/diffusion_pytorch_model.bin") in lines[2]
+    assert str(tmp_path / "models--stabilityai--sd-vae-ft-mse" / "snapshots") in lines[2]
 
 
 def test_folder_and_network_must_exist(tmp_path):
@@ -272,20 +304,44 @@ def test_load_names_missing_extra_and_misshapen_keys(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["missing", "extra", "misshapen"])
-@pytest.mark.parametrize("network", ["motion_extractor", "pose_guider"])
-def test_each_fault_alone_is_refused_but_extras_of_the_motion_extractor(tmp_path, network, fault):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_each_fault_alone_is_refused_but_extras_where_upstream_is_lenient(tmp_path, network, fault):
     tensors = weights_of(on_meta())
     if fault == "missing":
         del tensors["0.bias"]
     else:
         tensors["0.bias" if fault == "misshapen" else "fc_more.weight"] = torch.zeros(1)
-    state = state_of(tmp_path, network, tensors)
+    state = state_of(tmp_path, "pose_guider", tensors)  # where a state was read from is no matter
     options = {"network": network, "device": "cpu", "dtype": torch.float32, "facts": facts_of(network)}
-    if (network, fault) == ("motion_extractor", "extra"):
+    if network in {"motion_extractor", "denoising_unet"} and fault == "extra":
         load_into(on_meta(), state, **options)
     else:
         with pytest.raises(WeightsError, match=f"1 {fault} keys"):
             load_into(on_meta(), state, **options)
+
+
+@pytest.mark.parametrize("network", ["motion_extractor", "denoising_unet"])
+def test_extra_keys_are_left_out_with_one_warning(tmp_path, caplog, network):
+    surplus = {f"surplus.{i}.weight": torch.zeros(1) for i in range(7)}
+    state = state_of(tmp_path, network, {**weights_of(on_meta()), **surplus, "down.0.pe": torch.ones(2)})
+    with caplog.at_level(logging.WARNING):
+        loaded = load_into(
+            on_meta(), state, network=network, device="cpu", dtype=torch.float32, facts=facts_of(network)
+        )
+    assert set(loaded.state_dict()) == set(on_meta().state_dict())
+    (text,) = caplog.messages
+    assert f"the weights of {network} hold 7 extra keys: surplus.0.weight, surplus.1.weight," in text
+    assert "surplus.4.weight and 2 more; the network has no such keys" in text
+
+
+def test_nothing_is_said_of_weights_that_fit_or_are_refused(tmp_path, caplog):
+    options = {"network": "denoising_unet", "device": "cpu", "dtype": torch.float32}
+    options["facts"] = facts_of("denoising_unet")
+    load_into(on_meta(), state_of(tmp_path, "denoising_unet", weights_of(on_meta())), **options)
+    tensors = {"0.bias": torch.zeros(3), "surplus": torch.zeros(1)}
+    with pytest.raises(WeightsError, match="missing keys"):
+        load_into(on_meta(), state_of(tmp_path, "denoising_unet", tensors), **options)
+    assert caplog.messages == []
 
 
 def test_computed_buffers_may_be_in_the_file(tmp_path):
@@ -313,7 +369,7 @@ def test_a_buffer_left_on_the_meta_device_is_named(tmp_path):
         load_into(module, state, network="pose_guider", device="cpu", dtype=torch.float32)
 
 
-def test_the_base_unet_only_fills_what_is_missing(tmp_path):
+def test_the_base_unet_only_fills_what_is_missing(tmp_path, caplog):
     tensors = weights_of(on_meta())
     state = state_of(tmp_path, "denoising_unet", tensors)
     assert complete(state, on_meta(), locate(tmp_path, FILES)) is state
@@ -334,7 +390,9 @@ def test_the_base_unet_only_fills_what_is_missing(tmp_path):
         network="denoising_unet",
         device="cpu",
         dtype=torch.float32,
+        facts=facts_of("denoising_unet"),
     ).state_dict()
+    assert caplog.messages == [], "the base's other keys are no extras: they are never taken"
     assert torch.equal(module["0.bias"], bias + 1)
     assert torch.equal(module["0.weight"], tensors["0.weight"])
 

@@ -26,12 +26,15 @@ def _personalive(network: str, stem: str = "", supplies: str = "") -> WeightFile
     return WeightFile(network, "huaichang/PersonaLive", path, place, _PERSONALIVE, supplies=supplies)
 
 
-def _model(network: str, repo: str, path: str, licence: str, required: bool = True) -> WeightFile:
+def _model(
+    network: str, repo: str, path: str, licence: str, required: bool = True, older: tuple[str, ...] = ()
+) -> WeightFile:
     renames = _OLD_ATTENTION if network == "vae" else ()
     place = f"{repo.partition('/')[2]}/{path}"
-    return WeightFile(network, repo, path, place, licence, required=required, renames=renames)
+    return WeightFile(network, repo, path, place, licence, required=required, renames=renames, older=older)
 
 
+_YUNET = "opencv/face_detection_yunet"
 _VAE = ("vae", "stabilityai/sd-vae-ft-mse")
 
 # Within a network, a later file's tensors replace an earlier file's. The order is that in which upstream loads them.
@@ -50,14 +53,18 @@ FILES: tuple[WeightFile, ...] = (
     _model("taesd", "madebyollin/taesd", "diffusion_pytorch_model.safetensors", "MIT", required=False),
     _model("base_unet", _VARIATIONS, "unet/config.json", _OPENRAIL, required=False),
     _model("base_unet", _VARIATIONS, "unet/diffusion_pytorch_model.bin", _OPENRAIL, required=False),
-    _model("yunet", "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", "MIT", required=False),
+    # 2026may is 2023mar with free height and width, which some builds of OpenCV 5 need. The weights are the same.
+    _model("yunet", _YUNET, "face_detection_yunet_2026may.onnx", "MIT", False, ("face_detection_yunet_2023mar.onnx",)),
 )
 
 NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
 
 FACTS: Mapping[str, NetworkFacts] = {
+    # Upstream reads denoising_unet.pth and temporal_module.pth with strict=False: they may hold more keys. base_unet
+    # only fills what both lack: its other keys are never taken, so they are no extras.
+    "denoising_unet": NetworkFacts(extra_allowed=True),
     "motion_extractor": NetworkFacts(
-        # Upstream ignores extra keys in this file alone: the published one may hold keys that the network lacks.
+        # Upstream ignores extra keys here too: the published file may hold keys that the network lacks.
         extra_allowed=True,
         # In half precision, the extractor's LayerNorms change the keypoints.
         float32=re.compile(r"(^|\.)norm\.|(^|\.)downsample_layers\.(0\.1|[123]\.0)\."),
