@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -55,6 +55,7 @@ def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> Dr
     if first is None:
         raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
     total = max(round((seconds - begin) * own), 1)
+    footage = footage and replace(footage, start=first.time)  # the sound begins with the first picture
     return DrivingFrames(frames, first, own, min(total, wanted or total), footage)
 
 

@@ -84,6 +84,7 @@ class DrivingVideo:
     options: MotionOptions
     has_audio: bool
     detector: str = "none"  # the face detector of `options`
+    began: Fraction = Fraction(0)  # time of the first frame that is read, in seconds: where the sound begins
 
     def read(self) -> Iterator[Frame]:
         """Yields its frames, from `clip.start` on."""
@@ -111,6 +112,7 @@ class SavedMotion:
     count: int | None
     has_audio: bool = False
     detector: str = "none"
+    began: Fraction = Fraction(0)
 
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
@@ -154,7 +156,7 @@ def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
         smoothing=pose_smoothing(float(rate), clip.smooth),
     )
     detector = "none" if clip.box else used_detector(clip.detector, first.image)
-    return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio, detector)
+    return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio, detector, first.time)
 
 
 def open_motion(clip: DrivingClip) -> SavedMotion:

@@ -202,7 +202,7 @@ def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> Writ
     """How the result of `job` is written; without `job.label` its metadata are empty."""
     details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
     audio = job.clip.path if job.audio and source.has_audio else None
-    return WriteOptions(source.rate, audio, Fraction(job.clip.start), job.lossless, job.label, job.mark, details)
+    return WriteOptions(source.rate, audio, source.began, job.lossless, job.label, job.mark, details)
 
 
 def progress(items: Iterable[_T], total: int | None, what: str, quiet: bool) -> tqdm[_T]:

@@ -24,7 +24,7 @@ def with_times(
 ) -> Iterator[tuple[VideoFrame, Fraction, Fraction]]:
     """Yields each frame with its time since tick `origin` and its duration: until the next frame, or its own."""
     held: tuple[VideoFrame, Fraction] | None = None
-    tick, usual, shift = time_base(stream), 1 / usual_rate(stream), Fraction(0)
+    tick, usual, shift = time_base(stream), 1 / stream_rate(stream), Fraction(0)
     for frame in frames:
         time = None if frame.pts is None else (frame.pts - origin) * tick + shift
         if held is None:
@@ -53,7 +53,7 @@ def _told_end(container: InputContainer, stream: VideoStream) -> Fraction:
     return end if end <= whole + _TAG_ROUNDING else Fraction(0)  # a tag from before the file was cut
 
 
-def usual_rate(stream: VideoStream) -> Fraction:
+def stream_rate(stream: VideoStream) -> Fraction:
     """Frames per second: the nominal rate, or the average if the rate varies."""
     average = Fraction(stream.average_rate or stream.base_rate or FOLDER_RATE)
     nominal = Fraction(stream.base_rate or 0)

@@ -31,7 +31,7 @@ from .picture import (
     read_picture_label,
 )
 from .rgb import check_colours, converter, display_size
-from .timing import FOLDER_RATE, usual_rate, with_times
+from .timing import FOLDER_RATE, stream_rate, with_times
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -83,7 +83,7 @@ def probe(path: str | Path) -> VideoInfo:
         first = first_frame(decode(container, stream, damage), damage, path)
         width, height = display_size(first, stream)
         check_colours(first, path)
-        rate = usual_rate(stream)
+        rate = stream_rate(stream)
         duration = _duration(container, stream)
         # Not the header's own count: it includes frames that an edit list hides.
         frames = round(duration * rate) if duration else stream.frames or None
