@@ -181,7 +181,10 @@ def refuse_reading(path: Path, read: dict[str, Path]) -> None:
 
 def same_file(one: Path, other: Path) -> bool:
     """Whether both paths lead to the same file, also through links; the file need not exist."""
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+    try:
+        return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+    except (OSError, ValueError):  # a name that the file system does not take: no file has it
+        return False
 
 
 def load_tensors(path: Path, *schemas: str) -> tuple[dict[str, Tensor], dict[str, str]]:

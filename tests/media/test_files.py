@@ -13,7 +13,7 @@ from personalive_core.backends.personalive.lora import Lora, save_lora
 from personalive_core.backends.personalive.state_file import save_state
 from personalive_core.backends.personalive.types import KeyframeBank, StreamState
 from personalive_core.errors import OutputError
-from personalive_core.media.files import partial_path, prepare_output, save_tensors
+from personalive_core.media.files import partial_path, prepare_output, same_file, save_tensors
 from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import read_frames, read_label
 from personalive_core.media.write import VideoWriter
@@ -128,3 +128,8 @@ def test_long_names_have_partial_files_of_their_own(tmp_path):
     assert len(one.name) == len(two.name) == 255
     assert one.name.endswith(".partial.mp4")
     assert partial_path(tmp_path / "a.mp4") == tmp_path / "a.partial.mp4"
+
+
+@pytest.mark.parametrize("name", ["x" * 260, "null\0character"])
+def test_a_name_that_no_file_has_is_not_another_file(tmp_path, name):
+    assert not same_file(tmp_path / name, tmp_path / "a.mp4")
