@@ -25,7 +25,7 @@ def stream(model, cases, tag, chunks, config, disturbance=0):
         generator = torch.Generator().manual_seed(100 * disturbance + noise.draws)
         return named + 1e-4 * torch.randn(named.shape, generator=generator)
 
-    reference = encoded_by_two_threads(model, cases.reference_image(tag))
+    reference = by_two_threads(encode_reference, model, cases.reference_image(tag), SIZE)
     sampler = StreamingSampler(model, reference, draw, config)
     frames = cases.driving_frames(tag, chunks).split(4)
     state = first = None
@@ -38,17 +38,17 @@ def stream(model, cases, tag, chunks, config, disturbance=0):
                 state = sampler.start(model.embed_motion(lead_in(reference, motion[:1]), SIZE))
             distance, keyframes = float(novelty(state.keyframes, state.motion.face[:, :1])), len(state.keyframes) - 1
             state, done = sampler.step(state, model.embed_motion(motion, SIZE))
-            emitted = model.decode(done)[0].permute(0, 2, 3, 1)[:, ::16, ::16]
+            emitted = by_two_threads(model.decode, done)[0].permute(0, 2, 3, 1)[:, ::16, ::16]
             left = state.latents.transpose(1, 2)[..., ::8, ::8]
             yield distance, keyframes, emitted.numpy(), left.numpy()
 
 
-def encoded_by_two_threads(model, portrait):
-    """With one thread, torch's sums in the VAE encoder move the reference latents by 9e-4, and the pictures by 3e-3."""
+def by_two_threads(call, *inputs):
+    """What `call` gives with the number of threads behind the stored streams: the VAE's sums change with it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        return encode_reference(model, portrait, SIZE)
+        return call(*inputs)
     finally:
         torch.set_num_threads(threads)
 
