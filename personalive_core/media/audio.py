@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..text import warn_once
 from .decode import RESTART, decode, default_first, load_av, moving_pictures, open_media, seek, time_base
+from .timing import told_end
 from .video import is_pictures
 
 if TYPE_CHECKING:
@@ -167,9 +168,7 @@ def _samples(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[ND
             if before is not None and own < before - RESTART * rate:  # joined files
                 shift = position - own
             before = own
-        ahead = (
-            0 if own is None else own + shift - position
-        )  # number of missing samples; negative: samples already yielded
+        ahead = 0 if own is None else own + shift - position  # missing samples; negative: samples already yielded
         if position and abs(ahead) < _JITTER * rate:
             ahead = 0
         while ahead > 0:
@@ -199,20 +198,39 @@ def _decoded(path: Path, start: Fraction, rate: int, layout: str) -> Iterator[tu
 
 
 def _sound(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Yields the decoded packets of `stream`; one that does not decode leaves a gap. Raises ValueError if none does."""
+    """Yields the decoded frames of `stream`; broken packets leave gaps. Raises ValueError if all are broken."""
     av = load_av()
     failed: Exception | None = None
-    given = 0
+    held: AudioFrame | None = None  # the last one may be longer than the sound
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.InvalidDataError as error:
             failed = error
             continue
-        given += len(frames)
-        yield from frames
-    if failed is not None and not given:
+        for frame in frames:
+            if held is not None:
+                yield held
+            held = frame
+    if held is not None:
+        yield _without_padding(held, told_end(container, stream))
+    elif failed is not None:
         raise ValueError(f"no part of it decodes: {failed}")
+
+
+def _without_padding(frame: AudioFrame, end: Fraction) -> AudioFrame:
+    """The last frame without what the encoder added to fill it, behind the track's `end` in seconds (0: not told)."""
+    if not end or frame.pts is None or frame.time_base is None:
+        return frame
+    samples = round((end - frame.pts * Fraction(frame.time_base)) * frame.sample_rate)
+    if not 0 < samples < frame.samples:
+        return frame
+    kept = frame.to_ndarray()[:, : samples if frame.format.is_planar else samples * frame.layout.nb_channels]
+    cut: AudioFrame = load_av().AudioFrame.from_ndarray(
+        np.ascontiguousarray(kept), frame.format.name, frame.layout.name
+    )
+    cut.sample_rate, cut.pts, cut.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return cut
 
 
 def _resampled(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:

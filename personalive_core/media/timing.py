@@ -11,6 +11,7 @@ from .decode import RESTART, time_base
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -38,12 +39,18 @@ def with_times(
             yield *held, time - held[1]
         held = frame, time
     if held is not None:
-        told = _told_end(container, stream) - origin * tick - held[1]
-        yield *held, told if told > 0 else (held[0].duration or 0) * tick or usual
+        own = (held[0].duration or 0) * tick  # in Matroska often only the usual one
+        told = told_end(container, stream) - origin * tick - held[1] if "matroska" in container.format.name else 0
+        yield *held, Fraction(told) if told > 0 else own or usual
 
 
-def _told_end(container: InputContainer, stream: VideoStream) -> Fraction:
-    """The end of the stream in seconds that Matroska files tell in a tag, as they hold few frames' durations; or 0."""
+def told_end(container: InputContainer, stream: Stream) -> Fraction:
+    """The end of the stream in seconds as the container tells it; 0 where it does not, or only roughly.
+
+    Matroska files tell it in a tag, as they hold few frames' durations. In mp4 and mov it is exact.
+    """
+    if "mp4" in container.format.name and stream.duration and stream.start_time is not None:
+        return (stream.start_time + stream.duration) * time_base(stream)
     told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if told is None or "matroska" not in container.format.name:
         return Fraction(0)

@@ -3,6 +3,7 @@
 import random
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,6 +64,25 @@ def test_a_copy_plays_as_long_as_the_film(tmp_path, suffix, pictures, sound, hel
     assert np.flatnonzero(np.abs(wave) > 0.3)[0] / hertz == pytest.approx(click, abs=0.003)
     assert length(read(path)) == pytest.approx(length(read(film)), abs=0.002)
     assert read(film)[-1].duration == pytest.approx(held or 0.04, abs=0.002)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_the_sounds_length_stays_over_generations(tmp_path, suffix, lossless):
+    """An encoder fills its last frame with silence, which is not part of the sound. Where it starts late, as AAC does,
+    the header tells the length in milliseconds."""
+    rng = random.Random(f"{suffix}{lossless}")
+    for _ in range(3):
+        samples = rng.randint(30_000, 120_000)
+        film = encode_sound(tmp_path / f"0{suffix}", samples / 48_000, "pcm_s16le", rng.randint(1, 40))
+        for generation in (1, 2):
+            film = copy(film, tmp_path / f"{generation}{suffix}", lossless=lossless)
+            with av.open(str(film)) as container:
+                sound = container.streams.audio[0]
+                told = sound.duration * sound.time_base
+            assert abs(told - max(Fraction(samples, 48_000), length(read(film)))) <= (
+                0 if lossless else Fraction(1, 1000)
+            )
 
 
 def test_sound_ends_where_the_pictures_were_cut(tmp_path):
@@ -149,11 +169,11 @@ def test_joined_transport_streams(tmp_path):
     assert loud[-1] == pytest.approx(1.9, abs=0.1)
 
 
-def copy(source, path, **cut):
+def copy(source, path, lossless=False, **cut):
     """`source` as the animation writes it: each frame at its time, with the sound."""
     info = probe(source)
     frames = read(source, **cut)
-    options = WriteOptions(cut.get("rate") or info.rate, source, frames[0].time)
+    options = WriteOptions(cut.get("rate") or info.rate, source, frames[0].time, lossless)
     with VideoWriter(path, (info.width, info.height), options) as writer:
         for frame in frames:
             writer.write(frame.image, frame.time, frame.duration)
