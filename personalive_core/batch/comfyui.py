@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from ..text import plural
@@ -210,6 +212,15 @@ async def _attempt(batch: RunningBatch, server: Server, attempt: Attempt, given_
         batch.end(replace(posted, state=DONE, files=files))
 
 
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits `work` even if cancelled meanwhile: Ctrl-C cancels every task in Python 3.10, and `_run` cancels again."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()
+
+
 async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted: Record) -> dict[str, int]:
     """Posts the job, waits for its end, fetches its files; returns path under the output folder -> size in bytes."""
     job = attempt.job
@@ -224,7 +235,7 @@ async def _result(batch: RunningBatch, server: Server, attempt: Attempt, posted:
             batch.tell(f"{job.name} on {server.url}: started")
         entry = await server.follow(attempt.prompt_id, batch.policy.silence, _progress(batch, server, job))
     except (asyncio.CancelledError, ServerError):
-        await server.cancel(attempt.prompt_id)
+        await _to_its_end(server.cancel(attempt.prompt_id))
         raise
     check_ended_well(entry, job.prompt)
     files = local_names(outputs(entry))

@@ -105,7 +105,8 @@ def draw_curve(draw: ImageDraw.ImageDraw, axes: Axes, curve: Curve, colour: Colo
     """Draws a line through all points; a single point becomes a dot."""
     points = [(axes.x(frame), axes.y(value)) for frame, value in envelope(curve, axes.right - axes.left)]
     if len(points) == 1:
-        draw.circle(points[0], 4 * DETAIL, colour)
+        (x, y), radius = points[0], 4 * DETAIL
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)  # `circle` came with Pillow 10.4
     draw.line(points, colour, 2 * DETAIL, "curve")
 
 

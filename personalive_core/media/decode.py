@@ -26,6 +26,7 @@ _S = TypeVar("_S", bound="Stream")
 # FFmpeg would also follow playlists and URLs named in a file. Only containers that hold their own data are allowed.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mp3,wav,flac,aac"
 _OLDEST_AV = 16  # major version of PyAV; 14 and 15 drop frames when they copy streams
+_LENIENT_AV = 19  # from this major version on, metadata that is no UTF-8 is read without being asked for
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's decoder -> one that also decodes alpha
 RESTART = Fraction(1)  # seconds: a clock that goes back further has started again
 _EARLY_END = Fraction(1, 2)  # seconds that streams may end before the header's duration
@@ -43,9 +44,13 @@ def load_av() -> ModuleType:
         import av
     except ImportError as error:
         raise PersonaLiveError("Videos are read and written with PyAV, which is missing: pip install av") from error
-    if int(av.__version__.split(".")[0]) < _OLDEST_AV:
+    if _major(av) < _OLDEST_AV:
         raise PersonaLiveError(f"PyAV {_OLDEST_AV} or newer is needed, but {av.__version__} is here: pip install -U av")
     return av
+
+
+def _major(av: ModuleType) -> int:
+    return int(av.__version__.split(".")[0])
 
 
 def open_media(path: Path) -> InputContainer:
@@ -57,8 +62,9 @@ def open_media(path: Path) -> InputContainer:
     av = load_av()
     check_file(path)
     limits = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    lenient = {} if _major(av) >= _LENIENT_AV else {"metadata_errors": "replace"}
     try:
-        container: InputContainer = av.open(f"file:{path}", container_options=limits, metadata_errors="replace")
+        container: InputContainer = av.open(f"file:{path}", container_options=limits, **lenient)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(
             f"{path} is not a video that can be read ({getattr(error, 'strerror', error)}): it is damaged, cut off, "

@@ -167,8 +167,14 @@ def _receive(offer: _Offer, part: Path, report: Callable[[int, int], None]) -> N
     same_host = urlsplit(offer.url).netloc == urlsplit(offer.location).netloc  # the user's token goes to the hub only
     headers = build_hf_headers(token=None if same_host else False)
     with _Part(part, lambda done: report(done, offer.size)) as file, _network(offer.url):
-        if there < offer.size:
-            http_get(offer.location, file, resume_size=there, headers=headers, expected_size=offer.size)
+        while there < offer.size:
+            try:
+                http_get(offer.location, file, resume_size=there, headers=headers, expected_size=offer.size)
+            except Exception as error:
+                # huggingface_hub before 1.0 raises this error of requests for a cut connection, and does not go on.
+                if type(error).__name__ != "ChunkedEncodingError" or file.tell() == there:
+                    raise
+            there = file.tell()
 
 
 @contextmanager

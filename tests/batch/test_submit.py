@@ -171,7 +171,11 @@ def test_any_name_that_a_file_can_have(submit, server, files, picture, film, row
     assert results(files) == {row: ALL["anna__nod"]}
 
 
-@pytest.mark.parametrize(("name", "row"), [("submit.jsonl.png", "submit.jsonl_2"), ("...png", ".._2")])
+# From Python 3.14 on, the suffix of "...png" is none.
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("submit.jsonl.png", "submit.jsonl_2"), ("...png", ".._2" if sys.version_info < (3, 14) else "...png")],
+)
 def test_a_rows_folder_is_neither_the_journal_nor_above_it(submit, server, files, name, row):
     (files / "w.json").write_text(json.dumps({node: found for node, found in WORKFLOW.items() if node != "2"}))
     (files / "refs" / "anna.png").rename(files / name)

@@ -243,6 +243,8 @@ def test_a_file_that_this_opencv_can_only_open_is_named(monkeypatch, tmp_path):
 def test_opencv_is_silent_only_while_yunet_is_made(monkeypatch, tmp_path):
     """Version 5 warns of a target at each network."""
     cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+    if not hasattr(cv2.utils, "logging"):
+        pytest.skip("OpenCV 4.8.0 has no log level to read: pip install -U opencv-python to run it")
     log, levels = cv2.utils.logging, []
     monkeypatch.setattr(FakeYuNet, "create", staticmethod(lambda *_: levels.append(log.getLogLevel())))
     monkeypatch.setattr(cv2, "FaceDetectorYN", FakeYuNet)

@@ -61,7 +61,7 @@ def tracks(path, defaults, undecodable=()):
     with av.open(str(path), "w") as out:
         made = [out.add_stream("pcm_s16le", rate=48000, layout="mono") for _ in defaults]
         for track, default in zip(made, defaults, strict=True):
-            track.disposition = Disposition.default if default else Disposition(0)
+            track.disposition = Disposition.default.value if default else 0  # PyAV before 17 sets only an int
         for index, track in enumerate(made):
             out.mux(tone_s16(track, 300 * (index + 1)))
     content = path.read_bytes()

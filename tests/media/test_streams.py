@@ -102,7 +102,7 @@ def two_streams(path, defaults):
         for default in defaults:
             stream = out.add_stream("libx264", rate=25)
             stream.width, stream.height, stream.pix_fmt = W, H, "yuv420p"
-            stream.disposition = Disposition.default if default else Disposition(0)
+            stream.disposition = Disposition.default.value if default else 0  # PyAV before 17 sets only an int
             made.append(stream)
         for index, stream in enumerate(made, 1):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(index), "rgb24")))

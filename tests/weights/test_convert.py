@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -246,5 +247,6 @@ def test_peak_memory_stays_below_a_quarter_above_the_weights(tmp_path, repositor
     command = [sys.executable, "-c", MEASURE, str(tmp_path)]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     peaks = [float(line) for line in output.split()]
-    for peak, weights in zip(peaks, (200, 100, 100, 100), strict=True):  # MiB
+    saved = 100 if tuple(map(int, safetensors.__version__.split(".")[:2])) >= (0, 8) else 200  # before 0.8 it copies
+    for peak, weights in zip(peaks, (200, 100, saved, 100), strict=True):  # MiB
         assert 0.9 * weights < peak < 1.25 * weights, peaks

@@ -44,7 +44,11 @@ def keys(network, path):
 
 
 def write(path, tensors, metadata=None):
-    save_file(tensors, path, metadata)
+    if tensors:
+        save_file(tensors, path, metadata)
+    else:  # safetensors before 0.4.4 writes a header that is no JSON then
+        header = json.dumps({"__metadata__": metadata}).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
     return path
 
 
