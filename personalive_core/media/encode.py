@@ -25,9 +25,10 @@ _FINEST = 360_000  # with a finer clock, pauses would soon be too long for mp4
 LONGEST = 2**31 - 2  # ticks from one frame to the next that mp4 and mov can hold: 1.6 to 6.6 hours
 _BT709, _LIMITED = 1, 1  # colour description and range (ITU-T H.273) that players assume
 # No B-frames: a file cut anywhere plays to its end, and frames leave the encoder in input order.
-# crf 17: visually lossless. Few frames are held back, so that few are lost if the process is killed: `rc-lookahead`
-# frames, none for the lookahead's thread or, as threads share each frame, for the others.
-_PROMPT = {"bf": "0", "rc-lookahead": "8", "x264-params": "sync-lookahead=0:sliced-threads=1"}
+# crf 17: visually lossless. Few frames are held back, so that few are lost if the process is killed: those that x264 looks
+# ahead, none for the lookahead's thread or, as threads share each frame, for the others.
+_PROMPT = {"bf": "0", "x264-params": "sync-lookahead=0:sliced-threads=1"}
+_LOOKAHEAD = Fraction(1, 4), 8  # seconds, frames: the lesser of the two
 _FAITHFUL = {"crf": "17", "preset": "medium", **_PROMPT}
 _LOSSLESS = {"qp": "0", "preset": "veryfast", **_PROMPT}
 
@@ -37,14 +38,14 @@ class VideoTrack:
 
     def __init__(self, output: OutputContainer, size: tuple[int, int], rate: Fraction, lossless: bool) -> None:
         """Adds the track to `output`, before its first packet; `size` is (width, height)."""
-        stream: VideoStream = output.add_stream(
-            "libx264rgb" if lossless else "libx264", rate=rate, options=_LOSSLESS if lossless else _FAITHFUL
-        )
+        lookahead = min(int(rate * _LOOKAHEAD[0]), _LOOKAHEAD[1])
+        options = {**(_LOSSLESS if lossless else _FAITHFUL), "rc-lookahead": str(lookahead)}
+        stream: VideoStream = output.add_stream("libx264rgb" if lossless else "libx264", rate=rate, options=options)
         width, height = size if lossless else (size[0] + size[0] % 2, size[1] + size[1] % 2)
         stream.width, stream.height = width, height
         stream.pix_fmt = "rgb24" if lossless else "yuv420p"
         context = stream.codec_context
-        context.gop_size = math.ceil(rate)  # one key frame per second, for seeking; also limits x264's lookahead
+        context.gop_size = math.ceil(rate)  # one key frame per second, for seeking
         self.clock = _clock(rate)
         context.time_base = Fraction(1, self.clock)
         if not lossless:

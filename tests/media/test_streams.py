@@ -2,12 +2,14 @@
 
 import logging
 import struct
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from av.stream import Disposition
 
+from personalive_core.media.decode import _decoder
 from personalive_core.media.video import probe, read_frames
 from tests.media.films import COLOUR_BARS, H, W, encode, number, numbered, read
 
@@ -124,3 +126,13 @@ def test_transparent_film_is_black_there(tmp_path, codec, suffix):
     assert len(shown) == 3
     assert all(frame.image[:, : W // 2 - 4].max() < 12 for frame in shown)
     assert np.abs(shown[1].image[H // 2, W * 3 // 4].astype(int) - COLOUR_BARS[0, W * 3 // 4]).max() < 12
+
+
+@pytest.mark.parametrize("tag", ["alpha_mode", "ALPHA_MODE"])
+@pytest.mark.parametrize(("codec", "decoder"), [("vp8", "libvpx"), ("vp9", "libvpx-vp9"), ("h264", "h264")])
+def test_alpha_is_known_by_its_tag(tag, codec, decoder):
+    """Matroska files made by other programs write it in capitals."""
+    stream = SimpleNamespace(metadata={tag: "1"}, codec_context=SimpleNamespace(name=codec, extradata=None))
+    assert _decoder(stream).name == decoder
+    stream.metadata[tag] = "0"
+    assert _decoder(stream) is stream.codec_context

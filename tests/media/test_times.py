@@ -2,6 +2,7 @@
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -167,6 +168,17 @@ def test_joined_transport_streams(tmp_path):
     loud = np.flatnonzero(np.abs(wave) > 0.3) / hertz
     assert loud[0] == pytest.approx(0.9, abs=0.01)
     assert loud[-1] == pytest.approx(1.9, abs=0.1)
+
+
+def test_pauses_in_joined_transport_streams(tmp_path):
+    times = [Fraction(n, 25) for n in range(30)]
+    times = [*times, *(time + 3 for time in times)]
+    one = encode(tmp_path / "a.ts", [numbered(i) for i in range(60)], times=times).read_bytes()
+    (tmp_path / "b.ts").write_bytes(one + one)
+    frames = read(tmp_path / "b.ts")
+    steps = [later.time - frame.time for frame, later in pairwise(frames)]
+    assert [index for index, step in enumerate(steps) if step > 1] == [29, 89]
+    assert steps[29] == steps[89] == times[30] - times[29]
 
 
 def copy(source, path, lossless=False, **cut):
