@@ -25,8 +25,8 @@ _FINEST = 360_000  # with a finer clock, pauses would soon be too long for mp4
 LONGEST = 2**31 - 2  # ticks from one frame to the next that mp4 and mov can hold: 1.6 to 6.6 hours
 _BT709, _LIMITED = 1, 1  # colour description and range (ITU-T H.273) that players assume
 # No B-frames: a file cut anywhere plays to its end, and frames leave the encoder in input order.
-# crf 17: visually lossless. Few frames are held back, so that few are lost if the process is killed: those that x264 looks
-# ahead, none for the lookahead's thread or, as threads share each frame, for the others.
+# crf 17: visually lossless. Few frames are held back, so that few are lost if the process is killed: those that x264
+# looks ahead, none for the lookahead's thread or, as threads share each frame, for the others.
 _PROMPT = {"bf": "0", "x264-params": "sync-lookahead=0:sliced-threads=1"}
 _LOOKAHEAD = Fraction(1, 4), 8  # seconds, frames: the lesser of the two
 _FAITHFUL = {"crf": "17", "preset": "medium", **_PROMPT}
