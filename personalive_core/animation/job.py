@@ -61,6 +61,8 @@ class AnimationJob:
     mark: bool = False
     quiet: bool = False
     reference_face: str = "largest"  # which of several detected faces of the reference, see `choose_face`
+    codec: str | None = None  # see WriteOptions
+    crf: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> Writ
     """How the result of `job` is written; without `job.label` its metadata are empty."""
     details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
     audio = job.clip.path if job.audio and source.has_audio else None
-    return WriteOptions(source.rate, audio, source.began, job.lossless, job.label, job.mark, details)
+    return WriteOptions(
+        source.rate, audio, source.began, job.lossless, job.label, job.mark, details, job.codec, job.crf
+    )
 
 
 def progress(items: Iterable[_T], total: int | None, what: str, quiet: bool) -> tqdm[_T]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..animation.job import AnimationJob, Summary, animate_to_file
 from ..backends.personalive.motion import Strengths
 from ..faces.paste import PasteOptions
+from ..media.encode import CODECS
 from ..text import plural
 from .options import add_clip, add_engine, add_loras, clip_of, engine_of, loras_of
 from .readers import box, face_choice, number, step_count, whole
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference", type=Path, required=True, help="portrait: a picture, or a video (its first frame is used)"
     )
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
-    parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov or .mkv")
+    parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
     add_engine(parser)
     add_loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
@@ -64,6 +65,12 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
     result.add_argument(
         "--lossless", action="store_true", help="lossless RGB, for further editing; few players show it"
     )
+    result.add_argument(
+        "--codec", choices=[name for name in CODECS if name != "lossless"], help="default: h264, in .webm vp9"
+    )
+    result.add_argument(
+        "--crf", type=whole(0, 63), metavar="N", help="quality of h264 and vp9, less is better (default: 17 and 20)"
+    )
     result.add_argument("--no-label", action="store_true", help="no metadata that says the result is generated")
     result.add_argument(
         "--mark", action="store_true", help="add a small visible mark that says the result is generated"
@@ -89,6 +96,8 @@ def run(a: argparse.Namespace) -> Result:
             lossless=a.lossless,
             label=not a.no_label,
             mark=a.mark,
+            codec=a.codec,
+            crf=a.crf,
             quiet=a.quiet,
             reference_face=a.reference_face,
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_RATE = 48000  # Hz, used if the encoder does not support the rate of the input
 _CHANNELS = {"mono": 1, "stereo": 2}  # more channels are mixed down to stereo
-_BIT_RATE = 192_000  # bit/s of AAC, high enough that re-encoding is inaudible
+_COMPRESSED = ("aac", "libopus")
+_BIT_RATE = 192_000  # bit/s, high enough that re-encoding is inaudible
 _SEEK_MARGIN = 1  # seconds decoded before the start: codecs need a run-in
 _TRIES = 100  # packets in which a track must give sound to count as one that can be decoded
 _ROUNDING = Fraction(1, 500)  # seconds by which the pictures' end may seem later than it is: containers round times
@@ -40,14 +41,14 @@ _log = logging.getLogger(__name__)
 class AudioTrack:
     """The audio track of `output`, written in step with the video; always re-encoded, so that cuts are sample-exact."""
 
-    def __init__(self, output: OutputContainer, source: Path, start: Fraction, lossless: bool) -> None:
+    def __init__(self, output: OutputContainer, source: Path, start: Fraction, encoder: str) -> None:
         """Adds the track to `output`, before its first packet.
 
         Args:
             output: the container being written.
             source: the file whose sound is used; `has_audio(source)` must hold.
             start: seconds since the first frame of `source` (since its beginning, if it has only audio).
-            lossless: encodes ALAC instead of AAC.
+            encoder: FFmpeg's name of the encoder, such as aac.
 
         Raises:
             InputError: `source` cannot be read.
@@ -55,11 +56,12 @@ class AudioTrack:
         with open_media(source) as container:
             codec = _usable(container, source).codec_context
             layout, rate = "mono" if codec.layout.nb_channels == 1 else "stereo", codec.sample_rate
-        stream: AudioStream = output.add_stream("alac" if lossless else "aac", rate=_DEFAULT_RATE, layout=layout)
+        stream = cast("AudioStream", output.add_stream(encoder, rate=_DEFAULT_RATE, layout=layout))
         rates = stream.codec_context.codec.audio_rates
         self._rate = rate if rates is None or rate in rates else _DEFAULT_RATE
         stream.codec_context.sample_rate = self._rate
-        stream.codec_context.bit_rate = _BIT_RATE
+        if encoder in _COMPRESSED:
+            stream.codec_context.bit_rate = _BIT_RATE
         self._stream, self._layout, self._source, self._start = stream, layout, source, start
         self._samples = _samples(source, start, self._rate, layout)
         self._rest: NDArray[np.float32] = np.zeros((_CHANNELS[layout], 0), np.float32)

@@ -44,6 +44,12 @@ def _longest_name(folder: Path) -> int:
         return _NAME_BYTES
 
 
+def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raises OutputError unless `path` ends with one of `suffixes`."""
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(f"{path} must end with {' or '.join(suffixes)}, but ends with {path.suffix!r}: rename it.")
+
+
 def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
     """Checks that `path` can be written; creates an empty partial file and returns its path.
 
@@ -53,8 +59,7 @@ def prepare_output(path: Path, suffixes: tuple[str, ...]) -> Path:
         OutputError: wrong suffix, `path` is a folder, a name that the file system does not take, no such folder, or no
             permission to write there.
     """
-    if path.suffix.lower() not in suffixes:
-        raise OutputError(f"{path} must end with {' or '.join(suffixes)}, but ends with {path.suffix!r}: rename it.")
+    check_suffix(path, suffixes)
     try:
         if path.is_dir():
             raise OutputError(f"{path} is a folder, but a file is to be written: add a file name.")

@@ -19,22 +19,24 @@ from numpy.typing import NDArray
 from ..errors import InputError, OutputError, PersonaLiveError
 from .audio import AudioTrack, has_audio
 from .decode import load_av, open_media
-from .encode import LONGEST, VideoTrack
-from .files import DiskSync, partial_path, prepare_output, put_in_place
+from .encode import LONGEST, VideoTrack, codec_for
+from .files import DiskSync, check_suffix, partial_path, prepare_output, put_in_place
 from .label import badge, container_metadata, make_label, stamp
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-_SUFFIXES = (".mp4", ".mov", ".mkv")
+_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+_FRAGMENTING = (".mp4", ".mov")  # the others play unfinished without fragments
 # What is finished goes to the file at once: fragments (mp4, mov) or clusters (mkv) of half a second, which play before
 # the file is closed. The header waits for the first one, as it states the audio encoder's delay.
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "500000"}
 _CLUSTERED = {"cluster_time_limit": "500"}  # milliseconds
 _AT_ONCE = {"flush_packets": "1"}
 _ORDINARY = {"movflags": "faststart"}
-_MOV_TAGS = "+use_metadata_tags"  # needed to store a description in mov; in mp4 it would hide the comment
+_MOV_TAGS = "+use_metadata_tags"  # for a description in mov, and tags of any name; in mp4 it hides the comment
+_MP4_KEYS = {"comment", "description"}  # what mp4 stores without
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _log = logging.getLogger(__name__)
@@ -51,22 +53,25 @@ class WriteOptions:
     label: bool = True  # metadata says that the file is generated, and by which software
     mark: bool = False  # a small visible mark in the lower right corner
     details: Mapping[str, str] = field(default_factory=dict)  # further metadata, such as the seed
+    codec: str | None = None  # a name of encode.CODECS; None: the usual one for the file's suffix
+    crf: int | None = None  # quality, where the codec has it: less is better, larger files; None: visually lossless
+    tags: Mapping[str, str] = field(default_factory=dict)  # metadata under their own keys, beside the label
 
 
 _DEFAULTS = WriteOptions()
 
 
 class VideoWriter:
-    """Writes frames to `path` (.mp4, .mov or .mkv): a context manager.
+    """Writes frames to `path` (.mp4, .mov, .mkv or .webm): a context manager.
 
-    The codec is H.264 in 4:2:0, BT.709, which plays everywhere. It allows only even sizes, so an odd frame has its last
-    column or row repeated. Until the block ends, the file is `name.partial.mp4` in the same folder. Then it is renamed
-    to `path` and replaces an older file. If the block raises, the partial file is closed and kept, so that it plays. A
-    killed process loses at most the last two seconds, or three frames. A block that wrote no frame leaves no file and
-    raises OutputError.
+    The usual codec is H.264 in 4:2:0, BT.709, which plays everywhere (VP9 in .webm). It allows only even sizes, so an
+    odd frame has its last column or row repeated. Until the block ends, the file is `name.partial.mp4` in the same
+    folder. Then it is renamed to `path` and replaces an older file. If the block raises, the partial file is closed and
+    kept, so that it plays. A killed process loses at most the last two seconds, or three frames. A block that wrote no
+    frame leaves no file and raises OutputError.
 
-    Times are exact to 1/90000 s or better, in mkv to 1/1000 s. The sound goes on to its end if the pictures were taken
-    to theirs; otherwise it ends with the last frame.
+    Times are exact to 1/90000 s or better, in mkv and webm to 1/1000 s. The sound goes on to its end if the pictures were
+    taken to theirs; otherwise it ends with the last frame.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], options: WriteOptions = _DEFAULTS) -> None:
@@ -74,22 +79,26 @@ class VideoWriter:
 
         Raises:
             OutputError: the file cannot be written there.
-            InputError: the frame rate is not above 0, or the audio cannot be read.
+            InputError: the frame rate is not above 0, the codec and the container do not fit, or the audio cannot be
+                read.
         """
         if options.rate <= 0:
             raise InputError(f"The frame rate must be above 0, not {options.rate}.")
+        check_suffix(Path(path), _SUFFIXES)
         audio = options.audio if options.audio and has_audio(options.audio) else None
         self.path, self.size, self.rate = Path(path), size, Fraction(options.rate)
         self.frames = 0  # number of frames passed to `write` so far
+        suffix = self.path.suffix.lower()
+        codec = codec_for(suffix, options.codec, options.lossless, options.crf)
+        self._metadata = {**options.tags, **container_metadata(make_label(options.label, options.details))}
+        self._fragmented = suffix in _FRAGMENTING
         self.partial = prepare_output(self.path, _SUFFIXES)
-        self._metadata = container_metadata(make_label(options.label, options.details))
-        self._fragmented = self.path.suffix.lower() != ".mkv"  # an unfinished mkv plays without fragments
         growing = {**(_FRAGMENTED if self._fragmented else _CLUSTERED), **_AT_ONCE}
         self._container = _create(self.partial, growing, self._metadata)
         self._disk = DiskSync(self.partial)
-        self._video = VideoTrack(self._container, size, self.rate, options.lossless)
+        self._video = VideoTrack(self._container, size, self.rate, codec)
         start = Fraction(options.audio_start)
-        self._audio = AudioTrack(self._container, audio, start, options.lossless) if audio else None
+        self._audio = AudioTrack(self._container, audio, start, codec.sound) if audio else None
         self._badge = badge(size[1]) if options.mark else None
         self._first = self._last = Fraction(0)  # times of the first and the last frame, as given
         self._length: Fraction | None = None  # how long the last frame is shown, as given
@@ -204,7 +213,8 @@ class VideoWriter:
 
 
 def _create(path: Path, options: dict[str, str], metadata: Mapping[str, str]) -> OutputContainer:
-    if path.suffix.lower() == ".mov":
+    suffix = path.suffix.lower()
+    if suffix == ".mov" or (suffix == ".mp4" and not metadata.keys() <= _MP4_KEYS):
         options = {**options, "movflags": options["movflags"] + _MOV_TAGS}
     container: OutputContainer = load_av().open(f"file:{path}", "w", container_options=options)
     container.metadata.update(metadata)
