@@ -70,8 +70,8 @@ class VideoWriter:
     kept, so that it plays. A killed process loses at most the last two seconds, or three frames. A block that wrote no
     frame leaves no file and raises OutputError.
 
-    Times are exact to 1/90000 s or better, in mkv and webm to 1/1000 s. The sound goes on to its end if the pictures were
-    taken to theirs; otherwise it ends with the last frame.
+    Times are exact to 1/90000 s or better, in mkv and webm to 1/1000 s. The sound goes on to its end if the pictures
+    were taken to theirs; otherwise it ends with the last frame.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], options: WriteOptions = _DEFAULTS) -> None:
