@@ -19,8 +19,8 @@ class BlendMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="BlendMotion",
-            display_name="Blend Motion",
+            node_id="PersonaLiveBlendMotion",
+            display_name="Blend Motion (PersonaLive)",
             category=CATEGORY,
             description="Mixes two motions frame by frame, for example the head of one with the expression of another.",
             inputs=[

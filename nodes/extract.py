@@ -49,7 +49,7 @@ class ExtractHybridMotion(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ExtractHybridMotion",
-            display_name="Extract Hybrid Motion",
+            display_name="Extract Hybrid Motion (PersonaLive)",
             category=CATEGORY,
             description="Reads the motion of a driving video: head pose as 3-D keypoints, expression as an embedding. "
             "Reads the file frame by frame, so that length does not matter.",

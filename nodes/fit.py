@@ -26,7 +26,7 @@ class KeypointInterpolate(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KeypointInterpolate",
-            display_name="Keypoint Interpolate (MII)",
+            display_name="Keypoint Interpolate (MII, PersonaLive)",
             category=CATEGORY,
             description="Puts the driving motion on the reference's face, and leads from the reference's pose to the "
             "first driving frame (motion-interpolated initialisation), so that the stream starts without a jump.",

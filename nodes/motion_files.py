@@ -21,8 +21,8 @@ class SaveMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveMotion",
-            display_name="Save Motion",
+            node_id="PersonaLiveSaveMotion",
+            display_name="Save Motion (PersonaLive)",
             category=CATEGORY,
             description="Writes motion to a small file (2.4 kB a frame) in the output folder. It holds no pictures, "
             "and any portrait can be animated with it.",
@@ -50,8 +50,8 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadMotion",
-            display_name="Load Motion",
+            node_id="PersonaLiveLoadMotion",
+            display_name="Load Motion (PersonaLive)",
             category=CATEGORY,
             description="Reads a motion file from the input folder, or one that Save Motion wrote.",
             inputs=[

@@ -29,8 +29,8 @@ class PasteBack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PasteBack",
-            display_name="Paste Back",
+            node_id="PersonaLivePasteBack",
+            display_name="Paste Back (PersonaLive)",
             category=CATEGORY,
             description="Puts the animated square back into the full picture it was cut from, with soft borders and "
             "matched colours. Images give images; a video gives a video of any length, with its sound.",

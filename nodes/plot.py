@@ -46,8 +46,8 @@ class MotionPlot(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MotionPlot",
-            display_name="Motion Plot",
+            node_id="PersonaLiveMotionPlot",
+            display_name="Motion Plot (PersonaLive)",
             category=CATEGORY,
             description="Draws yaw, pitch and roll of the head, and how new the motion is, over time.",
             inputs=[

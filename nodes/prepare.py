@@ -53,8 +53,8 @@ class PrepareReference(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PrepareReference",
-            display_name="Prepare Reference",
+            node_id="PersonaLivePrepareReference",
+            display_name="Prepare Reference (PersonaLive)",
             category=CATEGORY,
             description="Cuts the face out of the portrait and reads its appearance. Click a face in the picture to "
             "choose it.",
@@ -145,7 +145,7 @@ class KeyframeBank(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KeyframeBank",
-            display_name="Keyframe Bank",
+            display_name="Keyframe Bank (PersonaLive)",
             category=CATEGORY,
             description="How the stream remembers: when the motion is new, a finished frame joins the reference as a "
             "keyframe, so that later frames agree with it (historical keyframe mechanism).",

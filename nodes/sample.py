@@ -26,7 +26,7 @@ class StreamingSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="StreamingSampler",
-            display_name="Streaming Sampler",
+            display_name="Streaming Sampler (PersonaLive)",
             category=CATEGORY,
             description="Animates the reference with the motion and gives all frames as images. For clips; for long "
             "videos use Streaming Sampler (Video), which needs no memory for them.",

@@ -25,8 +25,8 @@ class StreamingSamplerVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="StreamingSamplerVideo",
-            display_name="Streaming Sampler (Video)",
+            node_id="PersonaLiveStreamingSamplerVideo",
+            display_name="Streaming Sampler (Video, PersonaLive)",
             category=CATEGORY,
             description="Animates the reference with the motion and writes a video into the output folder as it goes, "
             "with the driving's sound: for any length. Cancel keeps what is there.",

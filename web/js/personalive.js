@@ -14,9 +14,9 @@ const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const PANELS = {
   StreamingSampler: [SAMPLER],
-  StreamingSamplerVideo: [SAMPLER, COMPARE],
-  PasteBack: [COMPARE],
-  PrepareReference: [{ key: "personalive_faces", panel: facePicker }],
+  PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
+  PersonaLivePasteBack: [COMPARE],
+  PersonaLivePrepareReference: [{ key: "personalive_faces", panel: facePicker }],
 };
 
 const root = () => app.rootGraph ?? app.graph;
