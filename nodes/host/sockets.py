@@ -18,8 +18,6 @@ from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.times import duration_at, time_at
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
-CATEGORY = "PersonaLive"
-
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
 MotionSocket = io.Custom("PERSONALIVE_MOTION")

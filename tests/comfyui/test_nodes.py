@@ -22,6 +22,7 @@ from tests.motion.samples import motion, write_old
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 
 SIZE, COUNT = 64, 10
+PREPARE, SAMPLER = "PersonaLivePrepareReference", "PersonaLiveStreamingSamplerVideo"
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 
 
@@ -32,7 +33,7 @@ def small(name, size=SIZE, count=COUNT):
         inputs = node["inputs"]
         if node["class_type"] == "LoadPersonaLive":
             inputs |= {"decoder": "tiny", "download_if_missing": False}
-        elif node["class_type"] == "PersonaLivePrepareReference":
+        elif node["class_type"] == PREPARE:
             inputs |= {"size": size, "detector": "none"}
         elif node["class_type"] == "ExtractHybridMotion":
             inputs |= {"count": count, "detector": "none"}
@@ -120,7 +121,7 @@ def test_the_drivings_sound_is_kept_cut_or_left_out(comfyui):
     begin = round(0.4 * 48000)
     near = [np.corrcoef(sound[:20000], whole[begin + shift :][:20000])[0, 1] for shift in range(-1200, 1200, 8)]
     assert max(near) > 0.9
-    silent = comfyui.run(change(workflow, "PersonaLiveStreamingSamplerVideo", audio=False))
+    silent = comfyui.run(change(workflow, SAMPLER, audio=False))
     assert not probe(made(comfyui, silent)[0]).has_audio
 
 
@@ -178,10 +179,8 @@ def saving(source):
 
 
 def loading(name, start=0.0, count=0):
-    return {
-        "class_type": "PersonaLiveLoadMotion",
-        "inputs": {"file": f"{name}.safetensors", "start": start, "count": count},
-    }
+    inputs = {"file": f"{name}.safetensors", "start": start, "count": count}
+    return {"class_type": "PersonaLiveLoadMotion", "inputs": inputs}
 
 
 @pytest.mark.parametrize(
@@ -302,7 +301,7 @@ def test_weights_that_do_not_fit_are_named(comfyui):
 
 def test_out_of_memory_says_what_to_change(comfyui):
     workflow = small("long_video", count=4)
-    sampler = key_of(workflow, "PersonaLiveStreamingSamplerVideo")
+    sampler = key_of(workflow, SAMPLER)
     workflow["82"] = {
         "class_type": "PersonaLiveTestNoMemory",
         "inputs": {"model": [key_of(workflow, "LoadPersonaLive"), 0]},
@@ -399,7 +398,7 @@ def strip(png):
 def test_progress_and_panel(comfyui):
     workflow = change(small("long_video", count=22), "KeyframeBank", threshold=0.5, warm_up=3, maximum=2)
     run = comfyui.run(workflow)
-    sampler = key_of(workflow, "PersonaLiveStreamingSamplerVideo")
+    sampler = key_of(workflow, SAMPLER)
     assert (sampler, 22, 22) in [(node, value, most) for node, value, most in run.progress]
     assert run.events[0]["first"]
     assert run.events[-1]["last"]
@@ -440,7 +439,7 @@ def test_cancel_stops_at_once_and_keeps_what_was_made(comfyui, name):
             comfyui.post("/interrupt", {})
 
     workflow = small(name, count=48)
-    sampler = key_of(workflow, "StreamingSampler" if name == "clip" else "PersonaLiveStreamingSamplerVideo")
+    sampler = key_of(workflow, "StreamingSampler" if name == "clip" else SAMPLER)
     run = comfyui.run(change(workflow, workflow[sampler]["class_type"], seed=99), watch=cancel)
     assert run.interrupted
     assert run.progress[-1][1] < 48
@@ -453,19 +452,19 @@ def test_cancel_stops_at_once_and_keeps_what_was_made(comfyui, name):
 
 
 def without_fit(workflow):
-    return change(workflow, "PersonaLiveStreamingSamplerVideo", motion=[key_of(workflow, "ExtractHybridMotion"), 0])
+    return change(workflow, SAMPLER, motion=[key_of(workflow, "ExtractHybridMotion"), 0])
 
 
 def two_references(workflow):
-    other = copy.deepcopy(workflow[key_of(workflow, "PersonaLivePrepareReference")])
+    other = copy.deepcopy(workflow[key_of(workflow, PREPARE)])
     other["inputs"]["size"] = 128
     other["inputs"]["face_box"] = "60, 60, 180, 200"
-    return {**change(workflow, "PersonaLiveStreamingSamplerVideo", reference=["77", 0]), "77": other}
+    return {**change(workflow, SAMPLER, reference=["77", 0]), "77": other}
 
 
 def image_batch(workflow):
     return {
-        **change(workflow, "PersonaLivePrepareReference", image=["78", 0]),
+        **change(workflow, PREPARE, image=["78", 0]),
         "78": {"class_type": "RepeatImageBatch", "inputs": {"image": [key_of(workflow, "LoadImage"), 0], "amount": 2}},
     }
 
@@ -480,32 +479,24 @@ ERRORS = [
     ("batch of references", image_batch, "Give it one, for example with ImageFromBatch:"),
     (
         "bad box",
-        lambda w: change(w, "PersonaLivePrepareReference", face_box="a, b"),
+        lambda w: change(w, PREPARE, face_box="a, b"),
         "Write four numbers, left, top, right, bottom",
     ),
     (
         "box outside",
-        lambda w: change(w, "PersonaLivePrepareReference", face_box="9, 9, 3, 3"),
+        lambda w: change(w, PREPARE, face_box="9, 9, 3, 3"),
         "Correct the order or the numbers:",
     ),
     ("start behind the end", lambda w: change(w, "ExtractHybridMotion", start=9999.0), "Choose an earlier start:"),
     (
         "box elsewhere",
-        lambda w: change(w, "PersonaLivePrepareReference", face_box="5000, 5000, 5100, 5100"),
+        lambda w: change(w, PREPARE, face_box="5000, 5000, 5100, 5100"),
         "Choose a face in it, or clear it: face_box lies outside the",
     ),
     ("neutral", lambda w: change(w, "ExtractHybridMotion", missing_face="neutral"), "Connect it, or choose hold:"),
-    (
-        "no yunet",
-        lambda w: change(w, "PersonaLivePrepareReference", detector="yunet"),
-        "Turn on download_if_missing in Load",
-    ),
-    (
-        "no insightface",
-        lambda w: change(w, "PersonaLivePrepareReference", detector="insightface"),
-        "Install both with pip",
-    ),
-    ("unknown detector", lambda w: change(w, "PersonaLivePrepareReference", detector="z"), "Use one of these:"),
+    ("no yunet", lambda w: change(w, PREPARE, detector="yunet"), "Turn on download_if_missing in Load"),
+    ("no insightface", lambda w: change(w, PREPARE, detector="insightface"), "Install both with pip"),
+    ("unknown detector", lambda w: change(w, PREPARE, detector="z"), "Use one of these:"),
     ("unknown face", lambda w: change(w, "ExtractHybridMotion", face="z"), "Choose largest, 1st from left"),
     ("unknown policy", lambda w: change(w, "ExtractHybridMotion", missing_face="z"), "Use one of hold, interpolate"),
     (
@@ -516,10 +507,10 @@ ERRORS = [
     ("unknown decoder", lambda w: change(w, "LoadPersonaLive", decoder="z"), "Use full or tiny:"),
     (
         "leaves the folder",
-        lambda w: change(w, "PersonaLiveStreamingSamplerVideo", filename_prefix="../../x"),
+        lambda w: change(w, SAMPLER, filename_prefix="../../x"),
         "Use a filename_prefix",
     ),
-    ("unknown format", lambda w: change(w, "PersonaLiveStreamingSamplerVideo", format="avi"), "Choose mp4 or mkv:"),
+    ("unknown format", lambda w: change(w, SAMPLER, format="avi"), "Choose mp4 or mkv:"),
 ]
 
 
@@ -587,7 +578,7 @@ def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
     write_sample(tmp_path, seconds=120, size=64)
     (tmp_path / "driving.mp4").rename(comfyui.base / "input" / "long.mp4")
     workflow = change(small("long_video", count=0), "LoadVideo", file="long.mp4")
-    workflow = change(workflow, "PersonaLiveStreamingSamplerVideo", preview_every=100)
+    workflow = change(workflow, SAMPLER, preview_every=100)
     memory = {}
 
     def watch(run):

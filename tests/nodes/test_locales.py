@@ -69,7 +69,7 @@ def tooltip(words, node, name):
 
 def short(name):
     """A node's name as other texts say it: "Paste Back" of "Paste Back (PersonaLive)"."""
-    return re.sub(r" ?[(（]PersonaLive[)）]|[,，、] ?PersonaLive(?=[)）])", "", name)
+    return re.sub(r" ?[(\uff08]PersonaLive[)\uff09]|[,\uff0c\u3001] ?PersonaLive(?=[)\uff09])", "", name)
 
 
 def section(lines, heading):
