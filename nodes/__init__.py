@@ -9,6 +9,7 @@ from .extract import ExtractHybridMotion
 from .fit import KeypointInterpolate
 from .host.faces import add_routes
 from .host.folders import register_model_folder
+from .host.renames import accept_old_ids, tell_replacements
 from .load import LoadPersonaLive
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
@@ -38,12 +39,16 @@ NODES: list[type[io.ComfyNode]] = [
 class PersonaLiveExtension(ComfyExtension):
     """The extension object that ComfyUI asks for the list of nodes."""
 
+    async def on_load(self) -> None:
+        await tell_replacements(NODES)
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES
 
 
 def comfy_entrypoint() -> PersonaLiveExtension:
-    """ComfyUI calls this once when it loads the pack. Registers the model folder and the HTTP route."""
+    """ComfyUI calls this once when it loads the pack. Registers the model folder, the route and the old ids."""
     register_model_folder()
     add_routes()
+    accept_old_ids()
     return PersonaLiveExtension()

@@ -10,7 +10,8 @@ from ..personalive_core.errors import InputError
 from ..personalive_core.motion.editing import LENGTHS, mix
 from ..personalive_core.motion.times import held_times
 from .host.errors import readable
-from .host.sockets import CATEGORY, Motion, MotionSocket
+from .host.schema import schema
+from .host.sockets import Motion, MotionSocket
 
 
 class BlendMotion(io.ComfyNode):
@@ -18,10 +19,9 @@ class BlendMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="BlendMotion",
-            display_name="Blend Motion",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLiveBlendMotion",
+            display_name="Blend Motion (PersonaLive)",
             description="Mixes two motions frame by frame, for example the head of one with the expression of another.",
             inputs=[
                 MotionSocket.Input("motion_a", tooltip="The motion at 0. Its frame rate and sound are kept."),

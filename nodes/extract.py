@@ -27,8 +27,8 @@ from .host.errors import readable
 from .host.faces import choice, face_inputs, parse_box, yunet
 from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_interrupt
+from .host.schema import schema
 from .host.sockets import (
-    CATEGORY,
     LoadedModel,
     ModelSocket,
     Motion,
@@ -47,10 +47,9 @@ class ExtractHybridMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="ExtractHybridMotion",
-            display_name="Extract Hybrid Motion",
-            category=CATEGORY,
+            display_name="Extract Hybrid Motion (PersonaLive)",
             description="Reads the motion of a driving video: head pose as 3-D keypoints, expression as an embedding. "
             "Reads the file frame by frame, so that length does not matter.",
             inputs=[

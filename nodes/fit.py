@@ -9,7 +9,8 @@ from comfy_api.v0_0_2 import io
 from ..personalive_core.backends.personalive.motion import Strengths, fit
 from ..personalive_core.backends.personalive.types import LEAD_IN
 from .host.errors import readable
-from .host.sockets import CATEGORY, Motion, MotionSocket, PreparedReference, ReferenceSocket
+from .host.schema import schema
+from .host.sockets import Motion, MotionSocket, PreparedReference, ReferenceSocket
 
 DEFAULTS = Strengths()
 
@@ -24,10 +25,9 @@ class KeypointInterpolate(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="KeypointInterpolate",
-            display_name="Keypoint Interpolate (MII)",
-            category=CATEGORY,
+            display_name="Keypoint Interpolate (MII, PersonaLive)",
             description="Puts the driving motion on the reference's face, and leads from the reference's pose to the "
             "first driving frame (motion-interpolated initialisation), so that the stream starts without a jump.",
             inputs=[

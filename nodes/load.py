@@ -22,7 +22,8 @@ from .host.errors import readable
 from .host.faces import LACKED
 from .host.folders import MODELS, weight_folders, weights_folder
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, check_interrupt, layers, place, types
-from .host.sockets import CATEGORY, LoadedModel, ModelSocket
+from .host.schema import schema
+from .host.sockets import LoadedModel, ModelSocket
 
 DETECTOR = "yunet"
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
@@ -35,10 +36,9 @@ class LoadPersonaLive(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="LoadPersonaLive",
             display_name="Load PersonaLive",
-            category=CATEGORY,
             description="Loads the PersonaLive networks from ComfyUI's models folder. Start every workflow with it.",
             inputs=[
                 io.Combo.Input(

@@ -12,7 +12,8 @@ from ..personalive_core.errors import InputError, remedy_first
 from .host.errors import readable
 from .host.folders import lora_file, lora_files
 from .host.memory import with_lora_patches
-from .host.sockets import CATEGORY, LoadedModel, ModelSocket
+from .host.schema import schema
+from .host.sockets import LoadedModel, ModelSocket
 
 NO_LORA = "(no LoRA file yet)"
 
@@ -22,10 +23,9 @@ class LoadPersonaLiveLoRA(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="LoadPersonaLiveLoRA",
             display_name="Load PersonaLive LoRA",
-            category=CATEGORY,
             description="Adds a LoRA, a small file that adapts the networks, for example to a style of drawing.",
             inputs=[
                 ModelSocket.Input("model", tooltip="From Load PersonaLive, or from another of these nodes."),

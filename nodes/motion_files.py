@@ -10,7 +10,8 @@ from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.motion.files import read_part, save_motion
 from .host.errors import readable
 from .host.folders import motion_file, motion_files, new_output, viewable
-from .host.sockets import CATEGORY, Motion, MotionSocket
+from .host.schema import schema
+from .host.sockets import Motion, MotionSocket
 
 NO_MOTION = "(no motion file yet)"
 
@@ -20,10 +21,9 @@ class SaveMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SaveMotion",
-            display_name="Save Motion",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLiveSaveMotion",
+            display_name="Save Motion (PersonaLive)",
             description="Writes motion to a small file (2.4 kB a frame) in the output folder. It holds no pictures, "
             "and any portrait can be animated with it.",
             inputs=[
@@ -49,10 +49,9 @@ class LoadMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LoadMotion",
-            display_name="Load Motion",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLiveLoadMotion",
+            display_name="Load Motion (PersonaLive)",
             description="Reads a motion file from the input folder, or one that Save Motion wrote.",
             inputs=[
                 io.Combo.Input(

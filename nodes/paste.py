@@ -18,7 +18,8 @@ from .host.folders import new_output
 from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_fits, check_interrupt, free_ram
 from .host.panel import compare_ui
-from .host.sockets import CATEGORY, Footage, PreparedReference, ReferenceSocket, to_image, to_picture
+from .host.schema import schema
+from .host.sockets import Footage, PreparedReference, ReferenceSocket, to_image, to_picture
 
 DEFAULT = PasteOptions()
 
@@ -28,10 +29,9 @@ class PasteBack(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="PasteBack",
-            display_name="Paste Back",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLivePasteBack",
+            display_name="Paste Back (PersonaLive)",
             description="Puts the animated square back into the full picture it was cut from, with soft borders and "
             "matched colours. Images give images; a video gives a video of any length, with its sound.",
             inputs=[

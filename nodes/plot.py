@@ -12,8 +12,8 @@ from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.plot import motion_plot
 from ..personalive_core.motion.times import average_rate
 from .host.errors import readable
+from .host.schema import schema
 from .host.sockets import (
-    CATEGORY,
     Bank,
     BankSocket,
     Motion,
@@ -45,10 +45,9 @@ class MotionPlot(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="MotionPlot",
-            display_name="Motion Plot",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLiveMotionPlot",
+            display_name="Motion Plot (PersonaLive)",
             description="Draws yaw, pitch and roll of the head, and how new the motion is, over time.",
             inputs=[
                 MotionSocket.Input("motion", tooltip="Extracted, loaded, blended or fitted motion."),

@@ -28,8 +28,8 @@ from .host.faces import (
 )
 from .host.folders import temp_file, viewable
 from .host.memory import activation_bytes, with_room
+from .host.schema import schema
 from .host.sockets import (
-    CATEGORY,
     Bank,
     BankSocket,
     LoadedModel,
@@ -52,10 +52,9 @@ class PrepareReference(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="PrepareReference",
-            display_name="Prepare Reference",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLivePrepareReference",
+            display_name="Prepare Reference (PersonaLive)",
             description="Cuts the face out of the portrait and reads its appearance. Click a face in the picture to "
             "choose it.",
             inputs=[
@@ -143,10 +142,9 @@ class KeyframeBank(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="KeyframeBank",
-            display_name="Keyframe Bank",
-            category=CATEGORY,
+            display_name="Keyframe Bank (PersonaLive)",
             description="How the stream remembers: when the motion is new, a finished frame joins the reference as a "
             "keyframe, so that later frames agree with it (historical keyframe mechanism).",
             inputs=[

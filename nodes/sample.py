@@ -13,7 +13,8 @@ from .host.errors import readable
 from .host.folders import new_output
 from .host.memory import check_fits, free_ram
 from .host.panel import SamplerPanel
-from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference, to_picture
+from .host.schema import schema
+from .host.sockets import Bank, LoadedModel, Motion, PreparedReference, to_picture
 from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
 
 _log = logging.getLogger(__name__)
@@ -24,10 +25,9 @@ class StreamingSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return schema(
             node_id="StreamingSampler",
-            display_name="Streaming Sampler",
-            category=CATEGORY,
+            display_name="Streaming Sampler (PersonaLive)",
             description="Animates the reference with the motion and gives all frames as images. For clips; for long "
             "videos use Streaming Sampler (Video), which needs no memory for them.",
             inputs=sampler_inputs(),

@@ -11,7 +11,8 @@ from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
 from .host.panel import SamplerPanel, compare_ui
-from .host.sockets import CATEGORY, Bank, LoadedModel, Motion, PreparedReference
+from .host.schema import schema
+from .host.sockets import Bank, LoadedModel, Motion, PreparedReference
 from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
 
 FORMATS = ("mp4", "mkv")
@@ -24,10 +25,9 @@ class StreamingSamplerVideo(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="StreamingSamplerVideo",
-            display_name="Streaming Sampler (Video)",
-            category=CATEGORY,
+        return schema(
+            node_id="PersonaLiveStreamingSamplerVideo",
+            display_name="Streaming Sampler (Video, PersonaLive)",
             description="Animates the reference with the motion and writes a video into the output folder as it goes, "
             "with the driving's sound: for any length. Cancel keeps what is there.",
             inputs=[*sampler_inputs(), *file_inputs("video/PersonaLive")],

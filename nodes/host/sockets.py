@@ -18,12 +18,10 @@ from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.times import duration_at, time_at
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
 
-CATEGORY = "PersonaLive"
-
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
-ReferenceSocket = io.Custom("REFERENCE")
-MotionSocket = io.Custom("HYBRID_MOTION")
-BankSocket = io.Custom("KEYFRAME_BANK")
+ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
+MotionSocket = io.Custom("PERSONALIVE_MOTION")
+BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ class LoadedModel:
 
 @dataclass(frozen=True, eq=False)
 class PreparedReference:
-    """REFERENCE: the encoded portrait, and the picture it was cut from."""
+    """PERSONALIVE_REFERENCE: the encoded portrait, and the picture it was cut from."""
 
     reference: Reference  # on the CPU: an output that ComfyUI caches must not hold GPU memory
     whole: Picture  # [H, W, 3] the full picture
@@ -62,7 +60,7 @@ class Footage:
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """HYBRID_MOTION: driving motion, as extracted or also fitted to a reference."""
+    """PERSONALIVE_MOTION: driving motion, as extracted or also fitted to a reference."""
 
     frames: HybridMotion  # the driving's motion; stays unfitted when `fitted` is set
     rate: Fraction  # frames per second
@@ -93,7 +91,7 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """KEYFRAME_BANK: how historical keyframes are chosen, and the fixed keyframes, which are there from the start."""
+    """PERSONALIVE_KEYFRAME_BANK: how historical keyframes are chosen, and the fixed ones, there from the start."""
 
     threshold: float = StreamConfig.keyframe_distance  # L2 distance in embedding space
     maximum: int = StreamConfig.max_keyframes - 1  # historical keyframes; the reference and fixed ones are not counted

@@ -11,7 +11,7 @@ from tests.comfyui.server import PACK, ROOT, ComfyUI
 
 FILE = ROOT / "tests" / "node_snapshot.json"
 # widgets whose choices are files
-ON_DISK = {("LoadPersonaLive", "weights"), ("LoadMotion", "file"), ("LoadPersonaLiveLoRA", "lora")}
+ON_DISK = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file"), ("LoadPersonaLiveLoRA", "lora")}
 KEPT = ("input", "input_order", "output", "output_is_list", "output_name", "output_tooltips")
 KEPT += ("name", "display_name", "description", "category", "output_node")
 

@@ -52,8 +52,9 @@ def test_weights_come_on_the_first_run(empty, hub):
     fetched = {path.split("/resolve/")[1].split("/", 1)[1] for _, path, *_ in hub.gets()}
     assert fetched == wanted
     requests = len(hub.seen)
-    again = empty.run(change(workflow, "StreamingSamplerVideo", seed=3))
-    assert again.executed == [key_of(workflow, "StreamingSamplerVideo")], "the weights that came are no reason to load"
+    sampler = "PersonaLiveStreamingSamplerVideo"
+    again = empty.run(change(workflow, sampler, seed=3))
+    assert again.executed == [key_of(workflow, sampler)], "the weights that came are no reason to load"
     assert len(hub.seen) == requests
 
 

@@ -83,7 +83,7 @@ def test_the_lora_changes_the_film_and_leaves_the_base_alone(comfyui):
     workflow = small("long_video", count=4)
     plain, styled = film(workflow), film(with_node(workflow))
     assert not same(plain, styled)
-    sampler = "StreamingSamplerVideo"
+    sampler = "PersonaLiveStreamingSamplerVideo"
     assert same(film(change(workflow, sampler, filename_prefix="again")), plain)
     assert same(film(change(with_node(workflow, strength=0.0), sampler, filename_prefix="nothing")), plain)
     assert same(film(change(with_node(workflow), sampler, filename_prefix="styled")), styled)

@@ -22,6 +22,7 @@ from tests.motion.samples import motion, write_old
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 
 SIZE, COUNT = 64, 10
+PREPARE, SAMPLER = "PersonaLivePrepareReference", "PersonaLiveStreamingSamplerVideo"
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 
 
@@ -32,7 +33,7 @@ def small(name, size=SIZE, count=COUNT):
         inputs = node["inputs"]
         if node["class_type"] == "LoadPersonaLive":
             inputs |= {"decoder": "tiny", "download_if_missing": False}
-        elif node["class_type"] == "PrepareReference":
+        elif node["class_type"] == PREPARE:
             inputs |= {"size": size, "detector": "none"}
         elif node["class_type"] == "ExtractHybridMotion":
             inputs |= {"count": count, "detector": "none"}
@@ -120,7 +121,7 @@ def test_the_drivings_sound_is_kept_cut_or_left_out(comfyui):
     begin = round(0.4 * 48000)
     near = [np.corrcoef(sound[:20000], whole[begin + shift :][:20000])[0, 1] for shift in range(-1200, 1200, 8)]
     assert max(near) > 0.9
-    silent = comfyui.run(change(workflow, "StreamingSamplerVideo", audio=False))
+    silent = comfyui.run(change(workflow, SAMPLER, audio=False))
     assert not probe(made(comfyui, silent)[0]).has_audio
 
 
@@ -153,7 +154,7 @@ def test_frames_of_varying_rate_keep_their_times(comfyui, varying):
     assert times[:-1].tolist() == [round(time_shown * 10**9) for time_shown in VARYING]
     assert times[-1] > times[-2]
     loaded = f"{saved.parent.name}/{saved.name} [output]"
-    run = comfyui.run(change(small("motion_reuse"), "LoadMotion", file=loaded, start=0.1, count=7))
+    run = comfyui.run(change(small("motion_reuse"), "PersonaLiveLoadMotion", file=loaded, start=0.1, count=7))
     assert not run.error
     assert [float(frame.time) for frame in read_frames(made(comfyui, run)[0])] == pytest.approx(
         [float(time_shown - VARYING[3]) for time_shown in VARYING[3:]], abs=1e-3
@@ -174,11 +175,12 @@ def moments(comfyui):
 
 def saving(source):
     """A node that saves the motion of node `source`."""
-    return {"class_type": "SaveMotion", "inputs": {"motion": [source, 0], "filename_prefix": "motion/times"}}
+    return {"class_type": "PersonaLiveSaveMotion", "inputs": {"motion": [source, 0], "filename_prefix": "motion/times"}}
 
 
 def loading(name, start=0.0, count=0):
-    return {"class_type": "LoadMotion", "inputs": {"file": f"{name}.safetensors", "start": start, "count": count}}
+    inputs = {"file": f"{name}.safetensors", "start": start, "count": count}
+    return {"class_type": "PersonaLiveLoadMotion", "inputs": inputs}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_loaded_motion_is_saved_with_its_own_times(comfyui, name, start, count
 def test_a_blended_motion_has_the_times_of_the_first(comfyui, first, second, length, milliseconds):
     """Cut to the result's length, or continued at the first one's rate."""
     mixed = {"motion_a": ["1", 0], "motion_b": ["2", 0], "head": 0.5, "expression": 0.5, "length": length}
-    blend = {"class_type": "BlendMotion", "inputs": mixed}
+    blend = {"class_type": "PersonaLiveBlendMotion", "inputs": mixed}
     run = comfyui.run({"1": loading(first), "2": loading(second), "3": blend, "4": saving("3")})
     assert not run.error
     (saved,) = made(comfyui, run, "motion")
@@ -299,7 +301,7 @@ def test_weights_that_do_not_fit_are_named(comfyui):
 
 def test_out_of_memory_says_what_to_change(comfyui):
     workflow = small("long_video", count=4)
-    sampler = key_of(workflow, "StreamingSamplerVideo")
+    sampler = key_of(workflow, SAMPLER)
     workflow["82"] = {
         "class_type": "PersonaLiveTestNoMemory",
         "inputs": {"model": [key_of(workflow, "LoadPersonaLive"), 0]},
@@ -396,7 +398,7 @@ def strip(png):
 def test_progress_and_panel(comfyui):
     workflow = change(small("long_video", count=22), "KeyframeBank", threshold=0.5, warm_up=3, maximum=2)
     run = comfyui.run(workflow)
-    sampler = key_of(workflow, "StreamingSamplerVideo")
+    sampler = key_of(workflow, SAMPLER)
     assert (sampler, 22, 22) in [(node, value, most) for node, value, most in run.progress]
     assert run.events[0]["first"]
     assert run.events[-1]["last"]
@@ -437,7 +439,7 @@ def test_cancel_stops_at_once_and_keeps_what_was_made(comfyui, name):
             comfyui.post("/interrupt", {})
 
     workflow = small(name, count=48)
-    sampler = key_of(workflow, "StreamingSampler" if name == "clip" else "StreamingSamplerVideo")
+    sampler = key_of(workflow, "StreamingSampler" if name == "clip" else SAMPLER)
     run = comfyui.run(change(workflow, workflow[sampler]["class_type"], seed=99), watch=cancel)
     assert run.interrupted
     assert run.progress[-1][1] < 48
@@ -450,19 +452,19 @@ def test_cancel_stops_at_once_and_keeps_what_was_made(comfyui, name):
 
 
 def without_fit(workflow):
-    return change(workflow, "StreamingSamplerVideo", motion=[key_of(workflow, "ExtractHybridMotion"), 0])
+    return change(workflow, SAMPLER, motion=[key_of(workflow, "ExtractHybridMotion"), 0])
 
 
 def two_references(workflow):
-    other = copy.deepcopy(workflow[key_of(workflow, "PrepareReference")])
+    other = copy.deepcopy(workflow[key_of(workflow, PREPARE)])
     other["inputs"]["size"] = 128
     other["inputs"]["face_box"] = "60, 60, 180, 200"
-    return {**change(workflow, "StreamingSamplerVideo", reference=["77", 0]), "77": other}
+    return {**change(workflow, SAMPLER, reference=["77", 0]), "77": other}
 
 
 def image_batch(workflow):
     return {
-        **change(workflow, "PrepareReference", image=["78", 0]),
+        **change(workflow, PREPARE, image=["78", 0]),
         "78": {"class_type": "RepeatImageBatch", "inputs": {"image": [key_of(workflow, "LoadImage"), 0], "amount": 2}},
     }
 
@@ -477,24 +479,24 @@ ERRORS = [
     ("batch of references", image_batch, "Give it one, for example with ImageFromBatch:"),
     (
         "bad box",
-        lambda w: change(w, "PrepareReference", face_box="a, b"),
+        lambda w: change(w, PREPARE, face_box="a, b"),
         "Write four numbers, left, top, right, bottom",
     ),
     (
         "box outside",
-        lambda w: change(w, "PrepareReference", face_box="9, 9, 3, 3"),
+        lambda w: change(w, PREPARE, face_box="9, 9, 3, 3"),
         "Correct the order or the numbers:",
     ),
     ("start behind the end", lambda w: change(w, "ExtractHybridMotion", start=9999.0), "Choose an earlier start:"),
     (
         "box elsewhere",
-        lambda w: change(w, "PrepareReference", face_box="5000, 5000, 5100, 5100"),
+        lambda w: change(w, PREPARE, face_box="5000, 5000, 5100, 5100"),
         "Choose a face in it, or clear it: face_box lies outside the",
     ),
     ("neutral", lambda w: change(w, "ExtractHybridMotion", missing_face="neutral"), "Connect it, or choose hold:"),
-    ("no yunet", lambda w: change(w, "PrepareReference", detector="yunet"), "Turn on download_if_missing in Load"),
-    ("no insightface", lambda w: change(w, "PrepareReference", detector="insightface"), "Install both with pip"),
-    ("unknown detector", lambda w: change(w, "PrepareReference", detector="z"), "Use one of these:"),
+    ("no yunet", lambda w: change(w, PREPARE, detector="yunet"), "Turn on download_if_missing in Load"),
+    ("no insightface", lambda w: change(w, PREPARE, detector="insightface"), "Install both with pip"),
+    ("unknown detector", lambda w: change(w, PREPARE, detector="z"), "Use one of these:"),
     ("unknown face", lambda w: change(w, "ExtractHybridMotion", face="z"), "Choose largest, 1st from left"),
     ("unknown policy", lambda w: change(w, "ExtractHybridMotion", missing_face="z"), "Use one of hold, interpolate"),
     (
@@ -505,10 +507,10 @@ ERRORS = [
     ("unknown decoder", lambda w: change(w, "LoadPersonaLive", decoder="z"), "Use full or tiny:"),
     (
         "leaves the folder",
-        lambda w: change(w, "StreamingSamplerVideo", filename_prefix="../../x"),
+        lambda w: change(w, SAMPLER, filename_prefix="../../x"),
         "Use a filename_prefix",
     ),
-    ("unknown format", lambda w: change(w, "StreamingSamplerVideo", format="avi"), "Choose mp4 or mkv:"),
+    ("unknown format", lambda w: change(w, SAMPLER, format="avi"), "Choose mp4 or mkv:"),
 ]
 
 
@@ -520,7 +522,7 @@ def test_errors_begin_with_what_to_do(comfyui, broken, message):
 
 
 def test_a_missing_motion_file_or_folder_is_refused_before_anything_runs(comfyui):
-    run = comfyui.run(change(small("motion_reuse"), "LoadMotion", file="gone.safetensors"))
+    run = comfyui.run(change(small("motion_reuse"), "PersonaLiveLoadMotion", file="gone.safetensors"))
     assert "Put it into ComfyUI's input folder and press R: there is no motion file gone.safetensors." in run.error
     run = comfyui.run(change(small("clip"), "LoadPersonaLive", weights="personalive/gone"))
     assert "there are no weights at models/personalive/gone" in run.error
@@ -576,7 +578,7 @@ def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
     write_sample(tmp_path, seconds=120, size=64)
     (tmp_path / "driving.mp4").rename(comfyui.base / "input" / "long.mp4")
     workflow = change(small("long_video", count=0), "LoadVideo", file="long.mp4")
-    workflow = change(workflow, "StreamingSamplerVideo", preview_every=100)
+    workflow = change(workflow, SAMPLER, preview_every=100)
     memory = {}
 
     def watch(run):

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SIZE, COUNT = 64, 8
+PREPARE = "PersonaLivePrepareReference"
 DETECTOR = "yunet" if "PERSONALIVE_YUNET" in os.environ else "none"
 ENDED = """() => new Promise(done => {
   const api = window.app.api ?? window.comfyAPI.api.api;
@@ -74,7 +75,7 @@ def small(workflow):
     """A UI-format workflow with the values that a CPU can do in seconds."""
     wanted = {
         "LoadPersonaLive": {1: "fp32", 2: "tiny", 4: False},
-        "PrepareReference": {0: SIZE, 1: DETECTOR},
+        PREPARE: {0: SIZE, 1: DETECTOR},
         "ExtractHybridMotion": {0: "none", 6: COUNT, 7: 0},
     }
     for node in workflow["nodes"]:
@@ -152,15 +153,15 @@ def test_the_run_button_runs_and_the_panels_show_it(page):
 def test_a_click_on_a_face_chooses_it(page):
     page, seen, _ = page
     load_ui(page, small(read("clip")))
-    assert widget(page, "PrepareReference", "face_box") == ""
+    assert widget(page, PREPARE, "face_box") == ""
     place = picker(page)
     page.mouse.click(place["x"] + place["width"] * 0.75, place["y"] + place["height"] * 0.5)  # the right-hand face
     page.wait_for_timeout(500)
-    left, top, right, bottom = (float(edge) for edge in widget(page, "PrepareReference", "face_box").split(","))
+    left, top, right, bottom = (float(edge) for edge in widget(page, PREPARE, "face_box").split(","))
     assert 256 <= left < right <= 512
     assert 0 <= top < bottom <= 256
     page.get_by_role("button", name="automatic").first.click()
-    assert widget(page, "PrepareReference", "face_box") == ""
+    assert widget(page, PREPARE, "face_box") == ""
     assert not seen.ours()
 
 
@@ -173,7 +174,7 @@ def test_a_drag_draws_a_box(page):
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] * 0.25, place["y"] + place["height"] * 0.5, steps=5)
     page.mouse.up()
-    left, top, right, bottom = (float(edge) for edge in widget(page, "PrepareReference", "face_box").split(","))
+    left, top, right, bottom = (float(edge) for edge in widget(page, PREPARE, "face_box").split(","))
     assert 0 <= left < 40
     assert 100 < right < 160
     assert top < bottom
@@ -181,7 +182,7 @@ def test_a_drag_draws_a_box(page):
 
 def picker(page):
     """Where the picture of the face picker lies on the screen, once its faces are there."""
-    bring(page, "PrepareReference")
+    bring(page, PREPARE)
     page.wait_for_timeout(1500)
     shown = page.locator(".personalive-picker canvas, .personalive-picker img, .personalive-picture").first
     return shown.bounding_box()
@@ -190,7 +191,7 @@ def picker(page):
 def test_errors_reach_the_page_with_the_remedy_first(page):
     page, _, _ = page
     workflow = small(read("long_video"))
-    next(n for n in workflow["nodes"] if n["type"] == "PrepareReference")["widgets_values"][3] = "a, b"
+    next(n for n in workflow["nodes"] if n["type"] == PREPARE)["widgets_values"][3] = "a, b"
     load_ui(page, workflow)
     ended = run_it(page)
     assert ended["kind"] == "execution_error"
@@ -221,7 +222,7 @@ def test_a_click_in_the_template_browser_opens_ours(page):
     page.locator("[role=dialog]").get_by_text(PACK).first.click()
     page.wait_for_timeout(1000)
     page.get_by_text("paste_back").first.click()
-    page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PasteBack')")
+    page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PersonaLivePasteBack')")
     page.keyboard.press("Escape")
 
 

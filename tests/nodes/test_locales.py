@@ -67,6 +67,11 @@ def tooltip(words, node, name):
     return words["nodeDefs"][node]["inputs"][name]["tooltip"]
 
 
+def short(name):
+    """A node's name as other texts say it: "Paste Back" of "Paste Back (PersonaLive)"."""
+    return re.sub(r" ?[(\uff08]PersonaLive[)\uff09]|[,\uff0c\u3001] ?PersonaLive(?=[)\uff09])", "", name)
+
+
 def section(lines, heading):
     """The lines below `## heading`, up to the next one."""
     start = lines.index(f"## {heading}") + 1
@@ -115,6 +120,14 @@ def test_every_language_says_everything(name, language, texts):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_every_node_is_found_by_the_packs_name(language, texts):
+    """ComfyUI's search looks at the names that it shows; two nodes of other packs may have the same short name."""
+    assert not [
+        n["display_name"] for n in texts[language]["nodeDefs"].values() if "PersonaLive" not in n["display_name"]
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_texts_are_whole_and_have_no_special_characters(language, texts):
     for path, text in leaves(texts[language]):
         assert text.strip() == text != "", path
@@ -152,7 +165,7 @@ def test_numbers_are_the_same_in_every_language(language, texts, english):
 def test_nodes_are_called_by_their_names_in_that_language(language, texts):
     """What stands in quotes in a tooltip is the name of a node or an input."""
     nodes = texts[language]["nodeDefs"]
-    names = {node["display_name"] for node in nodes.values()}
+    names = {short(node["display_name"]) for node in nodes.values()}
     names |= {text["name"] for node in nodes.values() for text in node["inputs"].values()}
     for path, text in leaves(nodes):
         for quoted in QUOTED.findall(text):

@@ -10,7 +10,7 @@ SNAPSHOT = json.loads((ROOT / "tests" / "node_snapshot.json").read_text(encoding
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 UI = sorted((ROOT / "workflows").glob("*.json"))
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-FREE = {("LoadPersonaLive", "weights"), ("LoadMotion", "file")}
+FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 
 named = {"ids": lambda path: path.stem}
 api_file = pytest.mark.parametrize("path", API, **named)
@@ -143,16 +143,16 @@ def test_every_node_input_and_output_has_a_tooltip():
 def test_the_frozen_ids_are_there():
     assert set(SNAPSHOT) == {
         "LoadPersonaLive",
-        "PrepareReference",
+        "PersonaLivePrepareReference",
         "ExtractHybridMotion",
         "KeypointInterpolate",
         "KeyframeBank",
         "StreamingSampler",
-        "StreamingSamplerVideo",
-        "PasteBack",
-        "SaveMotion",
-        "LoadMotion",
-        "BlendMotion",
-        "MotionPlot",
+        "PersonaLiveStreamingSamplerVideo",
+        "PersonaLivePasteBack",
+        "PersonaLiveSaveMotion",
+        "PersonaLiveLoadMotion",
+        "PersonaLiveBlendMotion",
+        "PersonaLiveMotionPlot",
         "LoadPersonaLiveLoRA",
     }

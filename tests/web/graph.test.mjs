@@ -33,7 +33,7 @@ test("a combo value names a file, its folder and its kind", () => {
 });
 
 const loader = { type: "LoadImage", mode: 0, widgets: [{ name: "image", value: "anna.png" }] };
-const behind = (source, type = "PrepareReference") => ({
+const behind = (source, type = "PersonaLivePrepareReference") => ({
   type,
   mode: 0,
   inputs: [{ name: "image" }],

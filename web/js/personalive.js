@@ -1,4 +1,4 @@
-// The ComfyUI page extension of this pack: adds panels to its nodes and passes server events to the panels.
+// The ComfyUI page extension of this pack: adds panels to its nodes, passes server events to them, renames old nodes.
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -6,6 +6,7 @@ import { comparePlayer } from "./compare_player.js";
 import { chain, element } from "./dom.js";
 import { facePicker } from "./face_picker.js";
 import { findNode, outputKey } from "./graph.js";
+import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
 import { fill, wordsFor } from "./strings.js";
 import { STYLE } from "./style.js";
@@ -14,9 +15,9 @@ const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const PANELS = {
   StreamingSampler: [SAMPLER],
-  StreamingSamplerVideo: [SAMPLER, COMPARE],
-  PasteBack: [COMPARE],
-  PrepareReference: [{ key: "personalive_faces", panel: facePicker }],
+  PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
+  PersonaLivePasteBack: [COMPARE],
+  PersonaLivePrepareReference: [{ key: "personalive_faces", panel: facePicker }],
 };
 
 const root = () => app.rootGraph ?? app.graph;
@@ -60,6 +61,10 @@ app.registerExtension({
       const node = findNode(root(), detail.node);
       shows.get(node)?.[SAMPLER.key]?.(detail, false);
     });
+  },
+
+  beforeConfigureGraph(workflow) {
+    renameOldIds(workflow, (id) => id in LiteGraph.registered_node_types);
   },
 
   nodeCreated(node) {

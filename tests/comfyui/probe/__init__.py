@@ -40,10 +40,10 @@ class Probe:
 
 
 class Double(Probe):
-    """HYBRID_MOTION twice as long."""
+    """PERSONALIVE_MOTION twice as long."""
 
-    RETURN_TYPES = ("HYBRID_MOTION",)
-    TAKES: ClassVar = {"motion": ("HYBRID_MOTION",)}
+    RETURN_TYPES = ("PERSONALIVE_MOTION",)
+    TAKES: ClassVar = {"motion": ("PERSONALIVE_MOTION",)}
 
     def run(self, motion):
         frames = {name: twice(value) for name, value in vars(motion.frames).items()}
