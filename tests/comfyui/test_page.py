@@ -38,7 +38,7 @@ WIDGET = """([type, name]) => {
     scope="module",
     params=["pinned", "newest", pytest.param("newest, Vue nodes", id="vue")],
 )
-def page(request, tmp_path_factory, standin_folder, media):
+def page(request, tmp_path_factory, standin_folder, media, checkout):  # noqa: ARG001
     """A page of the front end that ComfyUI pins, or of the one in COMFYUI_FRONTEND, in classic and in Vue nodes."""
     arguments, settings = ["--cpu"], {}
     if request.param != "pinned":
