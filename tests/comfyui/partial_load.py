@@ -66,7 +66,9 @@ def pretend_dynamic():
     comfy.pinned_memory.pin_memory = lambda *_, **__: None
     comfy.memory_management.aimdo_enabled = True
     comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
-    comfy.model_patcher.ModelPatcherDynamic._load_list = with_loose_ones_moved(comfy.model_patcher.ModelPatcher._load_list)
+    comfy.model_patcher.ModelPatcherDynamic._load_list = with_loose_ones_moved(
+        comfy.model_patcher.ModelPatcher._load_list
+    )
     mm.vram_state = mm.VRAMState.NORMAL_VRAM
     mm.get_free_memory = lambda _=None, torch_free_too=False: (1 << 40, 0) if torch_free_too else 1 << 40
 

@@ -88,7 +88,7 @@ class ComfyUI:
         command += [str(self.base), "--database-url", "sqlite:///:memory:", *self.arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=checkout.folder, stdout=log, stderr=log, env=self.environment)
-        for _ in range(480):
+        for _ in range(1200):  # busy cores need minutes for its imports
             try:
                 self.get("/system_stats")
             except OSError:
