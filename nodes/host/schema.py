@@ -12,8 +12,8 @@ CATEGORY = "PersonaLive"
 SEARCH_WORDS = ("PersonaLive", "live portrait", "LivePortrait", "talking head", "face animation", "talking face")
 # Seldom changed widgets, whatever their node: newer ComfyUI keeps them behind "Show advanced inputs".
 ADVANCED = {"attention", "detector", "lead_in", "lossless", "preview_every", "warm_up"}
-# Arguments of io.Schema that older ComfyUI, such as 0.3.64, does not take. There is no essentials_category: the page would
-# no longer list the node among those of extensions.
+# Arguments of io.Schema that older ComfyUI, such as 0.3.64, does not take. No node has an essentials_category: the page
+# would no longer list it among those of extensions.
 NEWER = {"search_aliases", "has_intermediate_output"}
 
 
@@ -34,5 +34,5 @@ def with_advanced(part: Any) -> Any:
     if part.id not in ADVANCED or not hasattr(part, "advanced"):
         return part
     marked = copy(part)
-    marked.advanced = True
+    vars(marked).update(advanced=True)
     return marked

@@ -3,7 +3,7 @@
     python partial_load.py COMFYUI PACK WEIGHTS SHARE STORAGE DECODER
 
 The meta device stands for a GPU. Prints how many networks lie on both devices; fails where one operation meets tensors
-of both, as it would on a real GPU. SHARE "dynamic" stands for dynamic VRAM, of which newer ComfyUI has all but the memory.
+of both, as it would on a real GPU. SHARE "dynamic" stands for newer ComfyUI's dynamic VRAM, with no room for weights.
 """
 
 import importlib.util
@@ -65,10 +65,8 @@ def pretend_dynamic():
     host_buffer.HostBuffer = lambda *_: SimpleNamespace(size=0)
     comfy.pinned_memory.pin_memory = lambda *_, **__: None
     comfy.memory_management.aimdo_enabled = True
-    comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
-    comfy.model_patcher.ModelPatcherDynamic._load_list = with_loose_ones_moved(
-        comfy.model_patcher.ModelPatcher._load_list
-    )
+    kind = comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
+    kind._load_list = with_loose_ones_moved(kind._load_list)
     mm.vram_state = mm.VRAMState.NORMAL_VRAM
     mm.get_free_memory = lambda _=None, torch_free_too=False: (1 << 40, 0) if torch_free_too else 1 << 40
 

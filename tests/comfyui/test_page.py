@@ -139,8 +139,8 @@ def test_each_workflow_loads_whole_and_is_its_api_twin(page, name):
     expected = {key: (node["class_type"], node["inputs"]) for key, node in twin.items()}
     posted = {key: (node["class_type"], node["inputs"]) for key, node in to_api(page).items()}
     for kind, inputs in posted.values():
-        for name in NEWER.get(kind, ()):
-            inputs.pop(name, None)
+        for newer in NEWER.get(kind, ()):
+            inputs.pop(newer, None)
     assert posted == expected
     assert not page.get_by_text("Invalid workflow").count()
     assert not seen.ours()

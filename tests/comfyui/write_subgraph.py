@@ -40,7 +40,7 @@ PACK_UP = """async ([name, outside, sampler, [loader, widget]]) => {
 
 
 def blueprint(packed):
-    """The file's content from what the page serialised: the same for the same workflow, without its window and files."""
+    """The file's content from what the page serialised, the same for the same workflow."""
     (subgraph,), (node,) = packed["definitions"]["subgraphs"], packed["nodes"]
     text = json.dumps({"node": node, "subgraph": subgraph})
     ids = {subgraph["id"]: NAME} | {slot["id"]: slot["name"] for slot in subgraph["inputs"] + subgraph["outputs"]}
