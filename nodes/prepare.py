@@ -79,6 +79,7 @@ class PrepareReference(io.ComfyNode):
                 ),
                 io.Image.Output("portrait", display_name="portrait", tooltip="The square that is animated."),
             ],
+            has_intermediate_output=True,  # the face picker has its faces again after the page was reloaded
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 import comfy.ldm.modules.attention as comfy_attention
 import comfy.lora
 import comfy.model_management as mm
+import comfy.model_patcher
 import comfy.ops
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -110,14 +111,25 @@ class Patchers:
 
 
 def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
-    """Puts the networks, given by name, under ComfyUI's memory management; `dtype` is the compute type."""
+    """Puts the networks, given by name, under ComfyUI's memory management; `dtype` is the compute type.
+
+    With dynamic VRAM, in newer ComfyUI, that copies the weights of ComfyUI's layers to the device as they are used,
+    and everything else in full.
+    """
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # ComfyUI chooses it when it starts
     held = {id(network): network for network in networks.values()}
     for key, network in held.items():
         held[key] = Held(network) if hasattr(type(network), "device") else network
-    patchers = {key: ModelPatcher(network, device, offload) for key, network in held.items()}
+    patchers = {key: kind(network, device, offload) for key, network in held.items()}
     whole = id(networks["image_encoder"]) if "image_encoder" in networks else None
     return Placement(device, dtype, Patchers(patchers, whole))
+
+
+def patchers_of(model: PersonaLive) -> tuple[ModelPatcher, ...]:
+    """The patchers of a model's networks; none where they are not under ComfyUI's memory management."""
+    bring = model.placement.bring if model.placement else None
+    return tuple(bring.of.values()) if isinstance(bring, Patchers) else ()
 
 
 def with_lora_patches(model: PersonaLive, lora: Lora, strength: float) -> PersonaLive:

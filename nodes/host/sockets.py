@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 
 from ...personalive_core.backends.personalive.model import PersonaLive
@@ -17,6 +18,7 @@ from ...personalive_core.faces.crop import Crop
 from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.times import duration_at, time_at
 from ...personalive_core.motion.types import FittedMotion, HybridMotion
+from .memory import patchers_of
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
@@ -26,10 +28,27 @@ BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """PERSONALIVE_MODEL: the loaded networks."""
+    """PERSONALIVE_MODEL: the loaded networks.
+
+    ComfyUI looks for `patcher`, `get_models` and `is_dynamic` in the outputs it caches, to tell models from the rest.
+    """
 
     networks: PersonaLive
     weights: Path  # the weights folder they were loaded from; it also holds the face detector
+
+    @property
+    def patcher(self) -> ModelPatcher | None:
+        """That of the largest network: with one, ComfyUI drops an unused model first when memory (RAM) is short."""
+        return max(self.get_models(), key=lambda patcher: patcher.model_size(), default=None)
+
+    def get_models(self) -> tuple[ModelPatcher, ...]:
+        """The networks' patchers; ComfyUI notes which of them a running workflow uses."""
+        return patchers_of(self.networks)
+
+    def is_dynamic(self) -> bool:
+        """Whether the networks are under dynamic VRAM: ComfyUI then never drops the model of a running workflow."""
+        models = self.get_models()
+        return bool(models) and all(hasattr(model, "is_dynamic") and model.is_dynamic() for model in models)
 
     def __repr__(self) -> str:
         return f"{self.networks} from {self.weights.name}"
@@ -116,9 +135,10 @@ def stream_config(bank: Bank, steps: int = len(StreamConfig.timesteps)) -> Strea
 
 def to_picture(image: torch.Tensor) -> Picture:
     """One picture [H, W, C] of an IMAGE in [0, 1] -> [H, W, 3] uint8; grey is repeated, alpha is put over black."""
+    image = image.float()  # newer ComfyUI may hand on float16
     if image.shape[-1] in (2, 4):  # the last channel is alpha
         image = image[..., :-1] * image[..., -1:]
-    levels = (image.float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    levels = (image.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     return levels.expand(*levels.shape[:2], 3).contiguous().numpy()
 
 

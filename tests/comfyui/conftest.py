@@ -6,7 +6,24 @@ from pathlib import Path
 import pytest
 
 from personalive_core.drawn.sample import write_sample
-from tests.comfyui.server import ComfyUI
+from tests.comfyui.server import Checkout, ComfyUI, checkouts
+
+
+def version(checkout):
+    return checkout.version if isinstance(checkout, Checkout) else "none"
+
+
+@pytest.fixture(scope="session", autouse=True, params=checkouts() or ["none"], ids=version)
+def checkout(request):
+    """Each ComfyUI of COMFYUI_DIR in turn: for a test, COMFYUI_DIR and COMFYUI_PYTHON name one.
+
+    What starts a server for several tests takes this fixture, so that it ends before the next ComfyUI's turn.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(request.param, Checkout):
+            patch.setenv("COMFYUI_DIR", str(request.param.folder))
+            patch.setenv("COMFYUI_PYTHON", request.param.python)
+        yield request.param
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +44,7 @@ def media(tmp_path_factory, request):
 
 
 @pytest.fixture(scope="session")
-def comfyui(tmp_path_factory, standin_folder, media):
+def comfyui(tmp_path_factory, standin_folder, media, checkout):  # noqa: ARG001
     """A ComfyUI on the CPU for all tests that leave it as they found it."""
     folder = tmp_path_factory.mktemp("server")
     probe = Path(__file__).parent / "probe"

@@ -3,13 +3,15 @@
     python partial_load.py COMFYUI PACK WEIGHTS SHARE STORAGE DECODER
 
 The meta device stands for a GPU. Prints how many networks lie on both devices; fails where one operation meets tensors
-of both, as it would on a real GPU.
+of both, as it would on a real GPU. SHARE "dynamic" stands for newer ComfyUI's dynamic VRAM, with no room for weights.
 """
 
 import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 comfyui, root, weights, share, storage, decoder = sys.argv[1:]
 sys.argv[1:] = ["--cpu"]
@@ -27,7 +29,9 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_flatten  # noqa: E402
 
 GPU, CPU, DTYPE = torch.device("meta"), torch.device("cpu"), torch.float16
-NETWORKS = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor", "vae", "tiny_vae")
+DYNAMIC = share == "dynamic"
+NETWORKS = ("image_encoder",) if DYNAMIC else ()
+NETWORKS += ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor", "vae", "tiny_vae")
 
 
 class OneDevice(TorchDispatchMode):
@@ -47,6 +51,47 @@ def load_pack():
     module = importlib.util.module_from_spec(spec)
     sys.modules["pack"] = module
     spec.loader.exec_module(module)
+
+
+def pretend_dynamic():
+    """Puts stand-ins where comfy-aimdo needs a GPU: there is never room there, so a weight is copied for each use."""
+    import comfy.memory_management
+    import comfy.model_patcher
+    import comfy.pinned_memory
+    from comfy_aimdo import host_buffer, model_vbar
+
+    model_vbar.ModelVBAR = lambda *_: MagicMock(loaded_size=lambda: 0, free_memory=lambda _: 0)
+    model_vbar.vbar_fault, model_vbar.vbar_signature_compare = lambda _: None, lambda *_: False
+    host_buffer.HostBuffer = lambda *_: SimpleNamespace(size=0)
+    comfy.pinned_memory.pin_memory = lambda *_, **__: None
+    comfy.memory_management.aimdo_enabled = True
+    kind = comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
+    kind._load_list = with_loose_ones_moved(kind._load_list)
+    mm.vram_state = mm.VRAMState.NORMAL_VRAM
+    mm.get_free_memory = lambda _=None, torch_free_too=False: (1 << 40, 0) if torch_free_too else 1 << 40
+
+
+def with_loose_ones_moved(list_modules):
+    """ComfyUI moves parameters beside submodules by assignment to `data`, which the meta device does not take."""
+
+    def moved(patcher, for_dynamic=False, default_device=None):
+        for module in patcher.model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if any(True for _ in module.children()):
+                    setattr(module, name, torch.nn.Parameter(parameter.to(default_device), requires_grad=False))
+        return list_modules(patcher, for_dynamic, default_device)
+
+    return moved
+
+
+def looks_like_a_model(loaded, networks):
+    """To the parts of ComfyUI that free main memory: they find the patcher of each of so many networks."""
+    from comfy.model_patcher import PromptModelTracker, is_model_patcher_output
+    from comfy_execution.caching import all_outputs_dynamic
+
+    tracker = PromptModelTracker()
+    tracker.add((loaded,))
+    return is_model_patcher_output(loaded) and all_outputs_dynamic((loaded,)) and len(tracker.models) == networks
 
 
 def zeros(*shape):
@@ -79,8 +124,10 @@ def run(model):
 
 def main():
     """One configuration."""
+    if DYNAMIC:
+        pretend_dynamic()
     load_pack()
-    from pack.nodes.host import memory
+    from pack.nodes.host import memory, sockets
     from pack.personalive_core.backends.personalive.loader import Host, load_model
 
     mm.get_torch_device = lambda: GPU
@@ -88,8 +135,14 @@ def main():
     model = load_model(Path(weights), CPU, DTYPE, decoder, host)
     networks = {name: network for name in NETWORKS if (network := getattr(model, name)) is not None}
     placement = memory.place(networks, DTYPE)
-    for patcher in placement.bring.of.values():
-        patcher.partially_load(GPU, float(share) * patcher.model_size())
+    if DYNAMIC:
+        placement.bring(tuple(networks.values()))
+        assert {parameter.device.type for parameter in model.image_encoder.parameters()} == {"meta"}
+        loaded = sockets.LoadedModel(replace(model, placement=placement), Path(weights))
+        assert looks_like_a_model(loaded, len(networks))
+    else:
+        for patcher in placement.bring.of.values():
+            patcher.partially_load(GPU, float(share) * patcher.model_size())
     with torch.inference_mode(), OneDevice():
         run(replace(model, placement=replace(placement, bring=lambda _networks: None)))
     devices = [{parameter.device.type for parameter in network.parameters()} for network in networks.values()]

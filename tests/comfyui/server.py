@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,28 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED
 MEBI = 1 << 20
 
 
+@dataclass(frozen=True)
+class Checkout:
+    """A ComfyUI to test with."""
+
+    folder: Path
+    python: str  # the interpreter it runs in
+
+    @property
+    def version(self):
+        """Such as 0.30.0."""
+        return re.search(r'"(.+)"', (self.folder / "comfyui_version.py").read_text(encoding="utf-8"))[1]
+
+
+def checkouts():
+    """The ComfyUIs in COMFYUI_DIR, with the Pythons in COMFYUI_PYTHON; both are lists like PATH."""
+    folders = [Path(folder) for folder in os.environ.get("COMFYUI_DIR", "").split(os.pathsep) if folder]
+    pythons = os.environ.get("COMFYUI_PYTHON", os.pathsep.join([sys.executable] * len(folders))).split(os.pathsep)
+    if folders and len(folders) != len(pythons):
+        raise ValueError(f"COMFYUI_DIR has {len(folders)} folders, COMFYUI_PYTHON {len(pythons)}: give one for each")
+    return [Checkout(folder, python) for folder, python in zip(folders, pythons, strict=False)]
+
+
 @dataclass
 class Run:
     """What happened to one prompt."""
@@ -39,7 +62,7 @@ class Run:
 
 
 class ComfyUI:
-    """A context manager: the server runs inside."""
+    """A context manager: the server runs inside. It is the first of `checkouts()`."""
 
     def __init__(self, folder, weights=None, inputs=(), packs=(), arguments=("--cpu",), environment=None):
         self.base, self.arguments, self.process = Path(folder) / "comfyui", list(arguments), None
@@ -59,14 +82,13 @@ class ComfyUI:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--listen", "127.0.0.1"]
+        checkout = checkouts()[0]
+        command = [checkout.python, "main.py", "--listen", "127.0.0.1"]
         command += ["--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes", "--base-directory"]
         command += [str(self.base), "--database-url", "sqlite:///:memory:", *self.arguments]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=os.environ["COMFYUI_DIR"], stdout=log, stderr=log, env=self.environment
-            )
-        for _ in range(480):
+            self.process = subprocess.Popen(command, cwd=checkout.folder, stdout=log, stderr=log, env=self.environment)
+        for _ in range(1200):  # busy cores need minutes for its imports
             try:
                 self.get("/system_stats")
             except OSError:

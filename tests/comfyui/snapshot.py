@@ -14,6 +14,7 @@ FILE = ROOT / "tests" / "node_snapshot.json"
 ON_DISK = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file"), ("LoadPersonaLiveLoRA", "lora")}
 KEPT = ("input", "input_order", "output", "output_is_list", "output_name", "output_tooltips")
 KEPT += ("name", "display_name", "description", "category", "output_node")
+NEWER = {"advanced"}  # options of widgets that ComfyUI 0.3.64 does not tell
 
 
 def reduce(info):
@@ -27,6 +28,10 @@ def reduce(info):
                 if isinstance(kind, list):
                     kind = "COMBO"
                 inputs[widget] = [kind, {k: v for k, v in options.items() if k != "options"}]
+    for entry in reduced.values():
+        for inputs in entry["input"].values():
+            for name, (kind, *options) in inputs.items():
+                inputs[name] = [kind, *({k: v for k, v in some.items() if k not in NEWER} for some in options)]
     return reduced
 
 

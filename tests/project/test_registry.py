@@ -1,17 +1,16 @@
 """What ComfyUI's registry and Manager read of the pack: pyproject.toml, the icon, the archive's files."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 from PIL import Image
 
 from personalive_core.backends.personalive.files import FILES, SHIPPED
 from personalive_core.weights.index import locate
+from tests.comfyui.server import checkouts
 
 tomllib = pytest.importorskip("tomllib", reason="Python's own TOML reader came with 3.11: run it with that or newer")
 
@@ -152,7 +151,8 @@ def test_archive_is_small(repository, archived):
 
 
 @pytest.mark.comfyui
-def test_comfyui_reads_the_same(repository, project, comfy):
+@pytest.mark.parametrize("checkout", checkouts() or [None], ids=lambda checkout: checkout and checkout.version)
+def test_comfyui_reads_the_same(repository, project, comfy, checkout):
     """By the parser that a running ComfyUI has, in the interpreter it runs in (COMFYUI_PYTHON)."""
     program = "\n".join(
         [
@@ -162,8 +162,7 @@ def test_comfyui_reads_the_same(repository, project, comfy):
             "print(extract_node_configuration(sys.argv[2]).model_dump_json())",
         ]
     )
-    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    arguments = [python, "-c", program, os.environ["COMFYUI_DIR"], str(repository)]
+    arguments = [checkout.python, "-c", program, str(checkout.folder), str(repository)]
     answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     read = json.loads(answer.stdout)

@@ -50,6 +50,16 @@ class Double(Probe):
         return (replace(motion, frames=replace(motion.frames, **frames)),)
 
 
+class Cast(Probe):
+    """An IMAGE of another number type."""
+
+    RETURN_TYPES = ("IMAGE",)
+    TAKES: ClassVar = {"image": ("IMAGE",), "dtype": ("STRING",)}
+
+    def run(self, image, dtype):
+        return (image.to(getattr(torch, dtype)),)
+
+
 class TinyVae(Probe):
     """A VAE of ComfyUI's own with random weights."""
 
@@ -115,6 +125,7 @@ async def held(_request):
 
 NODE_CLASS_MAPPINGS = {
     "PersonaLiveTestDouble": Double,
+    "PersonaLiveTestCast": Cast,
     "PersonaLiveTestVae": TinyVae,
     "PersonaLiveTestClipVision": SmallClipVision,
     "PersonaLiveTestNoMemory": NoMemory,
