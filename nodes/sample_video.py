@@ -111,7 +111,7 @@ def later_inputs() -> list[io.Input]:
             min=0,
             max=MOST_CRF,
             optional=True,
-            tooltip="Quality of mp4, mkv and webm: less is better, and larger. 0: as good as the eye sees (17; webm: 20).",
+            tooltip="Quality of mp4, mkv and webm: less is better, and larger. 0: no loss seen (17; webm: 20).",
         ),
         io.Audio.Input("sound", optional=True, tooltip="Another sound instead of the driving's."),
     ]
