@@ -91,13 +91,13 @@ class PasteBack(io.ComfyNode):
             blocked = ExecutionBlocker("Use the frames output of Paste Back: images came in, not a video.")
             return io.NodeOutput(frames, blocked, ui=ui.PreviewImage(frames[:1], cls=cls))
         source = open_frames(animated, 0, 0, 0)
-        writer = open_writer(source, filename_prefix, (width, height), workflow_tags(cls.hidden))
+        writer = open_paste(source, filename_prefix, (width, height), workflow_tags(cls.hidden))
         paste_video(paste, source, writer)
         blocked = ExecutionBlocker("Use the video output of Paste Back: a video came in, not images.")
         return io.NodeOutput(blocked, InputImpl.VideoFromFile(str(writer.path)), ui=compare_ui(writer, None))
 
 
-def open_writer(source: DrivingFrames, prefix: str, size: tuple[int, int], tags: Mapping[str, str]) -> VideoWriter:
+def open_paste(source: DrivingFrames, prefix: str, size: tuple[int, int], tags: Mapping[str, str]) -> VideoWriter:
     """Opens a new video file of `size` (width, height) in the output folder, in the format and with the sound of
     `source`.
 

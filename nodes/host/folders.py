@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import folder_paths
+import torch
 
 from ...personalive_core.backends.personalive.files import FILES
 from ...personalive_core.errors import InputError, WeightsError, remedy_first
@@ -179,7 +180,10 @@ def is_edited(video: Any) -> bool:
 
 def as_sound(audio: dict[str, Any]) -> Path:
     """Writes the first item [C, T] of an AUDIO as a 16-bit WAV file to the temporary folder; returns its path."""
-    samples = (audio["waveform"][0].clamp(-1, 1) * 32767).round().short().T.contiguous()
+    waveform = audio["waveform"][0]
+    if not waveform.is_floating_point():  # ComfyUI 0.3.64 gives the samples of some files as they are stored
+        waveform = waveform / torch.iinfo(waveform.dtype).max
+    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().T.contiguous()
     buffer = BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(samples.shape[1])

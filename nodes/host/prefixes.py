@@ -8,8 +8,8 @@ from typing import Any
 
 from ...personalive_core.errors import InputError
 
-LONGEST_NAME = 200  # bytes; file systems take 255, and a number and a suffix follow
-LONGEST = 1000  # bytes of the whole prefix
+MOST_NAME_BYTES = 200  # bytes; file systems take 255, and a number and a suffix follow
+MOST_BYTES = 1000  # bytes of the whole prefix
 WIDGET = "filename_prefix"
 
 _DATE = re.compile(r"%date:([^%]+)%")
@@ -30,9 +30,9 @@ def plain_prefix(prefix: Any, now: datetime) -> str:
         )
     text = _DATE.sub(lambda found: _date(found[1], now), prefix)
     names = re.split(r"[/\\]", text)
-    if len(text.encode()) > LONGEST or max(len(name.encode()) for name in names) > LONGEST_NAME:
+    if len(text.encode()) > MOST_BYTES or max(len(name.encode()) for name in names) > MOST_NAME_BYTES:
         raise InputError(
-            f"{WIDGET} has {len(text)} letters: write at most {LONGEST_NAME} for each folder and for the name"
+            f"{WIDGET} has {len(text)} letters: write at most {MOST_NAME_BYTES} for each folder and for the name"
         )
     if not text.rstrip("/\\ .") or names[-1] in (".", ".."):
         raise InputError(f"{WIDGET} {prefix!r} names no file: write a name, such as video/PersonaLive")
