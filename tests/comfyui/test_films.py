@@ -29,13 +29,13 @@ def codec(path):
         return container.streams.video[0].codec_context.name
 
 
-def film(comfyui, name, media, rate=RATE, size=None, start=0.0, sound=True):
+def film(comfyui, name, media, *, size=None, start=0.0, sound=True):
     """A film in the input folder: ten pictures of spoken.mp4 at `rate`, with its sound."""
     pictures = [frame.image for frame in read_frames(media / "spoken.mp4", start=start, count=10)]
     if size:
         pictures = [np.ascontiguousarray(picture[: size[1], : size[0]]) for picture in pictures]
     height, width = pictures[0].shape[:2]
-    options = WriteOptions(rate=rate, audio=media / "spoken.mp4" if sound else None, audio_start=start, lossless=True)
+    options = WriteOptions(rate=RATE, audio=media / "spoken.mp4" if sound else None, audio_start=start, lossless=True)
     with VideoWriter(comfyui.base / "input" / name, (width, height), options) as writer:
         for picture in pictures:
             writer.write(picture)
@@ -154,7 +154,7 @@ def test_a_trimmed_video_is_read_from_its_file(comfyui, media, name):
     if "Video Slice" not in comfyui.get("/object_info"):
         pytest.skip("this ComfyUI has no Trim Video: run it in a newer one")
     if name == "odd.mp4":
-        film(comfyui, name, media, Fraction(25), (255, 255))
+        film(comfyui, name, media, size=(255, 255))
     before = set((comfyui.base / "temp").glob("personalive_*.mp4"))
     workflow = change(small("long_video", count=0), "LoadVideo", file=name)
     extract = key_of(workflow, "ExtractHybridMotion")

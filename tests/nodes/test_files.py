@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.errors import InputError, remedy_first
+from personalive_core.errors import remedy_first
 from personalive_core.media.write import VideoWriter, WriteOptions
 
 # --- the list of Load Motion
@@ -84,14 +84,15 @@ def test_the_list_is_bounded_and_follows_no_links(listing, tmp_path, monkeypatch
 @pytest.fixture
 def plain(node_module):
     prefixes = node_module("host.prefixes")
-    return lambda text: prefixes.plain_prefix(text, datetime(2026, 3, 4, 5, 6, 7))
+    now = datetime(2026, 3, 4, 5, 6, 7)
+    return SimpleNamespace(fill=lambda text: prefixes.plain_prefix(text, now), refused=prefixes.InputError)
 
 
 def test_dates_are_filled_as_on_the_page(plain):
     """The same cases as in tests/web/films.test.mjs."""
-    assert plain("%date:yyyy-MM-dd%/x") == "2026-03-04/x"
-    assert plain("a_%date:yy-M-d_hh.mm.ss%_%date:hms%") == "a_26-3-4_05.06.07_567"
-    assert plain("%width%_%KSampler.seed%_100%") == "%width%_%KSampler.seed%_100%"
+    assert plain.fill("%date:yyyy-MM-dd%/x") == "2026-03-04/x"
+    assert plain.fill("a_%date:yy-M-d_hh.mm.ss%_%date:hms%") == "a_26-3-4_05.06.07_567"
+    assert plain.fill("%width%_%KSampler.seed%_100%") == "%width%_%KSampler.seed%_100%"
 
 
 @pytest.mark.parametrize(
@@ -109,14 +110,14 @@ def test_dates_are_filled_as_on_the_page(plain):
     ],
 )
 def test_what_names_no_file_is_refused(plain, prefix, message):
-    with pytest.raises(InputError) as caught:
-        plain(prefix)
+    with pytest.raises(plain.refused) as caught:
+        plain.fill(prefix)
     assert remedy_first(str(caught.value)).startswith(message)
 
 
 @pytest.mark.parametrize("prefix", ["x", "video/PersonaLive", "video/", "a.b/c d/é", "x" * 200])
 def test_ordinary_names_stay(plain, prefix):
-    assert plain(prefix) == prefix
+    assert plain.fill(prefix) == prefix
 
 
 # --- what a film carries
@@ -196,19 +197,20 @@ def read(opened):
 
 
 @pytest.mark.parametrize(
-    ("window", "start", "count", "rate", "expected"),
+    ("window", "part", "expected"),
     [
-        ((0.0, 0.0), 0, 0, 0, range(20)),
-        ((0.5, 0.0), 0, 0, 0, range(5, 20)),
-        ((0.5, 0.6), 0, 0, 0, range(5, 11)),
-        ((0.5, 0.6), 0.2, 0, 0, range(7, 11)),
-        ((0.5, 0.6), 0.2, 2, 0, range(7, 9)),
-        ((0.5, 0.6), 0.2, 0, 5, (7, 9)),
-        ((0.0, 0.25), 0, 0, 0, range(3)),
+        ((0.0, 0.0), (0, 0, 0), range(20)),
+        ((0.5, 0.0), (0, 0, 0), range(5, 20)),
+        ((0.5, 0.6), (0, 0, 0), range(5, 11)),
+        ((0.5, 0.6), (0.2, 0, 0), range(7, 11)),
+        ((0.5, 0.6), (0.2, 2, 0), range(7, 9)),
+        ((0.5, 0.6), (0.2, 0, 5), (7, 9)),
+        ((0.0, 0.3), (0, 0, 0), range(3)),
     ],
 )
-def test_a_trimmed_video_is_read_from_its_file(footage, source, window, start, count, rate, expected):
-    opened = footage.open_frames(video(source, window), start, count, rate)
+def test_a_trimmed_video_is_read_from_its_file(footage, source, window, part, expected):
+    """`part` is start, count and frame rate."""
+    opened = footage.open_frames(video(source, window), *part)
     numbers, frames = read(opened)
     assert numbers == list(expected)
     assert opened.footage.path == source
@@ -219,7 +221,7 @@ def test_a_trimmed_video_is_read_from_its_file(footage, source, window, start, c
 def test_the_last_picture_of_a_window_ends_with_it(footage, source):
     _, frames = read(footage.open_frames(video(source, (0.0, 0.25)), 0, 0, 0))
     assert frames[-1].duration == Fraction(1, 20)
-    with pytest.raises(InputError, match=r"no frame at 0\.7 s"):
+    with pytest.raises(footage.InputError, match=r"no frame at 0\.7 s"):
         footage.open_frames(video(source, (0.5, 0.6)), 0.7, 0, 0)
 
 
