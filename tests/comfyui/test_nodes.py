@@ -505,12 +505,6 @@ ERRORS = [
         "Choose auto, fp16, bf16, fp32 or fp8:",
     ),
     ("unknown decoder", lambda w: change(w, "LoadPersonaLive", decoder="z"), "Use full or tiny:"),
-    (
-        "leaves the folder",
-        lambda w: change(w, SAMPLER, filename_prefix="../../x"),
-        "Use a filename_prefix",
-    ),
-    ("unknown format", lambda w: change(w, SAMPLER, format="avi"), "Choose mp4 or mkv:"),
 ]
 
 
