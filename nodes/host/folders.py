@@ -16,7 +16,7 @@ import folder_paths
 import torch
 
 from ...personalive_core.backends.personalive.files import FILES
-from ...personalive_core.errors import InputError, WeightsError, remedy_first
+from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
 from ...personalive_core.weights.index import locate
 from .listing import files_below
 from .prefixes import plain_prefix
@@ -137,10 +137,14 @@ def refused_prefix(prefix: Any) -> bool | str:
 def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path:
     """A path in the output folder that is still free, numbered in ComfyUI's way; `size` is (width, height) in pixels.
 
-    Raises InputError for a prefix that leads out of the output folder, or is no file's name.
+    Raises InputError for a prefix that leads out of the output folder, or is no file's name; OutputError if its folder
+    cannot be made.
     """
-    root = folder_paths.get_output_directory()
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(output_prefix(prefix), root, *size)
+    root, text = folder_paths.get_output_directory(), output_prefix(prefix)
+    try:
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(text, root, *size)
+    except OSError as error:
+        raise OutputError(f"{text} cannot be written, as {error.strerror}: use another filename_prefix") from error
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 

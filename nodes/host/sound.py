@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ...personalive_core.errors import InputError
 from ...personalive_core.media.audio import has_audio, read_sound
 from .folders import as_sound
 from .sockets import Footage
@@ -50,9 +51,12 @@ class FileAudio(Mapping[str, Any]):
 def sound_of(footage: Footage | None, seconds: Fraction) -> FileAudio | None:
     """The sound beside a motion of `seconds`; None without any, which ComfyUI's Create Video takes for silence.
 
-    Raises InputError if there is sound that cannot be decoded.
+    Sound that cannot be decoded is an error only where it is used.
     """
-    return FileAudio(footage, seconds) if footage and has_audio(footage.path) else None
+    try:
+        return FileAudio(footage, seconds) if footage and has_audio(footage.path) else None
+    except InputError:
+        return FileAudio(footage, seconds) if footage else None
 
 
 def sound_source(footage: Footage | None, sound: Mapping[str, Any] | None) -> tuple[Path | None, Fraction]:

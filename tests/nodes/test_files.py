@@ -285,6 +285,31 @@ def test_sound_that_ends_goes_on_in_silence(node_module, spoken):
     assert not heard[2000:].any()
 
 
+def test_sound_that_cannot_be_decoded_is_an_error_where_it_is_used(node_module, spoken, monkeypatch):
+    sound, sockets = node_module("host.sound"), node_module("host.sockets")
+
+    def refused(*_):
+        raise sound.InputError("not decoded: write without its sound")
+
+    monkeypatch.setattr(sound, "has_audio", refused)
+    monkeypatch.setattr(sound, "read_sound", refused)
+    given = sound.sound_of(sockets.Footage(spoken, Fraction(0)), Fraction(1))
+    with pytest.raises(sound.InputError, match="not decoded"):
+        given["waveform"]
+
+
+def test_a_prefix_below_a_file_is_told(node_module, monkeypatch, tmp_path):
+    folders = node_module("host.folders")
+
+    def refused(*_):
+        raise NotADirectoryError(20, "Not a directory")
+
+    paths = SimpleNamespace(get_output_directory=lambda: str(tmp_path), get_save_image_path=refused)
+    monkeypatch.setattr(folders, "folder_paths", paths)
+    with pytest.raises(folders.OutputError, match=r"a\.mp4/x cannot be written, as Not a directory: use another"):
+        folders.new_output("a.mp4/x", ".mp4")
+
+
 def test_no_sound_is_none(node_module, source):
     sound, sockets = node_module("host.sound"), node_module("host.sockets")
     assert sound.sound_of(None, Fraction(1)) is None
