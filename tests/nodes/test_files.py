@@ -64,14 +64,19 @@ def test_a_folder_that_has_just_changed_is_read_again(listing, tmp_path):
     assert len(listing.scanned) == 2
 
 
-def test_the_list_is_bounded_and_follows_no_links(listing, tmp_path, monkeypatch, caplog):
+def test_links_and_hidden_folders_are_left_out(listing, tmp_path):
+    for folder in ("shown", ".hidden"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.safetensors").touch()
+    (tmp_path / "shown" / "link").symlink_to(tmp_path)
+    assert list(listing.files_below(str(tmp_path), ".safetensors")) == [str(tmp_path / "shown" / "x.safetensors")]
+
+
+def test_the_list_is_bounded(listing, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(listing, "MOST_FOLDERS", 10)
     for number in range(20):
         (tmp_path / f"{number:02}" / "deep").mkdir(parents=True)
         (tmp_path / f"{number:02}" / "x.safetensors").touch()
-    (tmp_path / "00" / "link").symlink_to(tmp_path)
-    (tmp_path / ".hidden").mkdir()
-    (tmp_path / ".hidden" / "x.safetensors").touch()
     assert len(list(listing.files_below(str(tmp_path), ".safetensors"))) == 9
     assert len(listing.scanned) == 10
     assert "more than 10 folders" in caplog.text
