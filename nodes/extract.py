@@ -21,7 +21,7 @@ from ..personalive_core.media.picture import Picture
 from ..personalive_core.media.video import Frame
 from ..personalive_core.motion.gaps import MISSING_POLICIES
 from ..personalive_core.motion.smoothing import pose_smoothing
-from ..personalive_core.motion.times import times_of, usual_rate
+from ..personalive_core.motion.times import time_at, times_of, usual_rate
 from ..personalive_core.motion.types import HybridMotion, concat_motion
 from .host.errors import readable
 from .host.faces import choice, face_inputs, parse_box, yunet
@@ -37,6 +37,7 @@ from .host.sockets import (
     ReferenceSocket,
     to_image,
 )
+from .host.sound import sound_of
 from .plot import plot
 
 MASK_SIDE = 64  # pixels a side of a mask in `valid`: all black or all white, so the size is free
@@ -102,6 +103,14 @@ class ExtractHybridMotion(io.ComfyNode):
                 io.Image.Output(
                     "plot", display_name="plot", tooltip="Yaw, pitch, roll and novelty of the motion over time."
                 ),
+                io.Float.Output(
+                    "rate", display_name="frame_rate", tooltip="Frames a second of the motion, for Create Video."
+                ),
+                io.Audio.Output(
+                    "audio",
+                    display_name="audio",
+                    tooltip="The driving's sound for the part taken, for Create Video. Without sound: nothing.",
+                ),
             ],
         )
 
@@ -138,7 +147,8 @@ class ExtractHybridMotion(io.ComfyNode):
         black, white = torch.zeros(1, MASK_SIDE, MASK_SIDE), torch.ones(1, MASK_SIDE, MASK_SIDE)
         valid = [white if seen else black for seen in frames.valid.tolist()]  # only two masks in memory
         motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
-        return io.NodeOutput(motion, valid, to_image([plot(motion)]))
+        sound = sound_of(source.footage, time_at(ticks, len(frames)) - time_at(ticks, 0))
+        return io.NodeOutput(motion, valid, to_image([plot(motion)]), float(motion.rate), sound)
 
 
 def crop_box(face: Box, picture: Picture) -> Box:

@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.motion.files import read_part, save_motion
 from .host.errors import readable
-from .host.folders import motion_file, motion_files, new_output, viewable
+from .host.folders import motion_file, motion_files, new_output, refused_prefix, viewable
 from .host.schema import schema
 from .host.sockets import Motion, MotionSocket
 
@@ -37,6 +37,11 @@ class SaveMotion(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Refuses a prefix that names no file in the output folder before the workflow runs."""
+        return refused_prefix(filename_prefix)
+
+    @classmethod
     @readable
     def execute(cls, motion: Motion, filename_prefix: str) -> io.NodeOutput:
         path = new_output(filename_prefix, ".safetensors")
@@ -56,7 +61,7 @@ class LoadMotion(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=list(motion_files()) or [NO_MOTION],
+                    options=motion_files() or [NO_MOTION],
                     tooltip="A .safetensors motion file in the input folder or, marked [output], in the output folder.",
                 ),
                 io.Float.Input("start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds to leave out."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -14,12 +15,13 @@ from ..personalive_core.faces.paste import PasteBack as Paste
 from ..personalive_core.faces.paste import PasteOptions, prepare_paste
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
-from .host.folders import new_output
+from .host.film import same_format, workflow_tags
+from .host.folders import new_output, refused_prefix
 from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_fits, check_interrupt, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
-from .host.sockets import Footage, PreparedReference, ReferenceSocket, to_image, to_picture
+from .host.sockets import PreparedReference, ReferenceSocket, to_image, to_picture
 
 DEFAULT = PasteOptions()
 
@@ -66,6 +68,11 @@ class PasteBack(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
+        """Refuses a prefix that names no file in the output folder before the workflow runs."""
+        return refused_prefix(filename_prefix)
+
+    @classmethod
     @readable
     def execute(
         cls,
@@ -84,18 +91,29 @@ class PasteBack(io.ComfyNode):
             blocked = ExecutionBlocker("Use the frames output of Paste Back: images came in, not a video.")
             return io.NodeOutput(frames, blocked, ui=ui.PreviewImage(frames[:1], cls=cls))
         source = open_frames(animated, 0, 0, 0)
-        options = WriteOptions(source.rate, source.footage.path if source.footage else None)
-        path = new_output(filename_prefix, container(source.footage), (width, height))
-        writer = VideoWriter(path, (width, height), options)
+        writer = open_paste(source, filename_prefix, (width, height), workflow_tags(cls.hidden))
         paste_video(paste, source, writer)
         blocked = ExecutionBlocker("Use the video output of Paste Back: a video came in, not images.")
         return io.NodeOutput(blocked, InputImpl.VideoFromFile(str(writer.path)), ui=compare_ui(writer, None))
 
 
-def container(footage: Footage | None) -> str:
-    """The file suffix of the result: that of the animated video if it can be written, else .mp4."""
-    suffix = footage.path.suffix.lower() if footage and footage.pictures else ""
-    return suffix if suffix in (".mp4", ".mkv", ".mov") else ".mp4"
+def open_paste(source: DrivingFrames, prefix: str, size: tuple[int, int], tags: Mapping[str, str]) -> VideoWriter:
+    """Opens a new video file of `size` (width, height) in the output folder, in the format and with the sound of
+    `source`.
+
+    Raises InputError for a prefix outside the output folder or unreadable sound, OutputError if the file cannot be
+    written.
+    """
+    footage = source.footage
+    form = same_format(footage.path if footage and footage.pictures else None)
+    options = WriteOptions(
+        source.rate,
+        footage.path if footage else None,
+        footage.start if footage else 0,
+        codec=form.codec,
+        tags=tags,
+    )
+    return VideoWriter(new_output(prefix, form.suffix, size), size, options)
 
 
 def paste_images(paste: Paste, images: torch.Tensor) -> torch.Tensor:

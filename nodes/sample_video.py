@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from comfy_api.v0_0_2 import InputImpl, io
 
-from ..personalive_core.errors import InputError
+from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
-from .host.folders import new_output
+from .host.film import FORMATS, chosen_format, workflow_tags
+from .host.folders import new_output, refused_prefix
 from .host.panel import SamplerPanel, compare_ui
 from .host.schema import schema
 from .host.sockets import Bank, LoadedModel, Motion, PreparedReference
+from .host.sound import sound_source
 from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
 
-FORMATS = ("mp4", "mkv")
+MOST_CRF = 63  # of VP9; H.264 has 51
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +35,27 @@ class StreamingSamplerVideo(io.ComfyNode):
             display_name="Streaming Sampler (Video, PersonaLive)",
             description="Animates the reference with the motion and writes a video into the output folder as it goes, "
             "with the driving's sound: for any length. Cancel keeps what is there.",
-            inputs=[*sampler_inputs(), *file_inputs("video/PersonaLive")],
+            inputs=[*sampler_inputs(), *file_inputs("video/PersonaLive"), *later_inputs()],
             outputs=[io.Video.Output("video", display_name="video", tooltip="The written video."), *bank_outputs()],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        filename_prefix: str | None,
+        format: str | None,  # noqa: A002 - the widget's name
+        lossless: bool | None,
+        crf: int | None = 0,
+    ) -> bool | str:
+        """Refuses a file that cannot be written before the workflow runs. None: a value is not known yet."""
+        try:
+            if None not in (format, lossless, crf):
+                chosen_format(str(format), bool(lossless), int(crf or 0))
+        except InputError as error:
+            return remedy_first(str(error))
+        return refused_prefix(filename_prefix)
 
     @classmethod
     @readable
@@ -51,10 +72,13 @@ class StreamingSamplerVideo(io.ComfyNode):
         lossless: bool,
         audio: bool,
         bank: Bank | None = None,
+        crf: int = 0,
+        sound: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         task = check((model, reference, motion, bank), seed, steps)
         panel = SamplerPanel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
-        writer = open_writer(task, filename_prefix, format, lossless, audio)
+        file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
+        writer = open_writer(task, file, workflow_tags(cls.hidden))
         keyframes = write_frames(task, panel, writer)
         video = InputImpl.VideoFromFile(str(writer.path))
         shown = {"personalive_run": [panel.end()], **compare_ui(writer, motion.footage)}
@@ -65,31 +89,65 @@ def file_inputs(prefix: str) -> list[io.Input]:
     """The widgets that say how the video is written."""
     return [
         io.String.Input("filename_prefix", default=prefix, tooltip="Folder and beginning of the video's name."),
-        io.Combo.Input("format", options=list(FORMATS), default="mp4", tooltip="mp4 plays everywhere."),
+        io.Combo.Input(
+            "format",
+            options=list(FORMATS),
+            default="mp4",
+            tooltip="mp4 plays everywhere, webm (VP9) in browsers, mov (ProRes) is for video editors.",
+        ),
         io.Boolean.Input(
             "lossless", default=False, tooltip="Keep every pixel as it is, for further work; few players show it."
         ),
-        io.Boolean.Input("audio", default=True, tooltip="Keep the sound of the driving video."),
+        io.Boolean.Input("audio", default=True, tooltip="Keep the sound of the driving video, or write that of sound."),
     ]
 
 
-def open_writer(task: SamplerRun, prefix: str, container: str, lossless: bool, audio: bool) -> VideoWriter:
+def later_inputs() -> list[io.Input]:
+    """The inputs that came after the first version: workflows saved before do not have them."""
+    return [
+        io.Int.Input(
+            "crf",
+            default=0,
+            min=0,
+            max=MOST_CRF,
+            optional=True,
+            tooltip="Quality of mp4, mkv and webm: less is better, and larger. 0: no loss seen (17; webm: 20).",
+        ),
+        io.Audio.Input("sound", optional=True, tooltip="Another sound instead of the driving's."),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFile:
+    """What the widgets say of the film."""
+
+    prefix: str
+    format: str
+    lossless: bool
+    crf: int
+    audio: bool
+    sound: Mapping[str, Any] | None  # AUDIO; None: the driving's
+
+
+def open_writer(task: SamplerRun, file: FilmFile, tags: Mapping[str, str]) -> VideoWriter:
     """Opens a new video file in the output folder.
 
-    Raises InputError for an unknown container, a prefix outside the output folder or unreadable sound, OutputError if
-    the file cannot be written.
+    Raises InputError for an unknown format, a quality that it has not, a prefix outside the output folder or unreadable
+    sound, OutputError if the file cannot be written.
     """
-    if container not in FORMATS:
-        raise InputError(f"unknown format {container!r}: choose {' or '.join(FORMATS)}")
-    footage, size = task.motion.footage, (task.size, task.size)
+    form, size = chosen_format(file.format, file.lossless, file.crf), (task.size, task.size)
+    audio, start = sound_source(task.motion.footage, file.sound)
     options = WriteOptions(
         rate=task.motion.rate,
-        audio=footage.path if audio and footage else None,
-        audio_start=footage.start if footage else 0,
-        lossless=lossless,
+        audio=audio if file.audio else None,
+        audio_start=start,
+        lossless=file.lossless,
         details={"seed": str(task.seed), "steps": str(task.steps)},
+        codec=form.codec,
+        crf=file.crf or None,
+        tags=tags,
     )
-    return VideoWriter(new_output(prefix, f".{container}", size), size, options)
+    return VideoWriter(new_output(file.prefix, form.suffix, size), size, options)
 
 
 def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> Keyframes:

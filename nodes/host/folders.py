@@ -6,19 +6,25 @@ import hashlib
 import os
 import wave
 from collections.abc import Iterator
+from datetime import datetime
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypedDict
 
 import folder_paths
+import torch
 
 from ...personalive_core.backends.personalive.files import FILES
-from ...personalive_core.errors import InputError, WeightsError
+from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
 from ...personalive_core.weights.index import locate
+from .listing import files_below
+from .prefixes import plain_prefix
 
 MODELS, LORAS = "personalive", "loras"
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
 TYPES = ("input", "output", "temp")
+MOTIONS = ".safetensors"
 
 
 class Viewable(TypedDict):
@@ -110,15 +116,35 @@ def viewed(filename: str, subfolder: str, kind: str) -> Path:
     return path
 
 
+def output_prefix(prefix: Any) -> str:
+    """A filename_prefix with its dates filled. Raises InputError for one that names no file in the output folder."""
+    text = plain_prefix(prefix, datetime.now())
+    if inside(folder_paths.get_output_directory(), text) is None:
+        raise InputError(f"{prefix} leads out of ComfyUI's output folder: use a filename_prefix without '..'")
+    return text
+
+
+def refused_prefix(prefix: Any) -> bool | str:
+    """For a node's validate_inputs: True, or a sentence. None: the prefix comes from another node, not known yet."""
+    try:
+        if prefix is not None:
+            output_prefix(prefix)
+    except InputError as error:
+        return remedy_first(str(error))
+    return True
+
+
 def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path:
     """A path in the output folder that is still free, numbered in ComfyUI's way; `size` is (width, height) in pixels.
 
-    Raises InputError for a prefix that leads out of the output folder.
+    Raises InputError for a prefix that leads out of the output folder, or is no file's name; OutputError if its folder
+    cannot be made.
     """
-    root = folder_paths.get_output_directory()
-    if inside(root, prefix) is None:
-        raise InputError(f"{prefix} leads out of ComfyUI's output folder: use a filename_prefix without '..'")
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, root, *size)
+    root, text = folder_paths.get_output_directory(), output_prefix(prefix)
+    try:
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(text, root, *size)
+    except OSError as error:
+        raise OutputError(f"{text} cannot be written, as {error.strerror}: use another filename_prefix") from error
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 
@@ -136,19 +162,32 @@ def temp_file(content: bytes, suffix: str) -> Path:
 
 
 def as_file(video: Any) -> Path:
-    """Path of a VIDEO. A video in memory, or one cut by another node, is first written to the temporary folder."""
+    """Path of the film behind a VIDEO, whole and as it is; one in memory is first written to the temporary folder."""
     source = video.get_stream_source()
-    window = getattr(video, "get_active_trim_window", tuple)()  # ComfyUI after 0.3.64 can cut without writing a file
-    if any(window):
-        whole = BytesIO()
-        video.save_to(whole)
-        return temp_file(whole.getvalue(), ".mp4")
     return temp_file(source.getvalue(), ".mp4") if isinstance(source, BytesIO) else Path(source)
+
+
+def trim_window(video: Any) -> tuple[Fraction, Fraction | None]:
+    """Where a VIDEO begins and ends in its file, in seconds since the first frame; None: at the file's end.
+
+    ComfyUI after 0.3.64 trims without writing a file.
+    """
+    start, length = getattr(video, "get_active_trim_window", lambda: (0, 0))()
+    begin, seconds = (Fraction(time).limit_denominator(10**6) for time in (start, length))
+    return begin, begin + seconds if seconds else None
+
+
+def is_edited(video: Any) -> bool:
+    """Whether a VIDEO's frames are cropped or resized on the fly, as ComfyUI 0.38 does: its file is not."""
+    return bool(getattr(video, "has_pending_frame_edits", bool)())
 
 
 def as_sound(audio: dict[str, Any]) -> Path:
     """Writes the first item [C, T] of an AUDIO as a 16-bit WAV file to the temporary folder; returns its path."""
-    samples = (audio["waveform"][0].clamp(-1, 1) * 32767).round().short().T.contiguous()
+    waveform = audio["waveform"][0]
+    if not waveform.is_floating_point():  # ComfyUI 0.3.64 gives the samples of some files as they are stored
+        waveform = waveform / torch.iinfo(waveform.dtype).max
+    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().T.contiguous()
     buffer = BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(samples.shape[1])
@@ -169,13 +208,13 @@ def lora_file(choice: str) -> Path | None:
     return Path(path) if path else None
 
 
-def motion_files() -> dict[str, Path]:
+def motion_files() -> list[str]:
     """The options of Load Motion: .safetensors files in the input folder, and in the output folder with " [output]"."""
-    choices = {}
+    choices = []
     for kind, label in (("input", ""), ("output", " [output]")):
-        root = Path(folder_paths.get_directory_by_type(kind))
-        for path in sorted(root.rglob("*.safetensors")):
-            choices[f"{path.relative_to(root).as_posix()}{label}"] = path
+        root = folder_paths.get_directory_by_type(kind)
+        names = sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in files_below(root, MOTIONS))
+        choices += [f"{name}{label}" for name in names]
     return choices
 
 
@@ -183,4 +222,4 @@ def motion_file(choice: str) -> Path | None:
     """Where the file of an option would be; None for a name that leads out of its folder or is no .safetensors."""
     name = choice.removesuffix(" [output]")
     root = folder_paths.get_directory_by_type("input" if name == choice else "output")
-    return inside(root, name) if name.endswith(".safetensors") else None
+    return inside(root, name) if name.endswith(MOTIONS) else None

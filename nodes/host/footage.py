@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from comfy_api.v0_0_2 import InputImpl
 
 from ...personalive_core.errors import InputError
 from ...personalive_core.media.video import FOLDER_RATE, Frame, probe, read_frames, resample
-from .folders import as_file, as_sound
+from .folders import as_file, as_sound, is_edited, trim_window
 from .sockets import Footage, to_picture
 
 
@@ -38,25 +39,61 @@ def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> Dr
     rate = Fraction(frame_rate).limit_denominator(1000) or None
     if isinstance(driving, torch.Tensor):  # images have no timestamps: the rate defines them
         own = rate or FOLDER_RATE
-        frames, seconds, footage = in_memory(driving, own, begin), len(driving) / own, None
-    elif isinstance(driving, InputImpl.VideoFromComponents):
-        components = driving.get_components()
-        own = Fraction(components.frame_rate)
-        frames, seconds = in_memory(components.images, own, begin), len(components.images) / own
-        frames, own = (resample(frames, rate, begin), rate) if rate else (frames, own)
-        footage = Footage(as_sound(components.audio), begin, pictures=False) if components.audio else None
+        opened = Opened(in_memory(driving, own, begin), own, len(driving) / own - begin, None)
+    elif is_edited(driving) or isinstance(driving, InputImpl.VideoFromComponents):
+        opened = resampled(open_components(driving.get_components(), begin), rate, begin)
     else:
-        path = as_file(driving)
-        info = probe(path)
-        frames, own = read_frames(path, begin, None, rate), rate or info.rate
-        seconds, footage = info.duration or begin, Footage(path, begin)
-    frames = islice(frames, wanted)
+        window = trim_window(driving)
+        begin += window[0]
+        opened = resampled(open_file(as_file(driving), begin, window[1]), rate, begin)
+    frames = islice(opened.frames, wanted)
     first = next(frames, None)
     if first is None:
         raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
-    total = max(round((seconds - begin) * own), 1)
-    footage = footage and replace(footage, start=first.time)  # the sound begins with the first picture
-    return DrivingFrames(frames, first, own, min(total, wanted or total), footage)
+    total = max(round(opened.seconds * opened.rate), 1)
+    footage = opened.footage and replace(opened.footage, start=first.time)  # the sound begins with the first picture
+    return DrivingFrames(frames, first, opened.rate, min(total, wanted or total), footage)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A driving before its first frame is read."""
+
+    frames: Iterator[Frame]
+    rate: Fraction  # frames per second
+    seconds: Fraction  # an estimate of how long it is
+    footage: Footage | None
+
+
+def open_components(components: Any, begin: Fraction) -> Opened:
+    """The frames from `begin` on, in seconds, of a VIDEO's parts in memory."""
+    rate = Fraction(components.frame_rate)
+    footage = Footage(as_sound(components.audio), begin, pictures=False) if components.audio else None
+    images = components.images
+    return Opened(in_memory(images, rate, begin), rate, len(images) / rate - begin, footage)
+
+
+def open_file(path: Path, begin: Fraction, end: Fraction | None) -> Opened:
+    """The frames of a film from `begin` to `end`, in seconds since its first frame; None: to its end."""
+    info = probe(path)
+    last = info.duration or begin
+    frames = read_frames(path, begin)
+    if end is not None:
+        frames, last = until(frames, end), min(last, end)
+    return Opened(frames, info.rate, last - begin, Footage(path, begin))
+
+
+def resampled(opened: Opened, rate: Fraction | None, begin: Fraction) -> Opened:
+    """The same at `rate` frames per second from `begin` on; None: as it is."""
+    return replace(opened, frames=resample(opened.frames, rate, begin), rate=rate) if rate else opened
+
+
+def until(frames: Iterator[Frame], end: Fraction) -> Iterator[Frame]:
+    """The frames that begin before `end`, in seconds; the last is shown until then at most."""
+    for frame in frames:
+        if frame.time >= end:
+            return
+        yield frame if frame.duration is None else replace(frame, duration=min(frame.duration, end - frame.time))
 
 
 def in_memory(images: torch.Tensor, rate: Fraction, begin: Fraction) -> Iterator[Frame]:

@@ -53,9 +53,7 @@ class AudioTrack:
         Raises:
             InputError: `source` cannot be read.
         """
-        with open_media(source) as container:
-            codec = _usable(container, source).codec_context
-            layout, rate = "mono" if codec.layout.nb_channels == 1 else "stereo", codec.sample_rate
+        layout, rate = _form(source)
         stream = cast("AudioStream", output.add_stream(encoder, rate=_DEFAULT_RATE, layout=layout))
         rates = stream.codec_context.codec.audio_rates
         self._rate = rate if rates is None or rate in rates else _DEFAULT_RATE
@@ -112,6 +110,35 @@ def has_audio(path: Path) -> bool:
         if chosen.index != first.index:
             warn_once(_log, f"The first sound track of {path} cannot be decoded: track {chosen.index} is used.")
         return True
+
+
+def read_sound(path: Path, start: Fraction, seconds: Fraction) -> tuple[NDArray[np.float32], int]:
+    """The sound [C, n] of `path`, mono or stereo within -1..1, and its rate in Hz; `has_audio(path)` must hold.
+
+    Args:
+        path: a file with sound.
+        start: seconds since the first frame of `path` (since its beginning, if it has only audio).
+        seconds: how much to read; silence where the sound ended before.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    layout, rate = _form(path)
+    sound, position = _silence(round(seconds * rate), layout), 0
+    for piece in _samples(path, start, rate, layout):
+        taken = piece[:, : sound.shape[1] - position]
+        sound[:, position : position + taken.shape[1]] = taken
+        position += taken.shape[1]
+        if position == sound.shape[1]:
+            break
+    return sound, rate
+
+
+def _form(path: Path) -> tuple[str, int]:
+    """The layout, mono or stereo, and the rate in Hz in which the sound of `path` is read."""
+    with open_media(path) as container:
+        codec = _usable(container, path).codec_context
+        return "mono" if codec.layout.nb_channels == 1 else "stereo", codec.sample_rate
 
 
 def _usable(container: InputContainer, path: Path) -> AudioStream:

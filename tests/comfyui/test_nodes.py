@@ -523,11 +523,6 @@ ERRORS = [
     ("neutral", lambda w: change(w, "ExtractHybridMotion", missing_face="neutral"), "Connect it, or choose hold:"),
     ("no yunet", lambda w: change(w, PREPARE, detector="yunet"), "Turn on download_if_missing in Load"),
     ("no insightface", lambda w: change(w, PREPARE, detector="insightface"), "Install both with pip"),
-    (
-        "leaves the folder",
-        lambda w: change(w, SAMPLER, filename_prefix="../../x"),
-        "Use a filename_prefix",
-    ),
 ]
 
 

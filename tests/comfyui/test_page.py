@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SIZE, COUNT = 64, 8
-PREPARE = "PersonaLivePrepareReference"
+PREPARE, SAMPLER, PASTE = "PersonaLivePrepareReference", "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack"
 DETECTOR = "yunet" if "PERSONALIVE_YUNET" in os.environ else "none"
 # widgets that newer pages or ComfyUI add to its own nodes: the preview is the page's, which the server ignores
 NEWER = {"LoadVideo": ["video-preview"], "CreateVideo": ["bit_depth"]}
@@ -60,6 +61,10 @@ WIDGET = """([type, name]) => {
   const node = window.app.graph._nodes.find(n => n.type === type);
   const at = node.widgets.findIndex(w => w.name === name);
   return node.widgets[at].value;
+}"""
+
+SET = """([type, name, value]) => {
+  window.app.graph._nodes.find(n => n.type === type).widgets.find(w => w.name === name).value = value;
 }"""
 
 
@@ -269,6 +274,40 @@ def test_errors_reach_the_page_with_the_remedy_first(page):
     assert ended["kind"] == "execution_error"
     assert ended["error"].startswith("Write four numbers")
     page.keyboard.press("Escape")
+
+
+MIME = {"mp4": "video/mp4", "mkv": "video/x-matroska", "webm": "video/webm", "mov": "video/quicktime"}
+DROP = """async ([url, name, type]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([await (await fetch(url)).blob()], name, { type }));
+  const event = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true, clientX: 700, clientY: 500 });
+  window.app.canvas.canvas.dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("name", MIME)
+def test_a_dropped_film_opens_the_workflow_that_made_it(page, name):
+    """The sampler's and Paste Back's, under names that the page fills."""
+    page, seen, server = page
+    load_ui(page, small(read("paste_back")))
+    for kind, beginning in ((SAMPLER, "square"), (PASTE, "whole")):
+        prefix = f"dropped/{name}_{beginning}_%date:yyyy%_%KeypointInterpolate.lead_in%"
+        page.evaluate(SET, [kind, "filename_prefix", prefix])
+    page.evaluate(SET, [SAMPLER, "format", name])
+    posted, saved = to_api(page), to_ui(page)
+    assert run_it(page)["kind"] == "execution_success"
+    for beginning in ("square", "whole"):
+        file = f"{name}_{beginning}_{time.strftime('%Y')}_12_00001_.{name}"
+        assert (server.base / "output" / "dropped" / file).is_file()
+        page.evaluate("() => window.app.graph.clear()")
+        url = f"/view?filename={file}&subfolder=dropped&type=output"
+        page.evaluate(DROP, [url, file, MIME[name]])
+        page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PersonaLivePasteBack')")
+        page.wait_for_timeout(700)
+        assert to_api(page) == posted
+        assert [node["type"] for node in to_ui(page)["nodes"]] == [node["type"] for node in saved["nodes"]]
+        assert widget(page, SAMPLER, "filename_prefix").endswith("%KeypointInterpolate.lead_in%")
+    assert not seen.ours()
 
 
 def test_templates_and_help_are_served_to_the_page(page):

@@ -9,6 +9,7 @@ import pytest
 
 NAME = "_pack_without_comfyui"
 STANDINS = (
+    "comfy.cli_args",
     "comfy.ldm.modules.attention",
     "comfy.lora",
     "comfy.model_management",

@@ -5,7 +5,9 @@ import { api } from "../../scripts/api.js";
 import { comparePlayer } from "./compare_player.js";
 import { chain, element } from "./dom.js";
 import { facePicker } from "./face_picker.js";
-import { findNode, outputKey } from "./graph.js";
+import { readable } from "./films.js";
+import { findNode, outputKey, widgetOf } from "./graph.js";
+import { fillPrefix } from "./prefixes.js";
 import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
 import { fill, wordsFor } from "./strings.js";
@@ -19,6 +21,8 @@ const PANELS = {
   PersonaLivePasteBack: [COMPARE],
   PersonaLivePrepareReference: [{ key: "personalive_faces", panel: facePicker }],
 };
+
+const SAVES = new Set(["PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion"]);
 
 const root = () => app.rootGraph ?? app.graph;
 
@@ -57,6 +61,8 @@ app.registerExtension({
 
   setup() {
     document.head.append(element("style", {}, STYLE));
+    const open = app.handleFile;
+    app.handleFile = (file, ...rest) => open.call(app, readable(file), ...rest);
     api.addEventListener("personalive.progress", ({ detail }) => {
       const node = findNode(root(), detail.node);
       shows.get(node)?.[SAMPLER.key]?.(detail, false);
@@ -68,6 +74,8 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    const prefix = SAVES.has(node.comfyClass) ? widgetOf(node, "filename_prefix") : null;
+    if (prefix) prefix.serializeValue = () => fillPrefix(prefix.value, root(), new Date());
     const panels = PANELS[node.comfyClass];
     if (!panels) return;
     const given = tools();
