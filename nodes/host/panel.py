@@ -89,10 +89,10 @@ class SamplerPanel:
         self._sent, self._sent_at = (len(self._novelty), len(self._keyframes)), time.monotonic()
 
 
-def data_url(picture: Picture) -> str:
-    """The picture as a small JPEG in a data URL."""
+def data_url(picture: Picture, side: int = STRIP_SIDE) -> str:
+    """The picture as a JPEG in a data URL, shrunk to at most `side` pixels."""
     small, buffer = Image.fromarray(picture), BytesIO()
-    small.thumbnail((STRIP_SIDE, STRIP_SIDE))
+    small.thumbnail((side, side))
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
