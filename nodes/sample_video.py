@@ -10,7 +10,7 @@ from ..personalive_core.errors import InputError
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
-from .host.panel import SamplerPanel, compare_ui
+from .host.panel import SamplerPanel, compare_ui, for_page
 from .host.schema import schema
 from .host.sockets import Bank, LoadedModel, Motion, PreparedReference
 from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
@@ -57,7 +57,7 @@ class StreamingSamplerVideo(io.ComfyNode):
         writer = open_writer(task, filename_prefix, format, lossless, audio)
         keyframes = write_frames(task, panel, writer)
         video = InputImpl.VideoFromFile(str(writer.path))
-        shown = {"personalive_run": [panel.end()], **compare_ui(writer, motion.footage)}
+        shown = {**for_page("personalive_run", panel.end()), **compare_ui(writer, motion.footage)}
         return io.NodeOutput(video, *told(task, keyframes), ui=shown)
 
 
@@ -106,5 +106,6 @@ def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> 
     except BaseException:
         if writer.frames:
             _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
+        panel.stop(writer.partial, writer.frames, task.motion.footage)
         raise
     return keyframes

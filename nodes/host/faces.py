@@ -26,7 +26,7 @@ from .glance import Glance, glance
 from .panel import data_url
 
 ROUTE = "/personalive/faces"
-# Sent by web/js/personalive.js. An <img> or a form of another site cannot set it, and its scripts must ask first (CORS).
+# Sent by the page. An <img> or a form of another site cannot set it, and its scripts must ask first (CORS).
 HEADER = "X-PersonaLive"
 MOST_WAITING = 16  # requests; they are answered one at a time
 FRAME_SIDE = 1024  # pixels of the longer side of a film's frame in the picker
@@ -182,7 +182,7 @@ def answering(look: Callable[[dict[str, str]], dict[str, object]]) -> Callable[[
 
     async def answer(request: web.Request) -> web.Response:
         if request.headers.get(HEADER) != "1":
-            return refusal(403, f"only the page of this ComfyUI may ask for faces: send the header {HEADER}: 1")
+            return refusal(403, f"only the page of this ComfyUI may ask for faces: send the header {HEADER} with the value 1")
         if len(waiting) >= MOST_WAITING:
             return refusal(429, f"{len(waiting)} pictures are being looked at: wait a moment, then choose it again")
         waiting.add(id(request))

@@ -68,7 +68,7 @@ def still(path: Path) -> Glance:
 
 
 def film_frame(path: Path, start: float) -> Glance:
-    """A look at the frame of a film that is shown `start` seconds after its first. Raises InputError as `glance` does."""
+    """A look at the frame of a film `start` seconds after its first. Raises InputError as `glance` does."""
     with open_media(path) as container:
         stream = video_stream(container, path)
         check_pixels(path, stream.width * stream.height, FILM_PIXELS)
