@@ -182,7 +182,9 @@ def answering(look: Callable[[dict[str, str]], dict[str, object]]) -> Callable[[
 
     async def answer(request: web.Request) -> web.Response:
         if request.headers.get(HEADER) != "1":
-            return refusal(403, f"only the page of this ComfyUI may ask for faces: send the header {HEADER} with the value 1")
+            return refusal(
+                403, f"only this ComfyUI's page may ask for faces: send the header {HEADER} with the value 1"
+            )
         if len(waiting) >= MOST_WAITING:
             return refusal(429, f"{len(waiting)} pictures are being looked at: wait a moment, then choose it again")
         waiting.add(id(request))

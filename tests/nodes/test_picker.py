@@ -236,7 +236,7 @@ def test_only_the_page_is_answered(faces):
     assert page == (200, {"faces": []})
     for status, answer in (image, other):
         assert status == 403
-        assert answer["error"].startswith("Send the header X-PersonaLive with the value 1: only the page")
+        assert answer["error"].startswith("Send the header X-PersonaLive with the value 1: only ")
 
 
 def test_one_picture_is_looked_at_at_a_time(faces):
