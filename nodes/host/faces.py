@@ -27,7 +27,7 @@ from .panel import data_url
 
 ROUTE = "/personalive/faces"
 # Sent by the page. An <img> or a form of another site cannot set it, and its scripts must ask first (CORS).
-HEADER = "X-PersonaLive"
+PAGE_HEADER = "X-PersonaLive"
 MOST_WAITING = 16  # requests; they are answered one at a time
 FRAME_SIDE = 1024  # pixels of the longer side of a film's frame in the picker
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
@@ -181,25 +181,25 @@ def answering(look: Callable[[dict[str, str]], dict[str, object]]) -> Callable[[
     waiting: set[int] = set()  # ids of requests
 
     async def answer(request: web.Request) -> web.Response:
-        if request.headers.get(HEADER) != "1":
-            return refusal(
-                403, f"only this ComfyUI's page may ask for faces: send the header {HEADER} with the value 1"
+        if request.headers.get(PAGE_HEADER) != "1":
+            return refused(
+                403, f"only this ComfyUI's page may ask for faces: send the header {PAGE_HEADER} with the value 1"
             )
         if len(waiting) >= MOST_WAITING:
-            return refusal(429, f"{len(waiting)} pictures are being looked at: wait a moment, then choose it again")
+            return refused(429, f"{len(waiting)} pictures are being looked at: wait a moment, then choose it again")
         waiting.add(id(request))
         try:
             query = dict(request.query)
             return web.json_response(await asyncio.get_running_loop().run_in_executor(worker, look, query))
         except (PersonaLiveError, OSError, ValueError, ArithmeticError) as error:
-            return refusal(200, str(error))  # browsers log a 400 to the console
+            return refused(200, str(error))  # browsers log a 400 to the console
         finally:
             waiting.discard(id(request))
 
     return answer
 
 
-def refusal(status: int, sentence: str) -> web.Response:
+def refused(status: int, sentence: str) -> web.Response:
     """An answer that says why there are no faces."""
     return web.json_response({"error": remedy_first(sentence)}, status=status)
 

@@ -45,7 +45,8 @@ SAMPLER_SEEN = """type => {
   const preview = window.app.nodePreviewImages?.[String(node.id)] ?? [];
   return {
     pictures: (node.imgs?.length ?? 0) + preview.length, shown: shown.length,
-    film: Math.min(shown[0].clientWidth, shown[0].clientHeight), room: shown[0].closest('.personalive-panel').clientWidth,
+    film: Math.min(shown[0].clientWidth, shown[0].clientHeight),
+    room: shown[0].closest('.personalive-panel').clientWidth,
   };
 }"""
 FILMS = """() => [...document.querySelectorAll('.personalive-videos figure:not([hidden]) video')]
@@ -250,7 +251,8 @@ def test_the_route_answers_the_page_only(page):
     page, _, _ = page
     url = "/api/personalive/faces?filename=portrait.png&detector=none"
     statuses = page.evaluate(
-        """async url => Promise.all([{}, {'X-PersonaLive': '1'}].map(async h => (await fetch(url, {headers: h})).status))""",
+        """async url => Promise.all([{}, {'X-PersonaLive': '1'}]
+            .map(async headers => (await fetch(url, { headers })).status))""",
         url,
     )
     assert statuses == [403, 200]
