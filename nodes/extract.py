@@ -14,8 +14,8 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.animation.pipeline import MotionOptions, film_motion
 from ..personalive_core.errors import InputError
-from ..personalive_core.faces.crop import Box, portrait_crop
-from ..personalive_core.faces.detectors import detector_for
+from ..personalive_core.faces.crop import Box, crop_found, portrait_crop, whole_frame
+from ..personalive_core.faces.detectors import detector_for, used_detector
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.picture import Picture
 from ..personalive_core.media.video import Frame
@@ -24,9 +24,10 @@ from ..personalive_core.motion.smoothing import pose_smoothing
 from ..personalive_core.motion.times import time_at, times_of, usual_rate
 from ..personalive_core.motion.types import HybridMotion, concat_motion
 from .host.errors import readable
-from .host.faces import choice, face_inputs, parse_box, yunet
+from .host.faces import boxes, choice, face_inputs, parse_box, yunet
 from .host.footage import DrivingFrames, open_frames
 from .host.memory import check_interrupt
+from .host.panel import for_page
 from .host.schema import schema
 from .host.sockets import (
     LoadedModel,
@@ -39,6 +40,7 @@ from .host.sockets import (
 )
 from .host.sound import sound_of
 from .plot import plot
+from .prepare import also_there, picker
 
 MASK_SIDE = 64  # pixels a side of a mask in `valid`: all black or all white, so the size is free
 
@@ -148,7 +150,21 @@ class ExtractHybridMotion(io.ComfyNode):
         valid = [white if seen else black for seen in frames.valid.tolist()]  # only two masks in memory
         motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
         sound = sound_of(source.footage, time_at(ticks, len(frames)) - time_at(ticks, 0))
-        return io.NodeOutput(motion, valid, to_image([plot(motion)]), float(motion.rate), sound)
+        shown = for_page("personalive_faces", first_faces(first, box, (detector, face), model))
+        return io.NodeOutput(motion, valid, to_image([plot(motion)]), float(motion.rate), sound, ui=shown)
+
+
+def first_faces(first: Picture, box: Box | None, choices: tuple[str, str], model: LoadedModel) -> dict[str, object]:
+    """Data for the face picker: the driving's first frame, its faces, and the square that the first crop takes.
+
+    `choices` are the options of the widgets detector and face.
+    """
+    detector, face = choices
+    faces = also_there(first, detector, model.weights)
+    looked = None if used_detector(detector, first) == "none" else faces
+    crop = portrait_crop(box, first.shape[:2]) if box else crop_found(looked, choice(face), first.shape[:2])
+    detects = {"detects": looked is not None}
+    return {**picker(first, crop or whole_frame(first.shape[:2]), boxes(faces)), **detects}
 
 
 def crop_box(face: Box, picture: Picture) -> Box:

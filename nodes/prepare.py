@@ -28,6 +28,7 @@ from .host.faces import (
 )
 from .host.folders import temp_file, viewable
 from .host.memory import activation_bytes, with_room
+from .host.panel import for_page
 from .host.schema import schema
 from .host.sockets import (
     Bank,
@@ -102,7 +103,7 @@ class PrepareReference(io.ComfyNode):
         if faces is None:
             faces = also_there(whole, detector, model.weights)
         shown = picker(whole, crop, boxes(faces))
-        return io.NodeOutput(prepared, to_image([prepared.portrait]), ui={"personalive_faces": [shown]})
+        return io.NodeOutput(prepared, to_image([prepared.portrait]), ui=for_page("personalive_faces", shown))
 
 
 def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]:

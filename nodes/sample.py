@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 from comfy_api.v0_0_2 import io
@@ -12,7 +13,7 @@ from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.folders import new_output
 from .host.memory import check_fits, free_ram
-from .host.panel import SamplerPanel
+from .host.panel import SamplerPanel, for_page
 from .host.schema import schema
 from .host.sockets import Bank, LoadedModel, Motion, PreparedReference, to_picture
 from .host.streaming import Keyframes, SamplerRun, bank_outputs, check, run_stream, sampler_inputs, told
@@ -54,7 +55,7 @@ class StreamingSampler(io.ComfyNode):
         check_fits(len(motion), (task.size, task.size), free_ram(), "Streaming Sampler (Video)")
         panel = SamplerPanel(str(cls.hidden.unique_id), len(motion), preview_every, task.bank.threshold)
         frames, keyframes = sample(task, panel)
-        return io.NodeOutput(frames, *told(task, keyframes), ui={"personalive_run": [panel.end()]})
+        return io.NodeOutput(frames, *told(task, keyframes), ui=for_page("personalive_run", panel.end()))
 
 
 def sample(task: SamplerRun, panel: SamplerPanel) -> tuple[torch.Tensor, Keyframes]:
@@ -70,15 +71,18 @@ def sample(task: SamplerRun, panel: SamplerPanel) -> tuple[torch.Tensor, Keyfram
                 frames[made] = torch.from_numpy(picture.copy()).float() / 255
                 made += 1
     except BaseException:
-        rescue(frames[:made], task)
+        panel.stop(rescue(frames[:made], task), made, task.motion.footage)
         raise
     return frames, keyframes
 
 
-def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
-    """Saves the frames [F, S, S, 3] of a cancelled or failed run as a video in the output folder; logs a failure."""
+def rescue(frames: torch.Tensor, task: SamplerRun) -> Path | None:
+    """Saves the frames [F, S, S, 3] of a cancelled or failed run as a video in the output folder; returns its path.
+
+    None if there are no frames, or they could not be saved, which is logged.
+    """
     if not len(frames):
-        return
+        return None
     try:
         path = new_output("video/PersonaLive_unfinished", ".mp4", (task.size, task.size))
         with VideoWriter(path, (task.size, task.size), WriteOptions(rate=task.motion.rate)) as writer:
@@ -86,5 +90,6 @@ def rescue(frames: torch.Tensor, task: SamplerRun) -> None:
                 writer.write(to_picture(frame), task.motion.time(index), task.motion.duration(index))
     except (PersonaLiveError, OSError) as error:  # not raised: the user must see why the run ended
         _log.error("The frames made so far could not be saved: %s", error)
-    else:
-        _log.warning("The run ended early; its %d frames are in %s", len(frames), path)
+        return None
+    _log.warning("The run ended early; its %d frames are in %s", len(frames), path)
+    return path

@@ -14,7 +14,7 @@ from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.film import FORMATS, chosen_format, workflow_tags
 from .host.folders import new_output, refused_prefix
-from .host.panel import SamplerPanel, compare_ui
+from .host.panel import SamplerPanel, compare_ui, for_page
 from .host.schema import schema
 from .host.sockets import Bank, LoadedModel, Motion, PreparedReference
 from .host.sound import sound_source
@@ -81,7 +81,7 @@ class StreamingSamplerVideo(io.ComfyNode):
         writer = open_writer(task, file, workflow_tags(cls.hidden))
         keyframes = write_frames(task, panel, writer)
         video = InputImpl.VideoFromFile(str(writer.path))
-        shown = {"personalive_run": [panel.end()], **compare_ui(writer, motion.footage)}
+        shown = {**for_page("personalive_run", panel.end()), **compare_ui(writer, motion.footage)}
         return io.NodeOutput(video, *told(task, keyframes), ui=shown)
 
 
@@ -164,5 +164,6 @@ def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> 
     except BaseException:
         if writer.frames:
             _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
+        panel.stop(writer.partial, writer.frames, task.motion.footage)
         raise
     return keyframes

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from aiohttp import web
 from comfy_api.v0_0_2 import io
@@ -16,10 +19,17 @@ from server import PromptServer
 from ...personalive_core.backends.personalive.files import yunet_file
 from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, WeightsError, remedy_first
 from ...personalive_core.faces.crop import Box, Crop, Face, crop_by_hand, crop_found
-from ...personalive_core.faces.detectors import DETECTORS, detector_for, helpful_detector
-from ...personalive_core.media.picture import Picture, read_image
+from ...personalive_core.faces.detectors import DETECTORS, detector_for, helpful_detector, used_detector
+from ...personalive_core.media.picture import Picture
 from .folders import MODELS, viewed, weight_folders
+from .glance import Glance, glance
+from .panel import data_url
 
+ROUTE = "/personalive/faces"
+# Sent by the page. An <img> or a form of another site cannot set it, and its scripts must ask first (CORS).
+PAGE_HEADER = "X-PersonaLive"
+MOST_WAITING = 16  # requests; they are answered one at a time
+FRAME_SIDE = 1024  # pixels of the longer side of a film's frame in the picker
 SHOWN_BY_ROUTE = ("auto", "yunet", "haar")
 LARGEST = "largest"
 CHOICES: Mapping[str, str] = {  # option of the `face` widget -> the core's name for it
@@ -156,27 +166,66 @@ def square(crop: Crop) -> list[float]:
 
 
 def add_routes() -> None:
-    """Adds GET /personalive/faces: detects the faces in a picture of ComfyUI's folders.
+    """Adds GET /personalive/faces: detects the faces in a picture, or in a film's frame, of ComfyUI's folders.
 
     The face picker uses it before the first run.
     """
     server = getattr(PromptServer, "instance", None)
-    if server is None:  # ComfyUI's modules are loaded without its server, as in a test
-        return
+    if server is not None:  # else ComfyUI's modules are loaded without its server, as in a test
+        server.routes.get(ROUTE)(answering(look))
 
-    @server.routes.get("/personalive/faces")
-    async def faces(request: web.Request) -> web.Response:
+
+def answering(look: Callable[[dict[str, str]], dict[str, object]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The route's handler: answers the page's own requests with what `look` gives, one at a time and in turn."""
+    worker = ThreadPoolExecutor(1, "personalive-faces")  # starts its thread at the first request
+    waiting: set[int] = set()  # ids of requests
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.headers.get(PAGE_HEADER) != "1":
+            return refused(
+                403, f"only this ComfyUI's page may ask for faces: send the header {PAGE_HEADER} with the value 1"
+            )
+        if len(waiting) >= MOST_WAITING:
+            return refused(429, f"{len(waiting)} pictures are being looked at: wait a moment, then choose it again")
+        waiting.add(id(request))
         try:
-            return web.json_response(await asyncio.to_thread(look, dict(request.query)))
-        except (PersonaLiveError, OSError, ValueError) as error:  # status 200: browsers log a 400 to the console
-            return web.json_response({"error": remedy_first(str(error))})
+            query = dict(request.query)
+            return web.json_response(await asyncio.get_running_loop().run_in_executor(worker, look, query))
+        except (PersonaLiveError, OSError, ValueError, ArithmeticError) as error:
+            return refused(200, str(error))  # browsers log a 400 to the console
+        finally:
+            waiting.discard(id(request))
+
+    return answer
+
+
+def refused(status: int, sentence: str) -> web.Response:
+    """An answer that says why there are no faces."""
+    return web.json_response({"error": remedy_first(sentence)}, status=status)
 
 
 def look(query: dict[str, str]) -> dict[str, object]:
-    """The JSON answer to a request of that route: width and height in pixels, faces. Raises PersonaLiveError."""
+    """The JSON answer to a request of that route.
+
+    width, height: pixels of the full picture; faces: their boxes in it; detects: whether the node would look for faces,
+    too; image: a film's frame as a data URL. Raises PersonaLiveError, which names the file without its folder.
+    """
     path = viewed(query.get("filename", ""), query.get("subfolder", ""), query.get("type", "input"))
-    picture, weights, detector = read_image(path), weight_folders()[MODELS], query.get("detector", "auto")
-    if detector not in SHOWN_BY_ROUTE:  # a page request must not make insightface download
-        return {"width": picture.shape[1], "height": picture.shape[0], "faces": []}
-    faces = helpful_faces(picture, detector, weights)
-    return {"width": picture.shape[1], "height": picture.shape[0], "faces": boxes(faces)}
+    weights, detector = weight_folders()[MODELS], query.get("detector", "auto")
+    try:
+        seen, is_film = glance(path, float(query.get("start") or 0))
+        # a page request must not make insightface download
+        faces = helpful_faces(seen.picture, detector, weights) if detector in SHOWN_BY_ROUTE else ()
+    except (PersonaLiveError, OSError) as error:
+        text = str(error).replace(f"{path.parent}{os.sep}", "").replace(f"{weights}{os.sep}", "")
+        raise InputError(text) from error
+    answer = {"width": seen.width, "height": seen.height, "faces": in_full(boxes(faces), seen)}
+    answer["detects"] = used_detector(detector, np.broadcast_to(np.uint8(0), (seen.height, seen.width, 3))) != "none"
+    return {**answer, "image": data_url(seen.picture, FRAME_SIDE)} if is_film else answer
+
+
+def in_full(faces: list[list[float]], seen: Glance) -> list[list[float]]:
+    """Boxes in pixels of the small copy -> in pixels of the full picture."""
+    height, width = seen.picture.shape[:2]
+    scale, most = (seen.width / width, seen.height / height) * 2, (seen.width, seen.height) * 2
+    return [[round(min(edge * by, end), 1) for edge, by, end in zip(face, scale, most, strict=True)] for face in faces]

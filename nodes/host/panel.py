@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import comfy.utils
@@ -62,6 +64,15 @@ class SamplerPanel:
         if time.monotonic() - self._sent_at >= PAUSE:
             self._send()
 
+    def stop(self, path: Path | None, frames: int, footage: Footage | None) -> None:
+        """Sends the last event of a run that ended early: its first `frames` frames are in `path`, None if in no file.
+
+        The player then shows that film.
+        """
+        self._frame = frames
+        kept = path if path and path.is_file() else None
+        self._send(last=True, stopped=True, compare=players(kept, footage) if kept else None)
+
     def end(self) -> dict[str, Any]:
         """Sends the last event; returns the complete run for ComfyUI's "executed" message."""
         self._send(last=True)
@@ -79,20 +90,20 @@ class SamplerPanel:
             "threshold": self._threshold,
         }
 
-    def _send(self, first: bool = False, last: bool = False) -> None:
+    def _send(self, **more: Any) -> None:
         points, strip = self._sent
         server = PromptServer.instance
-        new = {"novelty": self._novelty[points:], "keyframes": self._keyframes[strip:], "first": first, "last": last}
+        new = {"novelty": self._novelty[points:], "keyframes": self._keyframes[strip:], **more}
         facts = {**self._facts(), "prompt_id": getattr(server, "last_prompt_id", None)}
         if server.client_id is not None:  # None would send it, with pictures of faces, to every page
             server.send_sync(EVENT, {**facts, **new}, server.client_id)
         self._sent, self._sent_at = (len(self._novelty), len(self._keyframes)), time.monotonic()
 
 
-def data_url(picture: Picture) -> str:
-    """The picture as a small JPEG in a data URL."""
+def data_url(picture: Picture, side: int = STRIP_SIDE) -> str:
+    """The picture as a JPEG in a data URL, shrunk to at most `side` pixels."""
     small, buffer = Image.fromarray(picture), BytesIO()
-    small.thumbnail((STRIP_SIDE, STRIP_SIDE))
+    small.thumbnail((side, side))
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -102,7 +113,19 @@ def compare_ui(writer: VideoWriter, footage: Footage | None) -> dict[str, list[A
 
     The compare player compares the result with the driving video, which is None if there is none with pictures.
     """
-    result = viewable(writer.path)
+    return {"video": [viewable(writer.path)], **for_page("personalive_compare", players(writer.path, footage))}
+
+
+def players(path: Path, footage: Footage | None) -> dict[str, Any]:
+    """The films of the compare player, as the page requests them: the result at `path`, and its driving or None."""
     seen = viewable(footage.path) if footage and footage.pictures else None
     driving = {**seen, "start": float(footage.start)} if seen and footage else None
-    return {"video": [result], "personalive_compare": [{"driving": driving, "result": result}]}
+    return {"driving": driving, "result": viewable(path)}
+
+
+def for_page(name: str, value: dict[str, Any]) -> dict[str, list[Any]]:
+    """UI output that only our panels read: JSON in the key, before an empty list.
+
+    ComfyUI's queue counts every item of every list as one more medium that the run has made.
+    """
+    return {f"{name} {json.dumps(value)}": []}

@@ -158,6 +158,12 @@ class ComfyUI:
         return run
 
 
+def for_panels(output):
+    """Of what a node shows, the pack's own part, as the page reads it (web/js/outputs.js): {name: [value]}."""
+    parts = (key.split(" ", 1) for key in output if key.startswith("personalive_"))
+    return {name: [json.loads(value)] for name, value in parts}
+
+
 def note(run, message):
     """Writes one message of the server into `run`; True when the prompt has ended."""
     kind, data = message["type"], message.get("data") or {}
@@ -170,7 +176,7 @@ def note(run, message):
     elif kind == "personalive.progress":
         run.events.append(data)
     elif kind == "executed":
-        run.outputs[data["node"]] = data.get("output") or {}
+        run.outputs[data["node"]] = {**(data.get("output") or {}), **for_panels(data.get("output") or {})}
     elif kind == "execution_error":
         run.error = data["exception_message"]
     elif kind == "execution_interrupted":

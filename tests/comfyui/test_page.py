@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from personalive_core.backends.personalive.files import FILES
+from personalive_core.media.picture import read_image
 from personalive_core.media.video import read_frames
+from personalive_core.media.write import VideoWriter
 from tests.comfyui.page import load_api, load_ui, open_page, to_api, to_ui
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import stored
@@ -20,7 +23,8 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 SIZE, COUNT = 64, 8
-PREPARE, SAMPLER, PASTE = "PersonaLivePrepareReference", "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack"
+PREPARE, EXTRACT, SAMPLER = "PersonaLivePrepareReference", "ExtractHybridMotion", "PersonaLiveStreamingSamplerVideo"
+PASTE = "PersonaLivePasteBack"
 DETECTOR = "yunet" if "PERSONALIVE_YUNET" in os.environ else "none"
 # widgets that newer pages or ComfyUI add to its own nodes: the preview is the page's, which the server ignores
 NEWER = {"LoadVideo": ["video-preview"], "CreateVideo": ["bit_depth"]}
@@ -68,6 +72,25 @@ SET = """([type, name, value]) => {
 }"""
 
 
+# of the sampler's node: pictures that the front end shows, films shown, the film's width and the panel's in pixels
+SAMPLER_SEEN = """type => {
+  const node = window.app.graph._nodes.find(n => n.type === type);
+  const shown = [...document.querySelectorAll('.personalive-videos figure:not([hidden]) video')];
+  const preview = window.app.nodePreviewImages?.[String(node.id)] ?? [];
+  return {
+    pictures: (node.imgs?.length ?? 0) + preview.length, shown: shown.length,
+    film: Math.min(shown[0].clientWidth, shown[0].clientHeight),
+    room: shown[0].closest('.personalive-panel').clientWidth,
+  };
+}"""
+FILMS = """() => [...document.querySelectorAll('.personalive-videos figure:not([hidden]) video')]
+  .filter(v => v.getAttribute('src')).map(v => new URL(v.src).searchParams.get('filename'))"""
+# how many media the front ends count in each finished run: every item of every output
+COUNTS = """async () => Object.values(await (await fetch('/history')).json()).map(run =>
+  Object.values(run.outputs).flatMap(output => Object.entries(output))
+    .filter(([name]) => name !== 'animated').reduce((sum, [, items]) => sum + items.length, 0))"""
+
+
 @pytest.fixture(
     scope="module",
     params=["pinned", "newest", pytest.param("newest, Vue nodes", id="vue")],
@@ -81,7 +104,7 @@ def page(request, tmp_path_factory, standin_folder, media, checkout):  # noqa: A
         arguments += ["--front-end-root", os.environ["COMFYUI_FRONTEND"]]
         settings = {"Comfy.VueNodes.Enabled": "Vue" in request.param}
     folder = tmp_path_factory.mktemp("page")
-    inputs = [two_faces(media, folder), *(media / name for name in ("expression.png", "driving.mp4"))]
+    inputs = [two_faces(media, folder), pair(folder), *(media / name for name in ("expression.png", "driving.mp4"))]
     comfyui = ComfyUI(folder, standin_folder, inputs, arguments=arguments)
     if DETECTOR == "yunet":
         shutil.copy(os.environ["PERSONALIVE_YUNET"], comfyui.base / "models" / "personalive" / FILES[-1].path)
@@ -99,6 +122,15 @@ def two_faces(media, folder):
     both.paste(face, (256, 0))
     both.save(folder / "portrait.png")
     return folder / "portrait.png"
+
+
+def pair(folder):
+    """A film of the two."""
+    picture = read_image(folder / "portrait.png")
+    with VideoWriter(folder / "pair.mp4", (512, 256)) as writer:
+        for _ in range(COUNT):
+            writer.write(picture)
+    return folder / "pair.mp4"
 
 
 def read(name, folder="workflows"):
@@ -124,6 +156,11 @@ def run_it(page):
     page.get_by_role("button", name="Run", exact=True).first.click()
     page.wait_for_function("() => window.ended.kind", timeout=240_000)
     return page.evaluate("() => window.ended")
+
+
+def films(page):
+    """The names of the films in the players."""
+    return page.evaluate(FILMS)
 
 
 def widget(page, node, name):
@@ -218,12 +255,93 @@ def test_the_run_button_runs_and_the_panels_show_it(page):
     page.wait_for_timeout(1500)
     text = page.locator("body").inner_text()
     assert f"{COUNT} / {COUNT}" in text
-    assert page.locator("video").evaluate_all(
-        "videos => videos.filter(v => v.currentSrc.includes('PersonaLive_00001')).length"
-    )
+    assert films(page) == ["PersonaLive_00001_.mp4"]
+    bring(page, SAMPLER)
+    seen_as = page.evaluate(SAMPLER_SEEN, SAMPLER)
+    assert seen_as["pictures"] == 0, "the last live preview is gone"
+    assert seen_as["shown"] == 1
+    assert seen_as["film"] > 0.9 * seen_as["room"]
+    page.locator(".personalive-bar button", has_text="driving").first.click()
+    page.wait_for_timeout(1000)
+    assert films(page) == ["driving.mp4", "PersonaLive_00001_.mp4"]
+    counts = page.evaluate(COUNTS)
+    assert counts == [1], "one film counts once"
     assert len(list((server.base / "output" / "video").glob("*.mp4"))) == 1
     assert not seen.ours()
     assert not seen.foreign
+
+
+def test_cancel_says_where_it_stopped_and_plays_what_is_there(page):
+    page, seen, server = page
+    workflow = small(read("long_video"))
+    for node in workflow["nodes"]:
+        if node["type"] == EXTRACT:
+            node["widgets_values"][6] = 40
+        if node["type"] == SAMPLER:
+            node["widgets_values"][2:4] = [12, 4]  # slow steps, and a preview after each
+    load_ui(page, workflow)
+    bring(page, SAMPLER)
+    page.evaluate(ENDED)
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.get_by_text(re.compile(r"^frame (8|\d\d) / 40 .* left")).first.wait_for()
+    assert films(page) == []
+    page.evaluate("() => (window.app.api ?? window.comfyAPI.api.api).interrupt()")
+    page.wait_for_function("() => window.ended.kind")
+    page.get_by_text("stopped at frame").first.wait_for()
+    link = page.locator(".personalive-line a").first
+    name = link.inner_text()
+    text = page.locator(".personalive-line", has=link).first.inner_text()
+    (stopped,) = re.findall(r"^stopped at frame (\d+): video/PersonaLive_\d+_.partial.mp4$", text)
+    assert len(list(read_frames(server.base / "output" / name))) == int(stopped)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.personalive-videos video')].some(v => v.readyState > 1)"
+    )
+    assert films(page) == [name.split("/")[-1]]
+    assert page.evaluate(SAMPLER_SEEN, SAMPLER)["pictures"] == 0
+    assert page.evaluate("async url => (await fetch(url)).status", link.get_attribute("href")) == 200
+    assert not seen.ours()
+
+
+@pytest.mark.usefixtures("yunet_model")
+def test_a_click_on_a_face_of_the_driving_follows_it(page):
+    page, seen, _ = page
+    workflow = small(read("long_video"))
+    for node in workflow["nodes"]:
+        if node["type"] == "LoadVideo":
+            node["widgets_values"][0] = "pair.mp4"
+        if node["type"] == EXTRACT:
+            node["widgets_values"][0] = "auto"
+    load_ui(page, workflow)
+    bring(page, EXTRACT)
+    page.get_by_text("Click a face to follow it").first.wait_for()
+    place = page.locator(".personalive-picker img[src^='data:']").first.bounding_box()
+    page.mouse.click(place["x"] + place["width"] * 0.75, place["y"] + place["height"] * 0.5)  # the right-hand face
+    page.wait_for_timeout(500)
+    assert (widget(page, EXTRACT, "face"), widget(page, EXTRACT, "face_box")) == ("2nd from left", "")
+    assert run_it(page)["kind"] == "execution_success"
+    page.wait_for_timeout(1000)
+    assert page.locator(".personalive-picker .face.chosen").count() == 1
+    assert not seen.ours()
+
+
+def test_the_route_answers_the_page_only(page):
+    page, _, _ = page
+    url = "/api/personalive/faces?filename=portrait.png&detector=none"
+    statuses = page.evaluate(
+        """async url => Promise.all([{}, {'X-PersonaLive': '1'}]
+            .map(async headers => (await fetch(url, { headers })).status))""",
+        url,
+    )
+    assert statuses == [403, 200]
+
+
+def test_image_to_image_shows_no_empty_curve(page):
+    page, _, _ = page
+    load_ui(page, small(read("image_to_image")))
+    bring(page, "StreamingSampler")
+    assert run_it(page)["kind"] == "execution_success"
+    page.get_by_text("frame 1 / 1").first.wait_for()
+    assert not page.locator(".personalive-panel canvas").first.is_visible()
 
 
 @pytest.mark.usefixtures("yunet_model")

@@ -63,7 +63,7 @@ def no_haar(monkeypatch):
 @pytest.mark.parametrize("picture", [SQUARE, WIDE], ids=["square", "wide"])
 def test_the_picker_is_empty_and_silent_without_any_detector(look, picture, faces):
     height, width = picture.shape[:2]
-    assert look(picture) == {"width": width, "height": height, "faces": []}
+    assert look(picture) == {"width": width, "height": height, "faces": [], "detects": width != height}
     assert not faces.LACKED
 
 

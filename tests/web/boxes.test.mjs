@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { boxAt, boxBetween, dragBox, formatBox, gripAt, parseBox } from "../../web/js/boxes.js";
+import { boxAt, boxBetween, dragBox, faceOfOption, formatBox, gripAt, parseBox } from "../../web/js/boxes.js";
 
 const size = [640, 480];
 const box = [100, 100, 200, 220];
@@ -46,4 +46,11 @@ test("dragging moves a box without resizing it, inside the picture", () => {
 test("dragging a corner leaves the opposite one, also across it", () => {
   assert.deepEqual(dragBox(box, { x: 2, y: 3 }, [30, 40], size), [100, 100, 230, 260]);
   assert.deepEqual(dragBox(box, { x: 0, y: 1 }, [150, 10], size), [200, 110, 250, 220]);
+});
+
+test("an option names the largest face, or one by its place from the left", () => {
+  const [options, faces] = [["largest", "1st", "2nd", "3rd"], [[0, 0, 9, 9], box]];
+  assert.deepEqual(options.map((option) => faceOfOption(faces, options, option)), [1, 0, 1, -1]);
+  assert.equal(faceOfOption([], options, "largest"), -1);
+  assert.equal(faceOfOption(faces, options, "another"), -1);
 });

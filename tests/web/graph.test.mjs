@@ -46,6 +46,14 @@ test("the file before an input is found through reroutes", () => {
   assert.equal(linkedFile(behind(behind(behind(loader, "Reroute"), "Reroute")), "image").filename, "anna.png");
 });
 
+test("the film before an input is found, also where its parts are taken apart", () => {
+  const film = { type: "LoadVideo", mode: 0, widgets: [{ name: "file", value: "clips/walk.mp4" }] };
+  const expected = { filename: "walk.mp4", subfolder: "clips", type: "input", isFilm: true };
+  assert.deepEqual(linkedFile(behind(film), "image"), expected);
+  assert.deepEqual(linkedFile(behind(behind(film, "GetVideoComponents")), "image"), expected);
+  assert.equal(linkedFile(behind(loader), "image").isFilm, false);
+});
+
 test("no file is known behind other nodes, a muted loader, or nothing", () => {
   for (const source of [behind(loader, "ImageScale"), { ...loader, mode: 2 }, null, behind(null, "Reroute")]) {
     assert.equal(linkedFile(behind(source), "image"), null);

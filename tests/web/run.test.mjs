@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { keyframeDots, plotScale } from "../../web/js/plot.js";
-import { advance, clock, extendCurve, keyframeCaption, NO_RUN, statusLine } from "../../web/js/run.js";
+import { advance, clock, extendCurve, hasCurve, keyframeCaption, NO_RUN, statusLine } from "../../web/js/run.js";
 import { wordsFor } from "../../web/js/strings.js";
 
 const en = wordsFor("en");
@@ -46,6 +46,20 @@ test("the status line says what is known", () => {
   const more = advance(run, { ...event, novelty: [], keyframes: [{ frame: 80, image: "d" }], seconds_left: null });
   assert.equal(statusLine(more, en), "frame 128 / 1531 · 3.2 frames/s · 2 keyframes");
   assert.equal(statusLine({ ...run, last: true, fps: 0 }, en), "frame 128 / 1531 · 1 keyframe");
+});
+
+test("a stopped run says where, and counts no time", () => {
+  const stopped = advance(advance(NO_RUN, event), { frame: 24, stopped: true });
+  assert.equal(statusLine(stopped, en), "stopped at frame 24");
+  assert.equal(stopped.last, true);
+  assert.equal(stopped.secondsLeft, null);
+  assert.equal(statusLine(advance(NO_RUN, { stopped: true }), en), "stopped before the first frame");
+  assert.equal(advance(stopped, event).stopped, false, "the next run goes on");
+});
+
+test("one point makes no curve", () => {
+  assert.equal(hasCurve(advance(NO_RUN, { total: 1, novelty: [[0, 0]] })), false);
+  assert.equal(hasCurve(advance(NO_RUN, event)), true);
 });
 
 test("times of seconds, minutes and hours", () => {

@@ -68,3 +68,10 @@ export function dragBox(box, grip, [x, y], size) {
   const top = within(box[1] + y, 0, Math.max(0, size[1] - height));
   return [left, top, left + width, top + height];
 }
+
+/** The index of the face that an option of the `face` widget names: the largest (the first option), or by place. */
+export function faceOfOption(faces, options, option) {
+  const place = options.indexOf(option);
+  if (place !== 0) return place > 0 && place <= faces.length ? place - 1 : -1;
+  return faces.reduce((best, face, index) => (best < 0 || area(face) > area(faces[best]) ? index : best), -1);
+}

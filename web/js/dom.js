@@ -40,6 +40,11 @@ export function chain(owner, method, addition) {
   };
 }
 
+/** Makes a new node at least `width` pixels wide. A saved one gets its own width afterwards. */
+export function widen(node, width) {
+  if (node.size[0] < width) node.setSize([width, node.size[1]]);
+}
+
 /** Passes wheel and middle button to the canvas, which zooms and pans. With Vue nodes the wheel does so already. */
 function passToCanvas(root, canvas, isVue) {
   root.addEventListener("wheel", (event) => isVue() || canvas().processMouseWheel(event), { passive: false });
@@ -50,7 +55,7 @@ function passToCanvas(root, canvas, isVue) {
 
 /**
  * Adds `root` under the node as a widget that is not saved in workflow or prompt. It is hidden until it has a height.
- * Returns a function that sets the height in pixels. A node that is too small for it grows.
+ * Returns a function that sets the height in pixels. A node that is too small for it grows; a lower panel shrinks it.
  */
 export function addPanel(node, name, root, { canvas, isVue }) {
   let height = 0;
@@ -67,10 +72,11 @@ export function addPanel(node, name, root, { canvas, isVue }) {
   passToCanvas(root, canvas, isVue);
   return (wanted) => {
     if (wanted === height) return;
+    const freed = Math.max(0, height - wanted);
     height = wanted;
     root.hidden = height === 0;
     root.style.minHeight = `${height}px`;
-    node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
+    node.setSize([node.size[0], Math.max(node.size[1] - freed, node.computeSize()[1])]);
     node.setDirtyCanvas(true, true);
   };
 }

@@ -1,6 +1,6 @@
-// The face picker of Prepare Reference: shows the picture and its faces, and writes the chosen box to the widget.
+// The face picker: shows the picture, or the driving's first frame, and its faces; writes the choice to the widgets.
 
-import { formatBox, parseBox } from "./boxes.js";
+import { faceOfOption, formatBox, parseBox } from "./boxes.js";
 import { addPanel, chain, setText } from "./dom.js";
 import { isLinked, linkedFile, widgetOf } from "./graph.js";
 import { drawBoxes, pickerElements } from "./picker_view.js";
@@ -13,18 +13,31 @@ const HEIGHT = 300;
 /** Polling is cheap and needs no hooks in other nodes. It also detects undo, rewired reroutes and scripted values. */
 const LOOK_EVERY_MS = 400;
 
-/** An empty picture. size: [width, height] in pixels, null until known. note: text instead of the hint, or "". */
-const NOTHING = Object.freeze({ name: "", size: null, faces: [], crop: null, note: "", failed: false });
+/**
+ * An empty picture. size: [width, height] in pixels, null until known. detects: whether the node looks for faces, too.
+ * note: text instead of the hint, or "".
+ */
+const NOTHING = Object.freeze({
+  name: "", size: null, faces: [], detects: false, crop: null, note: "", failed: false,
+});
+
+/** The picker of a portrait: a click sets face_box. */
+export const PORTRAIT = Object.freeze({ input: "image", empty: "pickerEmpty", tracks: false });
+
+/** The picker of a driving: a click sets face, which the node then follows; a box would stay where it is. */
+export const DRIVING = Object.freeze({ input: "driving", empty: "drivingEmpty", tracks: true });
 
 const valueOf = (node, name) => widgetOf(node, name)?.value;
 const boxOf = (node) => parseBox(valueOf(node, "face_box"));
 const isFixed = (node) => isLinked(node, "face_box");
+const optionsOf = (node) => widgetOf(node, "face")?.options?.values ?? [];
 
 /** The input picture's file and the detector, with a key that changes when either of them changes. */
-function sourceOf(node) {
-  const file = linkedFile(node, "image");
+function sourceOf(node, { input }) {
+  const file = linkedFile(node, input);
   const detector = valueOf(node, "detector");
-  return { file, detector, key: JSON.stringify(file && { ...file, detector }) };
+  const start = file?.isFilm ? Number(valueOf(node, "start") ?? 0) : 0;
+  return { file, detector, start, key: JSON.stringify(file && { ...file, detector, start }) };
 }
 
 /** The values that decide the crop of a run, as a key. The crop is shown until one of them changes. */
@@ -32,31 +45,59 @@ function choiceOf(node) {
   return JSON.stringify([isFixed(node), ...["face_box", "face", "detector"].map((name) => valueOf(node, name))]);
 }
 
-function writeBox(node, text) {
-  const widget = widgetOf(node, "face_box");
-  if (!widget || widget.value === text) return;
-  widget.value = text;
-  widget.callback?.(text);
+function write(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  widget.value = value;
+  widget.callback?.(value);
   node.setDirtyCanvas(true, true);
 }
 
-function lineFor(node, picture, words) {
+/** Whether a click on a face sets `face`: the node follows it. Where it does not look for faces, a box is needed. */
+const follows = (node, kind, picture) => kind.tracks && picture.detects && !isLinked(node, "face");
+
+function lineFor(node, kind, picture, words) {
   if (isFixed(node)) return words.boxLinked;
   if (picture.note !== "") return picture.note;
   if (boxOf(node)) return words.boxHint;
-  return picture.faces.length > 0 ? words.hint : words.noFace;
+  if (picture.faces.length === 0) return words.noFace;
+  return follows(node, kind, picture) ? words.trackHint : words.hint;
 }
 
-/** The panel of the picker: its image element, `show(picture)`, and `picture()`, which returns the shown picture. */
-function pickerPanel(node, { words, place }) {
+/** The index of the face that the node will follow, or -1 if there is a box or the node looks for none. */
+function chosenFace(node, kind, picture) {
+  if (!follows(node, kind, picture) || boxOf(node) !== null) return -1;
+  return faceOfOption(picture.faces, optionsOf(node), valueOf(node, "face"));
+}
+
+/** What clicks and drags write: `choose(box)` a box, null for the node's own choice; `chooseFace(face, index)`. */
+function writer(node, kind) {
+  const choose = (box) => {
+    if (isFixed(node)) return;
+    write(node, "face_box", box === null ? "" : formatBox(box));
+    if (box === null && kind.tracks && !isLinked(node, "face")) write(node, "face", optionsOf(node)[0]);
+  };
+  const chooseFace = (picture, index) => {
+    const option = optionsOf(node)[index + 1]; // the first is the largest
+    if (!follows(node, kind, picture) || option === undefined) return choose(picture.faces[index]);
+    choose(null);
+    write(node, "face", option);
+  };
+  return { choose, chooseFace };
+}
+
+/** The panel of the picker: `show(picture, address)`, and `picture()`, which returns the shown picture. */
+function pickerPanel(node, { words, place }, kind) {
   const view = pickerElements(words);
   const setHeight = addPanel(node, "personalive_face_panel", view.root, place);
+  const { choose, chooseFace } = writer(node, kind);
   let picture = NOTHING;
   const draw = (draft) => {
-    const box = boxOf(node);
-    drawBoxes(view, picture, draft ?? box, words);
-    view.automatic.disabled = box === null || isFixed(node);
-    setText(view.line, lineFor(node, picture, words));
+    const box = draft ?? boxOf(node);
+    drawBoxes(view, picture, { box, chosen: chosenFace(node, kind, picture) }, words);
+    const isOwn = boxOf(node) === null && (!kind.tracks || valueOf(node, "face") === optionsOf(node)[0]);
+    view.automatic.disabled = isOwn || isFixed(node);
+    setText(view.line, lineFor(node, kind, picture, words));
   };
   const show = (next) => {
     picture = next;
@@ -65,8 +106,8 @@ function pickerPanel(node, { words, place }) {
     setHeight(picture.name === "" ? EMPTY_HEIGHT : HEIGHT);
     draw();
   };
-  const choose = (box) => {
-    if (!isFixed(node)) writeBox(node, box === null ? "" : formatBox(box));
+  const chosen = (act) => (...values) => {
+    act(...values);
     draw();
   };
   view.image.onload = () => {
@@ -74,33 +115,42 @@ function pickerPanel(node, { words, place }) {
     if (picture.size === null) show({ ...picture, size: [naturalWidth, naturalHeight] });
   };
   view.image.onerror = () => show({ ...NOTHING, note: fill(words.pictureFailed, picture), failed: true });
-  view.automatic.onclick = view.svg.ondblclick = () => choose(null);
-  view.onFace((index) => choose(picture.faces[index]));
+  view.automatic.title = kind.tracks ? words.automaticFaceTitle : words.automaticTitle;
+  view.automatic.onclick = view.svg.ondblclick = chosen(() => choose(null));
+  const pick = chosen((index) => chooseFace(picture, index));
+  view.onFace(pick);
   const current = () => ({ size: isFixed(node) ? null : picture.size, faces: picture.faces, box: boxOf(node) });
-  followPointer(view.svg, current, { draw, choose });
-  show({ ...NOTHING, note: words.pickerEmpty });
+  followPointer(view.svg, current, { draw, choose: chosen(choose), chooseFace: pick });
+  show({ ...NOTHING, note: words[kind.empty] });
   return { image: view.image, show, picture: () => picture };
 }
 
-/** Adds the picker. Returns a function that shows the `personalive_faces` of a run. */
-export function facePicker(node, tools) {
-  const { words, viewUrl, findFaces } = tools;
-  const { image, show, picture } = pickerPanel(node, tools);
+/** Asks the server for the faces of `source` and shows them; `isCurrent` says whether the answer is still wanted. */
+async function lookUp({ image, show, picture }, source, { words, viewUrl, findFaces }, isCurrent) {
+  const { file, detector, start } = source;
+  show({ ...NOTHING, name: file.filename, note: words.looking });
+  if (file.isFilm) image.removeAttribute("src");
+  else image.src = viewUrl(file);
+  const { error, width, height, faces, detects, image: frame } = await findFaces(file, detector, start, words);
+  if (!isCurrent() || picture().name === "") return;
+  if (error) return show({ ...(file.isFilm ? NOTHING : picture()), note: error, failed: true });
+  show({ ...picture(), size: [width, height], faces, detects, note: "" });
+  if (frame) image.src = frame;
+}
+
+/** Adds the picker of a `kind`. Returns a function that shows the `personalive_faces` of a run. */
+export function facePicker(node, tools, kind = PORTRAIT) {
+  const panel = pickerPanel(node, tools, kind);
+  const { image, show, picture } = panel;
   let [source, choice] = [JSON.stringify(null), choiceOf(node)];
 
-  const lookUp = async ({ file, detector, key }) => {
-    source = key;
-    if (file === null) return show({ ...NOTHING, note: words.pickerEmpty });
-    show({ ...NOTHING, name: file.filename, note: words.looking });
-    image.src = viewUrl(file);
-    const { error, width, height, faces } = await findFaces(file, detector, words);
-    if (key !== source || picture().name === "") return;
-    if (error) show({ ...picture(), note: error, failed: true });
-    else show({ ...picture(), size: [width, height], faces, note: "" });
-  };
   const look = () => {
-    const next = sourceOf(node);
-    if (next.key !== source) lookUp(next);
+    const next = sourceOf(node, kind);
+    if (next.key !== source) {
+      source = next.key;
+      if (next.file === null) show({ ...NOTHING, note: tools.words[kind.empty] });
+      else lookUp(panel, next, tools, () => next.key === source);
+    }
     if (choiceOf(node) === choice) return;
     choice = choiceOf(node);
     show({ ...picture(), crop: null });
@@ -113,12 +163,13 @@ export function facePicker(node, tools) {
   });
 
   return (run) => {
-    const { key } = sourceOf(node);
+    const { key } = sourceOf(node, kind);
     // With a given box the node does not detect faces: keep the known faces of the same picture.
     const same = key === source && String(picture().size) === String([run.width, run.height]);
     const faces = run.faces.length === 0 && same ? picture().faces : run.faces;
     [source, choice] = [key, choiceOf(node)];
-    image.src = viewUrl(run.image);
-    show({ ...NOTHING, name: run.image.filename, size: [run.width, run.height], faces, crop: run.crop });
+    image.src = tools.viewUrl(run.image);
+    const { width, height, crop, detects = false } = run;
+    show({ ...NOTHING, name: run.image.filename, size: [width, height], faces, crop, detects });
   };
 }

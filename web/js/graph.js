@@ -1,7 +1,8 @@
 // Searches the graph, in both front ends: the node with an id, the file behind an input.
 
 const SUBGRAPH_SEPARATOR = ":";
-const LOADERS = new Set(["LoadImage", "LoadImageOutput"]);
+const LOADERS = { LoadImage: "image", LoadImageOutput: "image", LoadVideo: "file" }; // -> the widget with the file
+const PASSES_ON = new Set(["Reroute", "GetVideoComponents"]); // the same pictures come out as go into the first input
 const ALWAYS = 0; // LiteGraph's mode of a node that is neither muted nor bypassed
 const LONGEST_CHAIN = 100;
 
@@ -42,16 +43,20 @@ export function fileOf(value) {
   return { filename: path.slice(cut), subfolder: path.slice(0, Math.max(0, cut - 1)), type };
 }
 
-/** The file of the Load Image node connected to the input `name`, directly or through reroutes; else null. */
+/**
+ * The file of the Load Image or Load Video node connected to the input `name`, directly or through reroutes:
+ * {filename, subfolder, type, isFilm}; else null.
+ */
 export function linkedFile(node, name) {
   let source = node;
   let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
   for (let steps = 0; steps < LONGEST_CHAIN && source && slot >= 0; steps += 1) {
     source = source.getInputNode(slot);
     slot = 0;
-    if (source?.type !== "Reroute") break;
+    if (!PASSES_ON.has(source?.type)) break;
   }
-  if (!LOADERS.has(source?.type) || source.mode !== ALWAYS) return null;
-  const value = widgetOf(source, "image")?.value;
-  return typeof value === "string" && value !== "" ? fileOf(value) : null;
+  if (!Object.hasOwn(LOADERS, source?.type ?? "") || source.mode !== ALWAYS) return null;
+  const value = widgetOf(source, LOADERS[source.type])?.value;
+  if (typeof value !== "string" || value === "") return null;
+  return { ...fileOf(value), isFilm: source.type === "LoadVideo" };
 }

@@ -3,23 +3,33 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { comparePlayer } from "./compare_player.js";
-import { chain, element } from "./dom.js";
-import { facePicker } from "./face_picker.js";
+import { chain, element, widen } from "./dom.js";
+import { DRIVING, facePicker } from "./face_picker.js";
 import { readable } from "./films.js";
 import { findNode, outputKey, widgetOf } from "./graph.js";
+import { panelOutputs } from "./outputs.js";
 import { fillPrefix } from "./prefixes.js";
+import { dropPreview } from "./previews.js";
 import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
 import { fill, wordsFor } from "./strings.js";
 import { STYLE } from "./style.js";
 
+/** Pixels: so wide is a new node that shows a film. */
+const WIDE = 420;
+
+/** Tells the pack's route that this page asks: no other site can set it. */
+const OURS = { "X-PersonaLive": "1" };
+
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
+const FACES = "personalive_faces";
 const PANELS = {
-  StreamingSampler: [SAMPLER],
+  StreamingSampler: [SAMPLER, COMPARE],
   PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
   PersonaLivePasteBack: [COMPARE],
-  PersonaLivePrepareReference: [{ key: "personalive_faces", panel: facePicker }],
+  PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
+  ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
 };
 
 const SAVES = new Set(["PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion"]);
@@ -29,10 +39,14 @@ const root = () => app.rootGraph ?? app.graph;
 const viewUrl = ({ filename, subfolder, type }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}${app.getRandParam()}`);
 
-/** Asks the server for faces: {width, height, faces [left, top, right, bottom] in pixels}, or {error}, a sentence. */
-async function findFaces(file, detector, words) {
+/**
+ * Asks the server for faces: {width, height, faces [left, top, right, bottom] in pixels, detects, image}, or {error}, a
+ * sentence. `start`: seconds of a film.
+ */
+async function findFaces({ filename, subfolder, type }, detector, start, words) {
   try {
-    const response = await api.fetchApi(`/personalive/faces?${new URLSearchParams({ ...file, detector })}`);
+    const query = new URLSearchParams({ filename, subfolder, type, detector, start });
+    const response = await api.fetchApi(`/personalive/faces?${query}`, { headers: OURS });
     const answer = await response.json();
     if (response.ok || answer.error) return answer;
     throw new Error(response.statusText);
@@ -49,11 +63,34 @@ const tools = () => ({
 });
 
 const shows = new WeakMap(); // node -> {output key: function that shows this output}
+const running = new Set(); // execution ids of samplers whose run has begun and not ended
+
+function showFilm(node, films) {
+  shows.get(node)?.[COMPARE.key]?.(films);
+  if (films !== null) dropPreview(app, node, outputKey(node, root()));
+}
 
 function showOutput(node, output) {
+  const ours = panelOutputs(output);
   for (const [key, show] of Object.entries(shows.get(node) ?? {})) {
-    if (output?.[key]?.[0]) show(output[key][0], true);
+    if (!Object.hasOwn(ours, key)) continue;
+    if (key === COMPARE.key) showFilm(node, ours[key]);
+    else show(ours[key], true);
   }
+}
+
+/** Shows an event of a sampler's run; a run that ended early brings its film. */
+function showProgress(event) {
+  const node = findNode(root(), event.node);
+  if (event.last || event.stopped) running.delete(event.node);
+  else running.add(event.node);
+  shows.get(node)?.[SAMPLER.key]?.(event, false);
+  if (node && event.compare) showFilm(node, event.compare);
+}
+
+/** The prompt ended: a run that goes on in its panel has been stopped, whatever its sampler could still say. */
+function stopAll() {
+  for (const node of [...running]) showProgress({ node, stopped: true });
 }
 
 app.registerExtension({
@@ -63,9 +100,11 @@ app.registerExtension({
     document.head.append(element("style", {}, STYLE));
     const open = app.handleFile;
     app.handleFile = (file, ...rest) => open.call(app, readable(file), ...rest);
-    api.addEventListener("personalive.progress", ({ detail }) => {
-      const node = findNode(root(), detail.node);
-      shows.get(node)?.[SAMPLER.key]?.(detail, false);
+    api.addEventListener("personalive.progress", ({ detail }) => showProgress(detail));
+    for (const end of ["execution_interrupted", "execution_error"]) api.addEventListener(end, stopAll);
+    api.addEventListener("executing", ({ detail }) => {
+      const node = typeof detail === "string" ? findNode(root(), detail) : null;
+      if (node) showFilm(node, null); // a new run of this node makes a new film
     });
   },
 
@@ -79,6 +118,7 @@ app.registerExtension({
     const panels = PANELS[node.comfyClass];
     if (!panels) return;
     const given = tools();
+    if (panels.includes(COMPARE)) widen(node, WIDE);
     shows.set(node, Object.fromEntries(panels.map(({ key, panel }) => [key, panel(node, given)])));
     chain(node, "onExecuted", (output) => showOutput(node, output));
   },

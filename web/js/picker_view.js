@@ -37,9 +37,10 @@ function rectangle([left, top, right, bottom], attributes) {
   return svgElement("rect", { x: left, y: top, width: right - left, height: bottom - top, ...attributes });
 }
 
-function faceRectangle(face, index, words) {
+function faceRectangle(face, index, isChosen, words) {
   const label = fill(words.face, { number: index + 1 });
-  const attributes = { class: "face", "data-face": index, role: "button", tabindex: 0, "aria-label": label };
+  const name = isChosen ? "face chosen" : "face";
+  const attributes = { class: name, "data-face": index, role: "button", tabindex: 0, "aria-label": label };
   return rectangle(face, attributes);
 }
 
@@ -48,13 +49,16 @@ function grips([left, top, right, bottom], half) {
   return corners.map((corner) => rectangle(corner, { class: "grip" }));
 }
 
-/** Draws {faces, crop} and the box (or null) over the picture. Draws nothing while `size` is not known (null). */
-export function drawBoxes({ svg }, { size, faces, crop }, box, words) {
+/**
+ * Draws {faces, crop} and the box (or null) over the picture, the face `chosen` (an index) highlighted. Draws nothing
+ * while `size` is not known (null).
+ */
+export function drawBoxes({ svg }, { size, faces, crop }, { box, chosen }, words) {
   svg.replaceChildren();
   if (size === null) return;
   svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
   if (crop) svg.append(rectangle(crop, { class: "crop" }));
-  svg.append(...faces.map((face, index) => faceRectangle(face, index, words)));
+  svg.append(...faces.map((face, index) => faceRectangle(face, index, index === chosen, words)));
   if (box === null) return;
   const scale = svg.getScreenCTM()?.a || 1;
   svg.append(rectangle(box, { class: "box" }), ...grips(box, GRIP / scale));

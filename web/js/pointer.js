@@ -27,9 +27,10 @@ function draggedBox(press, { point, scale }, size) {
 
 /**
  * Handles pointer events over `svg`. `current()` returns {size, faces, box}; a null size means nothing can be chosen.
- * `draw(box)` shows a box during a drag, `draw()` shows the stored box, and `choose(box)` stores a box.
+ * `draw(box)` shows a box during a drag, `draw()` shows the stored box, `choose(box)` stores a drawn box, and
+ * `chooseFace(index)` the face that was clicked.
  */
-export function followPointer(svg, current, { draw, choose }) {
+export function followPointer(svg, current, { draw, choose, chooseFace }) {
   let press = null;
   const pressAt = (event) => {
     const { size, box } = current();
@@ -51,10 +52,11 @@ export function followPointer(svg, current, { draw, choose }) {
   svg.addEventListener("pointerup", (event) => {
     if (press === null || !event.isPrimary) return;
     const { faces } = current();
-    const face = press.grip === null ? faces[boxAt(faces, press.point)] : undefined;
-    const box = draggedBox(press, pointIn(svg, event), press.size) ?? face;
+    const face = press.grip === null ? boxAt(faces, press.point) : -1;
+    const box = draggedBox(press, pointIn(svg, event), press.size);
     press = null;
     if (box) choose(box);
+    else if (face >= 0) chooseFace(face);
   });
   svg.addEventListener("pointercancel", () => {
     press = null;

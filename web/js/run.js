@@ -11,6 +11,7 @@ export const NO_RUN = Object.freeze({
   fps: 0,
   secondsLeft: null,
   last: false,
+  stopped: false, // by Cancel or an error
   threshold: null,
   stride: 1, // frames per point of the curve
   points: [], // [frame, novelty]
@@ -47,7 +48,8 @@ export function advance(before, event) {
     total: event.total ?? before.total,
     fps: event.fps ?? before.fps,
     secondsLeft: event.seconds_left ?? null,
-    last: Boolean(event.last),
+    last: Boolean(event.last || event.stopped),
+    stopped: Boolean(event.stopped),
     threshold: event.threshold ?? before.threshold,
     keyframes: [...before.keyframes, ...(event.keyframes ?? [])],
   };
@@ -68,8 +70,14 @@ export function keyframeCaption(keyframes, index, words) {
   return index === 0 ? words.reference : words.fixed;
 }
 
+/** Whether there is a curve to draw: a still picture, or the first step, has but a point. */
+export function hasCurve(run) {
+  return run.points.length > 1;
+}
+
 /** "frame 128 / 1531 · 3.2 frames/s · 6:40 left · 3 keyframes"; unknown parts are omitted. */
 export function statusLine(run, words) {
+  if (run.stopped) return run.frame > 0 ? fill(words.stopped, run) : words.stoppedEarly;
   const count = run.keyframes.filter(({ frame }) => frame !== null).length;
   const parts = [fill(words.frame, run)];
   if (run.fps > 0) parts.push(fill(words.speed, { fps: run.fps.toFixed(1) }));

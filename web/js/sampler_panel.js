@@ -2,10 +2,10 @@
 
 import { addPanel, element, setText } from "./dom.js";
 import { drawPlot } from "./plot.js";
-import { advance, keyframeCaption, NO_RUN, statusLine } from "./run.js";
+import { advance, hasCurve, keyframeCaption, NO_RUN, statusLine } from "./run.js";
 
-const EMPTY_HEIGHT = 32;
-const HEIGHT = 190;
+/** Pixels of the line, and of the strip and the curve where there are any. */
+const [LINE, STRIP, CURVE] = [32, 68, 90];
 
 /** Canvas pixels per CSS pixel: the graph may be zoomed in. */
 const SHARPNESS = 2;
@@ -32,8 +32,14 @@ function figure(keyframes, index, words) {
   return element("figure", {}, picture, element("figcaption", {}, caption));
 }
 
+/** The line with a link to the file {filename, subfolder} of a stopped run. */
+function fileLine(text, file, viewUrl) {
+  const name = file.subfolder ? `${file.subfolder}/${file.filename}` : file.filename;
+  return [`${text}: `, element("a", { href: viewUrl(file), target: "_blank", rel: "noopener" }, name)];
+}
+
 /** Adds the panel. Returns a function that shows a progress event, or a `complete` run. */
-export function samplerPanel(node, { words, place }) {
+export function samplerPanel(node, { words, place, viewUrl }) {
   const canvas = element("canvas", { role: "img", title: words.curve, "aria-label": words.curve });
   const stage = element("div", { class: "personalive-stage" }, canvas);
   const strip = element("div", { class: "personalive-strip" });
@@ -41,7 +47,7 @@ export function samplerPanel(node, { words, place }) {
   const setHeight = addPanel(node, "personalive_run_panel", element("div", {}, stage, strip, line), place);
   let run = NO_RUN;
   stage.hidden = strip.hidden = true;
-  setHeight(EMPTY_HEIGHT);
+  setHeight(LINE);
   new ResizeObserver(() => redraw(canvas, run)).observe(stage);
 
   return (event, complete) => {
@@ -50,10 +56,11 @@ export function samplerPanel(node, { words, place }) {
     run = advance(afresh ? NO_RUN : run, event);
     if (known === 0) strip.replaceChildren();
     for (let index = known; index < run.keyframes.length; index += 1) strip.append(figure(run.keyframes, index, words));
-    stage.hidden = false;
+    stage.hidden = !hasCurve(run);
     strip.hidden = run.keyframes.length === 0;
     setText(line, statusLine(run, words));
-    setHeight(HEIGHT);
+    if (event.compare) line.replaceChildren(...fileLine(line.textContent, event.compare.result, viewUrl));
+    setHeight(LINE + (strip.hidden ? 0 : STRIP) + (stage.hidden ? 0 : CURVE));
     redraw(canvas, run);
   };
 }

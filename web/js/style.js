@@ -10,6 +10,8 @@ export const STYLE = `
 .personalive-panel button:disabled { opacity: 0.5; cursor: default; }
 .personalive-panel svg.icon { width: 14px; height: 14px; fill: currentColor; }
 .personalive-line { flex: none; min-height: 16px; color: var(--descrip-text); overflow-wrap: anywhere; }
+.personalive-line a { color: var(--input-text); user-select: text; }
+.personalive-panel button[aria-pressed="true"] { border-color: #4ade80; }
 .personalive-error { color: var(--error-text); }
 .personalive-bar { flex: none; display: flex; align-items: center; gap: 6px; }
 .personalive-bar .personalive-line { flex: 1; min-width: 0; }
@@ -25,6 +27,7 @@ export const STYLE = `
   pointer-events: none; }
 .personalive-picker .face { stroke: #fff; filter: drop-shadow(0 0 1px #000); }
 .personalive-picker .face:focus { fill: rgb(255 255 255 / 20%); outline: none; }
+.personalive-picker .face.chosen { stroke: #4ade80; stroke-width: 3; }
 .personalive-picker .crop { stroke: #aaa; stroke-width: 1; stroke-dasharray: 2 3; }
 .personalive-picker .box { stroke: #4ade80; fill: rgb(74 222 128 / 15%); }
 .personalive-picker .grip { fill: #4ade80; stroke: #000; stroke-width: 1; }
