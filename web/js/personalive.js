@@ -10,6 +10,7 @@ import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
 import { fill, wordsFor } from "./strings.js";
 import { STYLE } from "./style.js";
+import { folderOf, listInOrder } from "./templates.js";
 
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
@@ -54,6 +55,10 @@ function showOutput(node, output) {
 
 app.registerExtension({
   name: "PersonaLive.Panels",
+
+  init() {
+    listInOrder(api, folderOf(import.meta.url));
+  },
 
   setup() {
     document.head.append(element("style", {}, STYLE));
