@@ -19,10 +19,10 @@ from tests.comfyui.server import ROOT, ComfyUI
 
 WORKFLOWS, ASSETS = ROOT / "workflows", ROOT / "nodes" / "assets"
 SMALL = "small (drawn people, built in)"
-FRAMES = 40  # of a run for layout and thumbnail
-MOMENT = 30  # the frame in the thumbnail
+PART = {"start": 0.8, "count": 12}  # of the driving, in a run for layout and thumbnail
+MOMENT, SHOWN = 10, 30  # the frame in the thumbnail: of the result, and of the driving
 THUMBNAIL, INSET = 640, 192  # pixels a side, of the result and of what it was made from
-VIEW = (1500, 860)  # pixels of the canvas that a fresh workflow fits into
+VIEW = (1400, 820)  # pixels of the canvas that a fresh workflow fits into
 
 PUBLISHED = (
     "**Download**: the first run fetches about 12 GB into `models/personalive`, with a bar, and Cancel at any time.\n\n"
@@ -137,8 +137,8 @@ def quick(workflow):
     for node in workflow.values():
         if node["class_type"] == "LoadPersonaLive":
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
-        if node["class_type"] == "ExtractHybridMotion":
-            node["inputs"]["count"] = FRAMES
+        if node["class_type"] in ("ExtractHybridMotion", "PersonaLiveLoadMotion"):
+            node["inputs"] |= PART
     return workflow
 
 
@@ -149,7 +149,7 @@ def results(server, name):
     if name == "clip":
         side = THUMBNAIL // 2
         whole = Image.new("RGB", (THUMBNAIL, THUMBNAIL))
-        for n, frame in enumerate(frames[3::10][:4]):
+        for n, frame in enumerate(frames[2::3][:4]):
             whole.paste(Image.fromarray(frame).resize((side, side)), (n % 2 * side, n // 2 * side))
         return whole
     return Image.fromarray(frames[min(MOMENT, len(frames) - 1)])
@@ -161,7 +161,7 @@ def thumbnail(server, name):
     driving = ASSETS / "personalive_expression.png"
     if name != "image_to_image":
         frames = [frame.image for frame in read_frames(ASSETS / "personalive_film.mp4")]
-        driving = Image.fromarray(frames[MOMENT])
+        driving = Image.fromarray(frames[SHOWN])
     else:
         driving = Image.open(driving).convert("RGB")
     for n, picture in enumerate((Image.open(ASSETS / "personalive_portrait.png").convert("RGB"), driving)):
@@ -192,12 +192,15 @@ def write(page, server, number, name):
 def main():
     """One page, one workflow after the other; all, or those named."""
     wanted = sys.argv[1:] or list(NOTES)
-    with tempfile.TemporaryDirectory() as temporary, ComfyUI(Path(temporary)) as server:
-        with open_page(server.url, {"Comfy.Minimap.Visible": False}) as (page, _):
-            page.set_viewport_size({"width": 1600, "height": 1000})
-            for number, name in enumerate(NOTES, 1):
-                if name in wanted:
-                    write(page, server, number, name)
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        ComfyUI(Path(temporary)) as server,
+        open_page(server.url, {"Comfy.Minimap.Visible": False}) as (page, _),
+    ):
+        page.set_viewport_size({"width": 1600, "height": 1000})
+        for number, name in enumerate(NOTES, 1):
+            if name in wanted:
+                write(page, server, number, name)
 
 
 if __name__ == "__main__":
