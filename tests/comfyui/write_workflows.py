@@ -134,10 +134,12 @@ ARRANGE = """async ([note, rooms, view]) => {
 
 def quick(workflow):
     """An API-format workflow on the small model, short."""
+    films = {key for key, node in workflow.items() if node["class_type"] == "LoadVideo"}
     for node in workflow.values():
         if node["class_type"] == "LoadPersonaLive":
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
-        if node["class_type"] in ("ExtractHybridMotion", "PersonaLiveLoadMotion"):
+        moving = node["inputs"].get("driving", [""])[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
+        if moving:
             node["inputs"] |= PART
     return workflow
 
