@@ -10,6 +10,7 @@ from .fit import KeypointInterpolate
 from .host.faces import add_routes
 from .host.folders import register_model_folder
 from .host.renames import accept_old_ids, tell_replacements
+from .host.samples import copy_samples
 from .load import LoadPersonaLive
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
@@ -47,8 +48,9 @@ class PersonaLiveExtension(ComfyExtension):
 
 
 def comfy_entrypoint() -> PersonaLiveExtension:
-    """ComfyUI calls this once when it loads the pack. Registers the model folder, the route and the old ids."""
+    """ComfyUI calls this once when it loads the pack: registers folder, route and old ids, brings the sample media."""
     register_model_folder()
+    copy_samples()
     add_routes()
     accept_old_ids()
     return PersonaLiveExtension()

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management as mm
-import comfy.utils
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.backends.personalive.files import FILES
+from ..personalive_core.backends.personalive.files import FILES, SHIPPED
 from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, load_model
-from ..personalive_core.errors import OutputError, WeightsError, remedy_first
-from ..personalive_core.weights.download import download
-from ..personalive_core.weights.index import WeightFile, locate
+from ..personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
+from ..personalive_core.weights.index import WeightFile, WeightIndex, locate
 from ..personalive_core.weights.lock import read_lock
 from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
 from .host.faces import LACKED
-from .host.folders import MODELS, weight_folders, weights_folder
-from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, check_interrupt, layers, place, types
+from .host.fetching import fetch, gigabytes
+from .host.folders import MODELS, SMALL, detector_folder, weight_folders, weights_folder
+from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, layers, place, types
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket
 
@@ -45,7 +44,8 @@ class LoadPersonaLive(io.ComfyNode):
                     "weights",
                     options=list(weight_folders()),
                     default=MODELS,
-                    tooltip="Folder of the weights: models/personalive, or a folder in it with another set.",
+                    tooltip="Folder of the weights: models/personalive, or a folder in it with another set. small "
+                    "comes with the pack: it paints drawn people at 128 pixels, in seconds and without a download.",
                 ),
                 io.Combo.Input(
                     "precision",
@@ -69,8 +69,8 @@ class LoadPersonaLive(io.ComfyNode):
                 io.Boolean.Input(
                     "download_if_missing",
                     default=True,
-                    tooltip="Download missing files (several gigabytes) from the Hugging Face hub into the folder. "
-                    "Read the licences first: the published weights are for research.",
+                    tooltip="Download missing files (about 12 GB) from the Hugging Face hub into the folder. Read the "
+                    "licences first: the published weights are for non-commercial use (CC BY-NC 4.0).",
                 ),
                 io.Vae.Input("vae", optional=True, tooltip="A Stable Diffusion 1.5 VAE to use instead of the bundled."),
                 io.ClipVision.Input(
@@ -86,6 +86,7 @@ class LoadPersonaLive(io.ComfyNode):
                     tooltip="The networks, for every other PersonaLive node that asks for them.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -99,13 +100,14 @@ class LoadPersonaLive(io.ComfyNode):
         folder = weight_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
+        place = detector_folder(folder)
         # Downloaded files are left out: their hash is checked on loading, and the download of a first run must not
         # make the second run load again.
         downloaded = read_lock(folder)
         files = [found for found in locate(folder, FILES).found if found.file.network != DETECTOR]
         paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
         stats = {path: path.stat() for path in paths}
-        lacked = [(DETECTOR, LACKED[folder], 0)] if download_if_missing and LACKED[folder] else []
+        lacked = [(DETECTOR, LACKED[place], 0)] if download_if_missing and LACKED[place] else []
         return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()) + lacked
 
     @classmethod
@@ -138,7 +140,10 @@ class LoadPersonaLive(io.ComfyNode):
             vae=ComfyVae(vae) if vae is not None else None,
             image_encoder=clip_vision,
         )
-        download_missing(folder, host.needs(decoder) if decoder in DECODERS else (), download_if_missing)
+        if folder in SHIPPED.values() and decoder != "full":
+            raise InputError(f"{SMALL!r} has no {decoder} decoder: choose full")
+        needed = host.needs(decoder) if decoder in DECODERS else ()
+        download_missing(folder, needed, download_if_missing, str(cls.hidden.unique_id))
         networks = load_model(folder, mm.unet_offload_device(), dtype, decoder, host)
         if clip_vision is not None:
             encoder = ComfyImageEncoder(clip_vision, networks.denoising_unet.config.image_dim)
@@ -148,50 +153,36 @@ class LoadPersonaLive(io.ComfyNode):
         return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
 
 
-def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool) -> None:
+def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool, node: str = "") -> None:
     """Downloads the face detector, which is small and comes first, then the missing files of `networks`.
 
-    Raises WeightsError if files of `networks` are missing and downloads are not allowed, or if their download fails. A
-    failed download of the face detector only logs a warning: square pictures need none.
+    The small model brings its networks, and gets a detector only after a node asked for one: its first run needs no
+    network. `node` shows how far the download is. Raises WeightsError if files of `networks` are missing and downloads
+    are not allowed, or if their download fails. A failed download of the face detector only logs a warning: square
+    pictures need none.
     """
+    place = detector_folder(folder)
     if allowed:
-        folder.mkdir(parents=True, exist_ok=True)
-    elif not folder.is_dir():
-        raise WeightsError(f"{folder} does not exist: turn on download_if_missing, or put the weights into that folder")
+        place.mkdir(parents=True, exist_ok=True)
     index = locate(folder, FILES)
-    missing, detector = index.missing(networks), index.missing((DETECTOR,))
+    missing = index.missing(networks)
     if missing and not allowed:
-        raise WeightsError(
-            f"weights are missing: turn on download_if_missing, or put these files there\n{index.report(missing)}"
-        )
-    if detector and allowed:
+        raise WeightsError(missing_text(index, missing))
+    detector = locate(place, FILES).missing((DETECTOR,)) if allowed else ()
+    if detector and (place == folder or LACKED[place]):
         try:
-            fetch(folder, detector)
+            fetch(place, detector, node)
         except (WeightsError, OutputError) as error:
             _log.warning("PersonaLive has no YuNet, the face detector for pictures that are not square: %s", error)
     if missing:
-        fetch(folder, missing)
+        fetch(folder, missing, node)
 
 
-def fetch(folder: Path, files: tuple[WeightFile, ...]) -> None:
-    """Downloads `files` with a progress bar on the node. A download that was cancelled continues in the next run.
-
-    Raises WeightsError as `download` does, and ComfyUI's InterruptProcessingException if the user pressed Cancel.
-    """
-    bars: dict[str, comfy.utils.ProgressBar] = {}
-
-    def progress(file: WeightFile, done: int, total: int) -> None:
-        try:
-            check_interrupt()
-            bars.setdefault(file.place, comfy.utils.ProgressBar(total)).update_absolute(done, total)
-        except mm.InterruptProcessingException as error:
-            raise Cancelled from error
-
-    try:
-        download(folder, files, progress=progress)
-    except Cancelled as cancelled:
-        raise mm.InterruptProcessingException from cancelled
-
-
-class Cancelled(BaseException):
-    """Carries Cancel through libraries that treat every Exception as a network error: hence a BaseException."""
+def missing_text(index: WeightIndex, missing: tuple[WeightFile, ...]) -> str:
+    """What to do about missing files: first the quick ways with their size and place, then the files one by one."""
+    return (
+        f"weights are missing: turn on download_if_missing to download about {gigabytes(missing)} into {index.folder}, "
+        f"or choose {SMALL!r}, which works now\n"
+        "The weights are for non-commercial use. Where huggingface.co is not reached, set the environment variable "
+        f"HF_ENDPOINT to a mirror. To fill the folder by hand, put these files there:\n{index.report(missing)}"
+    )

@@ -10,6 +10,7 @@ import torch
 from comfy_api.v0_0_2 import io
 from PIL import Image
 
+from ..personalive_core.backends.personalive.files import SHIPPED, own_size
 from ..personalive_core.backends.personalive.reference import check_size, encode_reference
 from ..personalive_core.errors import PersonaLiveError
 from ..personalive_core.faces.crop import Crop, Face, crop_image
@@ -28,6 +29,7 @@ from .host.faces import (
 )
 from .host.folders import temp_file, viewable
 from .host.memory import activation_bytes, with_room
+from .host.notice import tell
 from .host.panel import for_page
 from .host.schema import schema
 from .host.sockets import (
@@ -63,11 +65,12 @@ class PrepareReference(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture of the person to animate."),
                 io.Int.Input(
                     "size",
-                    default=512,
-                    min=64,
+                    default=0,
+                    min=0,
                     max=1024,
                     step=64,
-                    tooltip="Side of the animated square in pixels. The networks were trained at 512.",
+                    tooltip="Side of the animated square in pixels. 0: the model's own, 512 for the published weights, "
+                    "128 for the small model.",
                 ),
                 *face_inputs(),
                 io.Mask.Input(
@@ -81,6 +84,7 @@ class PrepareReference(io.ComfyNode):
                 io.Image.Output("portrait", display_name="portrait", tooltip="The square that is animated."),
             ],
             has_intermediate_output=True,  # the face picker has its faces again after the page was reloaded
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -95,6 +99,9 @@ class PrepareReference(io.ComfyNode):
         face_box: str,
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
+        own = own_size(model.weights)
+        size = size or own
+        warn_of_size(str(cls.hidden.unique_id), size, own if model.weights in SHIPPED.values() else size)
         whole = only_picture(image, "Prepare Reference")
         box = parse_box(face_box) or mask_box(mask, whole)
         faces = None if box else look_for(whole, detector, model.weights)
@@ -104,6 +111,14 @@ class PrepareReference(io.ComfyNode):
             faces = also_there(whole, detector, model.weights)
         shown = picker(whole, crop, boxes(faces))
         return io.NodeOutput(prepared, to_image([prepared.portrait]), ui=for_page("personalive_faces", shown))
+
+
+def warn_of_size(node: str, size: int, known: int) -> None:
+    """Says on the node and in the log that the networks only know pictures of `known` pixels a side."""
+    text = f"Set size to 0: the small model knows {known} pixels alone, at {size} faces fall apart."
+    tell(node, text if size != known else "")
+    if size != known:
+        _log.warning(text)
 
 
 def also_there(whole: Picture, detector: str, weights: Path) -> tuple[Face, ...]:

@@ -21,7 +21,7 @@ from ...personalive_core.errors import FaceError, InputError, PersonaLiveError, 
 from ...personalive_core.faces.crop import Box, Crop, Face, crop_by_hand, crop_found
 from ...personalive_core.faces.detectors import DETECTORS, detector_for, helpful_detector, used_detector
 from ...personalive_core.media.picture import Picture
-from .folders import MODELS, viewed, weight_folders
+from .folders import MODELS, detector_folder, viewed, weight_folders
 from .glance import Glance, glance
 from .panel import data_url
 
@@ -111,10 +111,11 @@ def choice(face: str) -> str:
 
 def yunet(weights: Path) -> Path:
     """Path of YuNet's file in the folder `weights`. Raises WeightsError, and notes it in `LACKED`, if it is missing."""
+    folder = detector_folder(weights)
     try:
-        return yunet_file(weights, NO_YUNET)
+        return yunet_file(folder, NO_YUNET)
     except WeightsError:
-        LACKED[weights] += 1
+        LACKED[folder] += 1
         raise
 
 
@@ -146,7 +147,7 @@ def helpful_faces(picture: Picture, name: str, weights: Path) -> tuple[Face, ...
 
     Raises InputError and WeightsError as `helpful_detector` does.
     """
-    detector = helpful_detector(name, partial(yunet_file, weights, NO_YUNET))
+    detector = helpful_detector(name, partial(yunet_file, detector_folder(weights), NO_YUNET))
     return detector(picture) if detector else ()
 
 

@@ -15,13 +15,14 @@ from typing import Any, TypedDict
 import folder_paths
 import torch
 
-from ...personalive_core.backends.personalive.files import FILES
+from ...personalive_core.backends.personalive.files import FILES, SHIPPED
 from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
 from ...personalive_core.weights.index import locate
 from .listing import files_below
 from .prefixes import plain_prefix
 
 MODELS, LORAS = "personalive", "loras"
+SMALL = "small (drawn people, built in)"  # the option of the model that comes with the pack
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
 TYPES = ("input", "output", "temp")
 MOTIONS = ".safetensors"
@@ -63,7 +64,12 @@ def weight_folders() -> dict[str, Path]:
         for child in children:
             if child.name not in known and holds_weights(child):
                 choices.setdefault(f"{MODELS}/{child.name}", child)
-    return choices
+    return {**choices, SMALL: SHIPPED["small"]} if SHIPPED["small"].is_dir() else choices
+
+
+def detector_folder(weights: Path) -> Path:
+    """The folder that holds the face detector for the networks in `weights`: the small model brings none."""
+    return weight_folders()[MODELS] if weights in SHIPPED.values() else weights
 
 
 def _layout(root: Path) -> Iterator[Path]:

@@ -24,19 +24,32 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 SIZE, COUNT = 64, 10
 PREPARE, SAMPLER = "PersonaLivePrepareReference", "PersonaLiveStreamingSamplerVideo"
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
+UI = sorted((ROOT / "workflows").glob("*.json"))
+MEDIA = {  # the samples of the shipped workflows -> the tests' own, which may be real
+    "personalive_portrait.png": "portrait.png",
+    "personalive_expression.png": "expression.png",
+    "personalive_film.mp4": "driving.mp4",
+    "personalive_motion.safetensors": "motion/PersonaLive_00001_.safetensors [output]",
+}
+
+
+def shipped(name):
+    """A workflow as it comes with the pack, in API format."""
+    return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def small(name, size=SIZE, count=COUNT):
-    """A shipped workflow, cut to what small networks on a CPU do in seconds."""
-    workflow = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    """A shipped workflow on the tests' media and stand-in weights, cut to what a CPU does in seconds."""
+    workflow = shipped(name)
     for node in workflow.values():
         inputs = node["inputs"]
         if node["class_type"] == "LoadPersonaLive":
-            inputs |= {"decoder": "tiny", "download_if_missing": False}
+            inputs |= {"weights": "personalive", "decoder": "tiny", "attention": "auto", "download_if_missing": False}
         elif node["class_type"] == PREPARE:
             inputs |= {"size": size, "detector": "none"}
         elif node["class_type"] == "ExtractHybridMotion":
             inputs |= {"count": count, "detector": "none"}
+        inputs |= {key: MEDIA[value] for key, value in inputs.items() if isinstance(value, str) and value in MEDIA}
     return workflow
 
 
@@ -84,7 +97,7 @@ def test_nodes_are_those_of_the_snapshot(comfyui):
 def test_help_locales_and_workflows_are_served(comfyui):
     assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler.md")
     assert "StreamingSampler" in comfyui.get("/i18n")["zh"]["nodeDefs"]
-    assert set(comfyui.get("/workflow_templates")[PACK]) == {path.stem for path in API}
+    assert set(comfyui.get("/workflow_templates")[PACK]) == {path.stem for path in UI}
 
 
 # --- every shipped workflow runs
@@ -246,7 +259,7 @@ def test_a_vae_and_a_clip_vision_of_comfyuis_own(comfyui):
     bare = comfyui.base / "models" / "personalive" / "bare"
     shutil.copytree(comfyui.base / "models" / "personalive" / "personalive", bare / "personalive", dirs_exist_ok=True)
     workflow = change(small("long_video", count=4), "LoadPersonaLive", weights="personalive/bare", decoder="full")
-    assert first_line(comfyui.run(workflow)).startswith("Turn on download_if_missing, or put these files there:")
+    assert first_line(comfyui.run(workflow)).startswith("Turn on download_if_missing to download about ")
     workflow = change(workflow, "LoadPersonaLive", vae=["80", 0], clip_vision=["81", 0])
     workflow["80"] = {"class_type": "PersonaLiveTestVae", "inputs": {}}
     workflow["81"] = {"class_type": "PersonaLiveTestClipVision", "inputs": {"dim": 768}}
@@ -322,6 +335,19 @@ def test_missing_packages_and_folders_do_not_stop_the_pack(tmp_path):
     (comfyui.base / "models" / "personalive").rmdir()
     with comfyui as server:
         assert set(reduce(server.get("/object_info"))) == set(stored())
+
+
+def test_a_first_film_needs_nothing(tmp_path):
+    """Neither weights nor media nor network: the samples are in the input folder, the small model is in the pack."""
+    with ComfyUI(tmp_path) as server:
+        assert {path.name for path in (server.base / "input").iterdir()} == set(MEDIA)
+        workflow = change(shipped("try_it"), "ExtractHybridMotion", count=4)
+        run = server.run(change(workflow, SAMPLER, steps=4))
+        assert not run.error
+        (film,) = made(server, run)
+        assert (probe(film).width, probe(film).height, probe(film).has_audio) == (128, 128, True)
+        run = server.run(change(workflow, "LoadPersonaLive", decoder="tiny"))
+        assert first_line(run) == "Choose full: 'small (drawn people, built in)' has no tiny decoder."
 
 
 def test_clip(comfyui):

@@ -17,11 +17,13 @@ from personalive_core.media.write import VideoWriter
 from tests.comfyui.page import load_api, load_ui, open_page, to_api, to_ui
 from tests.comfyui.server import PACK, ROOT, ComfyUI
 from tests.comfyui.snapshot import stored
+from tests.comfyui.test_nodes import MEDIA, shipped
 from tests.comfyui.test_renames import as_before
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)]
 
-NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+TEMPLATES = {path.stem.partition(" ")[2].replace(" ", "_"): path for path in (ROOT / "workflows").glob("*.json")}
+NAMES = sorted(TEMPLATES)
 SIZE, COUNT = 64, 8
 PREPARE, EXTRACT, SAMPLER = "PersonaLivePrepareReference", "ExtractHybridMotion", "PersonaLiveStreamingSamplerVideo"
 PASTE = "PersonaLivePasteBack"
@@ -133,8 +135,9 @@ def pair(folder):
     return folder / "pair.mp4"
 
 
-def read(name, folder="workflows"):
-    return json.loads((ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
+def read(name):
+    """A template in the page's format, by the name that it has in workflows/api."""
+    return json.loads(TEMPLATES[name].read_text(encoding="utf-8"))
 
 
 def small(workflow):
@@ -145,6 +148,9 @@ def small(workflow):
         "ExtractHybridMotion": {0: "none", 6: COUNT, 7: 0},
     }
     for node in workflow["nodes"]:
+        values = node.get("widgets_values")
+        if node["type"] in ("LoadImage", "LoadVideo"):
+            values[0] = MEDIA[values[0]]
         for index, value in wanted.get(node["type"], {}).items():
             node["widgets_values"][index] = value
     return workflow
@@ -182,7 +188,7 @@ def test_each_workflow_loads_whole_and_is_its_api_twin(page, name):
     assert len(nodes) == len(read(name)["nodes"])
     # a note is the page's own and has no nodeData
     assert not [node for node in nodes if node[1] or (node[2] and node[0] != "MarkdownNote")]
-    twin = read(name, "workflows/api")
+    twin = shipped(name)
     expected = {key: (node["class_type"], node["inputs"]) for key, node in twin.items()}
     posted = {key: (node["class_type"], node["inputs"]) for key, node in to_api(page).items()}
     for kind, inputs in posted.values():
@@ -431,8 +437,11 @@ def test_a_dropped_film_opens_the_workflow_that_made_it(page, name):
 def test_templates_and_help_are_served_to_the_page(page):
     page, _, _ = page
     templates = page.evaluate("async () => (await (await fetch('/api/workflow_templates')).json())")
-    assert set(templates[PACK]) == set(NAMES)
-    for name in NAMES:
+    stems = sorted(path.stem for path in TEMPLATES.values())
+    assert sorted(templates[PACK]) == stems
+    shown = page.evaluate("async () => (window.app.api ?? window.comfyAPI.api.api).getWorkflowTemplates()")
+    assert shown[PACK] == stems, "in the order of use"
+    for name in stems:
         kind = page.evaluate("async u => (await fetch(u)).headers.get('content-type')", template(name))
         assert kind == "image/jpeg"
     help_page = page.evaluate("async u => (await fetch(u)).text()", f"/extensions/{PACK}/docs/KeyframeBank.md")
@@ -450,7 +459,7 @@ def test_a_click_in_the_template_browser_opens_ours(page):
     page.wait_for_timeout(2000)
     page.locator("[role=dialog]").get_by_text(PACK).first.click()
     page.wait_for_timeout(1000)
-    page.get_by_text("paste_back").first.click()
+    page.get_by_text("04 paste back").first.click()
     page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PersonaLivePasteBack')")
     page.keyboard.press("Escape")
 
@@ -460,7 +469,7 @@ def test_the_blueprint_is_one_node_that_runs(page):
     page, seen, server = page
     if not (Path(os.environ["COMFYUI_DIR"]) / "app" / "subgraph_manager.py").is_file():
         pytest.skip("this ComfyUI has no blueprints: run it with 0.30 or newer")
-    load_api(page, {key: node for key, node in read("long_video", "workflows/api").items() if key in ("2", "3")})
+    load_api(page, {key: node for key, node in shipped("long_video").items() if key in ("2", "3")})
     page.evaluate("() => { const ds = window.app.canvas.ds; ds.scale = 1; ds.offset = [0, 0]; }")
     page.mouse.dblclick(1000, 800)
     page.wait_for_timeout(1000)

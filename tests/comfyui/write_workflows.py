@@ -1,113 +1,208 @@
 """Writes workflows/*.json and their thumbnails from workflows/api/*.json, in a real page; run it when those change.
 
-COMFYUI_DIR=... PERSONALIVE_BROWSER=... python -m tests.comfyui.write_workflows
+COMFYUI_DIR=... PERSONALIVE_BROWSER=... python -m tests.comfyui.write_workflows [name ...]
+
+Each workflow runs once with the small model, which takes minutes: its nodes grow while they show what they made. The
+nodes are laid out with room for that, and the results are the thumbnail.
 """
 
-import io
 import json
+import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from personalive_core.bench.standin import write_standin
-from personalive_core.drawn.sample import write_sample
-from tests.comfyui.page import load_api, open_page, to_ui
+from personalive_core.media.video import read_frames
+from tests.comfyui.page import load_api, open_page, to_api, to_ui
 from tests.comfyui.server import ROOT, ComfyUI
 
-WORKFLOWS = ROOT / "workflows"
-COLUMN, GAP, TOP = 80, 40, 220  # pixels between columns and nodes; of the note above them
-NOTE = (700, 150)
+WORKFLOWS, ASSETS = ROOT / "workflows", ROOT / "nodes" / "assets"
+SMALL = "small (drawn people, built in)"
+PART = {"start": 0.8, "count": 12}  # of the driving, in a run for layout and thumbnail
+MOMENT, SHOWN = 10, 30  # the frame in the thumbnail: of the result, and of the driving
+THUMBNAIL, INSET = 640, 192  # pixels a side, of the result and of what it was made from
+VIEW = (1400, 820)  # pixels of the canvas that a fresh workflow fits into
 
+PUBLISHED = (
+    "**Download**: the first run fetches about 12 GB into `models/personalive`, with a bar, and Cancel at any time.\n\n"
+    "**Licence**: non-commercial. The weights began from X-NeMo's (CC BY-NC 4.0).\n\n"
+    "**Without them**: choose `small` in *Load PersonaLive*. It paints drawn people at 128 pixels, at once."
+)
+BUILT_IN = (
+    "**Download**: none. The small model comes with the pack.\n\n"
+    "**Licence**: Apache-2.0, model and media.\n\n"
+    "The small model knows drawn people at 128 pixels alone. For photographs choose `personalive` in "
+    "*Load PersonaLive*: about 12 GB, non-commercial (CC BY-NC 4.0)."
+)
+# in the order of use, by which the page lists them
 NOTES = {
-    "image_to_image": "## Image to image\nThe reference takes over head pose and expression of one other picture.\n\n"
-    "1. **Load Image** (Reference): the person. 2. **Load Image** (Driving picture): the pose. 3. Run.",
-    "clip": "## Clip\nUp to 100 frames as images, to work on with other nodes, then a video.\n\n"
-    "For more frames raise `count` in Extract Hybrid Motion; for long films use the workflow *long_video*.",
-    "long_video": "## Long video with sound\nAny length: the video is written while it is made, with the driving's "
-    "sound; memory does not grow. Cancel keeps what is there.",
-    "paste_back": "## Paste back\nOnly the face's square is animated, then put back into the full picture.\n\n"
-    "Several people? Run once, then click the right face in **Prepare Reference**.",
-    "motion_blend": "## Blend and save motion\nThe head moves as in one driving, the face as in another. "
-    "**Save Motion** keeps the result as a small file without pictures, for the workflow *motion_reuse*.",
-    "motion_reuse": "## Use saved motion\nA motion file drives a portrait; no video is needed. Run *motion_blend* "
-    "once, or put a motion file into ComfyUI's input folder, and choose it in **Load Motion**.",
-    "batch": "## Batch\nMade for `personalive submit`, which runs it for every pair of a folder of references "
-    "and a folder of drivings, on one or several ComfyUI servers (see the README).",
+    "try_it": "## A first film\n"
+    "1. Press **Run**.\n"
+    "2. Wait a minute: the film plays below *Streaming Sampler*, and is in ComfyUI's `output/video`.\n"
+    f"3. Choose another picture in *Reference*, or another film in *Driving*, and run again.\n\n{BUILT_IN}",
+    "long_video": "## A portrait moves like a film, at any length\n"
+    "1. Choose the person in *Reference* and the film in *Driving*. Several people? Click the face in "
+    "*Prepare Reference*.\n"
+    "2. Press **Run**. Cancel keeps what is there.\n"
+    "3. The film, with the driving's sound, plays below *Streaming Sampler* and is in `output/video`.\n\n"
+    f"{PUBLISHED}",
+    "image_to_image": "## The pose and expression of one other picture\n"
+    "1. Choose the person in *Reference* and the pose in *Driving picture*.\n"
+    "2. Press **Run**.\n"
+    "3. The picture is in *Save Image* and in `output`.\n\n"
+    f"{PUBLISHED}",
+    "paste_back": "## Only the face moves, in the full picture\n"
+    "1. Choose a picture of any shape in *Reference*, the film in *Driving*. Several people? Run once, then click the "
+    "face in *Prepare Reference*.\n"
+    "2. Press **Run**.\n"
+    "3. *Paste Back* plays the full picture; the film is in `output/video`.\n\n"
+    f"{PUBLISHED}",
+    "clip": "## Up to 100 frames as images, for other nodes\n"
+    "1. Choose the person in *Reference* and the film in *Driving*; `count` in *Extract Hybrid Motion* sets how many "
+    "frames.\n"
+    "2. Press **Run**.\n"
+    "3. Take `frames` to nodes that change them; *Save Video* writes the film to `output/video`. For long films use "
+    "*02 long video*.\n\n"
+    f"{PUBLISHED}",
+    "motion_blend": "## The head of one film, the face of another\n"
+    "1. Choose the two films in *Driving: head* and *Driving: expression*, the person in *Reference*.\n"
+    "2. Press **Run**.\n"
+    "3. The film plays below *Streaming Sampler*. *Save Motion* keeps the motion as a small file without pictures, for "
+    "*07 motion reuse*.\n\n"
+    f"{PUBLISHED}",
+    "motion_reuse": "## A saved motion drives a portrait\n"
+    "1. Choose the person in *Reference* and the file in *Load Motion*; its motion must be read by the same weights.\n"
+    "2. Press **Run**.\n"
+    "3. The film plays below *Streaming Sampler* and is in `output/video`.\n\n"
+    f"{BUILT_IN}",
 }
 
-ARRANGE = """async ([note, size, column, gap, top]) => {
-  const graph = window.app.graph, nodes = graph._nodes.slice(), depth = new Map();
+SIZES = """() => Object.fromEntries(window.app.graph._nodes.map(n => [n.id, [...n.size]]))"""
+ENDED = """() => new Promise(done => {
+  const api = window.app.api ?? window.comfyAPI.api.api;
+  for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+    api.addEventListener(kind, e => done([kind, e.detail?.exception_message ?? '']), { once: true });
+  window.app.queuePrompt(0, 1);
+})"""
+# Columns from left to right by what a node needs; a source stands just before its first taker. `rooms` are the sizes
+# that nodes grow to. A wire that passes a column gets a lane above the nodes of that column.
+ARRANGE = """async ([note, rooms, view]) => {
+  const GAP = 90, BELOW = 60, LANE = 46, NOTE = [400, 560];
+  const graph = window.app.graph, nodes = graph._nodes.slice(), column = new Map(), takers = new Map();
   const source = input => input.link == null ? null
       : graph.getNodeById((graph.links.get?.(input.link) ?? graph.links[input.link]).origin_id);
-  const measure = node => {
-    if (!depth.has(node)) {
-      const before = (node.inputs ?? []).map(source).filter(Boolean).map(measure);
-      depth.set(node, before.length ? 1 + Math.max(...before) : 0);
-    }
-    return depth.get(node);
+  const before = node => (node.inputs ?? []).map(source).filter(Boolean);
+  for (const node of nodes) for (const from of before(node)) takers.set(from, [...takers.get(from) ?? [], node]);
+  const place = node => {
+    if (!column.has(node)) column.set(node, Math.max(-1, ...before(node).map(place)) + 1);
+    return column.get(node);
   };
-  nodes.forEach(measure);
-  const widgets = nodes.flatMap(node => node.widgets ?? []);
-  widgets.filter(w => w.name === 'control_after_generate').forEach(w => { w.value = 'fixed'; });
-  let x = 0;
-  for (let d = 0; d <= Math.max(...depth.values()); d++) {
-    let y = top, width = 0;
-    for (const node of nodes.filter(n => depth.get(n) === d)) {
-      const wanted = node.computeSize();
-      node.setSize([Math.max(node.size[0], wanted[0], 270), Math.max(node.size[1], wanted[1])]);
+  nodes.forEach(place);
+  for (const node of nodes)
+    if (!before(node).length) column.set(node, Math.max(0, Math.min(...takers.get(node).map(place)) - 1));
+  nodes.flatMap(n => n.widgets ?? []).filter(w => w.name === 'control_after_generate').forEach(w => w.value = 'fixed');
+  const reach = node => Math.max(0, ...(takers.get(node) ?? []).map(other => column.get(other) - column.get(node)));
+  const last = Math.max(...column.values());
+  let x = NOTE[0] + GAP;
+  for (let c = 0; c <= last; c++) {
+    const here = nodes.filter(n => column.get(n) === c).sort((a, b) => reach(b) - reach(a) || a.id - b.id);
+    const passing = nodes.filter(n => column.get(n) < c && column.get(n) + reach(n) > c).length;
+    let y = passing * LANE, width = 0;
+    for (const node of here) {
+      const room = rooms[node.id] ?? [0, 0], wanted = node.computeSize();
+      node.setSize([Math.max(wanted[0], 300, room[0]), Math.max(node.size[1], wanted[1])]);
       node.pos = [x, y];
-      y += node.size[1] + gap + 30;
+      y += Math.max(node.size[1], room[1]) + BELOW;
       width = Math.max(width, node.size[0]);
     }
-    x += width + column;
+    x += width + GAP;
   }
   const text = LiteGraph.createNode('MarkdownNote');
   text.title = 'Read me';
   graph.add(text);
   text.pos = [0, 0];
-  text.setSize(size);
+  text.setSize(NOTE);
   text.widgets[0].value = note;
-  await new Promise(r => setTimeout(r, 300));
-  const box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const n of graph._nodes) {
-    box[0] = Math.min(box[0], n.pos[0]); box[1] = Math.min(box[1], n.pos[1] - 30);
-    box[2] = Math.max(box[2], n.pos[0] + n.size[0]); box[3] = Math.max(box[3], n.pos[1] + n.size[1]);
-  }
-  const ds = window.app.canvas.ds, s = Math.min(2900 / (box[2] - box[0]), 1600 / (box[3] - box[1]), 1);
-  ds.scale = s;
-  ds.offset = [-box[0] + 100 / s, -box[1] + 100 / s];
-  window.app.canvas.setDirty(true, true);
-  await new Promise(r => setTimeout(r, 1200));
-  const frame = window.app.canvas.canvas.getBoundingClientRect();
-  return [frame.left + 100, frame.top + 100, (box[2] - box[0]) * s, (box[3] - box[1]) * s];
+  await new Promise(r => setTimeout(r, 500));
+  const right = x - GAP, bottom = Math.max(...graph._nodes.map(n => n.pos[1] + n.size[1]));
+  const ds = window.app.canvas.ds;
+  ds.scale = Math.min(view[0] / right, view[1] / (bottom + 60), 1);
+  ds.offset = [40 / ds.scale, 90 / ds.scale];
 }"""
 
 
+def quick(workflow):
+    """An API-format workflow on the small model, short."""
+    films = {key for key, node in workflow.items() if node["class_type"] == "LoadVideo"}
+    for node in workflow.values():
+        if node["class_type"] == "LoadPersonaLive":
+            node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
+        moving = node["inputs"].get("driving", [""])[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
+        if moving:
+            node["inputs"] |= PART
+    return workflow
+
+
+def results(server, name):
+    """The pictures of what the last run of a workflow made: a film's frame, four frames of a clip, a picture."""
+    made = max((server.base / "output").rglob("*.*"), key=lambda path: path.stat().st_mtime)
+    frames = [frame.image for frame in read_frames(made)]
+    if name == "clip":
+        side = THUMBNAIL // 2
+        whole = Image.new("RGB", (THUMBNAIL, THUMBNAIL))
+        for n, frame in enumerate(frames[2::3][:4]):
+            whole.paste(Image.fromarray(frame).resize((side, side)), (n % 2 * side, n // 2 * side))
+        return whole
+    return Image.fromarray(frames[min(MOMENT, len(frames) - 1)])
+
+
+def thumbnail(server, name):
+    """The result, with the portrait and the driving in its corners."""
+    whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    driving = ASSETS / "personalive_expression.png"
+    if name != "image_to_image":
+        frames = [frame.image for frame in read_frames(ASSETS / "personalive_film.mp4")]
+        driving = Image.fromarray(frames[SHOWN])
+    else:
+        driving = Image.open(driving).convert("RGB")
+    for n, picture in enumerate((Image.open(ASSETS / "personalive_portrait.png").convert("RGB"), driving)):
+        small = ImageOps.expand(picture.resize((INSET, INSET), Image.Resampling.LANCZOS), 4, "white")
+        whole.paste(small, (8 if n == 0 else THUMBNAIL - INSET - 16, THUMBNAIL - INSET - 16))
+    return whole
+
+
+def write(page, server, number, name):
+    """One workflow's JSON and thumbnail."""
+    workflow = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    load_api(page, quick(json.loads(json.dumps(workflow))))
+    page.wait_for_timeout(2500)  # pictures make their nodes taller
+    page.set_default_timeout(600_000)
+    kind, message = page.evaluate(ENDED)
+    assert kind == "execution_success", f"{name}: {message}"
+    page.wait_for_timeout(4000)  # so does what was made
+    rooms = page.evaluate(SIZES)
+    load_api(page, workflow)
+    page.wait_for_timeout(2500)
+    page.evaluate(ARRANGE, [NOTES[name], rooms, VIEW])
+    assert {key: node["inputs"] for key, node in to_api(page).items()}.keys() == workflow.keys()
+    path = WORKFLOWS / f"{number:02} {name.replace('_', ' ')}.json"
+    path.write_text(json.dumps(to_ui(page), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    thumbnail(server, name).convert("RGB").save(path.with_suffix(".jpg"), quality=85)
+
+
 def main():
-    """One page, one workflow after the other."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "media").mkdir()
-        write_sample(folder / "media", seconds=0.4, size=256)
-        for name in ("portrait.png", "expression.png"):
-            (folder / "media" / name).write_bytes((folder / "media" / "reference.png").read_bytes())
-        weights = write_standin(folder / "weights")
-        with (
-            ComfyUI(folder, weights, sorted((folder / "media").iterdir())) as server,
-            open_page(server.url, {"Comfy.Minimap.Visible": False}) as (page, _),
-        ):
-            page.set_viewport_size({"width": 3200, "height": 1900})
-            for file in sorted((WORKFLOWS / "api").glob("*.json")):
-                load_api(page, json.loads(file.read_text(encoding="utf-8")))
-                page.wait_for_timeout(2500)  # pictures make their nodes taller
-                left, top, width, height = page.evaluate(ARRANGE, [NOTES[file.stem], NOTE, COLUMN, GAP, TOP])
-                text = json.dumps(to_ui(page), indent=1, ensure_ascii=False)
-                (WORKFLOWS / file.name).write_text(text + "\n", encoding="utf-8")
-                clip = {"x": left - 20, "y": max(top - 20, 0), "width": width + 40, "height": height + 40}
-                shot = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-                shot.thumbnail((1280, 800))
-                shot.save(WORKFLOWS / f"{file.stem}.jpg", quality=85)
+    """One page, one workflow after the other; all, or those named."""
+    wanted = sys.argv[1:] or list(NOTES)
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        ComfyUI(Path(temporary)) as server,
+        open_page(server.url, {"Comfy.Minimap.Visible": False}) as (page, _),
+    ):
+        page.set_viewport_size({"width": 1600, "height": 1000})
+        for number, name in enumerate(NOTES, 1):
+            if name in wanted:
+                write(page, server, number, name)
 
 
 if __name__ == "__main__":

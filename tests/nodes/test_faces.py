@@ -107,14 +107,14 @@ def test_a_wide_picture_without_yunet_names_the_one_switch(faces, weights):
 
 def test_yunet_comes_first_and_alone(load, weights, monkeypatch):
     fetched = []
-    monkeypatch.setattr(load, "fetch", lambda _, files: fetched.append([file.network for file in files]))
+    monkeypatch.setattr(load, "fetch", lambda _, files, _node: fetched.append([file.network for file in files]))
     load.download_missing(weights, ("pose_guider", "vae"), True)
     assert fetched == [["yunet"], ["pose_guider", "vae", "vae"]]
 
 
 @pytest.mark.parametrize("error", ["WeightsError", "OutputError"])
 def test_a_model_loads_without_yunet(load, weights, monkeypatch, caplog, error):
-    def fetch(_, files):
+    def fetch(_, files, node):  # noqa: ARG001
         if files[0].network == "yunet":
             raise getattr(load, error)("no connection: try again")
 

@@ -9,6 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = json.loads((ROOT / "tests" / "node_snapshot.json").read_text(encoding="utf-8"))
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 UI = sorted((ROOT / "workflows").glob("*.json"))
+ASSETS = ROOT / "nodes" / "assets"
+NOT_LISTED = {"batch"}  # for `personalive submit` alone
+ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 
@@ -110,9 +113,14 @@ def as_api(workflow):
             yield str(node["id"]), {"class_type": node["type"], "inputs": {**inputs, **linked}}
 
 
+def twin_of(path):
+    """The API-format workflow of a template: api/long_video.json of "02 long video.json"."""
+    return path.parent / "api" / f"{path.stem.partition(' ')[2].replace(' ', '_')}.json"
+
+
 @ui_file
 def test_ui_workflows_say_the_same_as_their_api_twins(path):
-    twin = read(path.parent / "api" / path.name)
+    twin = read(twin_of(path))
     ours = {key: node for key, node in twin.items() if node["class_type"] in SNAPSHOT}
     assert {key: {"class_type": n["class_type"], "inputs": n["inputs"]} for key, n in ours.items()} == dict(
         as_api(read(path))
@@ -121,15 +129,41 @@ def test_ui_workflows_say_the_same_as_their_api_twins(path):
 
 @ui_file
 def test_every_workflow_has_a_twin_a_thumbnail_and_a_note(path):
-    assert (path.parent / "api" / path.name).is_file()
+    assert twin_of(path).is_file()
     assert path.with_suffix(".jpg").read_bytes()[:2] == b"\xff\xd8"
-    assert any(node["type"] == "MarkdownNote" for node in read(path)["nodes"])
+    (note,) = (node["widgets_values"][0] for node in read(path)["nodes"] if node["type"] == "MarkdownNote")
+    assert all(f"\n{step}. " in note for step in (1, 2, 3))
+    assert "**Download**" in note
+    assert "**Licence**" in note
+
+
+@ui_file
+def test_no_node_lies_on_another(path):
+    """As saved; what they grow to is measured where they are laid out."""
+    boxes = [(*node["pos"], *node["size"]) for node in read(path)["nodes"]]
+    for n, (x, y, width, height) in enumerate(boxes):
+        for left, top, wide, high in boxes[n + 1 :]:
+            assert x + width <= left or left + wide <= x or y + height <= top - 30 or top + high <= y - 30
+
+
+@api_file
+def test_every_file_that_a_workflow_names_comes_with_the_pack(path):
+    """So that a template opens without red nodes."""
+    for node in read(path).values():
+        for name in ("image", "file"):
+            if isinstance(value := node["inputs"].get(name), str):
+                assert (ASSETS / value).is_file()
+
+
+def test_the_samples_are_small():
+    assert sum(file.stat().st_size for file in ASSETS.iterdir()) < 400_000
 
 
 def test_only_one_folder_of_examples_and_nothing_else_in_it():
     shown = {"example", "examples", "example_workflows", "workflow", "workflows"}
     assert {path.name for path in ROOT.iterdir()} & shown == {"workflows"}
-    assert {path.stem for path in UI} == {path.stem for path in API}
+    assert [twin_of(path).stem for path in UI] == ORDER
+    assert {path.stem for path in API} == {*ORDER, *NOT_LISTED}
 
 
 def test_every_node_input_and_output_has_a_tooltip():

@@ -15,7 +15,7 @@ from tests.comfyui.server import checkouts
 tomllib = pytest.importorskip("tomllib", reason="Python's own TOML reader came with 3.11: run it with that or newer")
 
 OLDEST = "0.3.64"
-SMALL = SHIPPED["small"]  # no node uses it
+SMALL = SHIPPED["small"]
 UNREAD = {"base_unet"}  # only a stand-in for missing training weights: no node reads it
 
 
@@ -134,17 +134,19 @@ def test_archive_holds_the_whole_packages(repository, archived):
     for folder in ("nodes", "personalive_core", "web", "locales"):
         files = [path for path in (repository / folder).rglob("*") if path.suffix in {".py", ".js", ".md", ".json"}]
         assert files
-        kept = {path.relative_to(repository).as_posix() for path in files if SMALL not in path.parents}
-        assert kept <= archived
+        assert {path.relative_to(repository).as_posix() for path in files} <= archived
 
 
-def test_archive_leaves_the_small_model_to_the_command_line(repository, archived):
-    assert any(SMALL.rglob("*.safetensors"))
-    assert not [name for name in archived if SMALL in (repository / name).parents]
+def test_archive_carries_the_small_model_and_the_sample_media(repository, archived):
+    folders = (SMALL, repository / "nodes" / "assets")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert {"denoising_unet.safetensors", "personalive_portrait.png"} <= {path.name for path in files}
+    assert {path.relative_to(repository).as_posix() for path in files} <= archived
 
 
 def test_archive_is_small(repository, archived):
-    assert sum((repository / name).stat().st_size for name in archived) < 8_000_000
+    """The small model is 36 MB of it."""
+    assert sum((repository / name).stat().st_size for name in archived) < 44_000_000
 
 
 # --- ComfyUI's own reading

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.backends.personalive.files import FILES, NETWORKS, facts_of
+from personalive_core.backends.personalive.files import FILES, NETWORKS, about_bytes, facts_of
 from personalive_core.backends.personalive.loader import complete
 from personalive_core.errors import WeightsError
 from personalive_core.weights.fill import NetworkFacts, load_into, missing_keys
@@ -417,3 +417,14 @@ def test_describe_lists_every_file(tmp_path):
     assert rows["motion_encoder", "motion_encoder.pth"].dtype == "unreadable"
     assert not rows["vae", "diffusion_pytorch_model.safetensors"].found
     assert all(row.licence for row in rows.values())
+
+
+def test_the_published_networks_are_non_commercial():
+    """Their training began from X-NeMo's weights."""
+    texts = {row.licence for row in describe(locate(Path("nowhere"), FILES)) if row.network == "denoising_unet"}
+    assert all(text.startswith("non-commercial: ") and "CC BY-NC 4.0" in text for text in texts)
+    assert texts
+
+
+def test_sizes_are_told_for_every_file_that_is_large():
+    assert {file.place for file in FILES if not about_bytes(file)} == {file.place for file in FILES if file.is_config}

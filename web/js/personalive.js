@@ -14,6 +14,7 @@ import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
 import { fill, wordsFor } from "./strings.js";
 import { STYLE } from "./style.js";
+import { folderOf, listInOrder } from "./templates.js";
 
 /** Pixels: so wide is a new node that shows a film. */
 const WIDE = 420;
@@ -95,6 +96,10 @@ function stopAll() {
 
 app.registerExtension({
   name: "PersonaLive.Panels",
+
+  init() {
+    listInOrder(api, folderOf(import.meta.url));
+  },
 
   setup() {
     document.head.append(element("style", {}, STYLE));

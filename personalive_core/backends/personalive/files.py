@@ -12,8 +12,10 @@ from ...weights.index import WeightFile, locate
 
 # Weights that come with this package, by preset.
 SHIPPED: Mapping[str, Path] = {"small": Path(__file__).parents[2] / "assets" / "small"}
+PUBLISHED_SIZE, SHIPPED_SIZE = 512, 128  # pixels a side of the pictures that the networks were trained on
 
-_PERSONALIVE = "repository Apache-2.0; its README says academic research only"
+# Its training began from X-NeMo's weights, so their licence binds whatever the repository and its README say.
+_PERSONALIVE = "non-commercial: begun from X-NeMo's weights, CC BY-NC 4.0; its repository says Apache-2.0"
 _VARIATIONS = "lambdalabs/sd-image-variations-diffusers"
 _OPENRAIL = "CreativeML Open RAIL-M"
 # The published VAE names its attention layers as diffusers before 0.17 did; newer names are read unchanged.
@@ -57,6 +59,21 @@ FILES: tuple[WeightFile, ...] = (
     _model("yunet", _YUNET, "face_detection_yunet_2026may.onnx", "MIT", False, ("face_detection_yunet_2023mar.onnx",)),
 )
 
+# About how large the files are, in MB: enough to tell before the hub is asked.
+_MEGABYTES: Mapping[str, float] = {
+    "denoising_unet.pth": 3438,
+    "temporal_module.pth": 3306,
+    "reference_unet.pth": 3438,
+    "motion_encoder.pth": 247,
+    "motion_extractor.pth": 112,
+    "pose_guider.pth": 4.4,
+    "sd-vae-ft-mse/diffusion_pytorch_model.safetensors": 335,
+    "image_encoder/pytorch_model.bin": 1216,
+    "taesd/diffusion_pytorch_model.safetensors": 9.8,
+    "unet/diffusion_pytorch_model.bin": 3438,
+    "face_detection_yunet_2026may.onnx": 0.23,
+}
+
 NETWORKS: tuple[str, ...] = tuple(dict.fromkeys(file.network for file in FILES))
 
 FACTS: Mapping[str, NetworkFacts] = {
@@ -77,6 +94,16 @@ FACTS: Mapping[str, NetworkFacts] = {
 def facts_of(network: str) -> NetworkFacts:
     """Loading options of `network`; most networks have the defaults."""
     return FACTS.get(network, NetworkFacts())
+
+
+def own_size(weights: Path) -> int:
+    """Side in pixels of the pictures that the networks in the folder `weights` were trained on."""
+    return SHIPPED_SIZE if weights in SHIPPED.values() else PUBLISHED_SIZE
+
+
+def about_bytes(file: WeightFile) -> int:
+    """About how many bytes the published file has; 0 for a configuration."""
+    return next((round(size * 1e6) for end, size in _MEGABYTES.items() if file.place.endswith(end)), 0)
 
 
 def yunet_file(weights: Path, problem: str) -> Path:
