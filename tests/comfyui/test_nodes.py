@@ -589,3 +589,44 @@ def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
     assert not run.error
     assert len(list(read_frames(made(comfyui, run)[0]))) == 3000
     assert max(memory.values()) < 1.05 * memory[1], memory
+
+
+# --- edited motion
+
+
+def editing(source, **changed):
+    """An Edit Motion node of the motion of node `source`; what is not given is neutral."""
+    neutral = {name: 0 for name in ("pitch", "yaw", "roll", "x", "y", "start", "end", "ramp")}
+    factors = ("pitch_scale", "yaw_scale", "roll_scale", "movement", "size", "expression")
+    inputs = {**neutral, **dict.fromkeys(factors, 1), "unit": "frames", "motion": [source, 0], **changed}
+    return {"class_type": "PersonaLiveEditMotion", "inputs": inputs}
+
+
+def test_an_edited_motion_is_previewed_and_drives_the_sampler(comfyui):
+    """The preview is one chunk beside each other, and only with both a model and a reference."""
+    workflow = small("long_video")
+    fitted, sampler = key_of(workflow, "KeypointInterpolate"), key_of(workflow, SAMPLER)
+    both = {"model": workflow[sampler]["inputs"]["model"], "reference": workflow[sampler]["inputs"]["reference"]}
+    workflow["90"] = editing(fitted, yaw=10, size=1.2, start=0.1, end=0.3, unit="seconds", **both)
+    workflow["91"] = editing("90", x=0.1, model=both["model"])
+    workflow[sampler]["inputs"]["motion"] = ["91", 0]
+    run = comfyui.run(workflow)
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == COUNT
+    (strip,) = made(comfyui, run, "images")
+    assert next(read_frames(strip)).image.shape == (SIZE, 4 * SIZE, 3)
+    assert "91" not in run.outputs
+
+
+@pytest.mark.usefixtures("moments")
+def test_a_motion_is_edited_by_its_own_seconds_and_saved(comfyui):
+    run = comfyui.run(
+        {"1": loading("a"), "2": editing("1", yaw=10, start=0.05, end=2.0, unit="seconds"), "3": saving("2")}
+    )
+    assert not run.error
+    (saved,) = made(comfyui, run, "motion")
+    before, after = (load_motion(path).pose.angles for path in (comfyui.base / "input" / "a.safetensors", saved))
+    assert (after - before)[:, 1].round().tolist() == [0, 0, 10, 0, 0]
+    assert motion_times(saved).tolist() == [moment * 10**6 for moment in MOMENTS["a"]]
+    run = comfyui.run({"1": loading("a"), "2": editing("1", x=0.1), "3": saving("2")})
+    assert first_line(run).startswith("Put Edit Motion after Keypoint Interpolate: x of a motion that is not fitted")

@@ -154,5 +154,6 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveLoadMotion",
         "PersonaLiveBlendMotion",
         "PersonaLiveMotionPlot",
+        "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
     }

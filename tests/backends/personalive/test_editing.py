@@ -28,7 +28,7 @@ def reference():
 
 @pytest.fixture
 def driving():
-    """Driving motion whose keypoints are its own canonical ones, posed; its expression changes them from frame to frame."""
+    """Driving motion whose keypoints are canonical ones, another set in each frame, in its pose."""
     drawn = motion(FRAMES, seed=3)
     return replace(drawn, keypoints=pose_keypoints(drawn.keypoints, drawn.pose))
 
