@@ -80,6 +80,7 @@ def test_nodes_are_those_of_the_snapshot(comfyui):
 
 def test_help_locales_and_workflows_are_served(comfyui):
     assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler.md")
+    assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler/ko.md")
     assert "StreamingSampler" in comfyui.get("/i18n")["zh"]["nodeDefs"]
     assert set(comfyui.get("/workflow_templates")[PACK]) == {path.stem for path in API}
 
@@ -596,7 +597,7 @@ def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
 
 def editing(source, **changed):
     """An Edit Motion node of the motion of node `source`; what is not given is neutral."""
-    neutral = {name: 0 for name in ("pitch", "yaw", "roll", "x", "y", "start", "end", "ramp")}
+    neutral = dict.fromkeys(("pitch", "yaw", "roll", "x", "y", "start", "end", "ramp"), 0)
     factors = ("pitch_scale", "yaw_scale", "roll_scale", "movement", "size", "expression")
     inputs = {**neutral, **dict.fromkeys(factors, 1), "unit": "frames", "motion": [source, 0], **changed}
     return {"class_type": "PersonaLiveEditMotion", "inputs": inputs}
