@@ -130,9 +130,8 @@ class PrepareReference(io.ComfyNode):
         if faces is None:
             faces = also_there(whole, detector, model.weights)
         shown = picker(whole, crop, boxes(faces))
-        return io.NodeOutput(
-            prepared, to_image([prepared.portrait]), crop_mask(whole, crop), ui={"personalive_faces": [shown]}
-        )
+        outputs = prepared, to_image([prepared.portrait]), crop_mask(whole, crop)
+        return io.NodeOutput(*outputs, ui={"personalive_faces": [shown]})
 
 
 def crop_mask(whole: Picture, crop: Crop) -> torch.Tensor:
