@@ -631,3 +631,27 @@ def test_a_motion_is_edited_by_its_own_seconds_and_saved(comfyui):
     assert motion_times(saved).tolist() == [moment * 10**6 for moment in MOMENTS["a"]]
     run = comfyui.run({"1": loading("a"), "2": editing("1", x=0.1), "3": saving("2")})
     assert first_line(run).startswith("Put Edit Motion after Keypoint Interpolate: x of a motion that is not fitted")
+
+
+def test_the_crop_is_sized_and_moved_and_given_as_a_mask(comfyui, media):
+    """Half the centred square, moved right and up by a quarter of its side."""
+    workflow = small("long_video")
+    key = key_of(workflow, PREPARE)
+    inputs = workflow[key]["inputs"] | {"crop_scale": 0.5, "crop_x": 0.25, "crop_y": -0.25}
+    picture, model = inputs["image"][0], inputs["model"][0]
+    workflow = {picture: workflow[picture], model: workflow[model], "90": {"class_type": PREPARE, "inputs": inputs}}
+    workflow["91"] = {"class_type": "MaskToImage", "inputs": {"mask": ["90", 2]}}
+    workflow["92"] = {"class_type": "SaveImage", "inputs": {"images": ["91", 0], "filename_prefix": "crop"}}
+    run = comfyui.run(workflow)
+    assert not run.error
+    (mask,) = made(comfyui, run, "images")
+    full, white = probe(media / "portrait.png"), next(read_frames(mask)).image[..., 0] > 127
+    side = min(full.width, full.height) / 2
+    left, top = (full.width - side) / 2 + side / 4, (full.height - side) / 2 - side / 4
+    rows, columns = np.nonzero(white)
+    assert white.shape == (full.height, full.width)
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == pytest.approx(
+        (left, top, left + side, top + side), abs=1
+    )
+    (shown,) = run.outputs["90"]["personalive_faces"]
+    assert shown["crop"] == pytest.approx([left, top, left + side, top + side], abs=1)
