@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .blend import BlendMotion
+from .edit import EditMotion
 from .extract import ExtractHybridMotion
 from .fit import KeypointInterpolate
 from .host.faces import add_routes
@@ -34,6 +35,7 @@ NODES: list[type[io.ComfyNode]] = [
     BlendMotion,
     MotionPlot,
     LoadPersonaLiveLoRA,
+    EditMotion,
 ]
 
 

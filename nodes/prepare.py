@@ -13,7 +13,7 @@ from PIL import Image
 from ..personalive_core.backends.personalive.files import SHIPPED, own_size
 from ..personalive_core.backends.personalive.reference import check_size, encode_reference
 from ..personalive_core.errors import PersonaLiveError
-from ..personalive_core.faces.crop import Crop, Face, crop_image
+from ..personalive_core.faces.crop import Crop, Face, adjusted, crop_image
 from ..personalive_core.media.picture import Picture
 from .host.errors import readable
 from .host.faces import (
@@ -50,6 +50,28 @@ PICKER_SIDE = 1024  # pixels of the longer side of the picture in the face picke
 _log = logging.getLogger(__name__)
 
 
+def crop_inputs() -> list[io.Input]:
+    """The widgets that change the crop; optional, so that prompts of before still run."""
+    return [
+        io.Float.Input(
+            "crop_scale",
+            default=1.0,
+            min=0.2,
+            max=3.0,
+            step=0.05,
+            optional=True,
+            tooltip="Size of the square: above 1 shows more around the face. It stays inside the picture.",
+        ),
+        *(
+            io.Float.Input(name, default=0.0, min=-1.0, max=1.0, step=0.01, optional=True, tooltip=tooltip)
+            for name, tooltip in (
+                ("crop_x", "Moves the square to the right, in parts of its side."),
+                ("crop_y", "Moves the square down, in parts of its side."),
+            )
+        ),
+    ]
+
+
 class PrepareReference(io.ComfyNode):
     """Crops the face out of a portrait and encodes it as the reference."""
 
@@ -76,12 +98,16 @@ class PrepareReference(io.ComfyNode):
                 io.Mask.Input(
                     "mask", optional=True, tooltip="Painted over the face: an alternative to face_box. Empty: ignored."
                 ),
+                *crop_inputs(),
             ],
             outputs=[
                 ReferenceSocket.Output(
                     "reference", display_name="reference", tooltip="The portrait as the samplers need it."
                 ),
                 io.Image.Output("portrait", display_name="portrait", tooltip="The square that is animated."),
+                io.Mask.Output(
+                    "crop_mask", display_name="crop_mask", tooltip="Where that square is in the full picture: white."
+                ),
             ],
             has_intermediate_output=True,  # the face picker has its faces again after the page was reloaded
             hidden=[io.Hidden.unique_id],
@@ -98,6 +124,9 @@ class PrepareReference(io.ComfyNode):
         face: str,
         face_box: str,
         mask: torch.Tensor | None = None,
+        crop_scale: float = 1.0,
+        crop_x: float = 0.0,
+        crop_y: float = 0.0,
     ) -> io.NodeOutput:
         own = own_size(model.weights)
         size = size or own
@@ -105,12 +134,21 @@ class PrepareReference(io.ComfyNode):
         whole = only_picture(image, "Prepare Reference")
         box = parse_box(face_box) or mask_box(mask, whole)
         faces = None if box else look_for(whole, detector, model.weights)
-        crop = face_crop(whole, box, faces, face)
+        crop = adjusted(face_crop(whole, box, faces, face), whole.shape[:2], crop_scale, crop_x, crop_y)
         prepared = encode_portrait(model, whole, crop, size)
         if faces is None:
             faces = also_there(whole, detector, model.weights)
         shown = picker(whole, crop, boxes(faces))
-        return io.NodeOutput(prepared, to_image([prepared.portrait]), ui=for_page("personalive_faces", shown))
+        outputs = prepared, to_image([prepared.portrait]), crop_mask(whole, crop)
+        return io.NodeOutput(*outputs, ui=for_page("personalive_faces", shown))
+
+
+def crop_mask(whole: Picture, crop: Crop) -> torch.Tensor:
+    """MASK [1, H, W] of the full picture: 1 inside the crop, to the nearest pixel, 0 elsewhere."""
+    mask = torch.zeros(1, *whole.shape[:2])
+    left, top, right, bottom = (round(edge) for edge in square(crop))
+    mask[:, top:bottom, left:right] = 1
+    return mask
 
 
 def warn_of_size(node: str, size: int, known: int) -> None:

@@ -63,6 +63,7 @@ class AnimationJob:
     reference_face: str = "largest"  # which of several detected faces of the reference, see `choose_face`
     codec: str | None = None  # see WriteOptions
     crf: int | None = None
+    crop_scale: float = 1.0  # larger: the square shows more around the reference's face
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
     options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
     engine.require()
     source = open_source(job.clip, engine.size, engine.weights)
-    face = ReferenceFace(job.clip.detector, job.reference_face, job.reference_box, job.reference_crop)
+    face = ReferenceFace(job.clip.detector, job.reference_face, job.reference_box, job.reference_crop, job.crop_scale)
     portrait = open_portrait(job.reference, face, engine, job.paste)
     # load the networks, animate, write
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FaceError, InputError
-from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, crop_by_hand, crop_found, crop_image, square_around
+from ..faces.crop import PORTRAIT_EXPAND, Box, Crop, adjusted, crop_by_hand, crop_found, crop_image, square_around
 from ..faces.detectors import used_detector
 from ..faces.paste import PasteBack, PasteOptions, prepare_paste
 from ..media.picture import Picture
@@ -25,6 +25,7 @@ class ReferenceFace:
     choice: str = "largest"  # of the detected faces, see `choose_face`
     box: Box | None = None  # the face, in pixels
     square: Box | None = None  # the crop itself, in pixels
+    scale: float = 1.0  # of the crop's side, see `adjusted`
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ def open_portrait(path: Path, face: ReferenceFace, engine: Engine, paste: PasteO
         crop = crop_around(face.box, whole)
     else:
         crop, detector = found_crop(whole, face, engine.weights), used_detector(face.detector, whole)
+    crop = adjusted(crop, whole.shape[:2], face.scale)
     picture = crop_image(whole, crop, size)
     # full resolution: the picture is resized only once, for each network's own input size
     source = crop_image(whole, crop, round(crop.size)) if crop.size > size else picture

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FACE",
         help="which face of the reference: largest, left, or a number from the left, 0 first (default: largest)",
     )
+    parser.add_argument(
+        "--crop-scale", type=number(0.2, 3), default=1.0, metavar="F", help="above 1 shows more around the face"
+    )
     published = Strengths()
     strengths = parser.add_argument_group("strength of the driving motion")
     for name in ("rotation", "translation", "scale", "expression"):
@@ -100,6 +103,7 @@ def run(a: argparse.Namespace) -> Result:
             crf=a.crf,
             quiet=a.quiet,
             reference_face=a.reference_face,
+            crop_scale=a.crop_scale,
         )
     )
 

@@ -182,6 +182,23 @@ def crop_by_hand(face: Box, frame_size: FrameSize, name: str) -> Crop:
     return portrait_crop(face, frame_size)
 
 
+def adjusted(crop: Crop, frame_size: FrameSize, scale: float = 1.0, x: float = 0.0, y: float = 0.0) -> Crop:
+    """The crop `scale` times as large around its centre, then moved right and down by `x` and `y` of its new side.
+
+    It is at most as large as the frame's shorter side, and wholly inside the frame. With the defaults it is `crop`
+    itself. Raises InputError unless scale is above 0 and all numbers are finite.
+    """
+    if not (scale > 0 and math.isfinite(scale + x + y)):
+        raise InputError(f"the crop's scale must be above 0, got {scale:g}, moved by {x:g}, {y:g}: use 1, 0, 0")
+    if (scale, x, y) == (1, 0, 0):
+        return crop
+    height, width = frame_size
+    size = min(scale * crop.size, height, width)
+    centre = crop.centre[0] + x * size, crop.centre[1] + y * size
+    moved = Crop.around(centre, size)
+    return Crop(min(max(moved.left, 0.0), width - size), min(max(moved.top, 0.0), height - size), size)
+
+
 def check_picture(image: Picture) -> None:
     """Raises InputError unless `image` is [H, W, 3] uint8 with at least one pixel."""
     if image.dtype != np.uint8 or image.shape[2:] != (3,) or image.size == 0:

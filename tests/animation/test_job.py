@@ -272,6 +272,8 @@ def test_a_reference_box_is_the_faces_and_a_reference_crop_the_square(animate, t
     assert (outcome.code, crop) == (0, portrait_crop(Box(161, 60, 241, 160), (241, 321)))
     outcome, crop = run("--reference-crop", "121,40,281,200")
     assert (outcome.code, crop) == (0, Crop(121, 40, 160))
+    outcome, crop = run("--reference-crop", "121,40,281,200", "--crop-scale", "1.25")
+    assert (outcome.code, crop) == (0, Crop(101, 20, 200))
     outcome, _ = run("--reference-box", "121,40,281,200")
     assert outcome.code == 2
     assert "the square itself with --reference-crop" in outcome.err

@@ -96,6 +96,7 @@ def test_nodes_are_those_of_the_snapshot(comfyui):
 
 def test_help_locales_and_workflows_are_served(comfyui):
     assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler.md")
+    assert "# " in comfyui.get(f"/extensions/{PACK}/docs/StreamingSampler/ko.md")
     assert "StreamingSampler" in comfyui.get("/i18n")["zh"]["nodeDefs"]
     assert set(comfyui.get("/workflow_templates")[PACK]) == {path.stem for path in UI}
 
@@ -649,3 +650,68 @@ def test_three_thousand_frames_in_flat_memory(comfyui, tmp_path):
     assert not run.error
     assert len(list(read_frames(made(comfyui, run)[0]))) == 3000
     assert max(memory.values()) < 1.05 * memory[1], memory
+
+
+# --- edited motion
+
+
+def editing(source, **changed):
+    """An Edit Motion node of the motion of node `source`; what is not given is neutral."""
+    neutral = dict.fromkeys(("pitch", "yaw", "roll", "x", "y", "start", "end", "ramp"), 0)
+    factors = ("pitch_scale", "yaw_scale", "roll_scale", "movement", "size", "expression")
+    inputs = {**neutral, **dict.fromkeys(factors, 1), "unit": "frames", "motion": [source, 0], **changed}
+    return {"class_type": "PersonaLiveEditMotion", "inputs": inputs}
+
+
+def test_an_edited_motion_is_previewed_and_drives_the_sampler(comfyui):
+    """The preview is one chunk beside each other, and only with both a model and a reference."""
+    workflow = small("long_video")
+    fitted, sampler = key_of(workflow, "KeypointInterpolate"), key_of(workflow, SAMPLER)
+    both = {"model": workflow[sampler]["inputs"]["model"], "reference": workflow[sampler]["inputs"]["reference"]}
+    workflow["90"] = editing(fitted, yaw=10, size=1.2, start=0.1, end=0.3, unit="seconds", **both)
+    workflow["91"] = editing("90", x=0.1, model=both["model"])
+    workflow[sampler]["inputs"]["motion"] = ["91", 0]
+    run = comfyui.run(workflow)
+    assert not run.error
+    assert len(list(read_frames(made(comfyui, run)[0]))) == COUNT
+    (strip,) = made(comfyui, run, "images")
+    assert next(read_frames(strip)).image.shape == (SIZE, 4 * SIZE, 3)
+    assert "91" not in run.outputs
+
+
+@pytest.mark.usefixtures("moments")
+def test_a_motion_is_edited_by_its_own_seconds_and_saved(comfyui):
+    run = comfyui.run(
+        {"1": loading("a"), "2": editing("1", yaw=10, start=0.05, end=2.0, unit="seconds"), "3": saving("2")}
+    )
+    assert not run.error
+    (saved,) = made(comfyui, run, "motion")
+    before, after = (load_motion(path).pose.angles for path in (comfyui.base / "input" / "a.safetensors", saved))
+    assert (after - before)[:, 1].round().tolist() == [0, 0, 10, 0, 0]
+    assert motion_times(saved).tolist() == [moment * 10**6 for moment in MOMENTS["a"]]
+    run = comfyui.run({"1": loading("a"), "2": editing("1", x=0.1), "3": saving("2")})
+    assert first_line(run).startswith("Put Edit Motion after Keypoint Interpolate: x of a motion that is not fitted")
+
+
+def test_the_crop_is_sized_and_moved_and_given_as_a_mask(comfyui, media):
+    """Half the centred square, moved right and up by a quarter of its side."""
+    workflow = small("long_video")
+    key = key_of(workflow, PREPARE)
+    inputs = workflow[key]["inputs"] | {"crop_scale": 0.5, "crop_x": 0.25, "crop_y": -0.25}
+    picture, model = inputs["image"][0], inputs["model"][0]
+    workflow = {picture: workflow[picture], model: workflow[model], "90": {"class_type": PREPARE, "inputs": inputs}}
+    workflow["91"] = {"class_type": "MaskToImage", "inputs": {"mask": ["90", 2]}}
+    workflow["92"] = {"class_type": "SaveImage", "inputs": {"images": ["91", 0], "filename_prefix": "crop"}}
+    run = comfyui.run(workflow)
+    assert not run.error
+    (mask,) = made(comfyui, run, "images")
+    full, white = probe(media / "portrait.png"), next(read_frames(mask)).image[..., 0] > 127
+    side = min(full.width, full.height) / 2
+    left, top = (full.width - side) / 2 + side / 4, (full.height - side) / 2 - side / 4
+    rows, columns = np.nonzero(white)
+    assert white.shape == (full.height, full.width)
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == pytest.approx(
+        (left, top, left + side, top + side), abs=1
+    )
+    (shown,) = run.outputs["90"]["personalive_faces"]
+    assert shown["crop"] == pytest.approx([left, top, left + side, top + side], abs=1)

@@ -14,6 +14,7 @@ from personalive_core.faces.crop import (
     Box,
     Crop,
     Face,
+    adjusted,
     choose_face,
     crop_image,
     portrait_crop,
@@ -98,6 +99,38 @@ def test_portrait_crop_stays_in_the_frame_with_the_face(face):
 def test_portrait_crop_must_hold_the_face():
     with pytest.raises(InputError, match=r"expand is 1 or more, got 0\.9"):
         portrait_crop(LEFT.box, (200, 600), expand=0.9)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ((), (100, 50, 200)),
+        ((1.5,), (50, 0, 300)),
+        ((0.5,), (150, 100, 100)),
+        ((1, 0.1, -0.2), (120, 10, 200)),
+        ((0.5, 0.5, 0.5), (200, 150, 100)),
+        ((1, 5, 5), (600, 200, 200)),  # into the corner of the frame
+        ((1, -1, -1), (0, 0, 200)),
+        ((9,), (0, 0, 400)),  # all of its height
+        ((2, 0.25, 0), (100, 0, 400)),
+    ],
+)
+def test_a_crop_is_sized_and_moved_inside_the_frame(change, expected):
+    """Of 400x800 pixels. A moved crop keeps its size."""
+    changed = adjusted(Crop(100, 50, 200), (400, 800), *change)
+    assert (changed.left, changed.top, changed.size) == pytest.approx(expected)
+
+
+def test_a_crop_that_nothing_changes_is_the_same_to_the_bit():
+    """Also one that the user drew beyond the frame."""
+    crop = Crop(-3.3, 0.1, 77.7)
+    assert adjusted(crop, (64, 64)) is crop
+
+
+@pytest.mark.parametrize("change", [(0,), (-1,), (float("nan"),), (1, float("inf"), 0)])
+def test_a_crop_is_not_sized_to_nothing(change):
+    with pytest.raises(InputError, match="scale must be above 0"):
+        adjusted(Crop(0, 0, 9), (64, 64), *change)
 
 
 def test_a_crop_on_whole_pixels_at_its_size_is_exact():

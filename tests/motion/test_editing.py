@@ -1,11 +1,12 @@
-"""Motion editing: mixing weights, lengths, valid flags, cuts."""
+"""Motion editing: mixing weights, lengths, valid flags, cuts, edits over a range."""
 
 import pytest
 import torch
 
 from personalive_core.errors import InputError
-from personalive_core.motion.editing import cut, mix
+from personalive_core.motion.editing import Edit, cut, edit, mix, range_weights
 from personalive_core.motion.types import HeadPose, HybridMotion
+from tests.motion import samples
 
 
 def motion(frames, value, valid=None):
@@ -104,3 +105,115 @@ def test_cut(start, count, expected):
 def test_what_cannot_be_cut(frames, start, count, message):
     with pytest.raises(InputError, match=message):
         cut(motion(frames, 0), start, count)
+
+
+# --- edits
+
+
+EVEN = torch.arange(11) * 40_000_000  # ten frames at 25 a second
+VARYING = torch.tensor([0, 100, 200, 1000, 1100, 3000]) * 10**6 + 7 * 10**9  # five frames, from 7 s on
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, [1] * 10),
+        ({"ramp": 3}, [1] * 10),
+        ({"start": 2, "end": 5}, [0, 0, 1, 1, 1, 0, 0, 0, 0, 0]),
+        ({"start": 7}, [0] * 7 + [1] * 3),
+        ({"start": 8, "end": 99}, [0] * 8 + [1] * 2),
+        ({"start": 2, "end": 9, "ramp": 1}, [0, 0, 0.5, 1, 1, 1, 1, 1, 0.5, 0]),
+        ({"start": 1, "ramp": 3}, [0, 0.15625, 0.5, 0.84375, 1, 1, 1, 1, 1, 1]),
+        ({"end": 3, "ramp": 1}, [1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0]),
+        ({"start": 4, "end": 5, "ramp": 1}, [0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0]),
+        ({"start": 0.08, "end": 0.2, "unit": "seconds"}, [0, 0, 1, 1, 1, 0, 0, 0, 0, 0]),
+        ({"start": 0.05, "unit": "seconds"}, [0, 0] + [1] * 8),
+        ({"start": 1.5, "end": 3.5}, [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_the_weights_of_a_range(wanted, expected):
+    """Smoothstep of 1/4, 1/2, 3/4 is 0.15625, 0.5, 0.84375."""
+    assert range_weights(EVEN, **wanted).tolist() == expected
+
+
+def test_seconds_go_by_the_motions_own_times():
+    assert range_weights(VARYING, 0.2, 1.1, "seconds").tolist() == [0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"unit": "hours"}, "unknown unit 'hours': use frames or seconds"),
+        ({"ramp": -1}, "must not be negative"),
+        ({"start": -0.1}, "must not be negative"),
+        ({"end": float("inf")}, "must not be negative"),
+        ({"start": 10}, "from 10 to 0 frames holds none of the motion's 10 frames: choose an earlier start"),
+        ({"start": 4, "end": 4}, "holds none"),
+        ({"start": 0.41, "unit": "seconds"}, "from 0.41 to 0 seconds holds none"),
+    ],
+)
+def test_ranges_that_hold_nothing(wanted, message):
+    with pytest.raises(InputError, match=message):
+        range_weights(EVEN, **wanted)
+
+
+def edited(change, weights=(0, 0.5, 1), valid=None):
+    """A motion of three frames with values 1, 2, 3, edited."""
+    return edit(motion(3, 1, valid), Edit(**change), torch.tensor(weights, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "angles"),
+    [
+        ({"pitch": 10}, [[1, 1, 1], [7, 2, 2], [13, 3, 3]]),
+        ({"yaw": -10}, [[1, 1, 1], [2, -3, 2], [3, -7, 3]]),
+        ({"roll": 4}, [[1, 1, 1], [2, 2, 4], [3, 3, 7]]),
+        ({"pitch_scale": 2}, [[1, 1, 1], [3, 2, 2], [6, 3, 3]]),
+        ({"yaw_scale": 0}, [[1, 1, 1], [2, 1, 2], [3, 0, 3]]),
+        ({"roll_scale": 3, "roll": 1}, [[1, 1, 1], [2, 2, 4.5], [3, 3, 10]]),
+    ],
+)
+def test_angles_are_scaled_and_then_shifted(change, angles):
+    after, before = edited(change), motion(3, 1)
+    assert after.pose.angles.tolist() == angles
+    for name in ("embedding", "keypoints", "box", "valid"):
+        assert torch.equal(getattr(after, name), getattr(before, name))
+    assert torch.equal(after.pose.translation, before.pose.translation)
+    assert torch.equal(after.pose.scale, before.pose.scale)
+
+
+def test_translation_is_scaled_from_the_first_frame_and_then_shifted():
+    assert edited({"x": 0.5, "y": -1}).pose.translation.tolist() == [[1, 1, 1], [2.25, 1.5, 2], [3.5, 2, 3]]
+    assert edited({"movement": 0}, [1, 1, 1]).pose.translation[:, :2].tolist() == [[1, 1]] * 3
+    assert edited({"movement": 2, "x": 1}, [1, 1, 1]).pose.translation[:, :2].tolist() == [[2, 1], [4, 3], [6, 5]]
+
+
+def test_size_is_a_factor():
+    assert edited({"size": 1.5}).pose.scale[:, 0].tolist() == [1, 2.5, 4.5]
+
+
+@pytest.mark.parametrize(
+    ("factor", "valid", "expected"),
+    [
+        (0, None, [1, 2, 2]),  # frozen in the mean of 1, 2, 3
+        (2, None, [1, 2, 4]),
+        (0, [False, True, True], [1, 2.25, 2.5]),  # the mean of 2, 3
+        (0, [False] * 3, [1, 2, 2]),
+    ],
+)
+def test_the_expression_is_scaled_from_the_mean_of_frames_with_a_face(factor, valid, expected):
+    assert expression_of(edited({"expression": factor}, valid=valid)) == expected
+
+
+def test_scale_0_freezes_and_1_keeps_to_the_bit():
+    moved = samples.motion(9)
+    frozen = edit(moved, Edit(expression=0), torch.ones(9)).embedding
+    assert bool((frozen == frozen[:1]).all())
+    assert torch.equal(edit(moved, Edit(), torch.ones(9)).embedding, moved.embedding)
+
+
+@pytest.mark.parametrize("change", [{"yaw": float("nan")}, {"x": float("inf")}, {"size": 0}, {"size": -1}])
+def test_edits_that_are_no_numbers(change):
+    (name,) = change
+    with pytest.raises(InputError, match=f"^{name} is .*: give a number"):
+        Edit(**change)

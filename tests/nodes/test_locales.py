@@ -15,10 +15,6 @@ WORD, NUMBER = re.compile(r"[a-z0-9]+"), re.compile(r"\d+(?:\.\d+)?")
 QUOTED = re.compile("\u300c([^\u300d]+)\u300d|\u201c([^\u201d]+)\u201d|\u2018([^\u2019]+)\u2019")  # ja, zh, ko
 
 
-# **`name`** (TYPE, default): text; of an error: **"what the page shows"** what to do
-ITEM = re.compile(r"\*\*(?P<name>.+?)\*\*(?: \((?P<kind>.+?)(?:, (?P<default>.+?))?\):)? (?P<text>.+)")
-
-
 def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -76,6 +72,12 @@ def short(name):
     return re.sub(r" ?[(\uff08]PersonaLive[)\uff09]|[,\uff0c\u3001] ?PersonaLive(?=[)\uff09])", "", name)
 
 
+def names_in(nodes):
+    """The names of all nodes and inputs in one language."""
+    names = {short(node["display_name"]) for node in nodes.values()}
+    return names | {text["name"] for node in nodes.values() for text in node["inputs"].values()}
+
+
 def section(lines, heading):
     """The lines below `## heading`, up to the next one."""
     start = lines.index(f"## {heading}") + 1
@@ -83,12 +85,26 @@ def section(lines, heading):
     return lines[start:end]
 
 
-def rows(lines):
-    """Parts of a list's items: name, text, then type and default where there are any; an error, what to do."""
-    items = re.split(r"^- ", "\n".join(lines), flags=re.MULTILINE)[1:]
-    found = [ITEM.fullmatch(" ".join(item.split())) for item in items]
-    assert all(found), items
-    return [tuple(part for part in match.group("name", "text", "kind", "default") if part) for match in found]
+def bullets(lines):
+    """The items of a list, each in one line."""
+    items = []
+    for line in lines:
+        if line.startswith("- "):
+            items.append(line[2:])
+        elif line.startswith("  ") and items:
+            items[-1] += f" {line.strip()}"
+    return items
+
+
+def sections(lines):
+    """The lines below each `## `, in order."""
+    starts = [i for i, line in enumerate(lines) if line.startswith("## ")]
+    return [lines[i + 1 : end] for i, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
+
+
+def quotes(items):
+    """The messages that a list of errors quotes, in bold."""
+    return [re.match(r"\*\*(\".+?\")\*\*", item)[1].replace('" or "', '" / "') for item in items]
 
 
 # --- locales
@@ -171,8 +187,7 @@ def test_numbers_are_the_same_in_every_language(language, texts, english):
 def test_nodes_are_called_by_their_names_in_that_language(language, texts):
     """What stands in quotes in a tooltip is the name of a node or an input."""
     nodes = texts[language]["nodeDefs"]
-    names = {short(node["display_name"]) for node in nodes.values()}
-    names |= {text["name"] for node in nodes.values() for text in node["inputs"].values()}
+    names = names_in(nodes)
     for path, text in leaves(nodes):
         for quoted in QUOTED.findall(text):
             assert "".join(quoted) in names, (path, quoted)
@@ -191,10 +206,10 @@ def test_pages_are_built_alike(english, pages):
         assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == HEADINGS, node
         assert len(lines) <= LONGEST_PAGE, node
         assert max(map(len, lines)) <= 120, node
-        assert not any(line.startswith("|") for line in lines), f"{node}: a table is wider than the sidebar"
+        assert not any(line.startswith("|") for line in lines), f"{node}: a table does not fit into the help's side bar"
         assert lines[2], f"{node}: say what it does"
         assert sum(line.startswith("- ") for line in section(lines, "Tips")) >= 4, node
-        assert rows(section(lines, "Errors")), node
+        assert all(quotes(bullets(section(lines, "Errors")))), node
 
 
 def test_pages_list_every_input_and_output(english, pages):
@@ -203,25 +218,27 @@ def test_pages_list_every_input_and_output(english, pages):
             ("Inputs", list(words["inputs"])),
             ("Outputs", [text["name"] for text in words.get("outputs", {}).values()]),
         ):
-            assert [row[0].strip("`") for row in rows(section(pages[node], heading))] == expected, (node, heading)
+            told = [re.match(r"`(\w+)` \(", item)[1] for item in bullets(section(pages[node], heading))]
+            assert told == expected, (node, heading)
 
 
 def shown(default):
     """A widget's default as the pages write it."""
     if isinstance(default, bool):
         return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else str(default) or "(empty)"
+    return f"{default:g}" if isinstance(default, float) else str(default) or "empty"
 
 
 def test_pages_give_the_defaults(snapshot, pages):
     for node, entry in snapshot.items():
         optional = entry["input"].get("optional", {})
-        for name, _, _, default in rows(section(pages[node], "Inputs")):
-            options = inputs_of(entry)[name.strip("`")]
+        for item in bullets(section(pages[node], "Inputs")):
+            name, default = re.match(r"`(\w+)` \([\w ]+, ([^)]+)\): ", item).groups()
+            options = inputs_of(entry)[name]
             if "default" in options:
                 assert default == shown(options["default"]), (node, name)
             elif "options" not in options:
-                assert default == ("optional" if name.strip("`") in optional else "required"), (node, name)
+                assert default == ("optional" if name in optional else "required"), (node, name)
 
 
 def test_words_in_code_are_known(english, pages):
@@ -231,3 +248,35 @@ def test_words_in_code_are_known(english, pages):
     for node, lines in pages.items():
         for word in re.findall(r"`([a-z]+_[a-z_]+)`", "\n".join(lines)):
             assert word in names, (node, word)
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_every_node_has_a_help_page_in_every_language(language, texts, pages, repository):
+    """`docs/<node>/<locale>.md` is what the page asks for first: the same inputs, outputs, defaults and messages."""
+    called = names_in(texts[language]["nodeDefs"])
+    for node, words in texts[language]["nodeDefs"].items():
+        text = (repository / "web" / "js" / "docs" / node / f"{language}.md").read_text(encoding="utf-8")
+        lines = text.splitlines()
+        assert lines[0] == f"# {words['display_name']}"
+        assert not any(line.startswith("|") for line in lines), node
+        english, own = sections(pages[node]), sections(lines)
+        assert len(own) == len(HEADINGS), node
+        assert all(re.search(OWN_SCRIPT[language], "".join(part)) for part in own), node
+        for heading, there, here in zip(HEADINGS[1:3], english[1:3], own[1:3], strict=True):
+            names = [[re.match(r"`(\w+)`", item)[1] for item in bullets(lines)] for lines in (there, here)]
+            assert names[0] == names[1], (node, heading)
+        assert set(quotes(bullets(own[4]))) <= set(quotes(bullets(english[4]))), node
+        for quoted in QUOTED.findall(text):
+            assert "".join(quoted) in called, (node, quoted)
+        for there, here in zip(bullets(english[1]), bullets(own[1]), strict=True):
+            default = re.match(r"`\w+` \([\w ]+, ([^)]+)\): ", there)[1]
+            if default not in ("required", "optional", "empty"):
+                assert re.search(rf" / {re.escape(default)}[)\uff09]", here), (node, here)
+
+
+def test_help_pages_are_of_nodes_and_languages_that_are_there(english, repository):
+    folder = repository / "web" / "js" / "docs"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        *(f"{node}.md" for node in english),
+        *(f"{node}/{language}.md" for node in english for language in LANGUAGES[1:]),
+    }
