@@ -10,6 +10,8 @@ from PIL import Image
 from personalive_core.backends.personalive.files import FILES
 from tests.comfyui.page import load_ui, open_page, to_api, to_ui
 from tests.comfyui.server import PACK, ROOT, ComfyUI
+from tests.comfyui.snapshot import stored
+from tests.comfyui.test_renames import as_before
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -26,6 +28,9 @@ ENDED = """() => new Promise(done => {
     api.addEventListener(kind, e => { window.ended.kind = kind; window.ended.error = e.detail?.exception_message; });
   done(true);
 })"""
+# what the search box lists
+SEARCH = """words => document.getElementById('vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
+    .nodeSearchService.searchNode(words, [], { limit: 64 }).map(node => node.name)"""
 # where a widget's element lies, whether the canvas or the page draws the node
 WIDGET = """([type, name]) => {
   const node = window.app.graph._nodes.find(n => n.type === type);
@@ -120,6 +125,49 @@ def test_each_workflow_loads_whole_and_is_its_api_twin(page, name):
     assert posted == expected
     assert not page.get_by_text("Invalid workflow").count()
     assert not seen.ours()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_of_before_is_todays(page, name):
+    page, seen, _ = page
+    load_ui(page, read(name))
+    today, types = to_api(page), link_types(page)
+    load_ui(page, as_before(read(name)))
+    assert to_api(page) == today
+    assert link_types(page) == types
+    assert not seen.ours()
+
+
+def test_a_subgraph_of_before_is_todays(page):
+    """Its own sockets too: they take new links of today's types alone."""
+    page, seen, _ = page
+    load_ui(page, read("paste_back"))
+    page.evaluate("""() => {
+      const graph = window.app.graph, ours = n => ['PersonaLivePasteBack', 'KeypointInterpolate'].includes(n.type);
+      graph.convertToSubgraph(new Set(graph._nodes.filter(ours)));
+    }""")
+    saved, today = to_ui(page), to_api(page)
+    load_ui(page, as_before(saved))
+    assert to_api(page) == today
+    slots = page.evaluate("""() => [...window.app.graph.subgraphs.values()].flatMap(
+        inner => [...inner.inputs, ...inner.outputs].map(slot => slot.type))""")
+    assert "PERSONALIVE_REFERENCE" in slots
+    assert not {"REFERENCE", "HYBRID_MOTION"} & set(slots)
+    assert not seen.ours()
+
+
+def link_types(page):
+    """What the links on the canvas carry."""
+    return page.evaluate("() => [...window.app.graph.links.values()].map(link => String(link.type)).sort()")
+
+
+def test_the_node_search_finds_every_node(page):
+    page, _, _ = page
+    words = ["PersonaLive"]
+    if page.evaluate("async () => 'search_aliases' in (await (await fetch('/api/object_info')).json()).KSampler"):
+        words += ["live portrait", "face", "talking head"]
+    for word in words:
+        assert set(stored()) <= set(page.evaluate(SEARCH, word)), word
 
 
 def test_saving_and_loading_again_changes_nothing(page):
