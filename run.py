@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -120,6 +121,19 @@ def make_environment(root: Path, folder: str) -> None:
         )
     print(f"making {folder}", flush=True)
     must_run([sys.executable, "-m", "venv", "--clear", str(root / folder)], root, f"making {folder}")
+    if folder != TESTED:
+        borrow(root / TESTED, root / folder)
+
+
+def borrow(source: Path, target: Path) -> None:
+    """Links the packages of the environment `source`, if there is one, into `target`: pip then fetches what is newer.
+
+    pip never writes into a file that is there, it makes a new one: `source` stays as it is.
+    """
+    for packages in source.glob("lib/python*/site-packages"):
+        place = target / packages.relative_to(source)
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(packages, place, copy_function=os.link, symlinks=True)
 
 
 def versions(root: Path, folder: str) -> list[str]:
@@ -130,7 +144,7 @@ def versions(root: Path, folder: str) -> list[str]:
     if folder == TESTED:
         return ["-c", "constraints.txt"]
     pins = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return ["--upgrade", *(pin.strip() for pin in pins if pin.startswith("torch=="))]
+    return ["--upgrade", "--upgrade-strategy", "eager", *(pin.strip() for pin in pins if pin.startswith("torch=="))]
 
 
 def ensure_environment(root: Path, folder: str = TESTED) -> Path:

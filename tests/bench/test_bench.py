@@ -227,9 +227,9 @@ from personalive_core.media.video import Frame
 torch.set_num_threads(1)
 model = random_model((32, 64, 64, 64), torch.device("cpu"), torch.float32)
 reference = encode_reference(model, draw_portrait(SITTER, FaceMotion(), 64), 64)
-film = (Frame(draw_portrait(DRIVER, sample_motion(i, RATE), 64), Fraction(i, RATE)) for i in range(2000))
+film = (Frame(draw_portrait(DRIVER, sample_motion(i, RATE), 64), Fraction(i, RATE)) for i in range(1000))
 for count, _ in enumerate(animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=64))), 1):
-    if count in (200, 2000):
+    if count in (100, 1000):
         print(peak_memory(torch.device("cpu")))
 """
 
@@ -238,12 +238,12 @@ for count, _ in enumerate(animate(model, reference, film, AnimateOptions(motion=
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a process's peak memory: run it on Linux or macOS")
 def test_memory_does_not_grow_with_the_stream(repository):
-    """Two limits, for a leak of one picture a frame (22 MB here) would hide in a tenth of the libraries' own memory."""
+    """Two limits, for a leak of one picture a frame (11 MB here) would hide in a tenth of the libraries' own memory."""
     command = [sys.executable, "-c", STREAM]
     answer = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     short, long = map(int, answer.stdout.split())
     assert long <= 1.1 * short
-    assert long - short < 16 * 2**20
+    assert long - short < 8 * 2**20
 
 
 @pytest.mark.gpu

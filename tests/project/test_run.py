@@ -89,9 +89,22 @@ def test_newest_packages_go_into_an_environment_of_their_own(project, shell):
     python = str(run.environment_python(project, ".venv-newest"))
     _, installing, running = shell.commands
     assert "constraints.txt" not in installing
-    assert installing.endswith("--upgrade torch==2.13.0 -e .[dev]")
+    assert installing.endswith("--upgrade --upgrade-strategy eager torch==2.13.0 -e .[dev]")
     assert running.startswith(f"{python} -m pytest")
     assert not (project / ".venv").exists()
+
+
+@pytest.mark.usefixtures("shell")
+def test_newest_packages_begin_with_those_that_are_there(project):
+    packages = project / ".venv" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "one.py").write_text("one")
+    (project / "constraints.txt").write_text("torch==2.13.0\n")
+    run.main(["newest"], project)
+    borrowed = project / ".venv-newest" / "lib" / "python3.11" / "site-packages" / "one.py"
+    assert borrowed.samefile(packages / "one.py")
+    borrowed.unlink()
+    assert (packages / "one.py").read_text() == "one"
 
 
 def test_second_run_only_runs(project, shell):
