@@ -122,7 +122,7 @@ def test_bad_inputs(animate, bad, role, name, words):
     [
         ("output", "no/such/out.mp4", "no/such does not exist: create that folder."),
         ("output", "file/out.mp4", "cannot be written (Not a directory): choose a folder that you may write to."),
-        ("output", "out.avi", "must end with .mp4 or .mov or .mkv, but ends with '.avi': rename it."),
+        ("output", "out.avi", "must end with .mp4 or .mov or .mkv or .webm, but ends with '.avi': rename it."),
         ("output", "made.mp4", "made.mp4 is a folder, but a file is to be written"),
         ("sheet", "no/such/sheet.png", "no/such does not exist: create that folder."),
         ("sheet", "sheet.gif", "must end with .png or .jpg or .jpeg"),

@@ -565,7 +565,7 @@ def test_output_folder(tmp_path):
     assert (tmp_path / "new" / "a.mp4").exists()
     with pytest.raises(OutputError, match="does not exist: create that folder"):
         VideoWriter(tmp_path / "no" / "such" / "a.mp4", (W, H))
-    with pytest.raises(OutputError, match="must end with .mp4 or .mov or .mkv, but ends with '.avi'"):
+    with pytest.raises(OutputError, match="must end with .mp4 or .mov or .mkv or .webm, but ends with '.avi'"):
         VideoWriter(tmp_path / "a.avi", (W, H))
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
