@@ -173,6 +173,14 @@ def widget(page, node, name):
     return page.evaluate(WIDGET, [node, name])
 
 
+def without_newer(workflow):
+    """An API-format workflow without the inputs of core nodes that only newer ComfyUI has, or that come late."""
+    for node in workflow.values():
+        for newer in NEWER.get(node["class_type"], ()):
+            node["inputs"].pop(newer, None)
+    return workflow
+
+
 def test_the_packs_scripts_load_and_ask_nobody_else(page):
     page, seen, _ = page
     assert page.evaluate("() => window.app.extensions.some(e => e.name.startsWith('PersonaLive'))")
@@ -190,10 +198,7 @@ def test_each_workflow_loads_whole_and_is_its_api_twin(page, name):
     assert not [node for node in nodes if node[1] or (node[2] and node[0] != "MarkdownNote")]
     twin = shipped(name)
     expected = {key: (node["class_type"], node["inputs"]) for key, node in twin.items()}
-    posted = {key: (node["class_type"], node["inputs"]) for key, node in to_api(page).items()}
-    for kind, inputs in posted.values():
-        for newer in NEWER.get(kind, ()):
-            inputs.pop(newer, None)
+    posted = {key: (node["class_type"], node["inputs"]) for key, node in without_newer(to_api(page)).items()}
     assert posted == expected
     assert not page.get_by_text("Invalid workflow").count()
     assert not seen.ours()
@@ -418,7 +423,7 @@ def test_a_dropped_film_opens_the_workflow_that_made_it(page, name):
         prefix = f"dropped/{name}_{beginning}_%date:yyyy%_%KeypointInterpolate.lead_in%"
         page.evaluate(SET, [kind, "filename_prefix", prefix])
     page.evaluate(SET, [SAMPLER, "format", name])
-    posted, saved = to_api(page), to_ui(page)
+    posted, saved = without_newer(to_api(page)), to_ui(page)
     assert run_it(page)["kind"] == "execution_success"
     for beginning in ("square", "whole"):
         file = f"{name}_{beginning}_{time.strftime('%Y')}_12_00001_.{name}"
@@ -428,7 +433,7 @@ def test_a_dropped_film_opens_the_workflow_that_made_it(page, name):
         page.evaluate(DROP, [url, file, MIME[name]])
         page.wait_for_function("() => window.app.graph._nodes.some(n => n.type === 'PersonaLivePasteBack')")
         page.wait_for_timeout(700)
-        assert to_api(page) == posted
+        assert without_newer(to_api(page)) == posted
         assert [node["type"] for node in to_ui(page)["nodes"]] == [node["type"] for node in saved["nodes"]]
         assert widget(page, SAMPLER, "filename_prefix").endswith("%KeypointInterpolate.lead_in%")
     assert not seen.ours()
