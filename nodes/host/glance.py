@@ -114,7 +114,6 @@ def shrunk(image: Image.Image) -> Image.Image:
                 small.info = dict(tile.info)
             small.paste(tile, (left // factor, top // factor))
     assert small is not None
-    small.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     return small
 
 
