@@ -158,8 +158,10 @@ def results(server, name):
 
 
 def thumbnail(server, name):
-    """The result, with the portrait and the driving in its corners."""
+    """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    if name == "clip":
+        return whole
     driving = ASSETS / "personalive_expression.png"
     if name != "image_to_image":
         frames = [frame.image for frame in read_frames(ASSETS / "personalive_film.mp4")]
