@@ -162,14 +162,15 @@ def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool, nod
     pictures need none.
     """
     place = detector_folder(folder)
-    if allowed:
-        place.mkdir(parents=True, exist_ok=True)
+    asked = place == folder or LACKED[place] > 0
+    if asked:
+        place.mkdir(parents=True, exist_ok=True)  # also to be filled by hand
     index = locate(folder, FILES)
     missing = index.missing(networks)
     if missing and not allowed:
         raise WeightsError(missing_text(index, missing))
-    detector = locate(place, FILES).missing((DETECTOR,)) if allowed else ()
-    if detector and (place == folder or LACKED[place]):
+    detector = locate(place, FILES).missing((DETECTOR,)) if allowed and asked else ()
+    if detector:
         try:
             fetch(place, detector, node)
         except (WeightsError, OutputError) as error:

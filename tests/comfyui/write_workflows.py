@@ -89,6 +89,7 @@ ENDED = """() => new Promise(done => {
 # that nodes grow to. A wire that passes a column gets a lane above the nodes of that column.
 ARRANGE = """async ([note, rooms, view]) => {
   const GAP = 90, BELOW = 60, LANE = 46, NOTE = [400, 560];
+  const LEAST = { LoadVideo: [378, 480] };  // its film comes late
   const graph = window.app.graph, nodes = graph._nodes.slice(), column = new Map(), takers = new Map();
   const source = input => input.link == null ? null
       : graph.getNodeById((graph.links.get?.(input.link) ?? graph.links[input.link]).origin_id);
@@ -106,11 +107,12 @@ ARRANGE = """async ([note, rooms, view]) => {
   const last = Math.max(...column.values());
   let x = NOTE[0] + GAP;
   for (let c = 0; c <= last; c++) {
-    const here = nodes.filter(n => column.get(n) === c).sort((a, b) => reach(b) - reach(a) || a.id - b.id);
+    const here = nodes.filter(n => column.get(n) === c).sort((a, b) => reach(b) - reach(a)
+        || before(b).length - before(a).length || a.id - b.id);
     const passing = nodes.filter(n => column.get(n) < c && column.get(n) + reach(n) > c).length;
     let y = passing * LANE, width = 0;
     for (const node of here) {
-      const room = rooms[node.id] ?? [0, 0], wanted = node.computeSize();
+      const room = LEAST[node.type] ?? rooms[node.id] ?? [0, 0], wanted = node.computeSize();
       node.setSize([Math.max(wanted[0], 300, room[0]), Math.max(node.size[1], wanted[1])]);
       node.pos = [x, y];
       y += Math.max(node.size[1], room[1]) + BELOW;
@@ -128,6 +130,7 @@ ARRANGE = """async ([note, rooms, view]) => {
   const right = x - GAP, bottom = Math.max(...graph._nodes.map(n => n.pos[1] + n.size[1]));
   const ds = window.app.canvas.ds;
   ds.scale = Math.min(view[0] / right, view[1] / (bottom + 60), 1);
+  ds.scale = Math.max(ds.scale, 0.62);  // the page writes no text on smaller nodes
   ds.offset = [40 / ds.scale, 90 / ds.scale];
 }"""
 
@@ -158,8 +161,10 @@ def results(server, name):
 
 
 def thumbnail(server, name):
-    """The result, with the portrait and the driving in its corners."""
+    """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    if name == "clip":
+        return whole
     driving = ASSETS / "personalive_expression.png"
     if name != "image_to_image":
         frames = [frame.image for frame in read_frames(ASSETS / "personalive_film.mp4")]

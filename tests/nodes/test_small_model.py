@@ -67,7 +67,10 @@ def test_another_size_is_told_on_the_node(node_module, told, caplog):
     assert caplog.messages == [text]
 
 
-def test_missing_weights_begin_with_size_place_and_what_works_now(load, tmp_path):
+@pytest.mark.parametrize("there", [True, False])
+def test_missing_weights_begin_with_size_place_and_what_works_now(load, tmp_path, there):
+    if not there:
+        (tmp_path / "models").rmdir()
     with pytest.raises(load.WeightsError) as caught:
         load.download_missing(tmp_path / "models", load.DECODERS["full"], False)
     first, *rest = load.remedy_first(str(caught.value)).splitlines()
