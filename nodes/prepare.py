@@ -29,7 +29,7 @@ from .host.faces import (
 )
 from .host.folders import temp_file, viewable
 from .host.memory import activation_bytes, with_room
-from .host.notice import tell
+from .host.notice import notify
 from .host.panel import for_page
 from .host.schema import schema
 from .host.sockets import (
@@ -154,7 +154,7 @@ def crop_mask(whole: Picture, crop: Crop) -> torch.Tensor:
 def warn_of_size(node: str, size: int, known: int) -> None:
     """Says on the node and in the log that the networks only know pictures of `known` pixels a side."""
     text = f"Set size to 0: the small model knows {known} pixels alone, at {size} faces fall apart."
-    tell(node, text if size != known else "")
+    notify(node, text if size != known else "")
     if size != known:
         _log.warning(text)
 

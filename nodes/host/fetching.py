@@ -17,7 +17,7 @@ from ...personalive_core.weights.download import download
 from ...personalive_core.weights.index import WeightFile
 from .folders import SMALL
 from .memory import check_interrupt
-from .notice import tell
+from .notice import notify
 
 LOOK = 0.2  # seconds between two looks at the Cancel button
 GB, MB = 1e9, 1e6  # as shops and the hub count them
@@ -86,7 +86,7 @@ def fetch(folder: Path, files: tuple[WeightFile, ...], node: str = "") -> None:
     """
     state, bar = Download(files), comfy.utils.ProgressBar(1, node_id=node or None)
     thread = threading.Thread(target=state.run, args=(folder,), name="personalive-download", daemon=True)
-    tell(node, f"Asking the hub for {len(files)} files, about {gigabytes(files)}")
+    notify(node, f"Asking the hub for {len(files)} files, about {gigabytes(files)}")
     thread.start()
     try:
         while thread.is_alive():
@@ -95,16 +95,16 @@ def fetch(folder: Path, files: tuple[WeightFile, ...], node: str = "") -> None:
             check_interrupt()
             if state.current:
                 bar.update_absolute(*state.bytes())
-                tell(node, state.line())
+                notify(node, state.line())
             thread.join(LOOK)
     except mm.InterruptProcessingException:
         state.stopped.set()  # the thread ends with its next bytes
-        tell(node, "Download cancelled: the next run continues it")
+        notify(node, "Download cancelled: the next run continues it")
         raise
     if state.error is not None:
-        tell(node, "")
+        notify(node, "")
         raise with_way_out(state.error, folder, files)
-    tell(node, f"Downloaded {state.bytes()[0] / GB:.2f} GB into {folder}" if state.current else "")
+    notify(node, f"Downloaded {state.bytes()[0] / GB:.2f} GB into {folder}" if state.current else "")
 
 
 def with_way_out(error: BaseException, folder: Path, files: tuple[WeightFile, ...]) -> BaseException:

@@ -14,7 +14,7 @@ from ...personalive_core.media.heif import heif_kind
 from ...personalive_core.media.picture import Picture, check_file, check_side, open_picture, to_rgb
 from ...personalive_core.media.video import is_pictures, read_frames
 
-SMALL = 2_000_000  # most pixels of a copy: the detectors look at fewer
+COPY_PIXELS = 2_000_000  # most pixels of a copy: the detectors look at fewer
 MOST_PIXELS = 100_000_000  # of a source that is looked at
 MEMORY = 420_000_000  # bytes that a source may take while it is decoded
 # Bytes per pixel while Pillow decodes, measured; JPEG by its sampling. All others: Pillow's own four.
@@ -31,7 +31,7 @@ ADVICE = "draw the box by hand, or make the file smaller"
 class Glance:
     """A small copy of a picture, and the full picture's size in pixels, both upright."""
 
-    picture: Picture  # [h, w, 3], at most SMALL pixels
+    picture: Picture  # [h, w, 3], at most COPY_PIXELS pixels
     width: int
     height: int
 
@@ -56,7 +56,7 @@ def still(path: Path) -> Glance:
         width, height = image.size
         check_side(path, width, height)
         check_pixels(path, width * height, most_pixels(image))
-        factor = math.sqrt(max(1, width * height / SMALL))
+        factor = math.sqrt(max(1, width * height / COPY_PIXELS))
         image.draft(None, (int(width / factor), int(height / factor)))  # a JPEG is decoded small
         try:
             small = shrunk(image)
@@ -98,9 +98,9 @@ def most_pixels(image: Image.Image) -> int:
 
 
 def shrunk(image: Image.Image) -> Image.Image:
-    """The picture with at most SMALL pixels, shrunk by a whole factor tile by tile; orientation and profile stay."""
+    """The picture with at most COPY_PIXELS pixels, shrunk by a whole factor in tiles; orientation and profile stay."""
     image.load()
-    factor = math.ceil(math.sqrt(image.width * image.height / SMALL))
+    factor = math.ceil(math.sqrt(image.width * image.height / COPY_PIXELS))
     if factor <= 1:
         return image
     side = max(1, TILE // factor)  # pixels of the copy

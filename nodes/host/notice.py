@@ -7,7 +7,7 @@ from server import PromptServer
 _told: set[str] = set()  # nodes that show a line
 
 
-def tell(node: str, text: str) -> None:
+def notify(node: str, text: str) -> None:
     """Shows `text` on the node `node`, in the page that runs it; an empty text takes the line before it away."""
     server = getattr(PromptServer, "instance", None)
     client = getattr(server, "client_id", None)

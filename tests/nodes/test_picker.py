@@ -68,7 +68,7 @@ def test_a_large_picture_is_looked_at_in_a_small_copy(glances, tmp_path, suffix,
     assert not is_film
     assert (seen.width, seen.height) == (2400, 1200)
     height, width = seen.picture.shape[:2]
-    assert width * height <= glances.SMALL < 2400 * 1200
+    assert width * height <= glances.COPY_PIXELS < 2400 * 1200
     whole = read_image(path).astype(int)
     for y, x in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)):
         there = seen.picture[int(y * height), int(x * width)].astype(int)
