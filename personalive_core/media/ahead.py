@@ -26,13 +26,14 @@ def ahead(items: Iterable[_T], most: int) -> Iterator[_T]:
     source, context = iter(items), copy_context()  # a host program may keep in the context who is running
     with _one_thread("personalive-ahead") as pool:
         taken: deque[Future[_T]] = deque()
+
+        def take() -> Future[_T]:
+            return pool.submit(context.run, next, source, _END)  # type: ignore[arg-type]
+
         try:
-            while True:
-                while len(taken) < most:
-                    taken.append(pool.submit(context.run, next, source, _END))  # type: ignore[arg-type]
-                item = taken.popleft().result()
-                if item is _END:
-                    return
+            taken.append(take())
+            while (item := taken.popleft().result()) is not _END:
+                taken.extend(take() for _ in range(most - len(taken)))
                 yield item
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

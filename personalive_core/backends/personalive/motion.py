@@ -75,8 +75,9 @@ def _neighbours(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     `start` and `end` [F] are the box's edges. As torch's bilinear `interpolate` without aligned corners; [F, 224] each.
     """
     count = (end - start)[:, None]
-    steps = torch.arange(FACE_SIZE, device=start.device, dtype=torch.float32) + 0.5
-    place = (count / FACE_SIZE * steps - 0.5).clamp(min=0)
+    steps = torch.arange(FACE_SIZE, device=start.device, dtype=torch.float64) + 0.5
+    # rounded twice, as torch's own kernel does: the scale, and the place (a fused multiply-add)
+    place = ((count / FACE_SIZE).double() * steps - 0.5).float().clamp(min=0)
     low = place.long()
     high = torch.minimum(low + 1, count - 1)
     return low + start[:, None], high + start[:, None], place - low
