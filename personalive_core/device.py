@@ -1,13 +1,15 @@
-"""The device the networks run on: choice of device and precision, its name, synchronisation and peak memory."""
+"""The device the networks run on: choice of device and precision, name, copies to and from it, peak memory."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .errors import InputError
 
@@ -65,6 +67,46 @@ def cpu_has_bfloat16() -> bool:
 def synchronize(device: torch.device) -> None:
     """Waits until all queued work on `device` is done."""
     getattr(torch, device.type).synchronize()
+
+
+def results_behind(device: torch.device) -> int:
+    """How many windows later a result is read: 1 on a CUDA device, so that it always has work; else 0."""
+    return 1 if device.type == "cuda" else 0
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`. To a CUDA device the copy is only queued: neither the program nor the device waits."""
+    if device.type != "cuda" or tensor.device.type != "cpu" or tensor.requires_grad:
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Download:
+    """Copies of tensors on the CPU that may still be under way."""
+
+    tensors: tuple[Tensor, ...]
+    done: torch.cuda.Event | None = None  # None: they are there
+
+    def read(self) -> tuple[Tensor, ...]:
+        """The copies, once they are there."""
+        if self.done is None:
+            return self.tensors
+        self.done.synchronize()
+        return tuple(tensor.clone() for tensor in self.tensors)  # their page-locked memory serves later copies
+
+
+def download(*tensors: Tensor) -> Download:
+    """Begins to copy `tensors`, all on one device, to the CPU, after the work queued so far."""
+    device = tensors[0].device
+    if device.type != "cuda":
+        return Download(tuple(tensor.cpu() for tensor in tensors))
+    copies = tuple(torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors)
+    for copy, tensor in zip(copies, tensors, strict=True):
+        copy.copy_(tensor.contiguous(), non_blocking=True)
+    done = torch.cuda.Event(blocking=True)  # the waiting thread sleeps: others decode and encode
+    done.record(torch.cuda.current_stream(device))
+    return Download(copies, done)
 
 
 def reset_peak_memory(device: torch.device) -> None:

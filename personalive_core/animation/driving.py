@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..faces.crop import Box, FaceDetector
 from ..faces.detectors import detector_for, used_detector
 from ..faces.tracking import TrackOptions
+from ..media.ahead import ahead
 from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
 from ..motion.files import read_part
@@ -24,6 +25,7 @@ from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, ani
 from .sheet import thinning_stride, thumbnail
 
 MOTION_SUFFIX = ".safetensors"
+DECODED_AHEAD = 4  # frames: a window
 MOST_SHOWN = 64  # thumbnails stored at most; far more than the frames in flight, unless faces are missing
 
 
@@ -87,8 +89,8 @@ class DrivingVideo:
     began: Fraction = Fraction(0)  # time of the first frame that is read, in seconds: where the sound begins
 
     def read(self) -> Iterator[Frame]:
-        """Yields its frames, from `clip.start` on."""
-        return read_frames(self.clip.path, self.clip.start, self.clip.count, self.clip.rate)
+        """Yields its frames, from `clip.start` on; a thread decodes ahead of the caller."""
+        return ahead(read_frames(self.clip.path, self.clip.start, self.clip.count, self.clip.rate), DECODED_AHEAD)
 
     def animate(
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +20,9 @@ from ..device import peak_memory, synchronize
 from ..errors import InputError
 from ..faces.crop import Box
 from ..faces.paste import PasteOptions
+from ..media.ahead import Behind
 from ..media.files import check_written, refuse_reading, same_file
-from ..media.picture import write_image
+from ..media.picture import Picture, write_image
 from ..media.video import Frame
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.files import SUFFIXES as MOTION_SUFFIXES
@@ -34,6 +36,7 @@ from .pipeline import AnimatedFrame, AnimateOptions, film_motion
 from .portrait import Portrait, ReferenceFace, open_portrait
 from .sheet import SheetCollector, contact_sheet
 
+ENCODED_BEHIND = 8  # frames that may wait to be encoded: two windows
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
 
@@ -149,10 +152,10 @@ def make(
 ) -> FrameNotes:
     """Writes each animated frame as soon as it is finished; returns the facts for the summary and the sheet."""
     began, made = time.perf_counter(), FrameNotes()
-    with frames as bar:  # ends the progress bar's line before any other output
+    write = Behind(partial(write_frame, portrait, writer), ENCODED_BEHIND)
+    with frames as bar, write:  # the bar ends its line before any other output
         for frame in bar:
-            picture = portrait.paste(frame.picture) if portrait.paste else frame.picture
-            writer.write(picture, frame.time, frame.duration)
+            write(frame.picture, frame.time, frame.duration)
             collector = made.collector
             if job.sheet:
                 driving = shown.take(frame.index)  # None for a motion file: the portrait is shown instead
@@ -165,6 +168,13 @@ def make(
                 collector=collector,
             )
     return made
+
+
+def write_frame(
+    portrait: Portrait, writer: VideoWriter, picture: Picture, time: Fraction, duration: Fraction | None
+) -> None:
+    """Writes the animated `picture` [S, S, 3], pasted back into the portrait's picture if that is wanted."""
+    writer.write(portrait.paste(picture) if portrait.paste else picture, time, duration)
 
 
 def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
 
 from ..backends.personalive.model import PersonaLive
-from ..backends.personalive.motion import Strengths, extract_motion
+from ..backends.personalive.motion import Strengths, extract_later
 from ..backends.personalive.sampling import StreamingSampler
 from ..backends.personalive.stream import stream, to_reference
 from ..backends.personalive.types import Reference, StreamConfig
+from ..device import results_behind
 from ..faces.crop import FaceDetector
-from ..faces.tracking import TrackOptions, crop_frames
-from ..media.tensors import to_signed
+from ..faces.resize import resized_patches
+from ..faces.tracking import CutFrame, TrackOptions, cut_frames
+from ..media.ahead import ahead, in_turn
 from ..media.video import Frame
 from ..modules.schedule import seeded_noise
 from ..motion.gaps import fill_missing
@@ -89,13 +92,31 @@ def film_motion(
 
 def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
     """Motion of each window; boxes are in pixels of the frame, not of the crop. `valid` is False without a face."""
-    cropped = crop_frames(frames, options.size, options.detector, options.track)
-    while window := list(islice(cropped, options.window)):
-        motion = extract_motion(model, to_signed(np.stack([item.picture for item in window])))
-        crops = [item.crop for item in window]
-        left, top, scale = torch.tensor([(c.left, c.top, c.size / options.size) for c in crops]).T[..., None]
-        box = motion.box * scale + torch.cat([left, top, left, top], 1)
-        yield replace(motion, box=box, valid=motion.valid & torch.tensor([item.found for item in window]))
+    behind = results_behind(model.device)
+    parts = cut_frames(frames, options.detector, options.track)
+    if behind and options.detector:
+        parts = ahead(parts, options.window)  # faces are found while the device works
+    yield from in_turn(_begun(model, parts, options), behind)
+
+
+def _begun(
+    model: PersonaLive, parts: Iterator[CutFrame], options: MotionOptions
+) -> Iterator[Callable[[], HybridMotion]]:
+    """Begins to extract the motion of one window after the other; each result waits for the device."""
+    while window := list(islice(parts, options.window)):
+        pictures = resized_patches([part.patch for part in window], options.size, model.device)
+        crops = [(part.crop.left, part.crop.top, part.crop.size / options.size) for part in window]
+        yield partial(_in_frame, extract_later(model, pictures), crops, [part.found for part in window])
+
+
+def _in_frame(
+    read: Callable[[], HybridMotion], crops: list[tuple[float, float, float]], found: list[bool]
+) -> HybridMotion:
+    """The motion that `read` gives, its boxes moved from the crops (left, top, scale) to the frames."""
+    motion = read()
+    left, top, scale = torch.tensor(crops).T[..., None]
+    box = motion.box * scale + torch.cat([left, top, left, top], 1)
+    return replace(motion, box=box, valid=motion.valid & torch.tensor(found))
 
 
 def animate(

@@ -206,6 +206,24 @@ def check_picture(image: Picture) -> None:
         raise InputError(f"a picture is [height, width, 3] uint8 RGB, got {came}: convert it")
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The pixels of a frame that a crop touches, and where the crop lies in them."""
+
+    pixels: Picture  # [H, W, 3], a copy; outside the frame, its edge pixels are repeated
+    box: tuple[float, float, float, float]  # left, top, right, bottom of the crop in pixels of the patch
+
+    def is_whole(self, size: int) -> bool:
+        """True if the crop is the patch itself, `size` pixels a side."""
+        return self.pixels.shape[:2] == (size, size) and self.box == (0, 0, size, size)
+
+    def resized(self, size: int) -> Picture:
+        """The crop as [size, size, 3], antialiased; unchanged if it has that size."""
+        if self.is_whole(size):
+            return self.pixels
+        return np.asarray(Image.fromarray(self.pixels).resize((size, size), Image.Resampling.BICUBIC, self.box))
+
+
 def crop_image(image: Picture, crop: Crop, size: int) -> Picture:
     """The crop's square of `image` [H, W, 3] as [size, size, 3], antialiased.
 
@@ -213,14 +231,21 @@ def crop_image(image: Picture, crop: Crop, size: int) -> Picture:
     the frame, its edge pixels are repeated. Raises InputError if the crop does not touch the frame, or `image` is no
     uint8 RGB picture.
     """
+    return cut(image, crop).resized(size)
+
+
+def cut(image: Picture, crop: Crop) -> Patch:
+    """The pixels of `image` [H, W, 3] that `crop` touches. Raises InputError as `crop_image` does."""
     check_picture(image)
     height, width = image.shape[:2]
     right, bottom = crop.left + crop.size, crop.top + crop.size
     if crop.left >= width or crop.top >= height or right <= 0 or bottom <= 0:
         raise InputError(f"the crop {crop} lies outside the {width}x{height} frame: choose a box inside it")
     x, y = math.floor(crop.left), math.floor(crop.top)
-    columns, rows = np.arange(x, math.ceil(right)), np.arange(y, math.ceil(bottom))
-    patch = image[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]
+    end_x, end_y = math.ceil(right), math.ceil(bottom)
     # Rounding may put the far corner slightly outside the patch, which Pillow rejects.
-    box = (crop.left - x, crop.top - y, min(right - x, len(columns)), min(bottom - y, len(rows)))
-    return np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BICUBIC, box))
+    box = (crop.left - x, crop.top - y, min(right - x, end_x - x), min(bottom - y, end_y - y))
+    if x >= 0 and y >= 0 and end_x <= width and end_y <= height:
+        return Patch(image[y:end_y, x:end_x].copy(), box)
+    columns, rows = np.arange(x, end_x).clip(0, width - 1), np.arange(y, end_y).clip(0, height - 1)
+    return Patch(image[np.ix_(rows, columns)], box)

@@ -16,8 +16,9 @@ from .crop import (
     Face,
     FaceDetector,
     FrameSize,
+    Patch,
     choose_face,
-    crop_image,
+    cut,
     face_distance,
     portrait_crop,
     square_around,
@@ -161,18 +162,27 @@ def _moved(crop: Crop, speed: Speed) -> Crop:
 
 
 @dataclass(frozen=True, eq=False)
+class CutFrame:
+    """The part of a driving frame that shows the followed face, in the frame's own pixels."""
+
+    patch: Patch
+    crop: Crop  # the square of the frame that the patch holds
+    found: bool  # False: the person's face was not found, and the crop slows to a stop
+
+
+@dataclass(frozen=True, eq=False)
 class CroppedFrame:
     """A driving frame, cropped as the keypoint extractor and the facial motion encoder take it."""
 
     picture: np.ndarray  # [S, S, 3] uint8 RGB
     crop: Crop  # the square of the frame that `picture` shows
-    found: bool  # False: the person's face was not found, and the crop slows to a stop
+    found: bool  # as in `CutFrame`
 
 
-def crop_frames(
-    frames: Iterable[np.ndarray], size: int, detector: FaceDetector | None, options: TrackOptions
-) -> Iterator[CroppedFrame]:
-    """Yields each of the frames [H, W, 3] uint8, cropped to the followed face and resized to [size, size, 3].
+def cut_frames(
+    frames: Iterable[np.ndarray], detector: FaceDetector | None, options: TrackOptions
+) -> Iterator[CutFrame]:
+    """Yields the crop to the followed face of each of the frames [H, W, 3] uint8, not yet resized.
 
     Without a detector and without a manual box the crop is `whole_frame`. Raises InputError as `track` does.
     """
@@ -183,4 +193,12 @@ def crop_frames(
             faces = detector(frame) if detector else ()
             state, found = track(state, faces, frame.shape[:2], options)
             crop = state.crop
-        yield CroppedFrame(crop_image(frame, crop, size), crop, found)
+        yield CutFrame(cut(frame, crop), crop, found)
+
+
+def crop_frames(
+    frames: Iterable[np.ndarray], size: int, detector: FaceDetector | None, options: TrackOptions
+) -> Iterator[CroppedFrame]:
+    """Like `cut_frames`, resized to [size, size, 3]."""
+    for part in cut_frames(frames, detector, options):
+        yield CroppedFrame(part.patch.resized(size), part.crop, part.found)

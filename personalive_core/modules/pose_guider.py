@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ def canvas_points(keypoints: Tensor, size: int) -> Tensor:
 
     `keypoints` is [F, 21, 3] in [-1, 1] of the picture; the canvas is `size` x `size` pixels.
     """
-    return ((keypoints[:, DRAWN, :2] * 0.5 + 0.5) * size).long()
+    drawn, _ = _constants(keypoints.device)
+    return ((keypoints.index_select(1, drawn)[..., :2] * 0.5 + 0.5) * size).long()
 
 
 def draw_keypoints(keypoints: Tensor, size: int) -> Tensor:
@@ -37,8 +39,15 @@ def draw_keypoints(keypoints: Tensor, size: int) -> Tensor:
     points = canvas_points(keypoints, size)[..., None, None]  # [F, 7, 2, 1, 1]
     axis = torch.arange(size, device=keypoints.device)
     inside = (points[:, :, 0] - axis) ** 2 + (points[:, :, 1] - axis[:, None]) ** 2 <= (RADIUS * size) ** 2
-    colours = torch.tensor(COLOURS, device=keypoints.device)
+    _, colours = _constants(keypoints.device)
     return torch.einsum("fkhw,kc->fchw", inside.float(), colours).clamp(0, 1)
+
+
+@lru_cache(maxsize=8)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """`DRAWN` and `COLOURS` on `device`, made once: to make them there is a copy that waits for the device."""
+    with torch.inference_mode(False):  # training uses the same tensors
+        return torch.tensor(DRAWN, device=device), torch.tensor(COLOURS, device=device)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,6 +21,13 @@ def alphas_cumprod() -> Tensor:
     """[1000] cumulative alphas of the scaled-linear schedule (arXiv 2112.10752)."""
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TRAIN_STEPS, dtype=torch.float32) ** 2
     return (1 - betas).cumprod(0)
+
+
+@lru_cache(maxsize=8)
+def alphas_on(device: torch.device) -> Tensor:
+    """`alphas_cumprod` on `device`, made once: every copy from the CPU would wait for the device."""
+    with torch.inference_mode(False):  # training uses the same tensor
+        return alphas_cumprod().to(device)
 
 
 def add_noise(x0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from .attention import MotionTransformer, SpatialTransformer
 from .inputs import LayerFeatures, MotionFeatures
 from .layers import Ops, sinusoid
-from .schedule import alphas_cumprod, noise_from_output
+from .schedule import alphas_on, noise_from_output
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class UNet(nn.Module):
         predicted = rearrange(inner, "(b f) c h w -> b f c h w", b=batch)
         if not self.config.preconditioned:
             return predicted
-        alpha = alphas_cumprod().to(x.device)[timesteps].expand(batch, frames)[..., None, None, None]
+        alpha = alphas_on(x.device)[timesteps].expand(batch, frames)[..., None, None, None]
         return noise_from_output(predicted.to(x.dtype), x, alpha.to(x.dtype))
 
     def _run(self, layer: nn.Module, x: Tensor, *inputs: object) -> Tensor:

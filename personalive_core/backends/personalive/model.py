@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...device import upload
 from ...modules.face_encoder import FaceEncoder
 from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.keypoints import KeypointExtractor
@@ -78,21 +79,22 @@ class PersonaLive:
     def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
         """Hybrid motion of F frames -> the denoising UNet's input, B = 1, for pictures of `size` pixels a side."""
         self._bring(self.pose_guider)
-        drawing = draw_keypoints(motion.keypoints.to(self.device), size)
-        return MotionFeatures(
-            motion.embedding[None].to(self.device, self.dtype), self.pose_guider(drawing.to(self.dtype))[None]
-        )
+        drawing = draw_keypoints(upload(motion.keypoints, self.device), size)
+        told = motion.embedding[None].to(self.dtype)
+        face = upload(told, self.device)
+        # on a device of its own a decision would wait for all work queued there: the CPU's copy goes along
+        host = told.detach() if told.device.type == "cpu" != self.device.type else None
+        return MotionFeatures(face, self.pose_guider(drawing.to(self.dtype))[None], host)
 
     def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
-        """Pictures [F, 3, 256, 256] in [0, 1] -> head pose and canonical keypoints [F, 21, 3], float32 on the CPU."""
+        """Pictures [F, 3, 256, 256] in [0, 1] -> head pose, canonical keypoints [F, 21, 3]; float32 on the device."""
         self._bring(self.motion_extractor)
-        pose, canonical = self.motion_extractor(pictures.to(self.device, self.dtype))
-        return HeadPose(pose.angles.cpu(), pose.translation.cpu(), pose.scale.cpu()), canonical.cpu()
+        return self.motion_extractor(pictures.to(self.device, self.dtype))
 
     def embed_faces(self, faces: Tensor) -> Tensor:
-        """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the CPU."""
+        """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the device."""
         self._bring(self.motion_encoder)
-        return self.motion_encoder(faces.to(self.device, self.dtype)).float().cpu()
+        return self.motion_encoder(faces.to(self.device, self.dtype)).float()
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...device import download
 from ...errors import InputError
 from ...modules.face_encoder import FACE_SIZE
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
@@ -48,21 +50,76 @@ def crop_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
     return torch.cat(crops)
 
 
+def gather_faces(pictures: Tensor, boxes: Tensor) -> Tensor:
+    """`crop_faces` that never asks the device for a box: each pixel is gathered, in shapes that do not change."""
+    size = pictures.shape[-1]
+    whole = torch.zeros_like(boxes)
+    whole[:, 2:] = size
+    boxes = torch.where(is_face(boxes, size)[:, None], boxes, whole)
+    (x, right_x, right), (y, below_y, below) = (_neighbours(boxes[:, axis], boxes[:, axis + 2]) for axis in (0, 1))
+
+    def pixels(rows: Tensor, columns: Tensor) -> Tensor:
+        places = (rows[:, :, None] * size + columns[:, None]).flatten(1)
+        found = pictures.flatten(2).gather(2, places[:, None].expand(-1, 3, -1))
+        return found.view(-1, 3, FACE_SIZE, FACE_SIZE)
+
+    right, below = right[:, None, None], below[:, None, :, None]
+    upper = (1 - right) * pixels(y, x) + right * pixels(y, right_x)
+    lower = (1 - right) * pixels(below_y, x) + right * pixels(below_y, right_x)
+    return (1 - below) * upper + below * lower
+
+
+def _neighbours(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of a face crop's pixels along one axis, the two nearest pixels of the picture and the second's weight.
+
+    `start` and `end` [F] are the box's edges. As torch's bilinear `interpolate` without aligned corners; [F, 224] each.
+    """
+    count = (end - start)[:, None]
+    steps = torch.arange(FACE_SIZE, device=start.device, dtype=torch.float64) + 0.5
+    # rounded twice, as torch's own kernel does: the scale, and the place (a fused multiply-add)
+    place = ((count / FACE_SIZE).double() * steps - 0.5).float().clamp(min=0)
+    low = place.long()
+    high = torch.minimum(low + 1, count - 1)
+    return low + start[:, None], high + start[:, None], place - low
+
+
 def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
     """Driving pictures [F, 3, S, S] in [-1, 1] -> motion, not yet retargeted; boxes in pixels of these pictures."""
     return extract_shape(model, pictures)[0]
 
 
-@torch.inference_mode()
 def extract_shape(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     """Like `extract_motion`, but also returns the canonical keypoints [F, 21, 3], without the pose."""
+    motion, canonical = _look(model, pictures)
+    return _of_tensors(*download(*_tensors(motion)).read()), canonical.cpu()
+
+
+def extract_later(model: PersonaLive, pictures: Tensor) -> Callable[[], HybridMotion]:
+    """Begins `extract_motion`: the result waits for the device only when it is called."""
+    motion = download(*_tensors(_look(model, pictures)[0]))
+    return lambda: _of_tensors(*motion.read())
+
+
+@torch.inference_mode()
+def _look(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
+    """Motion and canonical keypoints, on the device."""
+    size, crop = pictures.shape[-1], crop_faces if pictures.device.type == "cpu" else gather_faces
     small = functional.interpolate(pictures, size=PICTURE_SIZE, mode="bilinear") / 2 + 0.5
     pose, canonical = model.detect_keypoints(small)
     keypoints = pose_keypoints(canonical, pose)
-    boxes = face_boxes(keypoints, pictures.shape[-1])
-    embedding = model.embed_faces(crop_faces(pictures, boxes))
-    motion = HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, pictures.shape[-1]))
-    return motion, canonical
+    boxes = face_boxes(keypoints, size)
+    embedding = model.embed_faces(crop(pictures, boxes.to(pictures.device)))
+    return HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, size)), canonical
+
+
+def _tensors(motion: HybridMotion) -> tuple[Tensor, ...]:
+    pose = motion.pose
+    return motion.embedding, motion.keypoints, pose.angles, pose.translation, pose.scale, motion.box, motion.valid
+
+
+def _of_tensors(*tensors: Tensor) -> HybridMotion:
+    embedding, keypoints, angles, translation, scale, box, valid = tensors
+    return HybridMotion(embedding, keypoints, HeadPose(angles, translation, scale), box, valid)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import FaceError, InputError
 from ...media.tensors import to_signed
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
-from ...motion.types import HybridMotion
+from ...motion.types import HeadPose, HybridMotion
 from .model import PersonaLive
 from .motion import crop_faces, face_boxes, is_face
 from .types import LATENT_PIXELS, Reference
@@ -47,11 +47,12 @@ def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) 
     picture = to_signed(np.asarray(source.resize((check_size(size), size), lanczos))[None])
     small = to_signed(np.asarray(source.resize((PICTURE_SIZE, PICTURE_SIZE), lanczos))[None])
     pose, canonical = model.detect_keypoints(small / 2 + 0.5)
+    pose, canonical = HeadPose(pose.angles.cpu(), pose.translation.cpu(), pose.scale.cpu()), canonical.cpu()
     keypoints = pose_keypoints(canonical, pose)
     box = face_boxes(keypoints, size)
     if not bool(is_face(box, size).all()):
         raise FaceError("no face in the reference portrait: use a picture with one clear face, or give its box")
-    embedding = model.embed_faces(crop_faces(picture, box))
+    embedding = model.embed_faces(crop_faces(picture, box)).cpu()
     latent, clip = model.encode(picture), model.embed_image(clip_pixels(source))
     return Reference(
         latent=latent,

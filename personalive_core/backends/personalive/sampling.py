@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 from einops import repeat
 from torch import Tensor
 
+from ...device import upload
 from ...modules.inputs import LayerFeatures, MotionFeatures
-from ...modules.schedule import NoiseFn
+from ...modules.schedule import NoiseFn, add_noise, ddim_step
 from .types import KeyframeBank, Reference, StreamConfig, StreamState
 
 BEFORE_FIRST_CHUNK = -1  # chunk index of the noise that `start` draws
@@ -26,6 +28,34 @@ class Denoiser(Protocol):
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
         """Keys and values of a clean `latent` [B, 4, h, w], as `Reference.features`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one denoising pass over the F frames in flight takes from the schedule, on the device."""
+
+    timesteps: Tensor  # [F]
+    alphas: Tensor  # [1, F, 1, 1, 1] cumulative alphas of the frames' levels
+    below: Tensor  # the same, of the next lower levels
+
+
+@lru_cache(maxsize=32)
+def passes(config: StreamConfig, device: torch.device) -> tuple[Pass, ...]:
+    """The passes of one step. Made once: every copy from the CPU would wait for the device."""
+
+    def one(passed: int) -> Pass:
+        levels, like = frame_levels(config, passed), torch.empty(0, device=device)
+        alphas, below = (config.schedule.alphas(part, like) for part in (levels, levels - 1))
+        return Pass(torch.tensor(config.timesteps)[levels].to(device), alphas, below)
+
+    with torch.inference_mode(False):  # training uses the same tensors
+        return tuple(one(passed) for passed in range(config.substeps))
+
+
+def frame_levels(config: StreamConfig, passed: int) -> Tensor:
+    """Index into `timesteps` of each frame in flight [F], after `passed` denoising passes of a step."""
+    window = torch.arange(config.windows).repeat_interleave(config.window)
+    return (window + 1) * config.substeps - 1 - passed
 
 
 @dataclass(frozen=True)
@@ -46,7 +76,7 @@ class StreamingSampler:
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=self.config.lookahead)
         if lead_in.face.shape[1] != self.config.lookahead:
             raise ValueError(f"expected {self.config.lookahead} lead-in frames, got {lead_in.face.shape[1]}")
-        levels = self._levels(0)[: self.config.lookahead]
+        levels = frame_levels(self.config, 0)[: self.config.lookahead]
         latents = self.config.schedule.noised(x0.float(), self._draw(BEFORE_FIRST_CHUNK, x0), levels)
         return StreamState(latents, lead_in, keyframes or first_bank(self.reference))
 
@@ -58,15 +88,16 @@ class StreamingSampler:
         """
         window, taken = self.config.window, motion.face.shape[1]
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=window).float()
-        newest = self.config.schedule.noised(x0, self._draw(state.chunk, x0), self._levels(0)[-window:])
+        planned = passes(self.config, x0.device)
+        newest = add_noise(x0, self._draw(state.chunk, x0), planned[0].alphas[:, -window:])
         latents = torch.cat([state.latents, newest], 1)
         motion = state.motion.then(motion).padded(latents.shape[1])
 
-        for passed in range(self.config.substeps):
-            latents = self._denoise(latents, motion, state.keyframes, self._levels(passed))
+        for one in planned:
+            latents = self._denoise(latents, motion, state.keyframes, one)
         done, latents = latents[:, :window], latents[:, window:]
 
-        bank = self._remember(state, motion.face[:, :1], done[:, 0])
+        bank = self._remember(state, motion.known[:, :1], done[:, 0])
         after = replace(
             state,
             latents=latents,
@@ -86,18 +117,12 @@ class StreamingSampler:
         """True if no driving frame taken so far is still in flight."""
         return (state.chunk - self.config.windows + 1) * self.config.window >= state.frames
 
-    def _levels(self, passed: int) -> Tensor:
-        """Index into `timesteps` of each frame in flight [F], after `passed` denoising passes of a step."""
-        window = torch.arange(self.config.windows).repeat_interleave(self.config.window)
-        return (window + 1) * self.config.substeps - 1 - passed
-
     def _draw(self, chunk: int, like: Tensor) -> Tensor:
-        return self.noise(chunk, like.shape).to(like.device)
+        return upload(self.noise(chunk, like.shape), like.device)
 
-    def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, levels: Tensor) -> Tensor:
-        timesteps = torch.tensor(self.config.timesteps)[levels].to(latents.device)
-        eps = self.model.denoise(latents, timesteps, self.reference, motion, bank.features)
-        return self.config.schedule.step(latents, eps.float(), levels)
+    def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, one: Pass) -> Tensor:
+        eps = self.model.denoise(latents, one.timesteps, self.reference, motion, bank.features)
+        return ddim_step(latents, eps.float(), one.alphas, one.below)
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:
         """Historical keyframe mechanism: a window's first frame becomes a keyframe if its motion is new."""
@@ -110,8 +135,16 @@ class StreamingSampler:
 
 def first_bank(reference: Reference) -> KeyframeBank:
     """A keyframe bank that holds the reference alone."""
-    embedding = reference.motion.embedding[None].to(reference.latent.device)
+    embedding = reference.motion.embedding[None].cpu()
     return KeyframeBank(embedding.expand(len(reference.latent), -1, -1, -1), reference.features)
+
+
+def at_hand(state: StreamState) -> StreamState:
+    """The same state, with all embeddings on the CPU too: a state read from a file has them where the file was read."""
+    bank, motion = state.keyframes, state.motion
+    host = None if motion.face.device.type == "cpu" else motion.known.cpu()
+    motion = MotionFeatures(motion.face, motion.pose, host)
+    return replace(state, motion=motion, keyframes=replace(bank, motion=bank.motion.cpu()))
 
 
 def novelty(bank: KeyframeBank, motion: Tensor) -> Tensor:

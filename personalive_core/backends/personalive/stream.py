@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from einops import rearrange
-from torch import Tensor
 
-from ...errors import InputError, NumericalError
+from ...errors import InputError
+from ...media.ahead import in_turn
 from ...modules.inputs import MotionFeatures
 from ...motion.gaps import in_windows
 from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion
 from .model import PersonaLive
 from .motion import Strengths, lead_in, retarget
-from .sampling import StreamingSampler, novelty
+from .pictures import Lane, develop, lane_on, to_pictures  # noqa: F401 - callers know the last from here
+from .sampling import StreamingSampler, at_hand, novelty
 from .types import LATENT_PIXELS, KeyframeBank, Reference, StreamState
-
-BLACK = 2 / 255  # pictures whose pixels are all darker count as black
-NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
 
 
 @dataclass(frozen=True)
@@ -67,27 +64,39 @@ def stream(
     frame `resume.frames`, without a lead-in. To pause, close the iterator and keep the last `Emitted.state`. Raises
     InputError if there is no motion, NumericalError for NaN or only black pictures.
     """
+    lane = lane_on(sampler.reference.latent.device, model)
+    yield from in_turn(_steps(model, sampler, motions, resume or keyframes, lane), lane.behind)
+
+
+def _steps(
+    model: PersonaLive,
+    sampler: StreamingSampler,
+    motions: Iterable[HybridMotion],
+    begin: StreamState | KeyframeBank | None,
+    lane: Lane,
+) -> Iterator[Callable[[], Emitted]]:
+    """Begins one step after the other; each result waits for its pictures. `begin` is the state or the first bank."""
     config, size = sampler.config, sampler.reference.latent.shape[-1] * LATENT_PIXELS
     pieces = iter(motions)
-    state = resume
     with torch.inference_mode():
-        if state is None:
+        if isinstance(begin, StreamState):
+            state = begin
+        else:
             lead = next(pieces, None)  # `to_reference` yields the lead-in as one piece
             if lead is None:
                 raise InputError(
                     "the video is empty, or ends before the start asked for: choose a driving with at least one frame"
                 )
-            state = sampler.start(model.embed_motion(lead, size), keyframes)
+            state = sampler.start(model.embed_motion(lead, size), begin)
+        state = at_hand(state)
     for motion in in_windows(pieces, config.window):
         with torch.inference_mode():
-            emitted = _advance(model, sampler, state, model.embed_motion(motion, size))
-        state = emitted.state
+            state, emitted = _advance(model, sampler, state, model.embed_motion(motion, size), lane)
         yield emitted
     # no motion is left: steps without new frames finish those in flight
     while not sampler.drained(state):
         with torch.inference_mode():
-            emitted = _advance(model, sampler, state, state.motion.drop(config.lookahead))
-        state = emitted.state
+            state, emitted = _advance(model, sampler, state, state.motion.drop(config.lookahead), lane)
         yield emitted
 
 
@@ -110,26 +119,23 @@ def stream_fitted(
         yield replace(emitted, pictures=pictures, first=first, keyframe=keyframe)
 
 
-def _advance(model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures) -> Emitted:
-    new = float(novelty(state.keyframes, state.motion.then(motion).face[:, :1]).max())
+def _advance(
+    model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures, lane: Lane
+) -> tuple[StreamState, Callable[[], Emitted]]:
+    """The state after one more step, and what gives its result."""
+    oldest = state.motion if state.motion.face.shape[1] else motion
+    new = float(novelty(state.keyframes, oldest.known[:, :1]).max())
     after, latents = sampler.step(state, motion)
     frames = sampler.finished(after)
     if not frames:
         size = latents.shape[-1] * LATENT_PIXELS
-        return Emitted(after, np.empty((0, size, size, 3), np.uint8), 0, new)
-    pictures = to_pictures(model.decode(latents[:, : len(frames)])[0], model.dtype)
+        nothing = Emitted(after, np.empty((0, size, size, 3), np.uint8), 0, new)
+        return after, lambda: nothing
+    read = develop(model, latents[:, : len(frames)], lane)
     joined = len(after.keyframes) > len(state.keyframes)
-    return Emitted(after, pictures, frames.start, new, pictures[0] if joined else None)
 
+    def emitted() -> Emitted:
+        pictures = read()
+        return Emitted(after, pictures, frames.start, new, pictures[0] if joined else None)
 
-def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8.
-
-    Raises NumericalError for NaN or only black pictures; its advice depends on the networks' `dtype`.
-    """
-    broken = "NaN" if not bool(pixels.isfinite().all()) else "only black" if bool((pixels < BLACK).all()) else ""
-    if broken:
-        better = NEXT_PRECISION.get(dtype)
-        advice = f"use {better} precision" if better else "check the weights with `personalive check`"
-        raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
-    return rearrange((pixels * 255).round().byte().cpu().numpy(), "f c h w -> f h w c")
+    return after, emitted

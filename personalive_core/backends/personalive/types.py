@@ -45,7 +45,7 @@ class Reference:
 class KeyframeBank:
     """Memory of the historical keyframe mechanism (section 3.4): reference first, then keyframes as they joined."""
 
-    motion: Tensor  # [B, K, L=32, D=16] facial embedding of each
+    motion: Tensor  # [B, K, L=32, D=16] facial embedding of each; on the CPU, which decides what joins
     features: LayerFeatures  # keys and values [B, K * L_i, C_i]
     chunks: tuple[int, ...] = ()  # the chunk in which each historical keyframe was finished
 

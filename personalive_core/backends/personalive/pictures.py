@@ -1,0 +1,71 @@
+"""Finished latents become pictures: decoded, checked and copied to the CPU, beside the denoising of the next window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ...device import download, results_behind
+from ...errors import NumericalError
+from .model import PersonaLive
+
+BLACK = 2 / 255  # pictures whose pixels are all darker count as black
+NEXT_PRECISION = {torch.float16: "bf16", torch.bfloat16: "fp32"}
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """Where and when pictures are made."""
+
+    behind: int = 0  # the pictures of a window are read when this many later windows have been queued
+    side: torch.cuda.Stream | None = None  # queue of the work beside the denoising; None: in its queue
+    decodes: bool = False  # decoding too happens in `side`, not only what follows it
+
+
+def lane_on(device: torch.device, model: PersonaLive) -> Lane:
+    """The lane for a stream on `device`. A host that moves weights knows one queue alone: there its networks run."""
+    behind = results_behind(device)
+    return Lane(behind, torch.cuda.Stream(device), model.placement is None) if behind else Lane()
+
+
+def develop(model: PersonaLive, latents: Tensor, lane: Lane) -> Callable[[], np.ndarray]:
+    """Begins to make pictures of clean `latents` [1, F, 4, h, w]; what it returns waits for them, see `to_pictures`."""
+    if lane.side is None:
+        return begin_pictures(model.decode(latents)[0], model.dtype)
+    # a copy, as the next step may write into the same memory before `side` has read it
+    queued = latents.clone() if lane.decodes else model.decode(latents)
+    lane.side.wait_stream(torch.cuda.current_stream(latents.device))
+    queued.record_stream(lane.side)
+    with torch.cuda.stream(lane.side):
+        pixels = model.decode(queued) if lane.decodes else queued
+        return begin_pictures(pixels[0], model.dtype)
+
+
+def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
+    """[F, 3, H, W] in [0, 1] -> [F, H, W, 3] uint8.
+
+    Raises NumericalError for NaN or only black pictures; its advice depends on the networks' `dtype`.
+    """
+    return begin_pictures(pixels, dtype)()
+
+
+def begin_pictures(pixels: Tensor, dtype: torch.dtype) -> Callable[[], np.ndarray]:
+    """Begins `to_pictures`: the result waits for the device only when it is called."""
+    levels = rearrange((pixels * 255).round().byte(), "f c h w -> f h w c")
+    copies = download(levels, torch.stack([pixels.isfinite().all(), (pixels < BLACK).all()]))
+
+    def read() -> np.ndarray:
+        levels, facts = copies.read()
+        is_finite, is_black = facts.tolist()
+        if not is_finite or is_black:
+            broken, better = "only black" if is_finite else "NaN", NEXT_PRECISION.get(dtype)
+            advice = f"use {better} precision" if better else "check the weights with `personalive check`"
+            raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
+        return levels.numpy()
+
+    return read
