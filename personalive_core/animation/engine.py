@@ -8,9 +8,12 @@ from pathlib import Path
 import torch
 
 from ..backends.personalive.files import FILES
-from ..backends.personalive.loader import DECODERS, load_model
+from ..backends.personalive.loader import DECODERS, Host, load_model
 from ..backends.personalive.lora import Lora, with_lora
 from ..backends.personalive.model import PersonaLive
+from ..backends.personalive.speed.choice import choose_speed
+from ..backends.personalive.speed.runner import with_speed
+from ..backends.personalive.speed.units import Progress
 from ..errors import WeightsError
 from ..weights.index import WeightIndex, locate
 
@@ -25,6 +28,8 @@ class Engine:
     decoder: str = "full"
     size: int = 512  # pixels a side of the picture
     loras: tuple[tuple[Lora, float], ...] = ()  # each with its strength
+    speed: str = "plain"  # one of SPEEDS
+    progress: Progress | None = None  # told while the networks are compiled
 
     def require(self) -> None:
         """Raises WeightsError that names each missing file and the command to download it; reads no weights."""
@@ -38,11 +43,14 @@ class Engine:
             )
 
     def load(self) -> PersonaLive:
-        """Loads the networks and adds the LoRAs. Raises WeightsError if a file, a key or a LoRA does not fit."""
-        model = load_model(self.weights, self.device, self.precision, self.decoder)
+        """Loads the networks and adds the LoRAs. Raises WeightsError if a file, a key or a LoRA does not fit,
+        InputError for a speed that cannot be had.
+        """
+        speed = choose_speed(self.speed, self.device)
+        model = load_model(self.weights, self.device, self.precision, self.decoder, Host(), "plain")
         for lora, strength in self.loras:
             model = with_lora(model, lora, strength)
-        return model
+        return with_speed(model, speed, self.progress)
 
 
 def weight_index(folder: Path) -> WeightIndex:

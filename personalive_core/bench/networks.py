@@ -81,4 +81,6 @@ def _repeating(name: str, shape: tuple[int, ...]) -> Tensor:
 def each(model: PersonaLive, change: Callable[[str, Any], Any]) -> PersonaLive:
     """The model with each network replaced by `change(name, network)`; networks that are None stay None."""
     networks: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
-    return replace(model, **{name: change(name, network) for name, network in networks.items() if network is not None})
+    return replace(
+        model, **{name: change(name, network) for name, network in networks.items() if isinstance(network, nn.Module)}
+    )

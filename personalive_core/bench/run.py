@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,8 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_motion, lead_in
 from ..backends.personalive.reference import CLIP_SIZE, check_size, encode_reference
 from ..backends.personalive.sampling import StreamingSampler, first_bank, remember
+from ..backends.personalive.speed.choice import choose_speed
+from ..backends.personalive.speed.runner import with_speed
 from ..backends.personalive.types import LATENT_PIXELS, STREAM, KeyframeBank, Reference
 from ..device import device_name, peak_memory, reset_peak_memory
 from ..drawn.canvas import FaceMotion
@@ -62,7 +63,8 @@ class BenchOptions:
     decoder: str = "full"  # of the stream; the stages measure both
     frames: int = 32  # driving frames of the stream
     repeats: int = 3
-    compile: bool = False  # runs the denoising UNet through torch.compile, with static shapes
+    compile: bool = False  # as speed "compiled"
+    speed: str = "plain"  # one of SPEEDS
 
     def __post_init__(self) -> None:
         groups = UNetConfig.groups
@@ -88,14 +90,18 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
     if options.decoder == "tiny" and model.tiny_vae is None:
         raise InputError("the model has no tiny decoder to measure: load it with decoder tiny, or measure full")
     parameters, size = size_of([network for network in vars(model).values() if isinstance(network, nn.Module)])
-    # stages one by one; FLOPs are counted before torch.compile wraps the UNet
-    flops = count_stages(model, options.size)
-    if options.compile:
-        compiled: Any = torch.compile(model.denoising_unet, dynamic=False)
-        model = replace(model, denoising_unet=compiled)
+    # stages one by one; FLOPs are counted of the plain networks
+    flops = count_stages(replace(model, run=None), options.size)
+    speed = choose_speed("compiled" if options.compile else options.speed, model.device)
+    if not speed.plain:
+        model = with_speed(model, speed)
+    calls = _timed_calls(model, options.size)
+    if not speed.plain:
+        with torch.inference_mode():
+            for call in calls.values():
+                call()  # the measurement's warm-up is the second time, which prepares what is sped up
     stages = tuple(
-        _measure(name, call, flops.get(name, 0), options.repeats, model.device)
-        for name, call in _timed_calls(model, options.size).items()
+        _measure(name, call, flops.get(name, 0), options.repeats, model.device) for name, call in calls.items()
     )
     # a whole stream
     streaming = model if options.decoder == "tiny" else replace(model, tiny_vae=None)
@@ -107,7 +113,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         precision=str(model.dtype).removeprefix("torch."),
         device=device_name(model.device),
         decoder=options.decoder,
-        compiled=options.compile,
+        compiled=not speed.plain,
         frames=options.frames,
         torch=torch.__version__,
         parameters=parameters,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..animation.driving import DrivingClip
 from ..animation.engine import Engine
 from ..backends.personalive.loader import DECODERS
 from ..backends.personalive.lora import Lora, read_lora
+from ..backends.personalive.speed.choice import SPEEDS
+from ..backends.personalive.speed.units import Progress
 from ..device import PRECISIONS, pick_device, pick_precision
 from ..errors import InputError
 from ..faces.detectors import DETECTORS
@@ -50,6 +54,16 @@ def add_decoder(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_speed(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Adds --speed."""
+    parser.add_argument(
+        "--speed",
+        default=default,
+        choices=SPEEDS,
+        help="auto: compiled on CUDA, else plain; compiling takes about a minute, once (default: %(default)s)",
+    )
+
+
 def add_size(parser: argparse.ArgumentParser, default: int = 512) -> None:
     """Adds --size."""
     parser.add_argument(
@@ -64,12 +78,13 @@ def add_reporting(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that `engine_of` reads (weights, device, precision, decoder, size), and --json and --quiet."""
+    """Adds the arguments that `engine_of` reads (weights, device, precision, decoder, size, speed), --json, --quiet."""
     add_weights(parser)
     add_device(parser)
     add_precision(parser)
     add_decoder(parser)
     add_size(parser)
+    add_speed(parser)
     add_reporting(parser)
 
 
@@ -123,7 +138,23 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
 def engine_of(a: argparse.Namespace, loras: tuple[tuple[Lora, float], ...] = ()) -> Engine:
     """Builds the Engine from arguments; loads no weights. Raises InputError for an unusable device."""
     device = pick_device(a.device)
-    return Engine(a.weights, device, pick_precision(a.precision, device), a.decoder, a.size, loras)
+    precision, progress = pick_precision(a.precision, device), None if a.quiet else compile_bar()
+    return Engine(a.weights, device, precision, a.decoder, a.size, loras, a.speed, progress)
+
+
+def compile_bar() -> Progress:
+    """A progress bar on standard error, from the first block kind that is compiled to the last."""
+    bars: list[tqdm[None]] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, desc="compile", unit=" blocks", leave=False))
+        bars[0].total = total
+        bars[0].update(done - bars[0].n)
+        if done == total:
+            bars.pop().close()
+
+    return progress
 
 
 def loras_of(a: argparse.Namespace) -> tuple[tuple[Lora, float], ...]:

@@ -98,7 +98,7 @@ def round_trip(model: PersonaLive, portrait: np.ndarray) -> Tensor:
 
 
 def _numbers(model: PersonaLive, outputs: Sequence[Tensor]) -> tuple[Finding, ...]:
-    networks = [network for network in vars(model).values() if network is not None]
+    networks = [network for network in vars(model).values() if isinstance(network, torch.nn.Module)]
     whole = sum(all(bool(weight.isfinite().all()) for weight in network.parameters()) for network in networks)
     finite = min(float(output.isfinite().float().mean()) for output in outputs)
     return (

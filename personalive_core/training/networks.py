@@ -127,7 +127,7 @@ def zero_output(denoising_unet: nn.Module) -> None:
 
 def trainable(folder: Path, device: torch.device) -> PersonaLive:
     """Loads the networks of a weights folder in float32, to continue training from them. Raises WeightsError."""
-    return load_model(folder, device, torch.float32)
+    return load_model(folder, device, torch.float32, speed="plain")
 
 
 def recomputing(model: PersonaLive) -> PersonaLive:

@@ -23,6 +23,8 @@ from ...weights.read import State, read_config
 from .files import FILES, facts_of
 from .model import PersonaLive
 from .networks import build_image_encoder, build_tiny_vae, build_vae
+from .speed.choice import choose_speed
+from .speed.runner import with_speed
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -49,14 +51,25 @@ class Host:
 
 
 def load_model(
-    folder: Path, device: torch.device, dtype: torch.dtype, decoder: str = "full", host: Host = Host()
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    decoder: str = "full",
+    host: Host = Host(),
+    speed: str = "auto",
 ) -> PersonaLive:
     """Loads the networks of `folder` onto `device` as `dtype`, in eval mode; `decoder` is a key of `DECODERS`.
 
-    Raises InputError for an unknown decoder, WeightsError that names missing files, or keys that do not fit.
+    `speed` is one of `SPEEDS`; a host that brings layers chooses it itself, see `with_speed`. Raises InputError for an
+    unknown decoder or speed, WeightsError that names missing files, or keys that do not fit.
     """
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: use {' or '.join(DECODERS)}")
+    chosen = choose_speed(speed if host.ops is nn else "plain", device)
+    return with_speed(_loaded(folder, device, dtype, decoder, host), chosen)
+
+
+def _loaded(folder: Path, device: torch.device, dtype: torch.dtype, decoder: str, host: Host) -> PersonaLive:
     index, ops = locate(folder, FILES), host.ops
     index.require(host.needs(decoder))
 

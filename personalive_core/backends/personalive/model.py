@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.unet import UNet
 from ...motion.types import HeadPose, HybridMotion
+from .stages import Run, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
 from .types import LATENT_SCALE, Reference
 
 
@@ -27,6 +28,9 @@ class Placement:
     device: torch.device
     dtype: torch.dtype
     bring: Callable[[tuple[nn.Module, ...]], None]  # callback: gets the networks that are about to run
+    # callback: a value that changes with the weights of these networks; None while they lie elsewhere, are kept in
+    # another form, or are added to as they are used. Without it all runs plain.
+    token: Callable[[tuple[nn.Module, ...]], Hashable | None] = lambda _networks: None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class PersonaLive:
     image_encoder: Any  # transformers CLIPVisionModelWithProjection
     tiny_vae: Any = None  # diffusers AutoencoderTiny
     placement: Placement | None = None  # None: networks compute on their weights' device, in their dtype
+    run: Run | None = None  # how the calls that a stream repeats are run, see `with_speed`; None: as they are
 
     @property
     def device(self) -> torch.device:
@@ -60,7 +65,8 @@ class PersonaLive:
     ) -> Tensor:
         """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w] at `timesteps` [F]."""
         self._bring(self.denoising_unet)
-        return self.denoising_unet(x, timesteps, reference.context, motion, features)
+        inputs = x, timesteps, reference.context, (motion.face, motion.pose), features
+        return self._call(predict_noise, self.denoising_unet, *inputs)
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
         """Keys and values of a keyframe: clean `latent` [B, 4, h, w], with the image embedding of `reference`."""
@@ -84,17 +90,19 @@ class PersonaLive:
         face = upload(told, self.device)
         # on a device of its own a decision would wait for all work queued there: the CPU's copy goes along
         host = told.detach() if told.device.type == "cpu" != self.device.type else None
-        return MotionFeatures(face, self.pose_guider(drawing.to(self.dtype))[None], host)
+        return MotionFeatures(face, self._call(guide, self.pose_guider, drawing.to(self.dtype))[None], host)
 
     def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
         """Pictures [F, 3, 256, 256] in [0, 1] -> head pose, canonical keypoints [F, 21, 3]; float32 on the device."""
         self._bring(self.motion_extractor)
-        return self.motion_extractor(pictures.to(self.device, self.dtype))
+        read = self._call(read_keypoints, self.motion_extractor, pictures.to(self.device, self.dtype))
+        angles, translation, scale, canonical = read
+        return HeadPose(angles, translation, scale), canonical
 
     def embed_faces(self, faces: Tensor) -> Tensor:
         """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the device."""
         self._bring(self.motion_encoder)
-        return self.motion_encoder(faces.to(self.device, self.dtype)).float()
+        return self._call(read_faces, self.motion_encoder, faces.to(self.device, self.dtype))
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""
@@ -113,10 +121,15 @@ class PersonaLive:
         frames = rearrange(latents, "b f c h w -> (b f) c h w").to(self.dtype)
         self._bring(self.vae if self.tiny_vae is None else self.tiny_vae)
         if self.tiny_vae is None:
-            pixels = in_parts(lambda part: self.vae.decode(part / LATENT_SCALE).sample, frames)
+            pixels = in_parts(lambda part: self._call(decode_full, self.vae, part), frames)
         else:
-            pixels = in_parts(lambda part: self.tiny_vae.decode(part).sample, frames)
+            pixels = in_parts(lambda part: self._call(decode_tiny, self.tiny_vae, part), frames)
         return rearrange((pixels.float() / 2 + 0.5).clamp(0, 1), "(b f) c h w -> b f c h w", b=len(latents))
+
+    def _call(self, stage: Any, network: Any, *inputs: Any) -> Any:  # noqa: ANN401 - see stages.py
+        if self.run is None:
+            return stage(network, *inputs)
+        return self.run(stage, (network,), inputs, self.placement.token((network,)) if self.placement else ())
 
     def _bring(self, *networks: nn.Module) -> None:
         if self.placement:
