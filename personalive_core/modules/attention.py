@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from .inputs import KV
+from .kernels import kernels_of
 from .layers import FeedForward, Ops, attention_function, interleaved_positions
-
-
-def beside(own: Tensor, shared: Tensor) -> Tensor:
-    """Appends `shared` [B, M, C], the same for all F frames, to `own` [(B F), L, C]: [(B F), L + M, C]."""
-    frames = rearrange(own, "(b f) l c -> b f l c", b=len(shared))
-    # expand, not repeat: only the concatenation copies the shared tokens
-    return torch.cat([frames, shared[:, None].expand(-1, frames.shape[1], -1, -1)], 2).flatten(0, 1)
 
 
 class Attention(nn.Module):
@@ -25,7 +18,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, context_dim: int | None = None, heads: int = 8, ops: Ops = nn) -> None:
         super().__init__()
         self.heads = heads
-        self.attend = attention_function(ops)
+        self.attend, self.kernels = attention_function(ops), kernels_of(ops)
         self.to_q = ops.Linear(dim, dim, bias=False)
         self.to_k = ops.Linear(context_dim or dim, dim, bias=False)
         self.to_v = ops.Linear(context_dim or dim, dim, bias=False)
@@ -40,11 +33,18 @@ class Attention(nn.Module):
 
         `context` defaults to `x`. `extra` is a pair of [B, M, C], shared by all F frames.
         """
-        q, (k, v) = self.to_q(x), self.kv(x if context is None else context)
-        if extra is not None:
-            k, v = (beside(own, more) for own, more in zip((k, v), extra, strict=True))
-        q, k, v = (rearrange(a, "n l (h d) -> n h l d", h=self.heads) for a in (q, k, v))
-        return self.to_out[0](rearrange(self.attend(q, k, v), "n h l d -> n l (h d)"))
+        context = x if context is None else context
+        if extra is None:
+            k, v = self.kv(context)
+        else:
+            layers = (self.to_k, self.to_v)
+            k, v = (self.kernels.beside(context, layer, more) for layer, more in zip(layers, extra, strict=True))
+        return self.to_out[0](self.kernels.attention(self.to_q(x), k, v, self.heads, self.attend))
+
+    def over_frames(self, x: Tensor, frames: int) -> Tensor:
+        """Each position of `x` [(G F), L, C] attends to the same position of the F frames of its group; same shape."""
+        q, (k, v) = self.to_q(x), self.kv(x)
+        return self.to_out[0](self.kernels.frames(q, k, v, self.heads, frames, self.attend))
 
     def one_token(self, token: Tensor) -> Tensor:
         """Attention output [B, 1, C] for a one-token context [B, 1, D].
@@ -61,6 +61,7 @@ class ReferenceTransformerBlock(nn.Module):
 
     def __init__(self, dim: int, context_dim: int, heads: int, ops: Ops) -> None:
         super().__init__()
+        self.kernels = kernels_of(ops)
         self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(dim) for _ in range(3))
         self.attn1 = Attention(dim, heads=heads, ops=ops)
         self.attn2 = Attention(dim, context_dim, heads, ops)
@@ -68,9 +69,8 @@ class ReferenceTransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, reference: KV | None, image: Tensor) -> Tensor:
         """`x` [(B F), L, C] -> same; `tokens` is `norm1(x)`, `image` [B, 1, C] the result of `attn2.one_token`."""
-        x = x + self.attn1(tokens, extra=reference)
-        x = x + repeat(image, "b 1 c -> (b f) 1 c", f=len(x) // len(image))
-        return x + self.ff(self.norm3(x))
+        x, tokens = self.kernels.add_norm(x, self.attn1(tokens, extra=reference), self.norm3, token=image)
+        return x + self.ff(tokens)
 
 
 class SpatialTransformer(nn.Module):
@@ -78,6 +78,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, dim: int, context_dim: int, heads: int, groups: int, ops: Ops) -> None:
         super().__init__()
+        self.kernels = kernels_of(ops)
         self.norm = ops.GroupNorm(groups, dim, eps=1e-6)
         self.proj_in, self.proj_out = ops.Conv2d(dim, dim, 1), ops.Conv2d(dim, dim, 1)
         self.transformer_blocks = nn.ModuleList([ReferenceTransformerBlock(dim, context_dim, heads, ops)])
@@ -88,16 +89,16 @@ class SpatialTransformer(nn.Module):
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's input [(B F), L, C], and its normalised tokens, which the reference UNet records."""
-        inner = rearrange(self.proj_in(self.norm(x)), "n c h w -> n (h w) c")
-        return inner, self.block.norm1(inner)
+        inner = self.kernels.pointwise(self.kernels.group_norm(x, self.norm), self.proj_in)
+        return self.kernels.add_norm(rearrange(inner, "n c h w -> n (h w) c"), None, self.block.norm1)
 
     def forward(self, x: Tensor, reference: KV | None, image: Tensor) -> Tensor:
         inner = self.block(*self.embed(x), reference, image)
-        return x + self.proj_out(rearrange(inner, "n (h w) c -> n c h w", h=x.shape[2]))
+        return x + self.kernels.pointwise(rearrange(inner, "n (h w) c -> n c h w", h=x.shape[2]), self.proj_out)
 
 
 class PositionalEncoding(nn.Module):
-    """Adds sinusoidal positions to [N, L, C]; raises ValueError if L > count.
+    """Sinusoidal positions [frames, 1, C] in the device and dtype of `like`; raises ValueError if frames > count.
 
     The buffer is computed here, although the published checkpoints also contain it.
     """
@@ -108,21 +109,23 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         self.register_buffer("pe", interleaved_positions(count, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, frames: int, like: Tensor) -> Tensor:
         count = self.pe.shape[1]
-        if x.shape[1] > count:
-            raise ValueError(f"{x.shape[1]} frames in flight, but the temporal modules know {count}: use fewer windows")
-        return x + self.pe[:, : x.shape[1]].to(x)
+        if frames > count:
+            raise ValueError(f"{frames} frames in flight, but the temporal modules know {count}: use fewer windows")
+        return self.pe[0, :frames, None].to(like)
 
 
 class MotionTransformerBlock(nn.Module):
     """`count` attention layers, then a feed-forward layer: [N, L, C] -> same.
 
-    With a `context_dim` they are cross-attention. With `positions` > 0 they are temporal: positions are added.
+    With a `context_dim` they are cross-attention. With `positions` > 0 they are temporal: positions are added, and each
+    token attends to those of the same place in the `frames` items of its group.
     """
 
     def __init__(self, dim: int, context_dim: int | None, positions: int, heads: int, ops: Ops, count: int = 2) -> None:
         super().__init__()
+        self.kernels = kernels_of(ops)
         self.attention_blocks = nn.ModuleList(Attention(dim, context_dim, heads, ops) for _ in range(count))
         self.norms = nn.ModuleList(ops.LayerNorm(dim) for _ in range(count))
         self.ff, self.ff_norm = FeedForward(dim, ops), ops.LayerNorm(dim)
@@ -131,11 +134,14 @@ class MotionTransformerBlock(nn.Module):
                 attention.pos_encoder = PositionalEncoding(dim, positions)
         self.temporal = positions > 0
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, frames: int = 1) -> Tensor:
+        added = None
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            tokens = norm(x)
-            x = x + attention(attention.pos_encoder(tokens) if self.temporal else tokens, context)
-        return x + self.ff(self.ff_norm(x))
+            positions = attention.pos_encoder(frames, x) if self.temporal else None
+            x, tokens = self.kernels.add_norm(x, added, norm, positions=positions)
+            added = attention.over_frames(tokens, frames) if self.temporal else attention(tokens, context)
+        x, tokens = self.kernels.add_norm(x, added, self.ff_norm)
+        return x + self.ff(tokens)
 
 
 class MotionTransformer(nn.Module):
@@ -149,7 +155,7 @@ class MotionTransformer(nn.Module):
     ) -> None:
         """A temporal module attends within chunks of `chunk_frames` frames; 0: over all frames."""
         super().__init__()
-        self.chunk_frames = chunk_frames
+        self.chunk_frames, self.kernels = chunk_frames, kernels_of(ops)
         positions = 0 if motion_dim else 32  # temporal modules have positions for 32 frames in flight
         inner = self.temporal_transformer = nn.Module()
         inner.norm = ops.GroupNorm(groups, dim, eps=1e-6)
@@ -159,13 +165,10 @@ class MotionTransformer(nn.Module):
 
     def forward(self, x: Tensor, motion: Tensor, frames: int) -> Tensor:
         """`x` [(B F), C, h, w] -> same; `motion` [(B F), L, D] is used by motion modules only; `frames` is F."""
-        inner, height = self.temporal_transformer, x.shape[2]
-        tokens = inner.proj_in(rearrange(inner.norm(x), "n c h w -> n (h w) c"))
+        inner = self.temporal_transformer
+        tokens = inner.proj_in(rearrange(self.kernels.group_norm(x, inner.norm), "n c h w -> n (h w) c"))
         if self.temporal:
-            size = self.chunk_frames or frames
-            tokens = rearrange(tokens, "(b n f) l c -> (b l n) f c", n=frames // size, f=size)
-            tokens = inner.transformer_blocks[0](tokens)
-            tokens = rearrange(tokens, "(b l n) f c -> (b n f) l c", n=frames // size, l=x.shape[2] * x.shape[3])
+            tokens = inner.transformer_blocks[0](tokens, frames=self.chunk_frames or frames)
         else:
             tokens = inner.transformer_blocks[0](tokens, motion)
-        return x + rearrange(inner.proj_out(tokens), "n (h w) c -> n c h w", h=height)
+        return x + rearrange(inner.proj_out(tokens), "n (h w) c -> n c h w", h=x.shape[2])

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .kernels import kernels_of
+
 Ops = Any  # a namespace of layer classes, see this package's docstring
 
 
@@ -39,13 +41,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, ops: Ops = nn) -> None:
         super().__init__()
+        self.kernels = kernels_of(ops)
         gate = nn.Module()
         gate.proj = ops.Linear(dim, 8 * dim)
         self.net = nn.ModuleList([gate, nn.Identity(), ops.Linear(4 * dim, dim)])
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.net[0].proj(x).chunk(2, -1)
-        return self.net[2](value * functional.gelu(gate))
+        return self.net[2](self.kernels.geglu(self.net[0].proj(x)))
 
 
 class BatchNorm2d(nn.BatchNorm2d):

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .attention import MotionTransformer, SpatialTransformer
 from .inputs import LayerFeatures, MotionFeatures
+from .kernels import kernels_of
 from .layers import Ops, sinusoid
 from .schedule import alphas_on, noise_from_output
 
@@ -37,22 +38,31 @@ class UNetConfig:
 
 
 class Resnet(nn.Module):
-    """Residual block; adds the timestep embedding between its convolutions: [N, C_in, h, w] -> [N, C_out, h, w]."""
+    """Residual block; adds the timestep embedding between its convolutions: [N, C_in, h, w] -> [N, C_out, h, w].
 
-    def __init__(self, channels_in: int, channels: int, time_dim: int, groups: int, ops: Ops) -> None:
+    Without a `time_dim` there is no timestep embedding.
+    """
+
+    def __init__(
+        self, channels_in: int, channels: int, time_dim: int | None, groups: int, ops: Ops, eps: float = 1e-5
+    ) -> None:
         super().__init__()
-        self.norm1 = ops.GroupNorm(groups, channels_in, eps=1e-5)
+        self.kernels = kernels_of(ops)
+        self.norm1 = ops.GroupNorm(groups, channels_in, eps=eps)
         self.conv1 = ops.Conv2d(channels_in, channels, 3, padding=1)
-        self.time_emb_proj = ops.Linear(time_dim, channels)
-        self.norm2 = ops.GroupNorm(groups, channels, eps=1e-5)
+        self.time_emb_proj = ops.Linear(time_dim, channels) if time_dim else None
+        self.norm2 = ops.GroupNorm(groups, channels, eps=eps)
         self.conv2 = ops.Conv2d(channels, channels, 3, padding=1)
         self.conv_shortcut = ops.Conv2d(channels_in, channels, 1) if channels_in != channels else None
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        inner = self.conv1(functional.silu(self.norm1(x)))
-        inner = inner + self.time_emb_proj(functional.silu(time))[:, :, None, None]
-        inner = self.conv2(functional.silu(self.norm2(inner)))
-        return inner + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """`time` is the timestep embedding [N, D] after its SiLU."""
+        kernels = self.kernels
+        inner, bias = kernels.convolution(kernels.group_norm(x, self.norm1, silu=True), self.conv1)
+        shift = None if self.time_emb_proj is None else self.time_emb_proj(time)
+        inner = kernels.group_norm(inner, self.norm2, silu=True, shift=shift, bias=bias)
+        inner, bias = kernels.convolution(inner, self.conv2)
+        return kernels.add(inner, x if self.conv_shortcut is None else kernels.pointwise(x, self.conv_shortcut), bias)
 
 
 class Resample(nn.Module):
@@ -60,11 +70,11 @@ class Resample(nn.Module):
 
     def __init__(self, channels: int, up: bool, ops: Ops) -> None:
         super().__init__()
-        self.up = up
+        self.up, self.kernels = up, kernels_of(ops)
         self.conv = ops.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x)
+        return self.kernels.upsample(x, self.conv) if self.up else self.conv(x)
 
 
 class Block(nn.Module):
@@ -104,7 +114,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig = UNetConfig(), ops: Ops = nn) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kernels = config, kernels_of(ops)
         widths, last = config.widths, len(config.widths) - 1
         self.conv_in = ops.Conv2d(config.latent_channels, widths[0], 3, padding=1)
         self.time_embedding = nn.Module()
@@ -203,10 +213,10 @@ class UNet(nn.Module):
             x = self._run(block.motion_modules[site], x, face, frames)
             return self._run(block.temporal_modules[site], x, face, frames) if temporal else x
 
-        inner = self.conv_in(rearrange(x.to(motion.pose), "b f c h w -> (b f) c h w"))
-        inner = inner + rearrange(motion.pose, "b f c h w -> (b f) c h w")
+        inner, bias = self.kernels.convolution(rearrange(x.to(motion.pose), "b f c h w -> (b f) c h w"), self.conv_in)
+        inner = self.kernels.add(inner, rearrange(motion.pose, "b f c h w -> (b f) c h w"), bias)
         inner = self._trunk(inner, timesteps.expand(batch, frames).flatten(), visit)
-        inner = self.conv_out(functional.silu(self.conv_norm_out(inner)))
+        inner = self.conv_out(self.kernels.group_norm(inner, self.conv_norm_out, silu=True))
         predicted = rearrange(inner, "(b f) c h w -> b f c h w", b=batch)
         if not self.config.preconditioned:
             return predicted
@@ -223,7 +233,7 @@ class UNet(nn.Module):
         """Down path, middle and up path on `x` [N, C, h, w] at `timesteps` [N]; `visit` runs each site's layers."""
         sine, cosine = sinusoid(timesteps, self.config.widths[0], 10000.0)
         time = self.time_embedding.linear_1(torch.cat([cosine, sine], -1).to(x.dtype))
-        time = self.time_embedding.linear_2(functional.silu(time))
+        time = functional.silu(self.time_embedding.linear_2(functional.silu(time)))  # every residual block takes it so
         skips = [x]
         for block in self.down_blocks:
             for i, resnet in enumerate(block.resnets):
