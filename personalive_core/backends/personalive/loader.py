@@ -14,7 +14,7 @@ from torch import nn
 from ...errors import InputError, WeightsError
 from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ...modules.keypoints import KeypointConfig, KeypointExtractor
-from ...modules.layers import Ops, with_ops
+from ...modules.layers import Ops
 from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ...modules.unet import UNet, UNetConfig
 from ...weights.fill import hold_in, load_into, missing_keys
@@ -94,10 +94,10 @@ def _loaded(folder: Path, device: torch.device, dtype: torch.dtype, decoder: str
             "motion_encoder", lambda shapes, **more: FaceEncoder(face_encoder_config(shapes, **more), ops)
         ),
         motion_extractor=load("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops)),
-        vae=host.vae or load("vae", lambda _: with_ops(build_vae(library_config(index, "vae")), ops)),
+        vae=host.vae or load("vae", lambda _: build_vae(library_config(index, "vae"), ops)),
         image_encoder=host.image_encoder
         or load("image_encoder", lambda _: build_image_encoder(library_config(index, "image_encoder"))),
-        tiny_vae=load("taesd", lambda _: with_ops(build_tiny_vae(library_config(index, "taesd")), ops))
+        tiny_vae=load("taesd", lambda _: build_tiny_vae(library_config(index, "taesd"), ops))
         if decoder == "tiny"
         else None,
     )

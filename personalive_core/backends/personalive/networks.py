@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
+
+from ...modules.decoder import with_fused_decoder
 from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ...modules.keypoints import KeypointConfig, KeypointExtractor
+from ...modules.layers import Ops
 from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ...modules.unet import UNet, UNetConfig
 from .model import PersonaLive
@@ -73,17 +77,17 @@ PUBLISHED = NetworkSizes(
 )
 
 
-def build(sizes: NetworkSizes) -> PersonaLive:
-    """All networks in these sizes, in eval mode, with the default initialisation of their layers."""
+def build(sizes: NetworkSizes, ops: Ops = nn) -> PersonaLive:
+    """All networks in these sizes, of the layers of `ops`, in eval mode, with the layers' default initialisation."""
     model = PersonaLive(
-        reference_unet=UNet(replace(sizes.unet, denoises=False)),
-        denoising_unet=UNet(sizes.unet),
-        pose_guider=PoseGuider(sizes.pose_guider),
-        motion_encoder=FaceEncoder(sizes.face_encoder),
-        motion_extractor=KeypointExtractor(sizes.keypoints),
-        vae=build_vae(sizes.vae),
+        reference_unet=UNet(replace(sizes.unet, denoises=False), ops),
+        denoising_unet=UNet(sizes.unet, ops),
+        pose_guider=PoseGuider(sizes.pose_guider, ops),
+        motion_encoder=FaceEncoder(sizes.face_encoder, ops),
+        motion_extractor=KeypointExtractor(sizes.keypoints, ops),
+        vae=build_vae(sizes.vae, ops),
         image_encoder=build_image_encoder(sizes.image_encoder),
-        tiny_vae=None if sizes.tiny_vae is None else build_tiny_vae(sizes.tiny_vae),
+        tiny_vae=None if sizes.tiny_vae is None else build_tiny_vae(sizes.tiny_vae, ops),
     )
     for network in vars(model).values():
         if network is not None:
@@ -91,18 +95,18 @@ def build(sizes: NetworkSizes) -> PersonaLive:
     return model
 
 
-def build_vae(config: Config) -> Any:  # noqa: ANN401 - diffusers is imported only when it is used
-    """An AutoencoderKL."""
+def build_vae(config: Config, ops: Ops = nn) -> Any:  # noqa: ANN401 - diffusers is imported only when it is used
+    """An AutoencoderKL of the layers of `ops`; with others than torch's it must be built on the meta device."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_config(dict(config))
+    return with_fused_decoder(AutoencoderKL.from_config(dict(config)), ops)
 
 
-def build_tiny_vae(config: Config) -> Any:  # noqa: ANN401 - as above
-    """An AutoencoderTiny."""
+def build_tiny_vae(config: Config, ops: Ops = nn) -> Any:  # noqa: ANN401 - as above
+    """An AutoencoderTiny, likewise."""
     from diffusers import AutoencoderTiny
 
-    return AutoencoderTiny.from_config(dict(config))
+    return with_fused_decoder(AutoencoderTiny.from_config(dict(config)), ops)
 
 
 def build_image_encoder(config: Config) -> Any:  # noqa: ANN401 - as above

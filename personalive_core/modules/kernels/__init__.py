@@ -1,8 +1,8 @@
 """Fused functions between and in place of layers, each as plain torch and as a Triton kernel in one file.
 
 The networks take a set of them from the attribute `kernels` of their `ops` namespace, PLAIN if it has none. Each takes
-the layers whose weights it reads; where a Triton function may not read them (`compiler.is_readable`), where gradients are
-recorded, and for other devices it calls its twin, so a set made for a GPU is right everywhere. Importing this package
+the layers whose weights it reads. A Triton function calls its twin where it may not read them (`compiler.is_readable`),
+where gradients are recorded and on other devices, so a set made for a GPU is right everywhere. Importing this package
 does not import Triton; `triton_kernels` does.
 """
 
@@ -106,7 +106,7 @@ def fast_ops(device: torch.device, ops: Any = nn) -> tuple[Any, str]:  # noqa: A
         kernels = triton_kernels()
         with torch.no_grad():
             kernels.geglu(torch.ones(1, 32, device=device, dtype=torch.float16))
-    except Exception as error:  # noqa: BLE001 - Triton raises what its compilers, linkers and drivers raise
+    except Exception as error:
         reason = str(error).strip().split("\n", 1)[0]
         return ops, f"The fused kernels need Triton, which does not work here ({type(error).__name__}: {reason})."
     layers = {name: getattr(ops, name) for name in (*_LAYERS, _ATTENTION) if hasattr(ops, name)}

@@ -98,9 +98,9 @@ def triton_add(compiler: Compiler) -> AddFunction:
 
 
 def _add(
-    x: Any, residual: Any, bias: Any, y: Any, rows: Any, channels: Any,
+    x, residual, bias, y, rows, channels,
     RESIDUAL: tl.constexpr, BIAS: tl.constexpr, RELU: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """One tile of y [rows, C]."""
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)

@@ -8,7 +8,7 @@ its scores are one small matrix product, whose softmax is computed in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from einops import rearrange
@@ -66,9 +66,9 @@ def triton_frames(compiler: Compiler) -> FramesFunction:
 
 
 def _frames(
-    q: Any, k: Any, v: Any, y: Any, length: Any, channels: Any, each: Any, scale: Any,
+    q, k, v, y, length, channels, each, scale,
     DIM: tl.constexpr, FRAMES: tl.constexpr, PLACES: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Row i of a program is frame i % FRAMES of its position i // FRAMES; `scale` contains log2(e).
 
     DIM is known to the compiler, so that it sees that heads begin at multiples of 16 bytes and loads so many at once.

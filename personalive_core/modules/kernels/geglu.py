@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional
@@ -45,7 +45,7 @@ def triton_geglu(compiler: Compiler) -> GegluFunction:
     return geglu
 
 
-def _geglu(projected: Any, y: Any, count: Any, hidden: Any, ROWS: tl.constexpr, WIDTH: tl.constexpr) -> None:
+def _geglu(projected, y, count, hidden, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """One tile of y [count, hidden]; GELU by the error function, in float32."""
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)

@@ -1,9 +1,9 @@
 """GroupNorm of channels-last feature maps with all that surrounds it: biases and shifts before, SiLU after.
 
-Three kernels. `_statistics` gives mean and squared deviations of each channel over a part of the positions; parts are so
-small that all processors work. `_coefficients` merges the parts and a group's channels, and turns normalisation, weight
-and shifts into one factor and one offset per channel. `_apply` reads the map a second time. Sums are float32 and taken
-from a value of the channel itself, so that a large mean costs no digits. No atomics: results repeat exactly.
+Three kernels. `_statistics` gives mean and squared deviations of each channel over a part of the positions; parts are
+so small that all processors work. `_coefficients` merges the parts and a group's channels, and turns normalisation,
+weight and shifts into one factor and one offset per channel. `_apply` reads the map a second time. Sums are float32 and
+taken from a value of the channel itself, so that a large mean costs no digits. No atomics: results repeat exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TILE = 4096  # elements that a program holds at a time
 _PROGRAMS = 1024  # about eight for each of a large GPU's 132 processors
-_PARTS = 256  # at most
+_PARTS = (16, 64, 256)  # a map is split into at most the last; few numbers, because each is compiled
 
 
 class GroupNormFunction(Protocol):
@@ -52,11 +52,11 @@ def triton_group_norm(compiler: Compiler) -> GroupNormFunction:
     ) -> Tensor:
         if not compiler.takes(x, norm):
             return plain_group_norm(x, norm, silu, shift, bias)
-        flat = channels_last(x if x.dim() == 4 else x[..., None])  # noqa: PLR2004 - else [N, C, L]
+        flat = channels_last(x if x.dim() == 4 else x[..., None])
         items, channels, rows = len(flat), flat.shape[1], flat.shape[2] * flat.shape[3]
         width = split_width(channels)
         tile, blocks = max(_TILE // width, 1), -(-channels // width)
-        parts = min(max(_PROGRAMS // (items * blocks), 1), -(-rows // tile), _PARTS)
+        parts = min(max(_PROGRAMS // (items * blocks), 1), -(-rows // tile), _PARTS[-1])
         chunk = -(-rows // (parts * tile)) * tile
         parts = -(-rows // chunk)
         means = torch.empty(2, items, parts, channels, device=x.device, dtype=torch.float32)
@@ -68,7 +68,8 @@ def triton_group_norm(compiler: Compiler) -> GroupNormFunction:
             means[0], means[1], x if shift is None else shift.contiguous(), x if bias is None else bias,
             norm.weight, norm.bias, scales[0], scales[1], rows, channels, chunk, parts, size, norm.eps,
             SHIFTED=shift is not None, BIASED=bias is not None,
-            PARTS=power_of_two(parts), SIZE=power_of_two(size), num_warps=1 if parts * size <= 1024 else 4,  # noqa: PLR2004
+            PARTS=next(p for p in _PARTS if parts <= p), SIZE=power_of_two(size, 16),
+            num_warps=1 if parts * size <= 512 else 4,
         )  # fmt: skip
         apply[(-(-rows // tile), items, blocks)](
             flat, scales[0], scales[1], y, rows, channels, SILU=silu, **sizes, num_warps=4
@@ -79,9 +80,9 @@ def triton_group_norm(compiler: Compiler) -> GroupNormFunction:
 
 
 def _statistics(
-    x: Any, means: Any, squares: Any, rows: Any, channels: Any, chunk: Any, parts: Any,
+    x, means, squares, rows, channels, chunk, parts,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Mean and sum of squared deviations [items, parts, C] of each channel over `chunk` rows of x [items, rows, C]."""
     part, item = tl.program_id(0), tl.program_id(1)
     column = tl.program_id(2) * WIDTH + tl.arange(0, WIDTH)
@@ -107,10 +108,10 @@ def _statistics(
 
 
 def _coefficients(
-    means: Any, squares: Any, shift: Any, bias: Any, weight: Any, offset: Any, scales: Any, offsets: Any,
-    rows: Any, channels: Any, chunk: Any, parts: Any, size: Any, eps: Any,
+    means, squares, shift, bias, weight, offset, scales, offsets,
+    rows, channels, chunk, parts, size, eps,
     SHIFTED: tl.constexpr, BIASED: tl.constexpr, PARTS: tl.constexpr, SIZE: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Factor and offset [items, C] of each channel, so that norm(x + shift + bias) is x * factor + offset."""
     item, group = tl.program_id(0), tl.program_id(1)
     number = tl.arange(0, SIZE)
@@ -137,9 +138,9 @@ def _coefficients(
 
 
 def _apply(
-    x: Any, scales: Any, offsets: Any, y: Any, rows: Any, channels: Any,
+    x, scales, offsets, y, rows, channels,
     SILU: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """y = x * factor + offset, then SiLU if asked for."""
     item = tl.program_id(1)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)

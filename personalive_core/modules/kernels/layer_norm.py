@@ -6,7 +6,7 @@ variance are computed in two exact passes that read no memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +78,10 @@ def triton_add_norm(compiler: Compiler) -> AddNormFunction:
 
 
 def _add_norm(
-    x: Any, delta: Any, token: Any, positions: Any, weight: Any, bias: Any, total: Any, tokens: Any,
-    count: Any, channels: Any, shared: Any, length: Any, frames: Any, eps: Any,
+    x, delta, token, positions, weight, bias, total, tokens,
+    count, channels, shared, length, frames, eps,
     DELTA: tl.constexpr, TOKEN: tl.constexpr, POSITIONS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Each program takes ROWS of the `count` rows; `shared` rows in a row have the same token, `length` a position."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, WIDTH)

@@ -7,7 +7,7 @@ a frame's own tokens beside those that all frames share, without writing the fra
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from einops import rearrange
@@ -51,10 +51,10 @@ def triton_attention(compiler: Compiler) -> AttentionFunction:
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         y = torch.empty_like(q)
         width = power_of_two(dim, 16)
-        block = min(128 if width <= 64 else 64, power_of_two(length, 16))  # noqa: PLR2004 - registers
+        block = min(8192 // (width * q.element_size() // 2), 128, power_of_two(length, 16))  # what registers hold
         kernel[(heads, -(-length // block), items)](
             q, k, v, y, length, keys, channels, dim**-0.5 * LOG2_E,
-            DIM=dim, BLOCK=block, KEYS=power_of_two(keys, 16), WIDTH=width, num_warps=4 if width <= 128 else 8,  # noqa: PLR2004
+            DIM=dim, BLOCK=block, KEYS=power_of_two(keys, 16), WIDTH=width, num_warps=4 if width <= 128 else 8,
         )  # fmt: skip
         return y
 
@@ -62,9 +62,9 @@ def triton_attention(compiler: Compiler) -> AttentionFunction:
 
 
 def _few_keys(
-    q: Any, k: Any, v: Any, y: Any, length: Any, keys: Any, channels: Any, scale: Any,
+    q, k, v, y, length, keys, channels, scale,
     DIM: tl.constexpr, BLOCK: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """BLOCK queries of one head and item against all keys; `scale` contains log2(e)."""
     head, item = tl.program_id(0), tl.program_id(2).to(tl.int64)
     row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -115,7 +115,7 @@ def triton_beside(compiler: Compiler) -> BesideFunction:
     return beside
 
 
-def _spread(shared: Any, both: Any, count: Any, own: Any, frames: Any, BLOCK: tl.constexpr) -> None:
+def _spread(shared, both, count, own, frames, BLOCK: tl.constexpr):
     """Copies `count` elements of an item to the end of each of its frames, `own` elements after their start."""
     item = tl.program_id(1)
     number = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

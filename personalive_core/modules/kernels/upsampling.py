@@ -2,8 +2,8 @@
 
 Each of the four pixels that come of one sees only 2x2 of the low pixels: taps of the 3x3 kernel that meet the same low
 pixel are summed beforehand, in float32. So one 2x2 convolution to four times the channels does it with 4/9 of the
-arithmetic, and the upsampled input is never written. A kernel then puts the four pixels in their places and adds the bias.
-The sums are rounded to the weights' type once; that is the only other rounding than the twin's.
+arithmetic, and the upsampled input is never written. A kernel then puts the four pixels in their places and adds the
+bias. The sums are rounded to the weights' type once; that is the only other rounding than the twin's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def triton_upsample(compiler: Compiler) -> UpsampleFunction:
     return upsample
 
 
-def _sums(weight: Any, phases: Any, out: Any, channels: Any, BLOCK: tl.constexpr) -> None:
+def _sums(weight, phases, out, channels, BLOCK: tl.constexpr):
     """Channels-last [out, 3, 3, C] -> [2, 2, out, 2, 2, C]: first the phase's row and column, then the low pixel's.
 
     Of three taps, phase 0 sees tap 0 in the first low pixel and 1 and 2 in the second; phase 1 sees 0 and 1, then 2.
@@ -79,9 +79,9 @@ def _sums(weight: Any, phases: Any, out: Any, channels: Any, BLOCK: tl.constexpr
 
 
 def _interleave(
-    low: Any, bias: Any, y: Any, rows: Any, height: Any, width: Any, channels: Any,
+    low, bias, y, rows, height, width, channels,
     BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """[N, h + 1, w + 1, 2, 2, C] -> [N, 2 h, 2 w, C]; phase 1 of a pixel stands one low pixel later."""
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)

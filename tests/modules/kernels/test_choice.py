@@ -1,0 +1,147 @@
+"""Where fused functions may stand in for layers, how they are chosen, and the decoders that use them."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from personalive_core.backends.personalive.networks import build_tiny_vae, build_vae, vae_config
+from personalive_core.modules.kernels import PLAIN, Kernels, fast_ops, kernels_of
+from personalive_core.modules.kernels.compiler import Compiler, is_readable, split_width
+from personalive_core.modules.layers import FeedForward
+
+X = torch.ones(2, 8)
+
+
+class Hosted(nn.Linear):
+    """A layer as a host's, which may change its weights at each use."""
+
+    weight_function, bias_function = (), ()
+
+
+class Unknown(nn.Linear):
+    pass
+
+
+@dataclass(frozen=True)
+class Other(Kernels):
+    """The plain functions as another set."""
+
+
+def patched(**functions):
+    layer = Hosted(8, 8)
+    for name, value in functions.items():
+        layer.__dict__[name] = value
+    return layer
+
+
+def test_a_layer_is_read_if_its_tensors_are_what_it_uses():
+    assert is_readable(nn.Linear(8, 8), X)
+    assert is_readable(nn.Conv2d(8, 8, 1, bias=False), X)
+    assert is_readable(Hosted(8, 8), X)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(8, 8, dtype=torch.bfloat16),
+        nn.Linear(8, 8, device="meta"),
+        nn.LayerNorm(8, elementwise_affine=False),
+        Unknown(8, 8),
+        patched(weight_function=[lambda weight: weight + 1]),
+        patched(bias_function=[lambda bias: bias + 1]),
+    ],
+    ids=["other type", "other device", "no weights", "unknown class", "patched weight", "patched bias"],
+)
+def test_a_layer_is_not_read_if_its_forward_would_use_another_tensor(layer):
+    assert not is_readable(layer, X)
+
+
+def test_a_quantised_weight_is_not_read():
+    class Quantised(torch.Tensor):
+        pass
+
+    layer = nn.Linear(8, 8)
+    del layer.weight
+    layer.weight = torch.ones(8, 8).as_subclass(Quantised)
+    assert not is_readable(layer, X)
+
+
+def test_gradients_and_other_devices_and_types_are_left_to_the_twins():
+    here = Compiler("cpu")
+    with torch.no_grad():
+        assert here.takes(X, nn.Linear(8, 8), None)
+        assert not here.takes(X.long())
+        assert not here.takes(X[:0])
+        assert not Compiler().takes(X)
+    assert not here.takes(X)
+
+
+@pytest.mark.parametrize(
+    ("channels", "width"), [(320, 64), (640, 128), (1280, 256), (2560, 256), (30, 32), (3, 4), (1, 1)]
+)
+def test_no_lane_idles_where_the_channels_allow_it(channels, width):
+    assert split_width(channels) == width
+
+
+def test_the_cpu_keeps_its_layers_and_hears_why():
+    ops, reason = fast_ops(torch.device("cpu"))
+    assert ops is nn
+    assert reason == "The fused kernels are for NVIDIA GPUs, and the device is cpu."
+
+
+def test_a_namespace_without_a_set_has_the_plain_one(fused_ops):
+    other = Other()
+    assert kernels_of(nn) is PLAIN
+    assert kernels_of(fused_ops(other)) is other
+    assert FeedForward(4, fused_ops(other)).kernels is other
+
+
+def test_importing_the_networks_imports_no_triton():
+    """Not even one that is broken: the name leads to a module that cannot be imported."""
+    program = """
+import sys
+sys.modules["triton"] = None
+import personalive_core.modules.unet, personalive_core.modules.decoder
+from personalive_core.modules.kernels import triton_kernels
+try:
+    triton_kernels()
+except ImportError:
+    print("no triton", end="")
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.stdout == "no triton", answer.stderr
+
+
+TINY = {"_class_name": "AutoencoderTiny", "decoder_block_out_channels": [8] * 4, "num_decoder_blocks": [1, 2, 1, 1]}
+DECODERS = {"KLDecoder": (build_vae, vae_config((16, 8, 24), 8, layers=2)), "TinyDecoder": (build_tiny_vae, TINY)}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@torch.no_grad()
+def test_own_decoder_is_the_librarys(fused_ops, name):
+    build, config = DECODERS[name]
+    library, ours = build(config).eval(), build(config, fused_ops(Other())).eval()
+    assert type(ours.decoder).__name__ == name
+    shapes = {key: tensor.shape for key, tensor in library.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == shapes
+    ours.load_state_dict(library.state_dict())
+    latents = 2 * torch.randn(2, 4, 4, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(ours.decode(latents).sample, library.decode(latents).sample)
+
+
+@pytest.mark.parametrize(
+    ("build", "config"),
+    [
+        (build_vae, vae_config((16, 8), 8) | {"mid_block_add_attention": False}),
+        (build_vae, vae_config((16, 8), 8) | {"act_fn": "mish"}),
+        (build_tiny_vae, TINY | {"upsample_fn": "bilinear"}),
+    ],
+)
+def test_a_decoder_of_another_structure_stays_the_librarys(fused_ops, build, config):
+    with torch.device("meta"):
+        network = build(config, fused_ops(Other()))
+    assert type(network.decoder).__module__.startswith("diffusers")
