@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -88,7 +89,7 @@ class DrivingVideo:
     detector: str = "none"  # the face detector of `options`
     began: Fraction = Fraction(0)  # time of the first frame that is read, in seconds: where the sound begins
 
-    def read(self) -> Iterator[Frame]:
+    def read(self) -> Generator[Frame, None, None]:
         """Yields its frames, from `clip.start` on; a thread decodes ahead of the caller."""
         return ahead(read_frames(self.clip.path, self.clip.start, self.clip.count, self.clip.rate), DECODED_AHEAD)
 
@@ -96,13 +97,15 @@ class DrivingVideo:
         self, model: PersonaLive, reference: Reference, options: AnimateOptions, shown: Thumbnails | None
     ) -> Iterator[AnimatedFrame]:
         """Yields one animated frame per driving frame; stores the driving pictures in `shown`."""
-        return animate(model, reference, self._noted(shown), replace(options, motion=self.options))
+        with closing(self._noted(shown)) as frames:  # whatever ends it: the thread that decodes ends too
+            yield from animate(model, reference, frames, replace(options, motion=self.options))
 
-    def _noted(self, shown: Thumbnails | None) -> Iterator[Frame]:
-        for index, frame in enumerate(self.read()):
-            if shown is not None:
-                shown.note(index, frame.image)
-            yield frame
+    def _noted(self, shown: Thumbnails | None) -> Generator[Frame, None, None]:
+        with closing(self.read()) as frames:
+            for index, frame in enumerate(frames):
+                if shown is not None:
+                    shown.note(index, frame.image)
+                yield frame
 
 
 @dataclass(frozen=True, eq=False)

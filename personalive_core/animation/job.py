@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -190,12 +191,13 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     model = engine.load()
     shown: list[tuple[Fraction, Fraction | None]] = []
 
-    def noted() -> Iterator[Frame]:
-        for frame in progress(source.read(), source.count, "motion", quiet):
+    def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in progress(frames, source.count, "motion", quiet):
             shown.append((frame.time, frame.duration))
             yield frame
 
-    motion = concat_motion(film_motion(model, noted(), source.options))
+    with closing(source.read()) as frames:
+        motion = concat_motion(film_motion(model, noted(frames), source.options))
     details = {"rate": str(source.rate), "driving": clip.path.name}
     save_motion(output, motion, details, times_of(shown, source.rate))
     return motion

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -70,15 +71,17 @@ def driving_motion(
 
     `neutral` [1] is the reference's own motion, for the policy "neutral". Raises as `fill_missing` does.
     """
-    return fill_missing(smooth(_extract(model, frames, options), options.smoothing), options.missing, neutral)
+    with closing(_extract(model, frames, options)) as extracted:
+        yield from fill_missing(smooth(extracted, options.smoothing), options.missing, neutral)
 
 
 def film_motion(
     model: PersonaLive, frames: Iterable[Frame], options: MotionOptions, neutral: HybridMotion | None = None
-) -> Iterator[HybridMotion]:
+) -> Generator[HybridMotion, None, None]:
     """Like `driving_motion`, from frames with their times: each is smoothed over its own time step."""
     if options.smoothing is None:
-        return driving_motion(model, (frame.image for frame in frames), options, neutral)
+        yield from driving_motion(model, (frame.image for frame in frames), options, neutral)
+        return
     times: deque[Fraction] = deque()  # of the frames that were read, but are not smoothed yet
 
     def pictures() -> Iterator[np.ndarray]:
@@ -86,17 +89,21 @@ def film_motion(
             times.append(frame.time)
             yield frame.image
 
-    extracted = _extract(model, pictures(), options)
-    return fill_missing(smooth(extracted, options.smoothing, iter(times.popleft, None)), options.missing, neutral)
+    with closing(_extract(model, pictures(), options)) as extracted:
+        smoothed = smooth(extracted, options.smoothing, iter(times.popleft, None))
+        yield from fill_missing(smoothed, options.missing, neutral)
 
 
-def _extract(model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions) -> Iterator[HybridMotion]:
+def _extract(
+    model: PersonaLive, frames: Iterable[np.ndarray], options: MotionOptions
+) -> Generator[HybridMotion, None, None]:
     """Motion of each window; boxes are in pixels of the frame, not of the crop. `valid` is False without a face."""
     behind = results_behind(model.device)
     parts = cut_frames(frames, options.detector, options.track)
     if behind and options.detector:
         parts = ahead(parts, options.window)  # faces are found while the device works
-    yield from in_turn(_begun(model, parts, options), behind)
+    with closing(parts):
+        yield from in_turn(_begun(model, parts, options), behind)
 
 
 def _begun(
@@ -136,10 +143,10 @@ def animate(
             times.append((frame.time, frame.duration))
             yield frame
 
-    motions = film_motion(model, noted(), options.motion, reference.motion)
-    for frame in animate_motion(model, reference, motions, options):
-        time, duration = times.popleft()
-        yield replace(frame, time=time, duration=duration)
+    with closing(film_motion(model, noted(), options.motion, reference.motion)) as motions:
+        for frame in animate_motion(model, reference, motions, options):
+            time, duration = times.popleft()
+            yield replace(frame, time=time, duration=duration)
 
 
 def animate_motion(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -181,7 +181,7 @@ class CroppedFrame:
 
 def cut_frames(
     frames: Iterable[np.ndarray], detector: FaceDetector | None, options: TrackOptions
-) -> Iterator[CutFrame]:
+) -> Generator[CutFrame, None, None]:
     """Yields the crop to the followed face of each of the frames [H, W, 3] uint8, not yet resized.
 
     Without a detector and without a manual box the crop is `whole_frame`. Raises InputError as `track` does.

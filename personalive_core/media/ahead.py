@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -17,7 +17,7 @@ _P = ParamSpec("_P")
 _END = object()
 
 
-def ahead(items: Iterable[_T], most: int) -> Iterator[_T]:
+def ahead(items: Iterable[_T], most: int) -> Generator[_T, None, None]:
     """Yields the same items, taken by a thread that is at most `most` of them ahead of the consumer.
 
     An error of `items` comes where it would come without the thread, after the items before it. When this iterator
