@@ -35,7 +35,7 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
         facts, state = facts_of(name), random_state(name, network)
         if not isinstance(network, KeypointExtractor):
             load_into(network, state, network=name, device=device, dtype=dtype, facts=facts)
-            return network
+            return channels_last(network)
         load_into(network, state, network=name, device="cpu", dtype=torch.float32)
         calm(network)
         calmed = {
@@ -43,9 +43,14 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
             for key, tensor in network.state_dict().items()
         }
         network.load_state_dict(calmed, assign=True)
-        return network.to(device)
+        return channels_last(network.to(device))
 
     return each(empty_model(widths), filled)
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with its weights in the memory format that the loader gives them, in place."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stub
 
 
 class RandomState(State):
@@ -57,10 +62,19 @@ class RandomState(State):
             yield key, _repeating(self.entries[key].name, self.entries[key].shape)
 
 
-def random_state(name: str, network: nn.Module) -> RandomState:
+class StandinState(RandomState):
+    """Like `RandomState`, but no value repeats: slower to fill, and a network that does not enlarge rounding."""
+
+    def stream(self, keys: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yields (key, tensor) in the order of `keys`."""
+        for key in keys:
+            yield key, random_tensor(self.entries[key].name, torch.empty(self.entries[key].shape, device="meta"))
+
+
+def random_state(name: str, network: nn.Module, kind: type[RandomState] = RandomState) -> RandomState:
     """Random values for every tensor of `network` that it does not compute itself; `name` is the network's name."""
     nowhere = Path()
-    return RandomState(
+    return kind(
         {
             key: TensorInfo(nowhere, f"{name}.{key}", tuple(tensor.shape), torch.float32)
             for key, tensor in network.state_dict().items()

@@ -6,10 +6,16 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..device import MIB
 from ..errors import InputError
+from .figures import Accuracy, Ceiling, HostStage, KernelFamily, LoopCost
 
-TERA, MILLI = 1e12, 1e-3
+LISTS = {
+    "loops": LoopCost,
+    "ceilings": Ceiling,
+    "kernels": KernelFamily,
+    "host": HostStage,
+    "accuracy": Accuracy,
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,7 @@ class StageCost:
     seconds: float  # median of one call
     flops: int  # of one call: matrix products and convolutions; a multiply-add counts as two
     peak_memory: int | None  # bytes: as in `BenchReport`
+    speed: str = ""  # the variant; empty in reports of one variant
 
     @property
     def flops_per_frame(self) -> float:
@@ -47,11 +54,19 @@ class BenchReport:
     fps: float  # steady state: frames go in and come out
     fps_whole: float  # of the whole stream: includes its start, which emits no frame, and its end
     peak_memory: int | None  # bytes, of the stream: allocated on a CUDA device, else resident; None: no figure
+    speed: str = ""  # the variant of the figures above; empty in older reports
+    loops: tuple[LoopCost, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    kernels: tuple[KernelFamily, ...] = ()
+    host: tuple[HostStage, ...] = ()
+    accuracy: tuple[Accuracy, ...] = ()
+    command: str = ""  # that made the report
 
     @property
     def title(self) -> str:
         """The settings in one line."""
-        how = ", compiled" if self.compiled else ""
+        speed = self.speed or ("compiled" if self.compiled else "plain")
+        how = "" if speed == "plain" else f", {speed}"
         return (
             f"widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}, "
             f"{self.decoder} decoder{how}, {self.frames} frames, torch {self.torch}"
@@ -89,6 +104,7 @@ def read_report(path: Path) -> BenchReport:
             {key: value for key, value in stage.items() if key != "flops_per_frame"} for stage in values["stages"]
         ]
         values |= {"stages": tuple(StageCost(**stage) for stage in stages), "widths": tuple(values["widths"])}
+        values |= {name: tuple(kind(**item) for item in values.get(name, ())) for name, kind in LISTS.items()}
         return BenchReport(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
@@ -105,36 +121,12 @@ def compare(report: BenchReport, other: BenchReport) -> tuple[Comparison, ...]:
 def _figures(report: BenchReport) -> dict[str, float]:
     figures: dict[str, float] = {}
     for stage in report.stages:
-        figures[f"{stage.name} seconds"] = stage.seconds
-        figures[f"{stage.name} FLOPs"] = stage.flops
+        name = stage.name if stage.speed in ("", report.speed) else f"{stage.speed} {stage.name}"
+        figures[f"{name} seconds"] = stage.seconds
+        figures[f"{name} FLOPs"] = stage.flops
     figures |= {"first frame seconds": report.first_frame_seconds, "FPS": report.fps, "FPS whole": report.fps_whole}
+    figures |= {f"FPS {loop.name}": loop.fps for loop in report.loops}
+    figures |= {f"error {one.speed} {one.precision}": one.error for one in report.accuracy}
     if report.peak_memory is not None:
         figures["peak memory"] = report.peak_memory
     return figures
-
-
-def report_table(report: BenchReport) -> str:
-    """The report as a text table."""
-    lines = [
-        report.title,
-        f"{report.parameters / 1e6:.1f} M parameters, {report.weight_bytes / MIB:.0f} MiB of weights",
-        "",
-        f"{'stage':<12} {'ms':>10} {'TFLOP':>8} {'TFLOP/frame':>12} {'TFLOP/s':>8} {'peak MiB':>9}",
-        *map(_stage_line, report.stages),
-        "",
-        f"first frame {report.first_frame_seconds:.2f} s, {report.fps:.2f} FPS ({report.fps_whole:.2f} with start and "
-        f"end of {report.frames} frames), peak memory {_mebibytes(report.peak_memory)} MiB",
-    ]
-    return "\n".join(lines)
-
-
-def _stage_line(stage: StageCost) -> str:
-    flops, rate = stage.flops / TERA, stage.flops / stage.seconds / TERA
-    return (
-        f"{stage.name:<12} {stage.seconds / MILLI:>10.2f} {flops:>8.3f} {stage.flops_per_frame / TERA:>12.4f} "
-        f"{rate:>8.2f} {_mebibytes(stage.peak_memory):>9}"
-    )
-
-
-def _mebibytes(size: int | None) -> str:
-    return "?" if size is None else f"{size / MIB:.0f}"

@@ -1,25 +1,47 @@
-"""The command `personalive bench`: measures time, FLOPs and memory of each stage."""
+"""The command `personalive bench`: measures time, FLOPs and memory of each stage, streams, and what limits them."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from ..bench.report import compare, read_report, report_table
-from ..bench.run import BenchOptions, run_bench
+from ..backends.personalive.loader import DECODERS
+from ..bench.options import KEYFRAMES, BenchOptions
+from ..bench.report import compare, read_report
+from ..bench.run import run_bench
+from ..bench.tables import markdown, report_table
+from ..bench.variants import VARIANTS
 from ..device import pick_device, pick_precision
 from ..media.files import check_written, whole_file
-from .options import add_decoder, add_device, add_precision, add_size, add_speed
+from .options import add_device, add_precision, add_size
 from .readers import whole
 from .result import Result
 
 SMALL_WIDTHS, PUBLISHED_WIDTHS = "32,64,64,64", "320,640,1280,1280"
-REPORT_SUFFIXES = (".json",)
+REPORT_SUFFIXES, MARKDOWN_SUFFIXES = (".json",), (".md",)
 
 
 def widths(text: str) -> tuple[int, ...]:
     """Parses comma-separated channel counts. Raises argparse.ArgumentTypeError unless all are whole numbers from 1."""
     return tuple(whole(1)(part) for part in text.split(","))
+
+
+def among(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """A reader of comma-separated `names`. It raises argparse.ArgumentTypeError for any other."""
+    known = tuple(names)
+
+    def read(text: str) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(text.split(",")))
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, with commas between, got {unknown[0]!r}")
+        return given
+
+    return read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,34 +52,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size(parser)
     add_device(parser)
     add_precision(parser)
-    add_decoder(parser)
+    parser.add_argument(
+        "--decoder", type=among(DECODERS), default=("full",), help="full, tiny or full,tiny (default: full)"
+    )
+    parser.add_argument(
+        "--speed",
+        type=among(VARIANTS),
+        default=(),
+        help=f"{', '.join(VARIANTS)}; several, with commas between, are measured beside one another (default: plain)",
+    )
+    counts = ",".join(map(str, KEYFRAMES))
+    parser.add_argument(
+        "--keyframes",
+        type=among(map(str, range(KEYFRAMES[-1] + 1))),
+        default=(),
+        metavar="N,...",
+        help=f"a steady stream with each number of keyframes (default: {counts} where speeds or decoders are several)",
+    )
     parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
     parser.add_argument("--repeats", type=whole(1), default=3)
-    add_speed(parser, "plain")
-    parser.add_argument("--compile", dest="speed", action="store_const", const="compiled", help="as --speed compiled")
+    parser.add_argument("--compile", action="store_true", help="as --speed compiled")
+    parser.add_argument(
+        "--profile", action="store_true", help="also the machine's ceilings, kernels, the CPU's part, and accuracy"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a .json file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to a .md file")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to figures saved by --json")
+
+
+def options_of(a: argparse.Namespace) -> BenchOptions:
+    """What the arguments ask for. Raises InputError for an unusable device, or what cannot be measured."""
+    device = pick_device(a.device)
+    several = len(a.speed) > 1 or len(a.decoder) > 1
+    return BenchOptions(
+        widths=a.widths,
+        size=a.size,
+        precision=pick_precision(a.precision, device),
+        device=device,
+        decoder=a.decoder[0],
+        frames=a.frames,
+        repeats=a.repeats,
+        compile=a.compile,
+        speeds=a.speed,
+        decoders=a.decoder,
+        keyframes=tuple(map(int, a.keyframes)) or (KEYFRAMES if several or a.profile else ()),
+        profile=a.profile,
+    )
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive bench`."""
     before = read_report(a.compare) if a.compare else None
-    device = pick_device(a.device)
-    options = BenchOptions(
-        widths=a.widths,
-        size=a.size,
-        precision=pick_precision(a.precision, device),
-        device=device,
-        decoder=a.decoder,
-        frames=a.frames,
-        repeats=a.repeats,
-        speed=a.speed,
-    )
-    if a.json:
-        check_written(a.json, REPORT_SUFFIXES, {})
-    report = run_bench(options)
+    options = options_of(a)
+    for path, suffixes in ((a.json, REPORT_SUFFIXES), (a.markdown, MARKDOWN_SUFFIXES)):
+        if path:
+            check_written(path, suffixes, {})
+    command = shlex.join(["personalive", *sys.argv[1:]]) if "bench" in sys.argv else ""
+    report = replace(run_bench(options), command=command)
     if a.json:
         with whole_file(a.json, REPORT_SUFFIXES) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
+    if a.markdown:
+        with whole_file(a.markdown, MARKDOWN_SUFFIXES) as partial:
+            partial.write_text(markdown(report) + "\n", encoding="utf-8")
     rows = compare(report, before) if before else ()
     return Result("\n".join([report_table(report), *map(str, rows)]))

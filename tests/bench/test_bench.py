@@ -11,8 +11,9 @@ from torch import nn
 
 from personalive_core.bench.measure import count_flops, median_seconds, on_meta, size_of
 from personalive_core.bench.networks import empty_model, random_model
-from personalive_core.bench.report import BenchReport, StageCost, compare, read_report, report_table
+from personalive_core.bench.report import BenchReport, StageCost, compare, read_report
 from personalive_core.bench.run import BenchOptions, count_stages, frame_rates, run_bench
+from personalive_core.bench.tables import report_table
 from personalive_core.device import peak_memory, reset_peak_memory
 from personalive_core.errors import InputError
 from personalive_core.modules.unet import UNetConfig
@@ -149,6 +150,9 @@ def test_table():
         ({"repeats": 0}, "1 repeat"),
         ({"widths": (32, 48)}, "multiples of 32"),
         ({"widths": ()}, "multiples of 32"),
+        ({"speeds": ("plain", "warp")}, "unknown speed 'warp': use plain or compiled"),
+        ({"decoders": ("half",)}, "unknown decoder 'half'"),
+        ({"keyframes": (4,)}, "0 to 3 keyframes"),
     ],
 )
 def test_options_that_cannot_be_measured(wrong, message):
@@ -217,6 +221,7 @@ from fractions import Fraction
 import torch
 from personalive_core.bench.networks import random_model
 from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.bench.tables import report_table
 from personalive_core.device import peak_memory
 from personalive_core.animation.pipeline import AnimateOptions, MotionOptions, animate
 from personalive_core.drawn.person import draw_portrait
