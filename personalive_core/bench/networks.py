@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..backends.personalive.files import facts_of
+from ..backends.personalive.loader import library_ops
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.networks import PUBLISHED, build
 from ..modules.keypoints import KeypointExtractor
+from ..modules.layers import Ops
 from ..weights.fill import is_computed, load_into
 from ..weights.read import State, TensorInfo
 from .standin import calm, random_tensor, standin_sizes
@@ -22,10 +24,10 @@ from .standin import calm, random_tensor, standin_sizes
 _DRAWN_NUMBERS = 2**16  # random numbers drawn per weight tensor; its further rows repeat them
 
 
-def empty_model(widths: tuple[int, ...]) -> PersonaLive:
+def empty_model(widths: tuple[int, ...], ops: Ops = nn) -> PersonaLive:
     """All networks on the meta device: full-size at the published UNet widths, small ones at any other `widths`."""
     with torch.device("meta"):
-        return build(PUBLISHED if widths == PUBLISHED.unet.widths else standin_sizes(widths))
+        return build(PUBLISHED if widths == PUBLISHED.unet.widths else standin_sizes(widths), ops)
 
 
 def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> PersonaLive:
@@ -45,7 +47,7 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
         network.load_state_dict(calmed, assign=True)
         return channels_last(network.to(device))
 
-    return each(empty_model(widths), filled)
+    return each(empty_model(widths, library_ops(device)), filled)
 
 
 def channels_last(network: nn.Module) -> nn.Module:

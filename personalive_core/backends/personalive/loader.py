@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from torch import nn
 
 from ...errors import InputError, WeightsError
 from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
+from ...modules.kernels import fast_ops
 from ...modules.keypoints import KeypointConfig, KeypointExtractor
 from ...modules.layers import Ops
 from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ...modules.unet import UNet, UNetConfig
+from ...text import warn_once
 from ...weights.fill import hold_in, load_into, missing_keys
 from ...weights.index import WeightIndex, locate, read_state
 from ...weights.read import State, read_config
@@ -33,6 +36,8 @@ NEEDED = (*OWN, "vae", "image_encoder")
 HELD_SMALL = ("reference_unet", "denoising_unet")  # stored as `Host.storage`: nine tenths of all weights
 TELLING = (*HELD_SMALL, "motion_encoder")  # file headers may hold config values that shapes do not show
 DECODERS = {"full": NEEDED, "tiny": (*NEEDED, "taesd")}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def load_model(
 
 
 def _loaded(folder: Path, device: torch.device, dtype: torch.dtype, decoder: str, host: Host) -> PersonaLive:
-    index, ops = locate(folder, FILES), host.ops
+    index, ops = locate(folder, FILES), host.ops if host.ops is not nn else library_ops(device)
     index.require(host.needs(decoder))
 
     def load(network: str, build: Callable[..., nn.Module]) -> Any:  # noqa: ANN401 - each network has its own type
@@ -101,6 +106,14 @@ def _loaded(folder: Path, device: torch.device, dtype: torch.dtype, decoder: str
         if decoder == "tiny"
         else None,
     )
+
+
+def library_ops(device: torch.device) -> Ops:
+    """Torch's layers, on a GPU with fused kernels between them; why not, is logged once."""
+    ops, reason = fast_ops(device)
+    if reason and device.type == "cuda":
+        warn_once(_log, reason)
+    return ops
 
 
 def build_on_meta(network: str, build: Callable[[Shapes], nn.Module], shapes: Shapes) -> nn.Module:

@@ -88,7 +88,7 @@ def triton_add(compiler: Compiler) -> AddFunction:
         x, channels = channels_last(x), x.shape[1]
         y, rows, width = torch.empty_like(x), x.numel() // channels, split_width(channels)
         tile = max(_TILE // width, 1)
-        kernel[(-(-channels // width), -(-rows // tile))](
+        kernel[(-(-rows // tile), -(-channels // width))](
             x, x if residual is None else channels_last(residual), x if bias is None else bias, y, rows, channels,
             RESIDUAL=residual is not None, BIAS=bias is not None, RELU=relu, ROWS=tile, WIDTH=width, num_warps=4,
         )  # fmt: skip
@@ -102,8 +102,8 @@ def _add(
     RESIDUAL: tl.constexpr, BIAS: tl.constexpr, RELU: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One tile of y [rows, C]."""
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     inside = column < channels
     mask = (row < rows)[:, None] & inside[None, :]
     place = row[:, None].to(tl.int64) * channels + column[None, :]

@@ -37,7 +37,7 @@ def triton_geglu(compiler: Compiler) -> GegluFunction:
         y = projected.new_empty(*projected.shape[:-1], hidden)
         width = split_width(hidden, 512)
         rows = max(_TILE // width, 1)
-        kernel[(-(-hidden // width), -(-count // rows))](
+        kernel[(-(-count // rows), -(-hidden // width))](
             projected, y, count, hidden, ROWS=rows, WIDTH=width, num_warps=4
         )
         return y
@@ -47,8 +47,8 @@ def triton_geglu(compiler: Compiler) -> GegluFunction:
 
 def _geglu(projected, y, count, hidden, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """One tile of y [count, hidden]; GELU by the error function, in float32."""
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     mask = (row < count)[:, None] & (column < hidden)[None, :]
     place = row[:, None].to(tl.int64) * hidden
     value = tl.load(projected + 2 * place + column[None, :], mask=mask, other=0.0).to(tl.float32)

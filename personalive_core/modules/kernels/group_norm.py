@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import triton.language as tl
 
 _TILE = 4096  # elements that a program holds at a time
-_PROGRAMS = 1024  # about eight for each of a large GPU's 132 processors
+_PROGRAMS = 4096  # about thirty for each of a large GPU's 132 processors: their loads hide each other's latency
 _PARTS = (16, 64, 256)  # a map is split into at most the last; few numbers, because each is compiled
 
 

@@ -49,7 +49,7 @@ def triton_upsample(compiler: Compiler) -> UpsampleFunction:
         y = torch.empty(items, out, 2 * height, 2 * width, **like)
         rows, block = 4 * items * height * width, split_width(out)
         tile = max(_TILE // block, 1)
-        interleave[(-(-out // block), -(-rows // tile))](
+        interleave[(-(-rows // tile), -(-out // block))](
             low, weight if layer.bias is None else layer.bias, y, rows, height, width, out,
             BIAS=layer.bias is not None, ROWS=tile, WIDTH=block, num_warps=4,
         )  # fmt: skip
@@ -83,8 +83,8 @@ def _interleave(
     BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """[N, h + 1, w + 1, 2, 2, C] -> [N, 2 h, 2 w, C]; phase 1 of a pixel stands one low pixel later."""
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     inside = column < channels
     mask = (row < rows)[:, None] & inside[None, :]
     across = row % (2 * width)
