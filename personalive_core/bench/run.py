@@ -93,15 +93,10 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
     # stages one by one; FLOPs are counted of the plain networks
     flops = count_stages(replace(model, run=None), options.size)
     speed = choose_speed("compiled" if options.compile else options.speed, model.device)
-    if not speed.plain:
-        model = with_speed(model, speed)
-    calls = _timed_calls(model, options.size)
-    if not speed.plain:
-        with torch.inference_mode():
-            for call in calls.values():
-                call()  # the measurement's warm-up is the second time, which prepares what is sped up
+    model = model if speed.plain else with_speed(model, speed)
     stages = tuple(
-        _measure(name, call, flops.get(name, 0), options.repeats, model.device) for name, call in calls.items()
+        _measure(name, call, flops.get(name, 0), options.repeats, model)
+        for name, call in _timed_calls(model, options.size).items()
     )
     # a whole stream
     streaming = model if options.decoder == "tiny" else replace(model, tiny_vae=None)
@@ -218,9 +213,11 @@ def _drawn_frames(size: int) -> list[np.ndarray]:
     return [draw_portrait(DRIVER, sample_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
 
 
-def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> StageCost:
-    frames = 1 if name == "reference" else STREAM.window
+def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, model: PersonaLive) -> StageCost:
+    frames, device = 1 if name == "reference" else STREAM.window, model.device
     with torch.inference_mode():
+        if model.run is not None:
+            call()  # the measurement's own warm-up is the second time, which prepares what is sped up
         reset_peak_memory(device)
         seconds = median_seconds(call, repeats, device)
         return StageCost(name, frames, seconds, flops, peak_memory(device))
