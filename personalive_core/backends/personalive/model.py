@@ -17,7 +17,7 @@ from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.unet import UNet
 from ...motion.types import HeadPose, HybridMotion
-from .stages import Run, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
+from .stages import StageRunner, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
 from .types import LATENT_SCALE, Reference
 
 
@@ -46,7 +46,7 @@ class PersonaLive:
     image_encoder: Any  # transformers CLIPVisionModelWithProjection
     tiny_vae: Any = None  # diffusers AutoencoderTiny
     placement: Placement | None = None  # None: networks compute on their weights' device, in their dtype
-    run: Run | None = None  # how the calls that a stream repeats are run, see `with_speed`; None: as they are
+    run: StageRunner | None = None  # how the calls that a stream repeats are run, see `with_speed`; None: as they are
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +66,7 @@ class PersonaLive:
         """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w] at `timesteps` [F]."""
         self._bring(self.denoising_unet)
         inputs = x, timesteps, reference.context, (motion.face, motion.pose), features
-        return self._call(predict_noise, self.denoising_unet, *inputs)
+        return self._call(predict_noise, (self.denoising_unet,), *inputs)
 
     def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
         """Keys and values of a keyframe: clean `latent` [B, 4, h, w], with the image embedding of `reference`."""
@@ -90,19 +90,19 @@ class PersonaLive:
         face = upload(told, self.device)
         # on a device of its own a decision would wait for all work queued there: the CPU's copy goes along
         host = told.detach() if told.device.type == "cpu" != self.device.type else None
-        return MotionFeatures(face, self._call(guide, self.pose_guider, drawing.to(self.dtype))[None], host)
+        return MotionFeatures(face, self._call(guide, (self.pose_guider,), drawing.to(self.dtype))[None], host)
 
     def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
         """Pictures [F, 3, 256, 256] in [0, 1] -> head pose, canonical keypoints [F, 21, 3]; float32 on the device."""
         self._bring(self.motion_extractor)
-        read = self._call(read_keypoints, self.motion_extractor, pictures.to(self.device, self.dtype))
+        read = self._call(read_keypoints, (self.motion_extractor,), pictures.to(self.device, self.dtype))
         angles, translation, scale, canonical = read
         return HeadPose(angles, translation, scale), canonical
 
     def embed_faces(self, faces: Tensor) -> Tensor:
         """Face crops [F, 3, 224, 224] in [-1, 1] -> facial embeddings [F, 32, 16], float32 on the device."""
         self._bring(self.motion_encoder)
-        return self._call(read_faces, self.motion_encoder, faces.to(self.device, self.dtype))
+        return self._call(read_faces, (self.motion_encoder,), faces.to(self.device, self.dtype))
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures [B, 3, 224, 224] -> image embeddings [B, 1, D]."""
@@ -121,15 +121,15 @@ class PersonaLive:
         frames = rearrange(latents, "b f c h w -> (b f) c h w").to(self.dtype)
         self._bring(self.vae if self.tiny_vae is None else self.tiny_vae)
         if self.tiny_vae is None:
-            pixels = in_parts(lambda part: self._call(decode_full, self.vae, part), frames)
+            pixels = in_parts(lambda part: self._call(decode_full, (self.vae,), part), frames)
         else:
-            pixels = in_parts(lambda part: self._call(decode_tiny, self.tiny_vae, part), frames)
+            pixels = in_parts(lambda part: self._call(decode_tiny, (self.tiny_vae,), part), frames)
         return rearrange((pixels.float() / 2 + 0.5).clamp(0, 1), "(b f) c h w -> b f c h w", b=len(latents))
 
-    def _call(self, stage: Any, network: Any, *inputs: Any) -> Any:  # noqa: ANN401 - see stages.py
+    def _call(self, stage: Any, networks: tuple[Any, ...], *inputs: Any) -> Any:  # noqa: ANN401 - see stages.py
         if self.run is None:
-            return stage(network, *inputs)
-        return self.run(stage, (network,), inputs, self.placement.token((network,)) if self.placement else ())
+            return stage(*networks, *inputs)
+        return self.run(stage, networks, inputs, self.placement.token(networks) if self.placement else ())
 
     def _bring(self, *networks: nn.Module) -> None:
         if self.placement:

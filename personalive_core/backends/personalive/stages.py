@@ -15,7 +15,7 @@ from ...modules.unet import UNet
 from .types import LATENT_SCALE
 
 
-class Stage(Protocol):
+class NetworkStage(Protocol):
     """A function of networks and inputs: tensors, and tuples of them, in and out. It keeps and changes nothing."""
 
     __name__: str
@@ -23,12 +23,12 @@ class Stage(Protocol):
     def __call__(self, *networks_and_inputs: Any) -> Any: ...  # noqa: ANN401
 
 
-class Run(Protocol):
+class StageRunner(Protocol):
     """Runs a stage in its own way, with the result of `stage(*networks, *inputs)`."""
 
     def __call__(
         self,
-        stage: Stage,
+        stage: NetworkStage,
         networks: tuple[nn.Module, ...],
         inputs: tuple[Any, ...],
         token: Hashable | None,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from personalive_core.backends.personalive.speed.fp8 import (
-    FP8,
+    E4M3,
     Fp8Linear,
     fp8_linear,
     is_wide,
@@ -41,7 +41,7 @@ def drawn(*shape, seed=0):
 
 def test_quantised_to_the_whole_range():
     small, scale = quantise(drawn(64, 32) * 1e-3)
-    assert small.dtype == FP8
+    assert small.dtype == E4M3
     assert small.float().abs().max() == 448
     assert torch.allclose(small.float() * scale, drawn(64, 32) * 1e-3, atol=1e-3 * 4 / 16)
     assert quantise(torch.zeros(2, 2))[0].float().abs().max() == 0

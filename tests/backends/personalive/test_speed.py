@@ -15,8 +15,8 @@ from personalive_core.backends.personalive.model import PersonaLive, Placement
 from personalive_core.backends.personalive.speed import cache
 from personalive_core.backends.personalive.speed.choice import (
     COMPILED,
-    FP8,
     GRAPHS,
+    IN_FP8,
     PLAIN,
     RTX,
     SPEEDS,
@@ -140,7 +140,7 @@ def prepared(model):
         ("compiled", CPU, ABLE, replace(COMPILED, graphs=False)),
         ("compiled", CPU, replace(ABLE, compiler=lambda: "there is no C compiler, install gcc"), PLAIN),
         ("compiled", torch.device("mps"), ABLE, PLAIN),
-        ("fp8", CUDA, ABLE, FP8),
+        ("fp8", CUDA, ABLE, IN_FP8),
         ("fp8", CUDA, replace(ABLE, capability=lambda _: (8, 6)), COMPILED),
         ("fp8", CPU, ABLE, PLAIN),
         ("rtx", CUDA, ABLE, RTX),
@@ -150,7 +150,7 @@ def prepared(model):
 def test_choice(name, device, machine, expected, caplog):
     """What was asked for and cannot be had is said; what auto leaves out on a CPU is not."""
     wanted = {"auto": COMPILED if device == CUDA and not machine.hip else PLAIN, "plain": PLAIN, "compiled": COMPILED}
-    wanted |= {"fp8": FP8, "rtx": RTX}
+    wanted |= {"fp8": IN_FP8, "rtx": RTX}
     assert choose_speed(name, device, machine) == expected
     quiet = expected == wanted[name] or ((name, device) == ("compiled", CPU) and expected.compiles)
     assert len(caplog.records) == (0 if quiet else 1)
@@ -362,7 +362,9 @@ def by_parameter(conv):
 
 
 @pytest.mark.parametrize("change", [in_place, by_data, by_parameter])
-@pytest.mark.parametrize("speed", [COMPILED, FP8, replace(COMPILED, graphs=False)], ids=["graphs", "fp8", "compiled"])
+@pytest.mark.parametrize(
+    "speed", [COMPILED, IN_FP8, replace(COMPILED, graphs=False)], ids=["graphs", "fp8", "compiled"]
+)
 def test_changed_weights_are_seen(own, change, speed):
     """As ComfyUI changes them for a LoRA; the layer is in a compiled block."""
     sped = fast(own, speed)
@@ -564,7 +566,7 @@ def test_kernels_are_written_whole_and_the_oldest_go(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.compiler, "save_cache_artifacts", lambda: (b"kernels", None))
     given = []
     monkeypatch.setattr(torch.compiler, "load_cache_artifacts", given.append)
-    paths = [tmp_path / "new" / f"{i}{cache.SUFFIX}" for i in range(3)]
+    paths = [tmp_path / "new" / f"{i}{cache.KERNELS_SUFFIX}" for i in range(3)]
     for age, path in enumerate(paths):
         cache.save_kernels(path)
         for old in paths[: age + 1]:

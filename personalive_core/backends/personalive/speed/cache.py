@@ -17,7 +17,7 @@ from ....text import warn_once
 from ....version import __version__
 
 KEPT = 16  # files
-SUFFIX = ".kernels"
+KERNELS_SUFFIX = ".kernels"
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def machine(device: torch.device) -> tuple[str, ...]:
 def kernels_file(device: torch.device, what: Hashable) -> Path:
     """The file for `what`: the stage, shapes of inputs and weights, and the options of the compiler."""
     told = repr((machine(device), what)).encode()
-    return folder() / f"{hashlib.sha256(told).hexdigest()[:32]}{SUFFIX}"
+    return folder() / f"{hashlib.sha256(told).hexdigest()[:32]}{KERNELS_SUFFIX}"
 
 
 def load_kernels(path: Path) -> bool:
@@ -73,7 +73,7 @@ def save_kernels(path: Path) -> None:
         partial = path.with_suffix(f".{os.getpid()}.part")
         partial.write_bytes(made[0])
         partial.replace(path)
-        files = sorted(path.parent.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime)
+        files = sorted(path.parent.glob(f"*{KERNELS_SUFFIX}"), key=lambda file: file.stat().st_mtime)
         for file in files[:-KEPT]:
             file.unlink(missing_ok=True)
     except Exception as error:  # a full disk, or nothing to serialise: only the next start is slower

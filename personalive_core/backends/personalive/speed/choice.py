@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Speed:
+class SpeedPlan:
     """How network calls run. All but `fp8` and `rtx` keep the arithmetic of the plain path, up to rounding."""
 
     name: str = "plain"
@@ -42,11 +42,11 @@ class Speed:
         return not (self.compiles or self.graphs or self.fp8 or self.rtx)
 
 
-PLAIN = Speed()
-GRAPHS = Speed("compiled", graphs=True)  # where there is no compiler
-COMPILED = Speed("compiled", compiles=True, graphs=True)
-FP8 = replace(COMPILED, name="fp8", fp8=True)
-RTX = Speed("rtx", rtx=True)
+PLAIN = SpeedPlan()
+GRAPHS = SpeedPlan("compiled", graphs=True)  # where there is no compiler
+COMPILED = SpeedPlan("compiled", compiles=True, graphs=True)
+IN_FP8 = replace(COMPILED, name="fp8", fp8=True)
+RTX = SpeedPlan("rtx", rtx=True)
 
 
 def lacks_compiler() -> str:
@@ -72,7 +72,7 @@ class Machine:
     hip: str | None = torch.version.hip
 
 
-def choose_speed(name: str, device: torch.device, machine: Machine | None = None) -> Speed:
+def choose_speed(name: str, device: torch.device, machine: Machine | None = None) -> SpeedPlan:
     """The speed `name` on `device`, or as much of it as the machine can do; what it lacks is logged once.
 
     "auto" is compiled on CUDA, and plain elsewhere. Raises InputError for an unknown name, and for "rtx" without its
@@ -91,7 +91,7 @@ def choose_speed(name: str, device: torch.device, machine: Machine | None = None
     return speed
 
 
-def _on_cuda(name: str, device: torch.device, machine: Machine) -> tuple[Speed, str]:
+def _on_cuda(name: str, device: torch.device, machine: Machine) -> tuple[SpeedPlan, str]:
     capability = machine.capability(device)
     if name == "rtx":
         return RTX, ""
@@ -105,10 +105,10 @@ def _on_cuda(name: str, device: torch.device, machine: Machine) -> tuple[Speed, 
     if name == "fp8" and (capability < FP8_CAPABILITY or machine.hip):
         needed = f"an NVIDIA card of compute capability {_dotted(FP8_CAPABILITY)}"
         return COMPILED, f"speed fp8 needs {needed}, this one has {_dotted(capability)}: speed compiled is used"
-    return (FP8 if name == "fp8" else COMPILED), ""
+    return (IN_FP8 if name == "fp8" else COMPILED), ""
 
 
-def _elsewhere(name: str, device: torch.device, machine: Machine) -> tuple[Speed, str]:
+def _elsewhere(name: str, device: torch.device, machine: Machine) -> tuple[SpeedPlan, str]:
     if name in ("fp8", "rtx"):
         return PLAIN, f"speed {name} needs a CUDA device, this is {device.type}: speed plain is used"
     lacking = machine.compiler() if device.type == "cpu" else f"it is made for CUDA and the CPU, this is {device.type}"

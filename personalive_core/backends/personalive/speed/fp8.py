@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FP8 = torch.float8_e4m3fn
-LARGEST = torch.finfo(FP8).max  # 448
+E4M3 = torch.float8_e4m3fn
+E4M3_LARGEST = torch.finfo(E4M3).max  # 448
 # Narrower layers gain less from the product than the cast costs.
 NARROWEST, WIDEST_SIDE = 640, 2560
 MULTIPLE = 16  # of both sides, which the product demands
@@ -23,8 +23,8 @@ def is_wide(inputs: int, outputs: int) -> bool:
 
 def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     """(`x` / scale in e4m3, the scale): a float32 scalar that maps the largest magnitude to the type's largest."""
-    scale = (x.abs().amax().float() / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
-    return (x.float() / scale).clamp(-LARGEST, LARGEST).to(FP8), scale
+    scale = (x.abs().amax().float() / E4M3_LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+    return (x.float() / scale).clamp(-E4M3_LARGEST, E4M3_LARGEST).to(E4M3), scale
 
 
 def product(

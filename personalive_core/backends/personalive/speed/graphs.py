@@ -15,7 +15,7 @@ from .values import tensors_of, with_tensors
 WARM_UP = 2  # runs before the capture: libraries choose kernels and allocate workspaces in them
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """Records the device's work of a function, to be replayed; the recordings of one recorder share memory."""
 
     def record(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
@@ -58,7 +58,7 @@ class CudaRecorder:
 class Recording:
     """One recorded function for inputs of one shape."""
 
-    def __init__(self, body: Callable[..., Any], inputs: tuple[Any, ...], recorder: Recorder) -> None:
+    def __init__(self, body: Callable[..., Any], inputs: tuple[Any, ...], recorder: GraphRecorder) -> None:
         """Records `body(*inputs)`; `inputs` themselves are not kept. Raises whatever recording raises."""
         self.recorder = recorder
         self.buffers = [torch.empty_like(tensor) for tensor in tensors_of(inputs)]
@@ -78,4 +78,7 @@ class Recording:
 
 
 def _copy(buffers: list[Tensor], tensors: list[Tensor]) -> None:
-    torch._foreach_copy_(buffers, tensors)
+    """One launch for all tensors of a type: there are a hundred, most of them small."""
+    for dtype in {buffer.dtype for buffer in buffers}:
+        pairs = [(buffer, tensor) for buffer, tensor in zip(buffers, tensors, strict=True) if buffer.dtype == dtype]
+        torch._foreach_copy_([buffer for buffer, _ in pairs], [tensor for _, tensor in pairs])

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ....modules.layers import Ops
+from ....modules.layers import Ops, attention_function
 from ....text import warn_once
-from ..stages import Stage, decode_full, decode_tiny, predict_noise
+from ..stages import NetworkStage, decode_full, decode_tiny, predict_noise
 from .cache import kernels_file, load_kernels, save_kernels
-from .choice import Speed
+from .choice import SpeedPlan
 from .fp8 import fp8_linear, settle
-from .graphs import CudaRecorder, Recorder, Recording
+from .graphs import CudaRecorder, GraphRecorder, Recording
 from .rtx import compiled_by_rtx
-from .units import ChangedOps, Compile, Kinds, Progress, first_line, leave_lengths_open, opaque_attention, twin
+from .units import ChangedOps, Compile, Kinds, Progress, leave_lengths_open, opaque, short_error, twin
 from .values import Snapshot, shape_of, snapshot, tensors_of, with_tensors
 
 Body = Callable[..., Any]  # a stage whose networks are given
@@ -35,7 +35,7 @@ class Tools:
     """What stages are made fast with; tests pass their own."""
 
     compile: Compile | None = None  # None: torch.compile with the options of the speed
-    recorder: Callable[[torch.device], Recorder] = CudaRecorder
+    recorder: Callable[[torch.device], GraphRecorder] = CudaRecorder
     ops: Ops = nn  # layers of the compiled UNet
     kept: bool = True  # compiled kernels are kept on disk
     rtx: Callable[[Body], Body] = compiled_by_rtx
@@ -45,28 +45,30 @@ class Tools:
 class Workshop:
     """Makes stages fast at one speed, and holds what they share."""
 
-    speed: Speed
+    speed: SpeedPlan
     kinds: Kinds
     tools: Tools
     twins: dict[Any, tuple[Snapshot, tuple[nn.Module, ...]]] = field(default_factory=dict)
-    recorders: dict[Any, Recorder] = field(default_factory=dict)  # by stage: two stages may run at the same time
+    recorders: dict[Any, GraphRecorder] = field(default_factory=dict)  # by stage: two stages may run at the same time
 
-    def make(self, stage: Stage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Body:
+    def make(self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Body:
         """A function that takes such `inputs` as one tuple; raises only what the progress raises, to cancel."""
         body: Body = partial(stage, *networks)
+        if self.speed.graphs:  # in the strides that the graph's buffers will have: nothing is compiled twice
+            inputs = with_tensors(inputs, (torch.empty_like(one).copy_(one) for one in tensors_of(inputs)))
         if self.speed.rtx:
             body = self._by_rtx(stage, body, inputs)
         elif self.speed.compiles and stage in COMPILED_STAGES:
             body = self._compiled(stage, networks, inputs)
         recorded = self._recorded(stage, body, inputs) if self.speed.graphs else None
-        return recorded or (lambda given: detached(body, given))
+        return recorded or (lambda given: in_inference(body, given))
 
     def clear(self) -> None:
         """Frees second networks, graphs and their memory."""
         self.twins.clear()
         self.recorders.clear()
 
-    def _compiled(self, stage: Stage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Body:
+    def _compiled(self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Body:
         """`stage` on second networks with compiled units, which has run once; plain if they cannot be made."""
         try:
             twins = self._twins(stage, networks)
@@ -81,14 +83,14 @@ class Workshop:
 
         known, file = len(self.kinds.compiled), self._file(stage, networks, inputs)
         loaded = file is not None and load_kernels(file)
-        detached(body, inputs)
+        in_inference(body, inputs)
         if len(self.kinds.compiled) > known:
             self.kinds.finish()
             if file is not None and not loaded:
                 save_kernels(file)
         return body
 
-    def _twins(self, stage: Stage, networks: tuple[nn.Module, ...]) -> tuple[nn.Module, ...]:
+    def _twins(self, stage: NetworkStage, networks: tuple[nn.Module, ...]) -> tuple[nn.Module, ...]:
         key = stage, tuple(map(id, networks))
         weights, twins = self.twins.pop(key, (None, ()))
         if weights is None or not weights.holds():
@@ -102,12 +104,12 @@ class Workshop:
         return twins
 
     def _ops(self) -> Ops:
-        changes = {"scaled_dot_product_attention": opaque_attention()}
+        changes = {"scaled_dot_product_attention": opaque(attention_function(self.tools.ops))}
         if self.speed.fp8:
             changes["Linear"] = fp8_linear(self.tools.ops.Linear)
         return ChangedOps(self.tools.ops, **changes)
 
-    def _file(self, stage: Stage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Path | None:
+    def _file(self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Path | None:
         """Where the kernels for these shapes are kept; the number of keyframes does not count."""
         if not self.tools.kept:
             return None
@@ -116,27 +118,27 @@ class Workshop:
         options = sorted((name, repr(value)) for name, value in self.speed.options.items())
         return kernels_file(tensors_of(inputs)[0].device, (stage.__name__, self.speed.name, options, given, shapes))
 
-    def _recorded(self, stage: Stage, body: Body, inputs: tuple[Any, ...]) -> Body | None:
+    def _recorded(self, stage: NetworkStage, body: Body, inputs: tuple[Any, ...]) -> Body | None:
         try:
             recorder = self.recorders.get(stage) or self.tools.recorder(tensors_of(inputs)[0].device)
             self.recorders[stage] = recorder
             with torch.inference_mode():
                 return Recording(body, inputs, recorder)
         except Exception as error:  # whatever a driver or a library raises: the same work runs without a graph
-            warn_once(_log, f"{stage.__name__} runs without a CUDA graph, which failed: {first_line(error)}")
+            warn_once(_log, f"{stage.__name__} runs without a CUDA graph, which failed: {short_error(error)}")
             return None
 
-    def _by_rtx(self, stage: Stage, body: Body, inputs: tuple[Any, ...]) -> Body:
+    def _by_rtx(self, stage: NetworkStage, body: Body, inputs: tuple[Any, ...]) -> Body:
         made = self.tools.rtx(body)
         try:
-            detached(made, inputs)
+            in_inference(made, inputs)
         except Exception as error:  # as above
-            warn_once(_log, f"{stage.__name__} runs plain, TensorRT-RTX failed: {first_line(error)}")
+            warn_once(_log, f"{stage.__name__} runs plain, TensorRT-RTX failed: {short_error(error)}")
             return body
         return made
 
 
-def workshop(speed: Speed, tools: Tools, progress: Progress | None) -> Workshop:
+def workshop(speed: SpeedPlan, tools: Tools, progress: Progress | None) -> Workshop:
     """A workshop without anything made yet."""
     compiler = tools.compile or partial(
         torch.compile, dynamic=False, fullgraph=True, options=dict(speed.options) or None
@@ -144,7 +146,7 @@ def workshop(speed: Speed, tools: Tools, progress: Progress | None) -> Workshop:
     return Workshop(speed, Kinds(compiler, progress), tools)
 
 
-def detached(body: Body, inputs: tuple[Any, ...]) -> Any:  # noqa: ANN401 - whatever the stage returns
+def in_inference(body: Body, inputs: tuple[Any, ...]) -> Any:  # noqa: ANN401 - whatever the stage returns
     """`body(*inputs)` in inference mode, as tensors that the caller's mode knows."""
     with torch.inference_mode():
         made = body(*inputs)

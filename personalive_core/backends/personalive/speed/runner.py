@@ -15,8 +15,8 @@ from torch import nn
 
 from ....text import warn_once
 from ..model import PersonaLive
-from ..stages import Stage
-from .choice import Speed
+from ..stages import NetworkStage
+from .choice import SpeedPlan
 from .prepare import Body, Tools, Workshop, workshop
 from .units import Progress
 from .values import Snapshot, fewer_frames, shape_of, snapshot, tensors_of
@@ -24,13 +24,13 @@ from .values import Snapshot, fewer_frames, shape_of, snapshot, tensors_of
 MOST_PREPARED = 12  # shapes, of all stages together; the one that was not used for longest goes first
 MOST_SEEN = 64
 
-Key = tuple[Stage, tuple[int, ...], Hashable]  # stage, identities of its networks, shapes of its inputs
+Key = tuple[NetworkStage, tuple[int, ...], Hashable]  # stage, identities of its networks, shapes of its inputs
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedStage:
     """A stage, ready to run for inputs of one shape, as long as the weights stay where they are."""
 
     networks: tuple[weakref.ref[nn.Module], ...]
@@ -49,14 +49,14 @@ class Runner:
     """Runs stages; what it prepared lives as long as it does, or until `release`."""
 
     work: Workshop
-    prepared: OrderedDict[Key, Prepared] = field(default_factory=OrderedDict)
+    prepared: OrderedDict[Key, PreparedStage] = field(default_factory=OrderedDict)
     seen: OrderedDict[Key, None] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)  # nothing is prepared by two threads at once
 
     def __call__(
-        self, stage: Stage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...], token: Hashable | None
+        self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...], token: Hashable | None
     ) -> Any:  # noqa: ANN401 - whatever the stage returns
-        """As `stages.Run`: the first time that a shape comes it runs plain, the second time it is prepared."""
+        """As `stages.StageRunner`: the first time that a shape comes it runs plain, the second time it is prepared."""
         modules = all(isinstance(network, nn.Module) for network in networks)  # a host's own VAE is none
         if not modules or torch.is_grad_enabled():
             return stage(*networks, *inputs)
@@ -78,7 +78,7 @@ class Runner:
 
     def _renewed(
         self, key: Key, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...], token: Hashable | None
-    ) -> Prepared | None:
+    ) -> PreparedStage | None:
         """What is prepared for `key` now; None: this call runs plain."""
         # what was made of these networks' old weights, for any shape, is of no more use
         same = [old for old in self.prepared if old[:2] == key[:2]]
@@ -95,7 +95,7 @@ class Runner:
             return None
         weights = snapshot(networks, self.work.speed.fp8 or self.work.speed.rtx)
         call = self.work.make(key[0], networks, inputs)
-        self.prepared[key] = Prepared(tuple(map(weakref.ref, networks)), weights, token, call)
+        self.prepared[key] = PreparedStage(tuple(map(weakref.ref, networks)), weights, token, call)
         _drop_oldest(self.prepared, MOST_PREPARED)
         return self.prepared[key]
 
@@ -119,7 +119,7 @@ def hindrance(networks: tuple[nn.Module, ...], inputs: tuple[Any, ...], token: H
 
 
 def with_speed(
-    model: PersonaLive, speed: Speed, progress: Progress | None = None, tools: Tools | None = None
+    model: PersonaLive, speed: SpeedPlan, progress: Progress | None = None, tools: Tools | None = None
 ) -> PersonaLive:
     """A model of the same networks that runs at `speed`; neither `model` nor a network changes.
 

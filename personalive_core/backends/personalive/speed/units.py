@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from types import FunctionType
@@ -11,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....modules.layers import Ops
 from ....modules.unet import UNet
@@ -31,23 +31,23 @@ UNITS = (
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)
-def opaque_attention() -> Any:  # noqa: ANN401 - torch's own type of an operator
-    """Torch's attention as one operator that a compiler does not look into, [N, H, L, D] -> same.
+@lru_cache(maxsize=8)
+def opaque(attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Any:  # noqa: ANN401 - torch's type of an operator
+    """`attention`, [N, H, L, D] -> same, as one operator that a compiler does not look into.
 
     So the number of keyframes, to which the length of keys and values is proportional, does not enter compiled code.
     """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        return attended.transpose(1, 2).contiguous().transpose(1, 2)  # as most kernels give it: then no copy
+        return attention(q, k, v).transpose(1, 2).contiguous().transpose(1, 2)  # as most kernels give it: then no copy
 
-    def described(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # noqa: ARG001 - the signature of `attend`
-        heads_last = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
-        return heads_last.transpose(1, 2)
+    def described(q: Tensor, _k: Tensor, v: Tensor) -> Tensor:
+        return q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3]).transpose(1, 2)
 
+    # the name enters the keys of the compilers' caches, so it is the same in every process
+    named = re.sub(r"\W", "_", f"{attention.__module__}_{attention.__name__}")
     schema = "(Tensor q, Tensor k, Tensor v) -> Tensor"
-    operator = torch.library.custom_op("personalive::attend", attend, mutates_args=(), schema=schema)
+    operator = torch.library.custom_op(f"personalive::{named}", attend, mutates_args=(), schema=schema)
     operator.register_fake(described)
     return operator
 
@@ -91,7 +91,7 @@ class Kinds:
         except Exception as error:  # whatever a compiler raises: the plain layer is right, and says what is wrong
             result = _plain(layer, *inputs, **named)
             name = type(layer).__name__
-            warn_once(_log, f"blocks of the kind {name} run without a compiler, which failed: {first_line(error)}")
+            warn_once(_log, f"blocks of the kind {name} run without a compiler, which failed: {short_error(error)}")
             run = _plain
         self.compiled[kind] = run
         return result
@@ -114,7 +114,7 @@ def _own(number: int) -> Callable[..., Any]:
     return FunctionType(_plain.__code__.replace(co_name=f"kind_{number}"), globals())
 
 
-def first_line(error: BaseException) -> str:
+def short_error(error: BaseException) -> str:
     """Type and first line of an error, for a message."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
