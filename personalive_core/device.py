@@ -96,7 +96,7 @@ class Download:
         return tuple(tensor.clone() for tensor in self.tensors)  # their page-locked memory serves later copies
 
 
-def download(*tensors: Tensor) -> Download:
+def copy_down(*tensors: Tensor) -> Download:
     """Begins to copy `tensors`, all on one device, to the CPU, after the work queued so far."""
     device = tensors[0].device
     if device.type != "cuda":

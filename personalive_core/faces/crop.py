@@ -231,10 +231,10 @@ def crop_image(image: Picture, crop: Crop, size: int) -> Picture:
     the frame, its edge pixels are repeated. Raises InputError if the crop does not touch the frame, or `image` is no
     uint8 RGB picture.
     """
-    return cut(image, crop).resized(size)
+    return cut_patch(image, crop).resized(size)
 
 
-def cut(image: Picture, crop: Crop) -> Patch:
+def cut_patch(image: Picture, crop: Crop) -> Patch:
     """The pixels of `image` [H, W, 3] that `crop` touches. Raises InputError as `crop_image` does."""
     check_picture(image)
     height, width = image.shape[:2]

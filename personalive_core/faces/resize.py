@@ -29,10 +29,12 @@ def resized_patches(patches: Sequence[Patch], size: int, device: torch.device) -
     pixels = upload(_side_by_side(patches, pinned=True), device)
     if all(patch.is_whole(size) for patch in patches):
         return signed(rearrange(pixels, "f h w c -> f c h w").float())
-    return signed(resample(pixels, [patch.box for patch in patches], [patch.pixels.shape for patch in patches], size))
+    return signed(
+        resized_levels(pixels, [patch.box for patch in patches], [patch.pixels.shape for patch in patches], size)
+    )
 
 
-def resample(
+def resized_levels(
     pixels: Tensor, boxes: Sequence[tuple[float, ...]], shapes: Sequence[tuple[int, ...]], size: int
 ) -> Tensor:
     """The `boxes` of `pixels` [F, H, W, 3] uint8 -> levels [F, 3, size, size], float, as Pillow's bicubic `resize`.

@@ -18,7 +18,7 @@ from .crop import (
     FrameSize,
     Patch,
     choose_face,
-    cut,
+    cut_patch,
     face_distance,
     portrait_crop,
     square_around,
@@ -193,7 +193,7 @@ def cut_frames(
             faces = detector(frame) if detector else ()
             state, found = track(state, faces, frame.shape[:2], options)
             crop = state.crop
-        yield CutFrame(cut(frame, crop), crop, found)
+        yield CutFrame(cut_patch(frame, crop), crop, found)
 
 
 def crop_frames(

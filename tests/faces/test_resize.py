@@ -10,8 +10,8 @@ from PIL import Image
 from personalive_core.device import Download
 from personalive_core.faces import crop as module
 from personalive_core.faces import resize
-from personalive_core.faces.crop import Crop, crop_image, cut, whole_frame
-from personalive_core.faces.resize import resample, resized_patches, taps
+from personalive_core.faces.crop import Crop, crop_image, cut_patch, whole_frame
+from personalive_core.faces.resize import resized_levels, resized_patches, taps
 from personalive_core.media.tensors import to_signed
 
 
@@ -55,7 +55,7 @@ def test_a_reused_frame_does_not_change_its_crop():
     """A camera may fill the same array again."""
     frame = noise(32, 32)
     kept = frame.copy()
-    found, patch = crop_image(frame, Crop(0, 0, 32), 32), cut(frame, Crop(1, 1, 20.5))
+    found, patch = crop_image(frame, Crop(0, 0, 32), 32), cut_patch(frame, Crop(1, 1, 20.5))
     frame[:] = 0
     assert np.array_equal(found, kept)
     assert np.array_equal(patch.pixels, kept[1:22, 1:22])
@@ -78,9 +78,9 @@ def test_other_crops_are_pillows_resize_of_the_pixels_they_touch(crop, size):
 
 def resized(frames, crops, size):
     """What a CUDA device computes, computed here."""
-    patches = [cut(frame, crop) for frame, crop in zip(frames, crops, strict=True)]
+    patches = [cut_patch(frame, crop) for frame, crop in zip(frames, crops, strict=True)]
     pixels = resize._side_by_side(patches, pinned=False)
-    return resample(pixels, [patch.box for patch in patches], [patch.pixels.shape for patch in patches], size)
+    return resized_levels(pixels, [patch.box for patch in patches], [patch.pixels.shape for patch in patches], size)
 
 
 @pytest.mark.parametrize("frame", [noise(90, 160), contrast(90, 160)], ids=["noise", "contrast"])
@@ -118,7 +118,7 @@ def test_weights_of_each_pixel_add_up_to_one(start, end, count, size):
 
 def test_on_the_cpu_pillow_resizes():
     frames = [noise(90, 90, seed) for seed in range(3)]
-    patches = [cut(frame, whole_frame((90, 90))) for frame in frames]
+    patches = [cut_patch(frame, whole_frame((90, 90))) for frame in frames]
     expected = to_signed(np.stack([crop_image(frame, whole_frame((90, 90)), 64) for frame in frames]))
     assert torch.equal(resized_patches(patches, 64, torch.device("cpu")), expected)
 
@@ -127,7 +127,7 @@ def test_on_the_cpu_pillow_resizes():
 @pytest.mark.parametrize(("crop", "size"), CROPS)
 def test_one_level_from_pillow_on_a_gpu(crop, size):
     frames = [noise(90, 160), contrast(90, 160)]
-    found = resized_patches([cut(frame, crop) for frame in frames], size, torch.device("cuda"))
+    found = resized_patches([cut_patch(frame, crop) for frame in frames], size, torch.device("cuda"))
     levels = ((found + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
     expected = np.stack([crop_image(frame, crop, size) for frame in frames]).astype(int)
     assert np.abs(levels - expected).max() < 1.01

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...device import download
+from ...device import copy_down
 from ...errors import InputError
 from ...modules.face_encoder import FACE_SIZE
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
@@ -91,12 +91,12 @@ def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
 def extract_shape(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     """Like `extract_motion`, but also returns the canonical keypoints [F, 21, 3], without the pose."""
     motion, canonical = _look(model, pictures)
-    return _of_tensors(*download(*_tensors(motion)).read()), canonical.cpu()
+    return _of_tensors(*copy_down(*_tensors(motion)).read()), canonical.cpu()
 
 
 def extract_later(model: PersonaLive, pictures: Tensor) -> Callable[[], HybridMotion]:
     """Begins `extract_motion`: the result waits for the device only when it is called."""
-    motion = download(*_tensors(_look(model, pictures)[0]))
+    motion = copy_down(*_tensors(_look(model, pictures)[0]))
     return lambda: _of_tensors(*motion.read())
 
 

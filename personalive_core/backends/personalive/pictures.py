@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ...device import download, results_behind
+from ...device import copy_down, results_behind
 from ...errors import NumericalError
 from .model import PersonaLive
 
@@ -57,7 +57,7 @@ def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
 def begin_pictures(pixels: Tensor, dtype: torch.dtype) -> Callable[[], np.ndarray]:
     """Begins `to_pictures`: the result waits for the device only when it is called."""
     levels = rearrange((pixels * 255).round().byte(), "f c h w -> f h w c")
-    copies = download(levels, torch.stack([pixels.isfinite().all(), (pixels < BLACK).all()]))
+    copies = copy_down(levels, torch.stack([pixels.isfinite().all(), (pixels < BLACK).all()]))
 
     def read() -> np.ndarray:
         levels, facts = copies.read()

@@ -226,7 +226,7 @@ def far(monkeypatch):
             copies.allowed = False
 
     for module in (motion_module, pictures_module):
-        monkeypatch.setattr(module, "download", made_up)
+        monkeypatch.setattr(module, "copy_down", made_up)
     for name in ("model", "sampling"):
         monkeypatch.setattr(f"personalive_core.backends.personalive.{name}.upload", upload)
     return copies
@@ -303,7 +303,7 @@ def late(monkeypatch):
 
     def run(pieces, model, behind=1):
         monkeypatch.setattr(stream_module, "lane_on", lambda *_: Lane(behind))
-        monkeypatch.setattr(pictures_module, "download", lambda *tensors: Noted(tensors, None, model.log))
+        monkeypatch.setattr(pictures_module, "copy_down", lambda *tensors: Noted(tensors, None, model.log))
         sampler = StreamingSampler(model, plain_reference(), seeded_noise(1), StreamConfig(keyframe_distance=5.0))
         return stream(model, sampler, pieces)
 
