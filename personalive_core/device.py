@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,20 @@ def synchronize(device: torch.device) -> None:
 def results_behind(device: torch.device) -> int:
     """How many windows later a result is read: 1 on a CUDA device, so that it always has work; else 0."""
     return 1 if device.type == "cuda" else 0
+
+
+def queue_beside(device: torch.device) -> torch.cuda.Stream | None:
+    """A second queue of a CUDA device, for work beside the current one's; None on devices that have one queue."""
+    if device.type != "cuda":
+        return None
+    queue = torch.cuda.Stream(device)
+    queue.wait_stream(torch.cuda.current_stream(device))
+    return queue
+
+
+def working_in(queue: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+    """A block whose work goes into `queue`; None: where it would go anyway."""
+    return nullcontext() if queue is None else torch.cuda.stream(queue)
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from ..backends.personalive.motion import Strengths, extract_later
 from ..backends.personalive.sampling import StreamingSampler
 from ..backends.personalive.stream import stream, to_reference
 from ..backends.personalive.types import Reference, StreamConfig
-from ..device import results_behind
+from ..device import queue_beside, results_behind, working_in
 from ..faces.crop import FaceDetector
 from ..faces.resize import resized_patches
 from ..faces.tracking import CutFrame, TrackOptions, cut_frames
@@ -109,11 +109,17 @@ def _extract(
 def _begun(
     model: PersonaLive, parts: Iterator[CutFrame], options: MotionOptions
 ) -> Iterator[Callable[[], HybridMotion]]:
-    """Begins to extract the motion of one window after the other; each result waits for the device."""
+    """Begins to extract the motion of one window after the other; each result waits for the device.
+
+    The networks are small: they fill the gaps that the denoising of earlier windows leaves, from a queue of their own.
+    """
+    queue = None if model.placement else queue_beside(model.device)
     while window := list(islice(parts, options.window)):
-        pictures = resized_patches([part.patch for part in window], options.size, model.device)
+        with working_in(queue):
+            pictures = resized_patches([part.patch for part in window], options.size, model.device)
+            motion = extract_later(model, pictures)
         crops = [(part.crop.left, part.crop.top, part.crop.size / options.size) for part in window]
-        yield partial(_in_frame, extract_later(model, pictures), crops, [part.found for part in window])
+        yield partial(_in_frame, motion, crops, [part.found for part in window])
 
 
 def _in_frame(

@@ -90,6 +90,11 @@ def kernels_of(ops: Any) -> Kernels:  # noqa: ANN401 - a namespace of layer clas
     return kernels
 
 
+def is_fused(network: nn.Module) -> bool:
+    """True if a layer of `network` has other functions than the twins."""
+    return any(getattr(module, "kernels", PLAIN) is not PLAIN for module in network.modules())
+
+
 def fast_ops(device: torch.device, ops: Any = nn) -> tuple[Any, str]:  # noqa: ANN401 - as above
     """The layers of `ops` with the Triton functions, and ""; or `ops` itself, and a sentence that says why.
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ....modules.kernels import is_fused
 from ....modules.layers import Ops, attention_function
 from ....text import warn_once
 from ..stages import NetworkStage, decode_full, decode_tiny, predict_noise
@@ -58,7 +59,7 @@ class Workshop:
             inputs = with_tensors(inputs, (torch.empty_like(one).copy_(one) for one in tensors_of(inputs)))
         if self.speed.rtx:
             body = self._by_rtx(stage, body, inputs)
-        elif self.speed.compiles and stage in COMPILED_STAGES:
+        elif self._gains_by_compiler(stage, networks):
             body = self._compiled(stage, networks, inputs)
         recorded = self._recorded(stage, body, inputs) if self.speed.graphs else None
         return recorded or (lambda given: in_inference(body, given))
@@ -67,6 +68,11 @@ class Workshop:
         """Frees second networks, graphs and their memory."""
         self.twins.clear()
         self.recorders.clear()
+
+    def _gains_by_compiler(self, stage: NetworkStage, networks: tuple[nn.Module, ...]) -> bool:
+        """False for networks with fused kernels, which in a graph are faster than what torch.compile makes of them."""
+        fused = any(is_fused(network) for network in networks)
+        return self.speed.compiles and stage in COMPILED_STAGES and (self.speed.fp8 or not fused)
 
     def _compiled(self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Body:
         """`stage` on second networks with compiled units, which has run once; plain if they cannot be made."""
