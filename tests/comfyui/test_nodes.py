@@ -568,7 +568,7 @@ def test_errors_begin_with_what_to_do(comfyui, broken, message):
         ("ExtractHybridMotion", "missing_face", "Use one of hold, interpolate"),
         ("LoadPersonaLive", "precision", "Choose auto, fp16, bf16, fp32 or fp8:"),
         ("LoadPersonaLive", "decoder", "Use full or tiny:"),
-        (SAMPLER, "format", "Choose mp4 or mkv:"),
+        (SAMPLER, "format", "Choose mp4, mkv, webm or mov:"),
     ],
 )
 def test_an_unknown_choice_is_refused(comfyui, node, widget, message):
