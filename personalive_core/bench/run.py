@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,6 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_motion, lead_in
 from ..backends.personalive.reference import CLIP_SIZE, check_size, encode_reference
 from ..backends.personalive.sampling import StreamingSampler, first_bank, remember
-from ..backends.personalive.speed.choice import choose_speed
-from ..backends.personalive.speed.runner import with_speed
 from ..backends.personalive.types import LATENT_PIXELS, STREAM, KeyframeBank, Reference
 from ..device import device_name, peak_memory, reset_peak_memory
 from ..drawn.canvas import FaceMotion
@@ -63,8 +62,7 @@ class BenchOptions:
     decoder: str = "full"  # of the stream; the stages measure both
     frames: int = 32  # driving frames of the stream
     repeats: int = 3
-    compile: bool = False  # as speed "compiled"
-    speed: str = "plain"  # one of SPEEDS
+    compile: bool = False  # runs the denoising UNet through torch.compile, with static shapes
 
     def __post_init__(self) -> None:
         groups = UNetConfig.groups
@@ -90,12 +88,13 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
     if options.decoder == "tiny" and model.tiny_vae is None:
         raise InputError("the model has no tiny decoder to measure: load it with decoder tiny, or measure full")
     parameters, size = size_of([network for network in vars(model).values() if isinstance(network, nn.Module)])
-    # stages one by one; FLOPs are counted of the plain networks
-    flops = count_stages(replace(model, run=None), options.size)
-    speed = choose_speed("compiled" if options.compile else options.speed, model.device)
-    model = model if speed.plain else with_speed(model, speed)
+    # stages one by one; FLOPs are counted before torch.compile wraps the UNet
+    flops = count_stages(model, options.size)
+    if options.compile:
+        compiled: Any = torch.compile(model.denoising_unet, dynamic=False)
+        model = replace(model, denoising_unet=compiled)
     stages = tuple(
-        _measure(name, call, flops.get(name, 0), options.repeats, model)
+        _measure(name, call, flops.get(name, 0), options.repeats, model.device)
         for name, call in _timed_calls(model, options.size).items()
     )
     # a whole stream
@@ -108,7 +107,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         precision=str(model.dtype).removeprefix("torch."),
         device=device_name(model.device),
         decoder=options.decoder,
-        compiled=not speed.plain,
+        compiled=options.compile,
         frames=options.frames,
         torch=torch.__version__,
         parameters=parameters,
@@ -213,11 +212,9 @@ def _drawn_frames(size: int) -> list[np.ndarray]:
     return [draw_portrait(DRIVER, sample_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
 
 
-def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, model: PersonaLive) -> StageCost:
-    frames, device = 1 if name == "reference" else STREAM.window, model.device
+def _measure(name: str, call: Callable[[], object], flops: int, repeats: int, device: torch.device) -> StageCost:
+    frames = 1 if name == "reference" else STREAM.window
     with torch.inference_mode():
-        if model.run is not None:
-            call()  # the measurement's own warm-up is the second time, which prepares what is sped up
         reset_peak_memory(device)
         seconds = median_seconds(call, repeats, device)
         return StageCost(name, frames, seconds, flops, peak_memory(device))

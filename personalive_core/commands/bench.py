@@ -9,7 +9,7 @@ from ..bench.report import compare, read_report, report_table
 from ..bench.run import BenchOptions, run_bench
 from ..device import pick_device, pick_precision
 from ..media.files import check_written, whole_file
-from .options import add_decoder, add_device, add_precision, add_size, add_speed
+from .options import add_decoder, add_device, add_precision, add_size
 from .readers import whole
 from .result import Result
 
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoder(parser)
     parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
     parser.add_argument("--repeats", type=whole(1), default=3)
-    add_speed(parser, "plain")
-    parser.add_argument("--compile", dest="speed", action="store_const", const="compiled", help="as --speed compiled")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the denoising UNet, static shapes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a .json file")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to figures saved by --json")
 
@@ -51,7 +50,7 @@ def run(a: argparse.Namespace) -> Result:
         decoder=a.decoder,
         frames=a.frames,
         repeats=a.repeats,
-        speed=a.speed,
+        compile=a.compile,
     )
     if a.json:
         check_written(a.json, REPORT_SUFFIXES, {})
