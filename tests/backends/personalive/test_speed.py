@@ -3,16 +3,18 @@
 import copy
 import logging
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from personalive_core.backends.personalive.lora import Lora, with_lora
 from personalive_core.backends.personalive.model import PersonaLive, Placement
-from personalive_core.backends.personalive.speed import cache
+from personalive_core.backends.personalive.speed import cache, fp8
 from personalive_core.backends.personalive.speed.choice import (
     COMPILED,
     GRAPHS,
@@ -26,6 +28,7 @@ from personalive_core.backends.personalive.speed.choice import (
 from personalive_core.backends.personalive.speed.graphs import Recording
 from personalive_core.backends.personalive.speed.prepare import Tools
 from personalive_core.backends.personalive.speed.runner import MOST_PREPARED, Runner, with_speed
+from personalive_core.backends.personalive.speed.units import opaque_kernels
 from personalive_core.backends.personalive.speed.values import fewer_frames, shape_of
 from personalive_core.backends.personalive.stages import guide, predict_noise, read_faces
 from personalive_core.backends.personalive.types import Reference
@@ -286,6 +289,35 @@ def test_what_cannot_be_recorded_runs_without_a_graph_and_says_so_once(model, ca
     assert "predict_noise runs without a CUDA graph, which failed: RuntimeError: operation not" in record.getMessage()
 
 
+@dataclass(frozen=True)
+class Functions:
+    """A set of fused functions, as `ops` may bring one."""
+
+    frames: Callable = lambda *_: "plain"
+    attention: Callable = lambda *_: "plain"
+    add: Callable = lambda *_: "plain"
+
+
+def over_frames(q, k, v, heads, frames, attend):
+    return q + k + v + heads + frames + attend(q, k, v)
+
+
+def over_tokens(q, k, v, heads, attend):
+    return q - k - v - heads - attend(q, k, v)
+
+
+def test_fused_attention_stays_one_operator_and_the_rest_is_left_to_the_compiler():
+    fused = Functions(over_frames, over_tokens, lambda *_: "fused")
+    made = opaque_kernels(fused, lambda q, *_: q * 100)
+    q, k, v = torch.ones(2, 3, 4), torch.full((2, 3, 4), 2.0), torch.full((2, 3, 4), 3.0)
+    assert made.frames(q, k, v, 10, 20, None).unique().tolist() == [6 + 30 + 100]
+    assert made.attention(q, k, v, 10, None).unique().tolist() == [-4 - 10 - 100]
+    assert made.add() == "plain"
+    with FakeTensorMode():
+        empty = torch.empty(5, 3, 8)
+        assert made.frames(empty, empty, empty, 2, 5, None).shape == (5, 3, 8)
+
+
 def test_other_stages_run_in_graphs_alone(model):
     compiler = Compiler()
     sped, crops = fast(model, compile=compiler), torch.rand(1, 3, 224, 224) * 2 - 1
@@ -359,6 +391,25 @@ def by_data(conv):
 
 def by_parameter(conv):
     conv.bias = changed(conv.bias, 0.5)
+
+
+def test_fp8_quantises_changed_weights_anew(own, monkeypatch):
+    """A change in place, which graphs see by themselves, but a copy does not."""
+    monkeypatch.setattr(fp8, "NARROWEST", 32)
+    monkeypatch.setattr(fp8, "WIDEST_SIDE", 128)
+    sped = fast(own, IN_FP8)
+    before = [denoising(sped) for _ in range(3)][2]
+    (_, (made,)) = next(iter(sped.run.work.twins.values()))
+    wide = [module for module in made.modules() if isinstance(module, fp8.Fp8Linear)]
+    assert wide
+    assert all(module.weight8 is not None for module in wide)
+    with torch.no_grad():
+        for module in own.denoising_unet.modules():
+            if type(module).__name__ == "FeedForward":
+                module.net[2].weight.mul_(-3)
+    after, expected = denoising(sped), denoising(own)
+    assert (after - expected).std() < 0.1 * expected.std()
+    assert (before - expected).std() > 0.3 * expected.std()
 
 
 @pytest.mark.parametrize("change", [in_place, by_data, by_parameter])

@@ -21,7 +21,7 @@ from .choice import SpeedPlan
 from .fp8 import fp8_linear, settle
 from .graphs import CudaRecorder, GraphRecorder, Recording
 from .rtx import compiled_by_rtx
-from .units import ChangedOps, Compile, Kinds, Progress, leave_lengths_open, opaque, short_error, twin
+from .units import ChangedOps, Compile, Kinds, Progress, leave_lengths_open, opaque, opaque_kernels, short_error, twin
 from .values import Snapshot, shape_of, snapshot, tensors_of, with_tensors
 
 Body = Callable[..., Any]  # a stage whose networks are given
@@ -110,10 +110,14 @@ class Workshop:
         return twins
 
     def _ops(self) -> Ops:
-        changes = {"scaled_dot_product_attention": opaque(attention_function(self.tools.ops))}
+        ops = self.tools.ops
+        attention, kernels = attention_function(ops), getattr(ops, "kernels", None)
+        changes = {"scaled_dot_product_attention": opaque(attention)}
+        if kernels is not None:
+            changes["kernels"] = opaque_kernels(kernels, attention)
         if self.speed.fp8:
-            changes["Linear"] = fp8_linear(self.tools.ops.Linear)
-        return ChangedOps(self.tools.ops, **changes)
+            changes["Linear"] = fp8_linear(ops.Linear)
+        return ChangedOps(ops, **changes)
 
     def _file(self, stage: NetworkStage, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...]) -> Path | None:
         """Where the kernels for these shapes are kept; the number of keyframes does not count."""

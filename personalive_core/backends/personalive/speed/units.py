@@ -24,8 +24,8 @@ Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # as torch.compile
 # The classes whose instances repeat, by name: those of diffusers are imported only when they are used.
 UNITS = (
     *("Resnet", "Resample", "SpatialTransformer", "MotionTransformer"),  # modules/unet.py, modules/attention.py
-    *("ResnetBlock2D", "Upsample2D", "Attention"),  # of the VAE's decoder
-    "DecoderTiny",  # whole: its 20 blocks are small
+    *("ResnetBlock2D", "Upsample2D", "Attention", "MidAttention"),  # of the VAE's decoder, diffusers' or ours
+    *("DecoderTiny", "TinyDecoder"),  # whole: its blocks are small
 )
 
 _log = logging.getLogger(__name__)
@@ -44,10 +44,41 @@ def opaque(attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Any:  # noq
     def described(q: Tensor, _k: Tensor, v: Tensor) -> Tensor:
         return q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3]).transpose(1, 2)
 
-    # the name enters the keys of the compilers' caches, so it is the same in every process
-    named = re.sub(r"\W", "_", f"{attention.__module__}_{attention.__name__}")
-    schema = "(Tensor q, Tensor k, Tensor v) -> Tensor"
-    operator = torch.library.custom_op(f"personalive::{named}", attend, mutates_args=(), schema=schema)
+    return _operator(attention, attend, described, "Tensor q, Tensor k, Tensor v")
+
+
+def opaque_kernels(kernels: Any, attention: Callable[..., Tensor]) -> Any:  # noqa: ANN401 - a set of fused functions
+    """The set of `kernels`' type with plain functions, but its `frames` and `attention`, each as one operator.
+
+    A compiler fuses what lies between layers by itself; attention of few tokens it does not make faster.
+    """
+
+    def frames(q: Tensor, k: Tensor, v: Tensor, heads: int, count: int) -> Tensor:
+        found: Tensor = kernels.frames(q, k, v, heads, count, attention)
+        return found.contiguous()
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        found: Tensor = kernels.attention(q, k, v, heads, attention)
+        return found.contiguous()
+
+    def described(q: Tensor, *_: object) -> Tensor:
+        return q.new_empty(q.shape)
+
+    tokens = "Tensor q, Tensor k, Tensor v, int heads"
+    over_frames = _operator(kernels.frames, frames, described, f"{tokens}, int count")
+    over_tokens = _operator(kernels.attention, attend, described, tokens)
+    return type(kernels)(
+        frames=lambda q, k, v, heads, count, _: over_frames(q, k, v, heads, count),
+        attention=lambda q, k, v, heads, _: over_tokens(q, k, v, heads),
+    )
+
+
+def _operator(
+    named: Callable[..., Any], call: Callable[..., Tensor], described: Callable[..., Tensor], given: str
+) -> Any:  # noqa: ANN401 - as above
+    """`call` as an operator, whose name is `named`'s: it enters the keys of the compilers' caches."""
+    name = re.sub(r"\W", "_", f"{named.__module__}_{named.__qualname__}")
+    operator = torch.library.custom_op(f"personalive::{name}", call, mutates_args=(), schema=f"({given}) -> Tensor")
     operator.register_fake(described)
     return operator
 
