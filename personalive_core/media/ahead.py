@@ -24,19 +24,18 @@ def ahead(items: Iterable[_T], most: int) -> Generator[_T, None, None]:
     ends, is closed or collected, the thread has ended too; it waits for the item that is being made.
     """
     source, context = iter(items), copy_context()  # a host program may keep in the context who is running
-    with _one_thread("personalive-ahead") as pool:
-        taken: deque[Future[_T]] = deque()
+    pool, taken = _one_thread("personalive-ahead"), deque[Future[_T]]()
 
-        def take() -> Future[_T]:
-            return pool.submit(context.run, next, source, _END)  # type: ignore[arg-type]
+    def take() -> Future[_T]:
+        return pool.submit(context.run, next, source, _END)  # type: ignore[arg-type]
 
-        try:
-            taken.append(take())
-            while (item := taken.popleft().result()) is not _END:
-                taken.extend(take() for _ in range(most - len(taken)))
-                yield item
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        taken.append(take())
+        while (item := taken.popleft().result()) is not _END:
+            taken.extend(take() for _ in range(most - len(taken)))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Behind(Generic[_P]):
