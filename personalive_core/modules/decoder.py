@@ -18,8 +18,6 @@ from .kernels import PLAIN, kernels_of
 from .layers import Ops, attention_function, with_ops
 from .unet import Resample, Resnet
 
-Config = Mapping[str, Any]  # of a diffusers network
-
 RGB = 3
 _EPS = 1e-6  # of every norm of AutoencoderKL
 # The values of a config under which diffusers' decoder computes what the class here does; a missing key has them too.
@@ -142,5 +140,5 @@ def with_fused_decoder(vae: Any, ops: Ops) -> Any:  # noqa: ANN401 - diffusers' 
     return with_ops(vae, ops)
 
 
-def _is(config: Config, wanted: Config) -> bool:
+def _is(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(config.get(key, value) == value for key, value in wanted.items())

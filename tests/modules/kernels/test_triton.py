@@ -19,6 +19,8 @@ pytestmark = [] if INTERPRETED else [pytest.mark.gpu]
 # Relative errors. Half precision: of the twin's own roundings between the steps, which the kernels do not have.
 BOUNDS = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 TYPES = pytest.mark.parametrize("dtype", BOUNDS, ids=lambda dtype: str(dtype).removeprefix("torch."))
+# the interpreter multiplies the bits of bfloat16 matrices as if they were whole numbers
+MATRIX_TYPES = pytest.mark.parametrize("dtype", list(BOUNDS)[: 2 if INTERPRETED else 3], ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +128,7 @@ TEMPORAL = [
 ]
 
 
-@TYPES
+@MATRIX_TYPES
 @pytest.mark.parametrize("sizes", TEMPORAL)
 def test_frames(fused, draw, sizes):
     frames, groups, length, heads, dim = sizes
@@ -135,7 +137,7 @@ def test_frames(fused, draw, sizes):
     assert_agrees(found, (q, k, v, heads, frames, functional.scaled_dot_product_attention), PLAIN.frames)
 
 
-@TYPES
+@MATRIX_TYPES
 @pytest.mark.parametrize(("length", "keys", "heads", "dim"), [(33, 32, 8, 4), (150, 20, 2, 40), (3, 64, 1, 160)])
 def test_attention_to_few_keys(fused, draw, length, keys, heads, dim):
     q, k, v = draw(2, length, heads * dim), draw(2, keys, heads * dim), draw(2, keys, heads * dim)
@@ -174,17 +176,17 @@ def test_upsample(fused, draw, channels, out, bias, last):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32])
-@pytest.mark.parametrize("chunk", [0, 4])
+@pytest.mark.parametrize("chunk", [0, 2])
 def test_whole_unet(fused, draw, chunk, fused_ops):
-    """With keyframes, at widths that no power of two divides evenly; the second run gives the same numbers."""
-    config = UNetConfig((24, 40), layers=1, heads=2, groups=4, image_dim=12, motion_dim=8, chunk_frames=chunk)
+    """With a keyframe, at widths that are no powers of two; a second run gives the same numbers."""
+    config = UNetConfig((24, 40), layers=1, heads=2, groups=2, image_dim=12, motion_dim=8, chunk_frames=chunk)
     plain = varied(UNet(config), draw).to(DEVICE).eval()
     ours = channels_last(UNet(config, fused_ops(fused)).to(DEVICE).eval())
     ours.load_state_dict(plain.state_dict())
-    clip, tokens = draw(1, 1, 12), [draw(1, 2 * 16, 24), draw(1, 2 * 4, 40), draw(1, 2 * 16, 24), draw(1, 2 * 16, 24)]
-    features = plain.project_reference(tuple(tokens))
-    motion = MotionFeatures(draw(1, 8, 6, 8), draw(1, 8, 24, 4, 4))
-    inputs = (draw(1, 8, 4, 4, 4), torch.arange(8, device=DEVICE) * 100, plain.project_image(clip), motion, features)
+    tokens = (draw(1, 2 * 16, 24), draw(1, 2 * 4, 40), draw(1, 2 * 16, 24), draw(1, 2 * 16, 24))
+    image, features = plain.project_image(draw(1, 1, 12)), plain.project_reference(tokens)
+    motion = MotionFeatures(draw(1, 4, 6, 8), draw(1, 4, 24, 4, 4))
+    inputs = (draw(1, 4, 4, 4, 4), torch.arange(4, device=DEVICE) * 100, image, motion, features)
     expected, found = plain(*inputs), ours(*inputs)
     assert (found - expected).norm() / expected.norm() < 1e-5
     assert torch.equal(ours(*inputs), found)
