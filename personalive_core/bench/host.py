@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..backends.personalive.stream import to_pictures
+from ..backends.personalive.pictures import to_pictures
 from ..backends.personalive.types import STREAM
 from ..drawn.sample import RATE
 from ..errors import PersonaLiveError
