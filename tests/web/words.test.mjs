@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { lineFor, PORTRAIT } from "../../web/js/face_picker.js";
 import { catchUp, drivingTime } from "../../web/js/step.js";
 import { fill, wordsFor } from "../../web/js/strings.js";
 
@@ -38,4 +39,12 @@ test("a small lag is made up by speed, a large one or a halt by seeking", () => 
   assert.deepEqual(catchUp(-0.2, false), { seek: false, rate: 0.8 });
   assert.deepEqual(catchUp(0.2, true), { seek: true, rate: 1 });
   assert.deepEqual(catchUp(-3, false), { seek: true, rate: 1 });
+});
+
+test("without a face the picker says what the node does: it needs a box, or takes the whole picture", () => {
+  const [node, words] = [{ inputs: [], widgets: [] }, wordsFor("en")];
+  const line = (detects, faces = []) => lineFor(node, PORTRAIT, { faces, detects, note: "" }, words);
+  assert.equal(line(true), words.noFace);
+  assert.equal(line(false), words.wholePicture);
+  assert.equal(line(false, [[0, 0, 9, 9]]), words.hint);
 });

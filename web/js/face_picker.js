@@ -56,11 +56,12 @@ function write(node, name, value) {
 /** Whether a click on a face sets `face`: the node follows it. Where it does not look for faces, a box is needed. */
 const follows = (node, kind, picture) => kind.tracks && picture.detects && !isLinked(node, "face");
 
-function lineFor(node, kind, picture, words) {
+/** What the panel says below the picture. */
+export function lineFor(node, kind, picture, words) {
   if (isFixed(node)) return words.boxLinked;
   if (picture.note !== "") return picture.note;
   if (boxOf(node)) return words.boxHint;
-  if (picture.faces.length === 0) return words.noFace;
+  if (picture.faces.length === 0) return picture.detects ? words.noFace : words.wholePicture;
   return follows(node, kind, picture) ? words.trackHint : words.hint;
 }
 
