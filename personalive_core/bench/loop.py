@@ -19,6 +19,7 @@ from ..backends.personalive.stream import stream, to_reference
 from ..backends.personalive.types import STREAM, KeyframeBank, Reference
 from ..device import peak_memory, reset_peak_memory, synchronize
 from ..drawn.canvas import FaceMotion
+from ..drawn.head import Identity
 from ..drawn.person import draw_portrait
 from ..drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from ..media.video import Frame
@@ -36,12 +37,22 @@ TRACED = 4  # windows under the profiler
 def drawn_frames(size: int, scale: float = FRAME_SCALE) -> list[np.ndarray]:
     """Driving frames for pictures of `size` pixels a side."""
     side = round(size * scale)
-    return [draw_portrait(DRIVER, sample_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
+    return [_drawn(DRIVER, sample_motion(frame, RATE), side) for frame in range(DRAWN_FRAMES)]
 
 
 def drawn_portrait(size: int) -> np.ndarray:
     """The reference portrait [size, size, 3]."""
-    return draw_portrait(SITTER, FaceMotion(), size)
+    return _drawn(SITTER, FaceMotion(), size)
+
+
+def _drawn(who: Identity, motion: FaceMotion, size: int) -> np.ndarray:
+    """A drawn person; where OpenCV is missing, waves that move with the face: random weights see a face in them too."""
+    try:
+        return draw_portrait(who, motion, size)
+    except ImportError:
+        rows, columns = np.indices((size, size)) / size
+        waves = [np.sin(9 * (rows * (channel + 1) + columns) + motion.yaw / 20 + motion.mouth) for channel in range(3)]
+        return np.round(127.5 + 127.5 * np.stack(waves, -1)).astype(np.uint8)
 
 
 def with_decoder(model: PersonaLive, decoder: str) -> PersonaLive:
