@@ -7,12 +7,16 @@ as a JSON object, whose keys say what they are.
 """
 
 import importlib.util
+import io
 import json
+import logging
+import os
 import sys
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 comfyui, root, weights, file = sys.argv[1:]
 sys.argv[1:] = ["--cpu"]
@@ -126,6 +130,17 @@ def with_lora(facts, plain, fast, before):
     facts["in part: prepared"] = sum(key[1] == (id(fast.denoising_unet),) for key in fast.run.prepared)
 
 
+def without_compiler(facts, model):
+    """What is chosen, and said, on a machine that has no C compiler."""
+    from pack.nodes.host import speed
+
+    said = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(said)
+    with patch.dict(os.environ, {"PATH": "", "CC": ""}):
+        plan = speed.speed_plan("compiled")
+    facts["without a compiler"] = speed.at_speed(model, plan, "auto").run is None, said.stream.getvalue()
+
+
 @torch.inference_mode()
 def main():
     """Everything, one after the other."""
@@ -145,6 +160,7 @@ def main():
     mm.unload_all_models()
     facts["graphs after all was unloaded"] = len(ALIVE)
     facts["after that: error"] = distance(run(fast, 3), before)
+    without_compiler(facts, plain)
     print(json.dumps(facts))  # noqa: T201
 
 

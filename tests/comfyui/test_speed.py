@@ -65,3 +65,9 @@ def test_what_a_speed_takes_is_freed_with_the_weights(facts):
     assert facts["token then"] is None
     assert facts["graphs after all was unloaded"] == 0
     assert facts["after that: error"] == 0
+
+
+def test_without_a_compiler_all_runs_plain_and_the_log_says_why(facts):
+    plain, said = facts["without a compiler"]
+    assert plain
+    assert "speed plain is used: there is no C compiler" in said
