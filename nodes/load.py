@@ -23,7 +23,7 @@ from .host.folders import MODELS, SMALL, detector_folder, weight_folders, weight
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, layers, place, types
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket
-from .host.speed import OFFERED, at_speed, speed_plan
+from .host.speed import OFFERED, sped_up, speed_plan
 
 DETECTOR = "yunet"
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
@@ -161,7 +161,7 @@ class LoadPersonaLive(io.ComfyNode):
         names = [*OWN, *(name for name in BUNDLED if getattr(host, name, None) is None)]
         placed = {name: network for name in names if (network := getattr(networks, name)) is not None}
         model = replace(networks, placement=place(placed, dtype, resident=not plan.plain))
-        return io.NodeOutput(LoadedModel(at_speed(model, plan, attention), folder))
+        return io.NodeOutput(LoadedModel(sped_up(model, plan, attention), folder))
 
 
 def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool, node: str = "") -> None:

@@ -30,7 +30,7 @@ def speed_plan(name: str) -> SpeedPlan:
     return choose_speed(name, mm.get_torch_device())
 
 
-def at_speed(model: PersonaLive, plan: SpeedPlan, attention: str) -> PersonaLive:
+def sped_up(model: PersonaLive, plan: SpeedPlan, attention: str) -> PersonaLive:
     """`model`, which is under ComfyUI's memory management, at the speed `plan`.
 
     `attention` is the option of that widget; compiled networks follow it. Graphs and second networks are freed as soon

@@ -70,7 +70,7 @@ def load():
     model = load_model(Path(weights), CPU, DTYPE, "full", Host(ops=memory.layers("auto")))
     networks = {name: getattr(model, name) for name in NETWORKS}
     plain = replace(model, placement=memory.place(networks, DTYPE, resident=True))
-    return plain, speed.at_speed(plain, SpeedPlan("compiled", compiles=True, graphs=True), "auto")
+    return plain, speed.sped_up(plain, SpeedPlan("compiled", compiles=True, graphs=True), "auto")
 
 
 def run(model, times=1):
@@ -138,7 +138,7 @@ def without_compiler(facts, model):
     logging.getLogger().addHandler(said)
     with patch.dict(os.environ, {"PATH": "", "CC": ""}):
         plan = speed.speed_plan("compiled")
-    facts["without a compiler"] = speed.at_speed(model, plan, "auto").run is None, said.stream.getvalue()
+    facts["without a compiler"] = speed.sped_up(model, plan, "auto").run is None, said.stream.getvalue()
 
 
 @torch.inference_mode()
