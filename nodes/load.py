@@ -23,6 +23,7 @@ from .host.folders import MODELS, SMALL, detector_folder, weight_folders, weight
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, layers, place, types
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket
+from .host.speed import OFFERED, sped_up, speed_plan
 
 DETECTOR = "yunet"
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
@@ -78,6 +79,14 @@ class LoadPersonaLive(io.ComfyNode):
                     optional=True,
                     tooltip="The CLIP image encoder of sd-image-variations, to use instead of the bundled.",
                 ),
+                io.Combo.Input(
+                    "speed",
+                    options=list(OFFERED),
+                    default="auto",
+                    optional=True,
+                    tooltip="How the networks run. auto is compiled on an NVIDIA GPU, else plain; the first frames of "
+                    "each size then take up to a minute longer. fp8 is faster still, at a small loss.",
+                ),
             ],
             outputs=[
                 ModelSocket.Output(
@@ -131,8 +140,9 @@ class LoadPersonaLive(io.ComfyNode):
         download_if_missing: bool,
         vae: Any = None,
         clip_vision: Any = None,
+        speed: str = "auto",
     ) -> io.NodeOutput:
-        folder = weights_folder(weights)
+        folder, plan = weights_folder(weights), speed_plan(speed)
         dtype, storage = types(precision)
         host = Host(
             ops=layers(attention),
@@ -150,7 +160,8 @@ class LoadPersonaLive(io.ComfyNode):
             networks = replace(networks, image_encoder=encoder)
         names = [*OWN, *(name for name in BUNDLED if getattr(host, name, None) is None)]
         placed = {name: network for name in names if (network := getattr(networks, name)) is not None}
-        return io.NodeOutput(LoadedModel(replace(networks, placement=place(placed, dtype)), folder))
+        model = replace(networks, placement=place(placed, dtype, resident=not plan.plain))
+        return io.NodeOutput(LoadedModel(sped_up(model, plan, attention), folder))
 
 
 def download_missing(folder: Path, networks: tuple[str, ...], allowed: bool, node: str = "") -> None:

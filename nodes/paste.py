@@ -13,6 +13,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..personalive_core.faces.paste import PasteBack as Paste
 from ..personalive_core.faces.paste import PasteOptions, prepare_paste
+from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.film import same_format, workflow_tags
@@ -136,8 +137,8 @@ def paste_video(paste: Paste, source: DrivingFrames, writer: VideoWriter) -> Non
     Raises ComfyUI's InterruptProcessingException if the user pressed Cancel.
     """
     bar = comfy.utils.ProgressBar(source.total)
-    with writer:
+    with writer, Behind(writer.write, ENCODED_BEHIND) as write:
         for index, frame in enumerate(chain([source.first], source.frames), 1):
             check_interrupt()
-            writer.write(paste(frame.image), frame.time, frame.duration)
+            write(paste(frame.image), frame.time, frame.duration)
             bar.update_absolute(index, max(source.total, index))

@@ -10,6 +10,7 @@ from typing import Any
 from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.errors import InputError, remedy_first
+from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
 from .host.film import FORMATS, chosen_format, workflow_tags
@@ -151,16 +152,16 @@ def open_writer(task: SamplerRun, file: FilmFile, tags: Mapping[str, str]) -> Vi
 
 
 def write_frames(task: SamplerRun, panel: SamplerPanel, writer: VideoWriter) -> Keyframes:
-    """Writes every frame as soon as it is made; returns the keyframes.
+    """Writes every frame as soon as it is made, in a thread; returns the keyframes.
 
-    If the run ends early, the partial file stays and can be played.
+    If the run ends early, the partial file stays and can be played, with every finished frame in it.
     """
     keyframes = Keyframes((), ())
     try:
-        with writer:
+        with writer, Behind(writer.write, ENCODED_BEHIND) as write:
             for emitted, keyframes in run_stream(task, panel):  # noqa: B007 - the last is given back
                 for index, picture in enumerate(emitted.pictures, emitted.first):
-                    writer.write(picture, task.motion.time(index), task.motion.duration(index))
+                    write(picture, task.motion.time(index), task.motion.duration(index))
     except BaseException:
         if writer.frames:
             _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
 from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
@@ -21,9 +23,12 @@ from ...personalive_core.backends.personalive.model import PersonaLive, Placemen
 from ...personalive_core.backends.personalive.types import LATENT_PIXELS
 from ...personalive_core.device import PRECISIONS
 from ...personalive_core.errors import InputError
+from ...personalive_core.modules.kernels import fast_ops
 from ...personalive_core.modules.unet import UNetConfig
+from ...personalive_core.text import warn_once
 
 SHARE = 0.8  # a batch of images may take this share of the free memory
+WEIGHTS_SHARE = 0.6  # all networks together may take this share of a GPU's memory to be kept there in full
 GIB = 1 << 30
 
 FASTEST_FIRST = dict(reversed(PRECISIONS.items()))  # the order of the widget, and of ComfyUI's own choice
@@ -32,6 +37,8 @@ ATTENTIONS = ("auto", "pytorch")
 # Peak activation memory in units of one feature map: the UNet's first level, for the 16 frames of a step. Counted for
 # the published widths at 512x512: a step needs 27 (29 with three keyframes), decoding its 4 finished frames needs 38.
 ACTIVATIONS = 40
+
+_log = logging.getLogger(__name__)
 
 
 def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -58,11 +65,19 @@ class ComfyOps(PytorchOps):
     scaled_dot_product_attention = staticmethod(scaled_dot_product_attention)
 
 
-def layers(attention: str) -> type[PytorchOps]:
-    """The namespace of layer classes for an option of the attention widget. Raises InputError for an unknown one."""
+def layers(attention: str) -> Any:
+    """The namespace of layer classes for an option of the attention widget. Raises InputError for an unknown one.
+
+    On an NVIDIA GPU it has the fused kernels too; why not, is logged once. They are used for layers whose weights lie
+    on the GPU as they are; for the others ComfyUI's own layers run.
+    """
     if attention not in ATTENTIONS:
         raise InputError(f"unknown attention {attention!r}: choose {' or '.join(ATTENTIONS)}")
-    return ComfyOps if attention == "auto" else PytorchOps
+    device = mm.get_torch_device()
+    ops, reason = fast_ops(device, ComfyOps if attention == "auto" else PytorchOps)
+    if reason and device.type == "cuda":
+        warn_once(_log, reason)
+    return ops
 
 
 def types(precision: str) -> tuple[torch.dtype, torch.dtype | None]:
@@ -109,21 +124,60 @@ class Patchers:
                 patchers = [self.of[key] for key in group]
                 mm.load_models_gpu(patchers, memory_required=extra, force_full_load=group[0] == self.whole)
 
+    def token(self, networks: tuple[Any, ...]) -> Hashable | None:
+        """As `Placement.token`: ComfyUI's ids of the networks' weights, or None."""
+        ids = tuple(weights_id(self.of.get(id(network))) for network in networks)
+        return None if None in ids else ids
 
-def place(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> Placement:
+
+def weights_id(patcher: ModelPatcher | None) -> Hashable | None:
+    """ComfyUI's id of the weights that a network has now: another for each LoRA.
+
+    None unless all of them lie on the compute device as they are used, and for a network without a patcher.
+    """
+    if patcher is None or getattr(patcher, "is_dynamic", bool)() or patcher.weight_wrapper_patches:
+        return None
+    network = patcher.model
+    if network.model_lowvram or network.device != patcher.load_device:
+        return None
+    current: Hashable | None = network.current_weight_patches_uuid  # None: not loaded
+    return current
+
+
+class ResidentPatcher(ModelPatcher):
+    """Loads whole networks where there is room, and says so before it takes a part of one off the device.
+
+    ComfyUI has callbacks for `detach`, but none for this: those for `detach` are called, as if all were unloaded.
+    """
+
+    def partially_unload(self, *args: Any, **named: Any) -> Any:
+        for callback in self.get_all_callbacks(CallbacksMP.ON_DETACH):
+            callback(self, True)
+        return super().partially_unload(*args, **named)
+
+
+def place(networks: Mapping[str, nn.Module], dtype: torch.dtype, resident: bool = False) -> Placement:
     """Puts the networks, given by name, under ComfyUI's memory management; `dtype` is the compute type.
 
     With dynamic VRAM, in newer ComfyUI, that copies the weights of ComfyUI's layers to the device as they are used,
-    and everything else in full.
+    and everything else in full; with `resident` not, where the device has room for all weights.
     """
     device, offload = mm.get_torch_device(), mm.unet_offload_device()
     kind = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # ComfyUI chooses it when it starts
+    if resident and weight_bytes(networks) <= WEIGHTS_SHARE * mm.get_total_memory(device):
+        kind = ResidentPatcher
     held = {id(network): network for network in networks.values()}
     for key, network in held.items():
         held[key] = Held(network) if hasattr(type(network), "device") else network
     patchers = {key: kind(network, device, offload) for key, network in held.items()}
     whole = id(networks["image_encoder"]) if "image_encoder" in networks else None
-    return Placement(device, dtype, Patchers(patchers, whole))
+    bring = Patchers(patchers, whole)
+    return Placement(device, dtype, bring, bring.token)
+
+
+def weight_bytes(networks: Mapping[str, nn.Module]) -> int:
+    """Bytes of all weights of the networks."""
+    return sum(weight.nbytes for network in networks.values() for weight in network.parameters())
 
 
 def patchers_of(model: PersonaLive) -> tuple[ModelPatcher, ...]:
@@ -147,7 +201,7 @@ def with_lora_patches(model: PersonaLive, lora: Lora, strength: float) -> Person
         patchers[key] = patchers[key].clone()
         patchers[key].add_patches(patches(pairs, lora.alpha), strength)
     bring = replace(model.placement.bring, of=patchers)
-    return replace(model, placement=replace(model.placement, bring=bring))
+    return replace(model, placement=replace(model.placement, bring=bring, token=bring.token))
 
 
 def patches(pairs: Mapping[str, Pair], alpha: float) -> dict[str, Any]:

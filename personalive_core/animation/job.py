@@ -21,7 +21,7 @@ from ..device import peak_memory, synchronize
 from ..errors import InputError
 from ..faces.crop import Box
 from ..faces.paste import PasteOptions
-from ..media.ahead import Behind
+from ..media.ahead import ENCODED_BEHIND, Behind
 from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import Picture, write_image
 from ..media.video import Frame
@@ -37,7 +37,6 @@ from .pipeline import AnimatedFrame, AnimateOptions, film_motion
 from .portrait import Portrait, ReferenceFace, open_portrait
 from .sheet import SheetCollector, contact_sheet
 
-ENCODED_BEHIND = 8  # frames that may wait to be encoded: two windows
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
 

@@ -14,6 +14,7 @@ from typing import Generic, ParamSpec, TypeVar
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
+ENCODED_BEHIND = 8  # frames that may wait to be encoded: two windows
 _END = object()
 
 

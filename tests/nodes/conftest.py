@@ -15,8 +15,10 @@ STANDINS = (
     "comfy.model_management",
     "comfy.model_patcher",
     "comfy.ops",
+    "comfy.patcher_extension",
     "comfy.utils",
     "comfy_api.v0_0_2",
+    "comfy_execution.utils",
     "folder_paths",
     "server",
 )
@@ -47,6 +49,7 @@ def put_standins(patch):
                 if end > 1:
                     setattr(sys.modules[".".join(parts[: end - 1])], parts[end - 1], sys.modules[name])
     sys.modules["comfy.model_management"].InterruptProcessingException = InterruptError
+    sys.modules["comfy.model_patcher"].ModelPatcher = type("ModelPatcher", (), {})
     sys.modules["comfy.ops"].manual_cast = type("manual_cast", (), {"Linear": object})
     sys.modules["comfy_api.v0_0_2"].io = MagicMock(ComfyNode=object)
     sys.modules["server"].PromptServer = SimpleNamespace(instance=None)

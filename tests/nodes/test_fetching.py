@@ -29,7 +29,7 @@ def fetching(node_module, monkeypatch):
             raise InterruptError
 
     monkeypatch.setattr(module.comfy.utils, "ProgressBar", Bar, raising=False)
-    monkeypatch.setattr(module, "tell", lambda _, text: module.said.append(text))
+    monkeypatch.setattr(module, "notify", lambda _, text: module.said.append(text))
     monkeypatch.setattr(module, "check_interrupt", look)
     monkeypatch.setattr(module.mm, "InterruptProcessingException", InterruptError)
     monkeypatch.setattr(module, "LOOK", 0.01)

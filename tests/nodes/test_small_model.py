@@ -28,7 +28,7 @@ def load(node_module, folders):  # noqa: ARG001 - it makes the folders that load
 def told(node_module, monkeypatch):
     """What prepare.py says on nodes: (node, text)."""
     said = []
-    monkeypatch.setattr(node_module("prepare"), "tell", lambda *line: said.append(line))
+    monkeypatch.setattr(node_module("prepare"), "notify", lambda *line: said.append(line))
     return said
 
 

@@ -547,6 +547,31 @@ def test_release_frees_and_works_on(model):
         assert torch.allclose(denoising(sped), denoising(model), atol=1e-5)
 
 
+def test_what_was_made_of_one_network_can_be_freed_alone(model):
+    sped = fast(model)
+    for _ in range(2):
+        denoising(sped)
+        with torch.inference_mode():
+            sped.decode(torch.ones(1, 1, 4, SIDE, SIDE))
+    assert len(prepared(sped)) == len(sped.run.work.twins) == 2
+    assert sped.run.forget(model.denoising_unet)
+    assert [key[0].__name__ for key in prepared(sped)] == ["decode_tiny"]
+    assert [key[0].__name__ for key in sped.run.work.twins] == ["decode_tiny"]
+    assert not sped.run.forget(model.denoising_unet), "there is nothing left of it"
+    for expected in (1, 2):
+        assert torch.allclose(denoising(sped), denoising(model), atol=1e-5)
+        assert len(prepared(sped)) == expected, "plain once, as at first"
+
+
+def test_old_weights_are_not_kept_when_a_host_takes_them_away(model):
+    tokens = ["loaded"] * 2 + [None]
+    placement = Placement(CPU, torch.float32, lambda _: None, lambda _: tokens.pop(0))
+    sped = fast(replace(model, placement=placement))
+    for expected in (0, 1, 0):
+        denoising(sped)
+        assert len(prepared(sped)) == len(sped.run.work.twins) == expected
+
+
 def test_dropped_networks_are_not_taken_for_others(model):
     """Even if a new network got the identity of one that is gone."""
     sped = fast(model)

@@ -69,6 +69,11 @@ class Workshop:
         self.twins.clear()
         self.recorders.clear()
 
+    def drop(self, network: int) -> None:
+        """Frees the second networks that were made of the one with this identity: they keep its old weights."""
+        for key in [key for key in self.twins if network in key[1]]:
+            del self.twins[key]
+
     def _gains_by_compiler(self, stage: NetworkStage, networks: tuple[nn.Module, ...]) -> bool:
         """False for networks with fused kernels, which in a graph are faster than what torch.compile makes of them."""
         fused = any(is_fused(network) for network in networks)

@@ -76,6 +76,19 @@ class Runner:
             self.seen.clear()
             self.work.clear()
 
+    def forget(self, network: nn.Module) -> bool:
+        """Frees graphs and second networks that were made of `network`; True if there were any.
+
+        For a host that takes the weights off the device. The next call of each shape runs plain, as the first did.
+        """
+        with self.lock:
+            stale = [key for key in self.prepared if id(network) in key[1]]
+            for key in stale:
+                del self.prepared[key]
+                self.seen.pop(key, None)
+            self.work.drop(id(network))
+        return bool(stale)
+
     def _renewed(
         self, key: Key, networks: tuple[nn.Module, ...], inputs: tuple[Any, ...], token: Hashable | None
     ) -> PreparedStage | None:
@@ -85,6 +98,8 @@ class Runner:
         for old in same:
             if not self.prepared[old].fits(networks, token):
                 del self.prepared[old]
+                for network in networks:
+                    self.work.drop(id(network))
         reason = hindrance(networks, inputs, token)
         if reason:
             warn_once(_log, f"{key[0].__name__} runs plain: {reason}")
