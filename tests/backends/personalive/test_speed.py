@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from personalive_core.backends.personalive.lora import Lora, with_lora
 from personalive_core.backends.personalive.model import PersonaLive, Placement
-from personalive_core.backends.personalive.speed import cache, fp8
+from personalive_core.backends.personalive.speed import cache, fp8, prepare
 from personalive_core.backends.personalive.speed.choice import (
     COMPILED,
     GRAPHS,
@@ -600,6 +600,24 @@ def test_rtx_runs_the_whole_stage_and_falls_back(model, caplog):
         assert torch.equal(denoising(sped), denoising(model))
     (record,) = caplog.records
     assert record.getMessage() == "predict_noise runs plain, TensorRT-RTX failed: RuntimeError: no engine"
+
+
+def test_kernels_are_loaded_before_compiling_and_saved_after_it(model, monkeypatch, tmp_path):
+    """Saved even if some were loaded, for those may be of other settings; one file for any number of keyframes."""
+    monkeypatch.setenv("PERSONALIVE_CACHE", str(tmp_path))
+    done, compiler = [], Compiler()
+    monkeypatch.setattr(prepare, "load_kernels", lambda path: done.append(("load", path, compiler.asked)) or True)
+    monkeypatch.setattr(prepare, "save_kernels", lambda path: done.append(("save", path, compiler.asked)))
+    sped = fast(model, kept=True, compile=compiler)
+    for keyframes in (1, 2):
+        for _ in range(3):
+            denoising(sped, keyframes)
+    assert [(what, asked) for what, _, asked in done] == [
+        ("load", 0),
+        ("save", compiler.asked),
+        ("load", compiler.asked),
+    ]
+    assert len({path for _, path, _ in done}) == 1
 
 
 def test_kernels_file_depends_on_all_that_matters(monkeypatch, tmp_path):
