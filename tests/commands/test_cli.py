@@ -196,7 +196,7 @@ def test_info_says_what_is_there_and_what_is_not(personalive, lacking):
     outcome = personalive("info", "--weights", lacking)
     assert (outcome.code, outcome.err) == (0, "")
     assert re.search(
-        r"reference_unet +\d+\.\d MiB float32 +\S+reference_unet.pth  \[repository Apache-2.0", outcome.out
+        r"reference_unet +\d+\.\d MiB float32 +\S+reference_unet.pth  \[non-commercial: .*Apache-2.0", outcome.out
     )
     assert re.search(r"pose_guider +missing +personalive/pose_guider.pth", outcome.out)
     needed, optional = outcome.out.split("missing, but needed:")[1].split("needed only for some options:")

@@ -55,9 +55,18 @@ def test_sheet(name, suffix):
     assert read_image(f"{name}{suffix}").shape == sheet.shape
 
 
+@dataclass(frozen=True)
+class Report:
+    """Stands in for the figures of a measurement."""
+
+    command: str = ""
+
+    def to_json(self):
+        return '{"a": 1}'
+
+
 def test_bench_report(personalive, name, monkeypatch, tmp_path):
-    report = SimpleNamespace(to_json=lambda: '{"a": 1}')
-    monkeypatch.setattr("personalive_core.commands.bench.run_bench", lambda _: report)
+    monkeypatch.setattr("personalive_core.commands.bench.run_bench", lambda _: Report())
     monkeypatch.setattr("personalive_core.commands.bench.report_table", lambda _: "the table")
     assert personalive("bench", f"--json={name}.json").code == 0
     assert (tmp_path / f"{name}.json").read_text() == '{"a": 1}'

@@ -419,9 +419,9 @@ def test_describe_lists_every_file(tmp_path):
     assert all(row.licence for row in rows.values())
 
 
-def test_the_published_networks_are_non_commercial():
+def test_the_published_networks_are_non_commercial(tmp_path):
     """Their training began from X-NeMo's weights."""
-    texts = {row.licence for row in describe(locate(Path("nowhere"), FILES)) if row.network == "denoising_unet"}
+    texts = {row.licence for row in describe(locate(tmp_path, FILES)) if row.network == "denoising_unet"}
     assert all(text.startswith("non-commercial: ") and "CC BY-NC 4.0" in text for text in texts)
     assert texts
 

@@ -14,12 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from personalive_core.backends.personalive.lora import Lora, with_lora
 from personalive_core.backends.personalive.model import PersonaLive, Placement
-from personalive_core.backends.personalive.speed import cache, fp8
+from personalive_core.backends.personalive.speed import cache, fp8, prepare
 from personalive_core.backends.personalive.speed.choice import (
+    AS_IT_IS,
     COMPILED,
     GRAPHS,
     IN_FP8,
-    PLAIN,
     RTX,
     SPEEDS,
     Machine,
@@ -130,29 +130,33 @@ def prepared(model):
 @pytest.mark.parametrize(
     ("name", "device", "machine", "expected"),
     [
-        ("auto", CPU, ABLE, PLAIN),
+        ("auto", CPU, ABLE, AS_IT_IS),
         ("auto", CUDA, ABLE, COMPILED),
-        ("auto", torch.device("mps"), ABLE, PLAIN),
-        ("auto", CUDA, replace(ABLE, hip="6.2"), PLAIN),
+        ("auto", torch.device("mps"), ABLE, AS_IT_IS),
+        ("auto", CUDA, replace(ABLE, hip="6.2"), AS_IT_IS),
         ("auto", CUDA, replace(ABLE, triton=lambda: False), GRAPHS),
-        ("plain", CUDA, ABLE, PLAIN),
+        ("plain", CUDA, ABLE, AS_IT_IS),
         ("compiled", CUDA, ABLE, COMPILED),
         ("compiled", CUDA, replace(ABLE, compiler=lambda: "there is no C compiler, install gcc"), GRAPHS),
         ("compiled", CUDA, replace(ABLE, version="2.5.1"), GRAPHS),
         ("compiled", CUDA, replace(ABLE, capability=lambda _: (6, 1)), GRAPHS),
         ("compiled", CPU, ABLE, replace(COMPILED, graphs=False)),
-        ("compiled", CPU, replace(ABLE, compiler=lambda: "there is no C compiler, install gcc"), PLAIN),
-        ("compiled", torch.device("mps"), ABLE, PLAIN),
+        ("compiled", CPU, replace(ABLE, compiler=lambda: "there is no C compiler, install gcc"), AS_IT_IS),
+        ("compiled", torch.device("mps"), ABLE, AS_IT_IS),
         ("fp8", CUDA, ABLE, IN_FP8),
         ("fp8", CUDA, replace(ABLE, capability=lambda _: (8, 6)), COMPILED),
-        ("fp8", CPU, ABLE, PLAIN),
+        ("fp8", CPU, ABLE, AS_IT_IS),
         ("rtx", CUDA, ABLE, RTX),
-        ("rtx", CPU, ABLE, PLAIN),
+        ("rtx", CPU, ABLE, AS_IT_IS),
     ],
 )
 def test_choice(name, device, machine, expected, caplog):
     """What was asked for and cannot be had is said; what auto leaves out on a CPU is not."""
-    wanted = {"auto": COMPILED if device == CUDA and not machine.hip else PLAIN, "plain": PLAIN, "compiled": COMPILED}
+    wanted = {
+        "auto": COMPILED if device == CUDA and not machine.hip else AS_IT_IS,
+        "plain": AS_IT_IS,
+        "compiled": COMPILED,
+    }
     wanted |= {"fp8": IN_FP8, "rtx": RTX}
     assert choose_speed(name, device, machine) == expected
     quiet = expected == wanted[name] or ((name, device) == ("compiled", CPU) and expected.compiles)
@@ -625,6 +629,24 @@ def test_rtx_runs_the_whole_stage_and_falls_back(model, caplog):
         assert torch.equal(denoising(sped), denoising(model))
     (record,) = caplog.records
     assert record.getMessage() == "predict_noise runs plain, TensorRT-RTX failed: RuntimeError: no engine"
+
+
+def test_kernels_are_loaded_before_compiling_and_saved_after_it(model, monkeypatch, tmp_path):
+    """Saved even if some were loaded, for those may be of other settings; one file for any number of keyframes."""
+    monkeypatch.setenv("PERSONALIVE_CACHE", str(tmp_path))
+    done, compiler = [], Compiler()
+    monkeypatch.setattr(prepare, "load_kernels", lambda path: done.append(("load", path, compiler.asked)) or True)
+    monkeypatch.setattr(prepare, "save_kernels", lambda path: done.append(("save", path, compiler.asked)))
+    sped = fast(model, kept=True, compile=compiler)
+    for keyframes in (1, 2):
+        for _ in range(3):
+            denoising(sped, keyframes)
+    assert [(what, asked) for what, _, asked in done] == [
+        ("load", 0),
+        ("save", compiler.asked),
+        ("load", compiler.asked),
+    ]
+    assert len({path for _, path, _ in done}) == 1
 
 
 def test_kernels_file_depends_on_all_that_matters(monkeypatch, tmp_path):

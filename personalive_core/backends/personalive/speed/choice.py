@@ -42,7 +42,7 @@ class SpeedPlan:
         return not (self.compiles or self.graphs or self.fp8 or self.rtx)
 
 
-PLAIN = SpeedPlan()
+AS_IT_IS = SpeedPlan()
 GRAPHS = SpeedPlan("compiled", graphs=True)  # where there is no compiler
 COMPILED = SpeedPlan("compiled", compiles=True, graphs=True)
 IN_FP8 = replace(COMPILED, name="fp8", fp8=True)
@@ -84,7 +84,7 @@ def choose_speed(name: str, device: torch.device, machine: Machine | None = None
     if name == "rtx" and not machine.rtx():
         raise InputError("speed rtx needs Torch-TensorRT-RTX, which is not installed: run `pip install .[rtx]`")
     if name == "plain" or (name == "auto" and (device.type != "cuda" or machine.hip)):
-        return PLAIN
+        return AS_IT_IS
     speed, reason = (_on_cuda if device.type == "cuda" else _elsewhere)(name, device, machine)
     if reason:
         warn_once(_log, reason)
@@ -110,10 +110,10 @@ def _on_cuda(name: str, device: torch.device, machine: Machine) -> tuple[SpeedPl
 
 def _elsewhere(name: str, device: torch.device, machine: Machine) -> tuple[SpeedPlan, str]:
     if name in ("fp8", "rtx"):
-        return PLAIN, f"speed {name} needs a CUDA device, this is {device.type}: speed plain is used"
+        return AS_IT_IS, f"speed {name} needs a CUDA device, this is {device.type}: speed plain is used"
     lacking = machine.compiler() if device.type == "cpu" else f"it is made for CUDA and the CPU, this is {device.type}"
     if lacking:
-        return PLAIN, f"speed compiled cannot be had, speed plain is used: {lacking}"
+        return AS_IT_IS, f"speed compiled cannot be had, speed plain is used: {lacking}"
     return replace(COMPILED, graphs=False), ""
 
 

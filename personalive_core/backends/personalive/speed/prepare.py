@@ -93,12 +93,13 @@ class Workshop:
             return stage(*twins, *given)
 
         known, file = len(self.kinds.compiled), self._file(stage, networks, inputs)
-        loaded = file is not None and load_kernels(file)
+        if file is not None:
+            load_kernels(file)
         in_inference(body, inputs)
         if len(self.kinds.compiled) > known:
             self.kinds.finish()
-            if file is not None and not loaded:
-                save_kernels(file)
+            if file is not None:
+                save_kernels(file)  # even if some were loaded: they may not have served
         return body
 
     def _twins(self, stage: NetworkStage, networks: tuple[nn.Module, ...]) -> tuple[nn.Module, ...]:
