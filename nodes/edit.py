@@ -34,18 +34,18 @@ from .host.sockets import (
 )
 from .host.streaming import SamplerRun, check
 
-PLAIN = Edit()
+UNEDITED = Edit()
 ONLY_FITTED = ("x", "y", "size")  # fitting takes over changes since the first frame, and by default no size
 
 
 def amount(name: str, most: float, step: float, tooltip: str) -> io.Float.Input:
     """The widget of a value that is added, 0 by default, up to `most` in both directions."""
-    return io.Float.Input(name, default=getattr(PLAIN, name), min=-most, max=most, step=step, tooltip=tooltip)
+    return io.Float.Input(name, default=getattr(UNEDITED, name), min=-most, max=most, step=step, tooltip=tooltip)
 
 
 def factor(name: str, least: float, tooltip: str) -> io.Float.Input:
     """The widget of a factor, 1 by default."""
-    return io.Float.Input(name, default=getattr(PLAIN, name), min=least, max=3.0, step=0.05, tooltip=tooltip)
+    return io.Float.Input(name, default=getattr(UNEDITED, name), min=least, max=3.0, step=0.05, tooltip=tooltip)
 
 
 def edit_inputs() -> list[io.Input]:
@@ -151,7 +151,7 @@ def edited_motion(motion: Motion, change: Edit, weights: torch.Tensor) -> Motion
 
     Raises InputError where fitting would undo the edit.
     """
-    lost = [name for name in ONLY_FITTED if getattr(change, name) != getattr(PLAIN, name)]
+    lost = [name for name in ONLY_FITTED if getattr(change, name) != getattr(UNEDITED, name)]
     if lost and motion.fitted is None:
         raise InputError(
             f"{' and '.join(lost)} of a motion that is not fitted yet would not reach the portrait: put Edit Motion "

@@ -29,7 +29,7 @@ class Cancelled(BaseException):
 
 
 @dataclass(eq=False)
-class Download:
+class DownloadState:
     """How far the download of some files is; the thread that downloads writes it, the node's thread reads it."""
 
     files: tuple[WeightFile, ...]
@@ -84,7 +84,7 @@ def fetch(folder: Path, files: tuple[WeightFile, ...], node: str = "") -> None:
     Raises WeightsError as `download` does, and ComfyUI's InterruptProcessingException within a second after the user
     pressed Cancel, however slow the network is.
     """
-    state, bar = Download(files), comfy.utils.ProgressBar(1, node_id=node or None)
+    state, bar = DownloadState(files), comfy.utils.ProgressBar(1, node_id=node or None)
     thread = threading.Thread(target=state.run, args=(folder,), name="personalive-download", daemon=True)
     notify(node, f"Asking the hub for {len(files)} files, about {gigabytes(files)}")
     thread.start()

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..backends.personalive.loader import library_ops
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import LATENT_PIXELS, STREAM, Reference
 from ..modules.inputs import MotionFeatures
 from ..motion.types import HeadPose, HybridMotion
 from ..weights.fill import load_into
 from .figures import Accuracy
-from .networks import StandinState, channels_last, empty_model, random_state
+from .networks import StandinState, empty_model, in_channels_last, random_state
 from .options import BenchOptions
 from .variants import VARIANTS
 
@@ -35,13 +36,13 @@ class StandinStep:
 def make_case(options: BenchOptions) -> StandinStep:
     """A denoising UNet of the options' widths. Weights that repeat, as the timed ones do, would enlarge rounding."""
     device, frames, side = options.device, STREAM.windows * STREAM.window, options.size // LATENT_PIXELS
-    empty = empty_model(options.widths)
+    empty = empty_model(options.widths, library_ops(device))
     unet, name = empty.denoising_unet, "denoising_unet"
     with torch.inference_mode():
         clip = torch.empty(1, 1, unet.config.image_dim, device="meta")
         shapes = empty.reference_unet.reference_tokens(torch.empty(1, 4, side, side, device="meta"), clip)
     state = random_state(name, unet, StandinState)
-    channels_last(load_into(unet, state, network=name, device=device, dtype=torch.float32))
+    in_channels_last(load_into(unet, state, network=name, device=device, dtype=torch.float32))
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..backends.personalive.speed.choice import FP8_CAPABILITY
 from ..backends.personalive.types import LATENT_PIXELS, STREAM
 from ..modules.unet import UNetConfig
 from .figures import Ceiling
@@ -16,8 +17,7 @@ from .options import BenchOptions
 
 COPIED = {"cuda": 2**31, "cpu": 2**26}  # bytes: far more than caches hold
 PRODUCT = {"cuda": 8192, "cpu": 1024}  # rows and columns
-FP8_CAPABILITY = (8, 9)  # the first cards that multiply 8-bit floats
-KEYS = (2, 5)  # attention to own and reference tokens, and to three keyframes' besides
+KEY_COUNTS = (2, 5)  # attention to own and reference tokens, and to three keyframes' besides
 
 Measured = tuple[str, str, float, Callable[[], object]]  # name, unit, amount, call
 
@@ -40,7 +40,7 @@ def _all_work(options: BenchOptions) -> Iterator[Measured]:
     for width, side in sides:
         for layout in (torch.contiguous_format, torch.channels_last):
             yield _convolution(options, width, side, layout)
-    for keys in KEYS:
+    for keys in KEY_COUNTS:
         yield _attention(options, *sides[0], keys)
     yield _temporal(options, *sides[0])
 

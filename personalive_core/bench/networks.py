@@ -37,7 +37,7 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
         facts, state = facts_of(name), random_state(name, network)
         if not isinstance(network, KeypointExtractor):
             load_into(network, state, network=name, device=device, dtype=dtype, facts=facts)
-            return channels_last(network)
+            return in_channels_last(network)
         load_into(network, state, network=name, device="cpu", dtype=torch.float32)
         calm(network)
         calmed = {
@@ -45,12 +45,12 @@ def random_model(widths: tuple[int, ...], device: torch.device, dtype: torch.dty
             for key, tensor in network.state_dict().items()
         }
         network.load_state_dict(calmed, assign=True)
-        return channels_last(network.to(device))
+        return in_channels_last(network.to(device))
 
     return each(empty_model(widths, library_ops(device)), filled)
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def in_channels_last(network: nn.Module) -> nn.Module:
     """The network with its weights in the memory format that the loader gives them, in place."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stub
 

@@ -150,7 +150,7 @@ def test_table():
         ({"repeats": 0}, "1 repeat"),
         ({"widths": (32, 48)}, "multiples of 32"),
         ({"widths": ()}, "multiples of 32"),
-        ({"speeds": ("plain", "warp")}, "unknown speed 'warp': use plain or compiled"),
+        ({"speeds": ("plain", "warp")}, "unknown speed 'warp': use plain or compiled or fp8 or rtx"),
         ({"decoders": ("half",)}, "unknown decoder 'half'"),
         ({"keyframes": (4,)}, "0 to 3 keyframes"),
     ],

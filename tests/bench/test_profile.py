@@ -189,4 +189,4 @@ def test_arguments():
 def test_an_unknown_speed_is_refused(capsys):
     with pytest.raises(SystemExit):
         parsed("--speed", "plain,warp")
-    assert "expected plain, compiled, with commas between, got 'warp'" in capsys.readouterr().err
+    assert "expected plain, compiled, fp8, rtx, with commas between, got 'warp'" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest

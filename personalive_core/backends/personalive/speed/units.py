@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]  # (kinds compiled, kinds in all); may rai
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]  # as torch.compile with its options
 
 # The classes whose instances repeat, by name: those of diffusers are imported only when they are used.
-UNITS = (
+COMPILED_BLOCKS = (
     *("Resnet", "Resample", "SpatialTransformer", "MotionTransformer"),  # modules/unet.py, modules/attention.py
     *("ResnetBlock2D", "Upsample2D", "Attention", "MidAttention"),  # of the VAE's decoder, diffusers' or ours
     *("DecoderTiny", "TinyDecoder"),  # whole: its blocks are small
@@ -187,7 +187,7 @@ def _wrap(network: nn.Module, kinds: Kinds) -> None:
     for name, child in list(network.named_children()):
         if name == "encoder":
             continue  # of a VAE: not used by a stream
-        if type(child).__name__ in UNITS:
+        if type(child).__name__ in COMPILED_BLOCKS:
             network.add_module(name, Unit(child, kinds))
         else:
             _wrap(child, kinds)
