@@ -84,8 +84,8 @@ class LoadPersonaLive(io.ComfyNode):
                     options=list(OFFERED),
                     default="auto",
                     optional=True,
-                    tooltip="How the networks run. auto is compiled on an NVIDIA GPU, else plain; the first frames of "
-                    "each size then take up to a minute longer. fp8 is faster still, at a small loss.",
+                    tooltip="How the networks run. auto is plain. compiled runs them in CUDA graphs: faster on an "
+                    "NVIDIA GPU, but not yet tried on one in ComfyUI. fp8 changes the pictures slightly.",
                 ),
             ],
             outputs=[

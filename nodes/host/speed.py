@@ -24,10 +24,13 @@ OFFERED = tuple(speed for speed in SPEEDS if speed != "rtx")  # its engines woul
 
 
 def speed_plan(name: str) -> SpeedPlan:
-    """The plan for an option of the speed widget on ComfyUI's device. Raises InputError for an unknown one."""
+    """The plan for an option of the speed widget on ComfyUI's device. Raises InputError for an unknown one.
+
+    "auto" is plain: graphs and resident weights have not been tried on a GPU beside ComfyUI's memory management.
+    """
     if name not in OFFERED:
         raise InputError(f"unknown speed {name!r}: choose {', '.join(OFFERED)}")
-    return choose_speed(name, mm.get_torch_device())
+    return choose_speed("plain" if name == "auto" else name, mm.get_torch_device())
 
 
 def sped_up(model: PersonaLive, plan: SpeedPlan, attention: str) -> PersonaLive:

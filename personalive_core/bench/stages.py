@@ -59,10 +59,11 @@ def _counted_calls(model: PersonaLive, size: int) -> Calls:
         see(1)
         latent = model.encode(empty(1, 3, size, size))
         clip = model.embed_image(empty(1, 3, CLIP_SIZE, CLIP_SIZE))
-        pose = HeadPose(empty(1, 3), empty(1, 3), empty(1, 1))
-        own = HybridMotion(empty(1, 32, 16), empty(1, 21, 3), pose, empty(1, 4), empty(1))
+        # motion stays on the CPU, where decisions are made
+        pose = HeadPose(torch.zeros(1, 3), torch.zeros(1, 3), torch.zeros(1, 1))
+        own = HybridMotion(torch.zeros(1, 32, 16), torch.zeros(1, 21, 3), pose, torch.zeros(1, 4), torch.zeros(1))
         tokens = model.project_tokens(latent, clip)
-        return Reference(latent, clip, model.project_image(clip), tokens, own, empty(21, 3))
+        return Reference(latent, clip, model.project_image(clip), tokens, own, torch.zeros(21, 3))
 
     def motion() -> None:
         see(STREAM.window)

@@ -122,6 +122,12 @@ def test_compiling_is_told_on_the_node_that_runs_and_can_be_cancelled(node_modul
     assert said[-1] == ("8", "")
 
 
+def test_auto_is_plain_whatever_the_device(node_module, monkeypatch):
+    speed = node_module("host.speed")
+    monkeypatch.setattr(speed.mm, "get_torch_device", lambda: torch.device("cuda"), raising=False)
+    assert speed.speed_plan("auto").plain
+
+
 def test_an_unknown_speed_is_refused(node_module):
     speed = node_module("host.speed")
     with pytest.raises(speed.InputError, match="unknown speed 'fast': choose auto, plain, compiled, fp8$"):
