@@ -145,7 +145,7 @@ class LoadPersonaLive(io.ComfyNode):
         folder, plan = weights_folder(weights), speed_plan(speed)
         dtype, storage = types(precision)
         host = Host(
-            ops=layers(attention),
+            ops=layers(attention, fused=not plan.plain),  # not yet tried beside dynamic VRAM: only if asked for
             storage=storage,
             vae=ComfyVae(vae) if vae is not None else None,
             image_encoder=clip_vision,

@@ -65,16 +65,16 @@ class ComfyOps(PytorchOps):
     scaled_dot_product_attention = staticmethod(scaled_dot_product_attention)
 
 
-def layers(attention: str) -> Any:
+def layers(attention: str, fused: bool = False) -> Any:
     """The namespace of layer classes for an option of the attention widget. Raises InputError for an unknown one.
 
-    On an NVIDIA GPU it has the fused kernels too; why not, is logged once. They are used for layers whose weights lie
-    on the GPU as they are; for the others ComfyUI's own layers run.
+    If `fused`, on an NVIDIA GPU it has the fused kernels too; why not, is logged once. They are used for layers whose
+    weights lie on the GPU as they are; for the others ComfyUI's own layers run.
     """
     if attention not in ATTENTIONS:
         raise InputError(f"unknown attention {attention!r}: choose {' or '.join(ATTENTIONS)}")
-    device = mm.get_torch_device()
-    ops, reason = fast_ops(device, ComfyOps if attention == "auto" else PytorchOps)
+    device, own = mm.get_torch_device(), ComfyOps if attention == "auto" else PytorchOps
+    ops, reason = fast_ops(device, own) if fused else (own, "")
     if reason and device.type == "cuda":
         warn_once(_log, reason)
     return ops

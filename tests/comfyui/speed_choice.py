@@ -67,7 +67,7 @@ def load():
     from pack.personalive_core.backends.personalive.speed.prepare import Tools
 
     speed.Tools = lambda **given: Tools(compile=lambda call: call, recorder=Recorder, kept=False, **given)
-    model = load_model(Path(weights), CPU, DTYPE, "full", Host(ops=memory.layers("auto")))
+    model = load_model(Path(weights), CPU, DTYPE, "full", Host(ops=memory.layers("auto", fused=True)))
     networks = {name: getattr(model, name) for name in NETWORKS}
     plain = replace(model, placement=memory.place(networks, DTYPE, resident=True))
     return plain, speed.sped_up(plain, SpeedPlan("compiled", compiles=True, graphs=True), "auto")

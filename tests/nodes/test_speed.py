@@ -140,15 +140,16 @@ def test_on_a_gpu_comfyuis_layers_get_the_fused_kernels_or_a_reason(node_module,
     monkeypatch.setattr(memory.mm, "get_torch_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(memory, "fast_ops", lambda device, ops: ((device.type, ops, fused), ""))
     plain = memory.ComfyOps if attention == "auto" else memory.PytorchOps
-    assert memory.layers(attention) == ("cuda", plain, fused)
+    assert memory.layers(attention, fused=True) == ("cuda", plain, fused)
+    assert memory.layers(attention) is plain, "by choice alone"
     memory.warn_once.cache_clear()
     monkeypatch.setattr(memory, "fast_ops", lambda _, ops: (ops, "The fused kernels need Triton."))
-    assert memory.layers(attention) is memory.layers(attention) is plain
+    assert memory.layers(attention, fused=True) is memory.layers(attention, fused=True) is plain
     assert caplog.text.count("need Triton") == 1
     monkeypatch.setattr(memory.mm, "get_torch_device", lambda: torch.device("cpu"))
     memory.warn_once.cache_clear()
     caplog.clear()
-    assert memory.layers(attention) is plain
+    assert memory.layers(attention, fused=True) is plain
     assert not caplog.text, "nobody expects them on a CPU"
 
 
