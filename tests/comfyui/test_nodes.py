@@ -579,9 +579,7 @@ def test_an_unknown_choice_is_refused(comfyui, node, widget, message):
         assert first_line(run).endswith("."), "one sentence"
     else:
         errors = [error for entry in json.loads(run.error)["node_errors"].values() for error in entry["errors"]]
-        if (
-            errors[0]["type"] == "custom_validation_failed"
-        ):  # the node's own check, shown at each input that it looks at
+        if errors[0]["type"] == "custom_validation_failed":  # the node's own check, shown at all its inputs
             assert widget in {error["extra_info"]["input_name"] for error in errors}
             assert all(message.lower() in error["details"].lower() + ":" for error in errors), errors
         else:
