@@ -18,7 +18,7 @@ ROWS = (
     ("modules", "weights"),
     ("backends",),
     ("animation",),
-    ("batch", "drawn"),
+    ("batch", "drawn", "live"),
     ("bench", "training"),
     ("evaluation",),
     ("commands",),
