@@ -23,8 +23,8 @@ function jpegOf(canvas) {
 }
 
 /**
- * `free()`: may a frame be sent? `send(number, time, bytes)` sends it. Returns {watch, pump, setRate, replaced}. A frame
- * that still waits when a newer one comes is replaced, and counted.
+ * `free()`: may a frame be sent? `send(number, time, bytes)` sends it. Returns {watch, pump, setRate, replaced}. A
+ * frame that still waits when a newer one comes is replaced, and counted.
  */
 export function frameGrabber({ free, send }) {
   const canvas = newCanvas();

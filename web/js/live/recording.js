@@ -5,8 +5,8 @@ import { fill } from "../strings.js";
 import { sendSound } from "./sound.js";
 
 /**
- * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells. Returns {stopped, close}: call `stopped()` when
- * the server no longer records.
+ * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells. Returns {stopped, close}: call `stopped()`
+ * when the server no longer records.
  */
 export function bindRecording({ record, what, sound }, words, { send, note }) {
   let [on, silence, busy] = [false, null, false];

@@ -5,7 +5,7 @@ const ID = "personalive-live-style";
 const STYLE = `
 .personalive-live { --text: var(--input-text, #1f2328); --quiet: var(--descrip-text, #59636e);
   --field: var(--comfy-input-bg, #fff); --line: var(--border-color, #d1d9e0); --bad: var(--error-text, #c62828);
-  --good: #16a34a; container-type: inline-size; box-sizing: border-box; width: 100%; max-height: 100%; overflow-y: auto;
+  --good: #15803d; container-type: inline-size; box-sizing: border-box; width: 100%; max-height: 100%; overflow-y: auto;
   font: 13px/1.4 system-ui, sans-serif; color: var(--text); accent-color: var(--good); }
 @media (prefers-color-scheme: dark) {
   .personalive-live { --text: var(--input-text, #e6edf3); --quiet: var(--descrip-text, #9198a1);
@@ -33,7 +33,8 @@ const STYLE = `
 .personalive-live-stage figure { position: relative; overflow: hidden; border-radius: 6px; background: #000; }
 .personalive-live-driving { aspect-ratio: 4 / 3; }
 .personalive-live-result { aspect-ratio: 1; width: min(100%, 70vh); }
-.personalive-live-stage :is(video, canvas, svg) { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+.personalive-live-stage :is(video, canvas, svg) { position: absolute; inset: 0; width: 100%;
+  height: 100%; object-fit: contain; }
 .personalive-live-mirror { transform: scaleX(-1); }
 .personalive-live-stage svg { fill: none; stroke: #fff; stroke-width: 1; stroke-dasharray: 3 2; opacity: 0.6;
   pointer-events: none; filter: drop-shadow(0 0 1px #000); }
