@@ -60,7 +60,6 @@ export function figureBoard(values, words) {
       values.rate.textContent = rate == null ? "–" : rate.toFixed(1);
       values.replaced.textContent = String((replaced ?? 0) + own);
     },
-    clear: () => [delays, shown].forEach((one) => one.clear()),
   };
 }
 

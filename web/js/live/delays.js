@@ -28,9 +28,6 @@ export function slidingWindow(span) {
       trim(time);
       return kept.length < 2 ? 0 : (kept.length - 1) / Math.max(time - kept[0][0], 1e-3);
     },
-    clear() {
-      kept = [];
-    },
   };
 }
 

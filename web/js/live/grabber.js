@@ -22,6 +22,12 @@ function jpegOf(canvas) {
   return new Promise((resolve) => canvas.toBlob(resolve, options.type, options.quality));
 }
 
+/** Seconds that the clock of a video's window is behind the page's: each window counts from its own beginning. */
+export function clockShift(video) {
+  const view = video.ownerDocument.defaultView ?? globalThis;
+  return (view.performance.timeOrigin - performance.timeOrigin) / 1000;
+}
+
 /**
  * `free()`: may a frame be sent? `send(number, time, bytes)` sends it. Returns {watch, pump, setRate, replaced}. A
  * frame that still waits when a newer one comes is replaced, and counted.
@@ -49,7 +55,7 @@ export function frameGrabber({ free, send }) {
   const seen = (video, now, { captureTime, width, height }) => {
     if (video !== watched) return;
     ask(video);
-    const time = (captureTime ?? now) / 1000;
+    const time = (captureTime ?? now) / 1000 + clockShift(video);
     const turn = beat(next, time, rate);
     next = turn.next;
     if (!turn.take || !width || !height) return;

@@ -30,7 +30,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   const { stage, buttons, devices } = parts;
   const is = { link: "connecting", over: null, problem: null, camera: "off", said: null }; // as stateOf takes it
   let [link, popup, hidden, wantsLive, fromServer, most] = [null, null, false, false, false, MOST_REFERENCE];
-  let [dropped, reference, again] = [0, null, false];
+  let [dropped, reference, again, blank] = [0, null, false, true];
 
   const send = (kind, fields, bytes) => link?.send(kind, fields, bytes) ?? false;
   const note = (text, tone = "wait") => {
@@ -53,6 +53,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   const player = livePlayer({
     decode: decodeJpeg,
     draw(picture, fields) {
+      blank = false;
       result.show(picture);
       if (fields.valid) stage.guide.toggleAttribute("hidden", true);
     },
@@ -136,8 +137,9 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     fromServer = source !== "page";
     most = limits?.reference ?? MOST_REFERENCE;
     if (fromServer) [is.camera, wantsLive] = ["none", true];
-    if (portrait.byteLength > 0) setPicture(parts.reference.portrait, portrait.slice());
-    if (portrait.byteLength > 0 && stage.result.width === 300) decodeJpeg(portrait).then(result.show, () => {});
+    stage.guide.toggleAttribute("hidden", fromServer);
+    setPicture(parts.reference.portrait, portrait);
+    decodeJpeg(portrait).then((picture) => blank && result.show(picture), () => {}); // until there is a result
     showSettings(settings);
     if (hidden) send("pause", { why: "hidden" });
     showState();
@@ -216,7 +218,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   buttons.popOut.onclick = () => (popup === null ? popOut() : popup.close());
   parts.settings.calibrate.onclick = () => send("calibrate", {});
   devices.camera.onchange = () => camera.choose(devices.camera.value);
-  bindReference(parts.reference, words, {
+  bindReference({ ...parts.reference, area: parts.root }, words, {
     send(bytes, blob) {
       if (send("reference", {}, bytes)) reference = blob;
     },

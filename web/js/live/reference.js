@@ -37,10 +37,10 @@ async function fetched(address) {
 }
 
 /**
- * Binds drop zone, file choice and the graph's pictures. `send(bytes, blob)` sends one, `note(text, tone)` tells,
+ * Binds file choice, the graph's pictures, and `area`, onto which a picture may be dropped. `send(bytes, blob)` sends one, `note(text, tone)` tells,
  * `most()` is the server's limit in bytes, `graphImages()` gives [{name, url}].
  */
-export function bindReference({ root, file, choose, graph }, words, { send, note, most, graphImages }) {
+export function bindReference({ area, root, file, choose, graph }, words, { send, note, most, graphImages }) {
   const use = async (blob, name) => {
     try {
       send(await bytesOf(blob, most()), blob);
@@ -60,9 +60,9 @@ export function bindReference({ root, file, choose, graph }, words, { send, note
     event.stopPropagation(); // ComfyUI would load the picture as a workflow
     zone.dataset.over = "";
   };
-  root.addEventListener("dragover", over);
-  root.addEventListener("dragleave", () => delete zone.dataset.over);
-  root.addEventListener("drop", (event) => {
+  area.addEventListener("dragover", over);
+  area.addEventListener("dragleave", () => delete zone.dataset.over);
+  area.addEventListener("drop", (event) => {
     over(event);
     delete zone.dataset.over;
     const [dropped] = event.dataTransfer.files;
