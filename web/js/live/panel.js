@@ -220,7 +220,9 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   devices.camera.onchange = () => camera.choose(devices.camera.value);
   bindReference({ ...parts.reference, area: parts.root }, words, {
     send(bytes, blob) {
-      if (send("reference", {}, bytes)) reference = blob;
+      const sent = send("reference", {}, bytes);
+      if (sent) reference = blob;
+      return sent;
     },
     note,
     most: () => most,

@@ -38,7 +38,7 @@ const STYLE = `
 .personalive-live-mirror { transform: scaleX(-1); }
 .personalive-live-stage svg { fill: none; stroke: #fff; stroke-width: 1; stroke-dasharray: 3 2; opacity: 0.6;
   pointer-events: none; filter: drop-shadow(0 0 1px #000); }
-.personalive-live-stage figcaption { position: absolute; left: 4px; top: 4px; padding: 0 5px; border-radius: 3px;
+.personalive-live-stage figcaption { position: absolute; left: 4px; bottom: 4px; padding: 0 5px; border-radius: 3px;
   font-size: 11px; color: #fff; background: rgb(0 0 0 / 60%); }
 .personalive-live-buttons { display: flex; flex-wrap: wrap; gap: 6px; }
 .personalive-live button, .personalive-live select { min-height: 28px; padding: 3px 10px; font: inherit;
