@@ -1,4 +1,4 @@
-"""A camera clip whose every frame tells its number, for Chromium's fake camera, and the script that reads it in a page."""
+"""A clip whose every frame tells its number, for Chromium's fake camera, and the script that reads it in a page."""
 
 import io
 

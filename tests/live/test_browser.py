@@ -1,6 +1,7 @@
 """The live page in a headless Chromium with a fake camera, whose frames tell their numbers."""
 
 import io
+import itertools
 import os
 import re
 
@@ -34,6 +35,8 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+CUT_OFF = """() => [...document.querySelectorAll(".personalive-live :is(button, select, input, dd)")]
+  .filter((one) => !one.hidden && one.getBoundingClientRect().right > innerWidth).map((one) => one.outerHTML)"""
 UNPLUG = "document.querySelector('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))"
 REPLUG = "navigator.mediaDevices.dispatchEvent(new Event('devicechange'))"
 
@@ -192,11 +195,11 @@ def test_snapshot_and_recording_hold_what_was_seen(panel, live):
         numbers = [number_in(frame.to_ndarray(format="rgb24")) for frame in opened.decode(video=0)]
         assert None not in numbers
         assert len(numbers) > 10
-        assert all((after - before) % FRAMES < FRAMES // 2 for before, after in zip(numbers, numbers[1:], strict=False))
+        assert all((after - before) % FRAMES < FRAMES // 2 for before, after in itertools.pairwise(numbers))
         assert opened.streams.audio
 
 
-def test_a_hidden_page_pauses_and_goes_on_when_it_is_seen(panel, live):
+def test_a_hidden_page_pauses_and_goes_on_when_it_is_seen(panel):
     panel.page.evaluate(HIDE, True)
     panel.says("hidden")
     panel.page.evaluate(HIDE, False)
@@ -255,8 +258,4 @@ def test_nothing_is_cut_off_at_the_sides(open_panel, live, width):
     panel = open_panel(live.url, size=(width, 900))
     panel.says("Ready")
     assert panel.page.evaluate("document.documentElement.scrollWidth") <= width
-    inside = panel.page.evaluate(
-        "[...document.querySelectorAll('.personalive-live :is(button, select, input, dd)')].filter((one) => !one.hidden &&"
-        " one.getBoundingClientRect().right > innerWidth).map((one) => one.outerHTML)"
-    )
-    assert inside == []
+    assert panel.page.evaluate(CUT_OFF) == []

@@ -61,6 +61,11 @@ test("a failure is told in its own words, a state in the page's language", () =>
   assert.deepEqual(told({ said: { word: "no_face", text: "x" } }, liveWords("ko")), ["wait", liveWords("ko").said_no_face]);
   assert.deepEqual(told({ said: { word: "new_word", text: "as the server says" } }), ["wait", "as the server says"]);
   assert.deepEqual(told({ over: { why: "failed", text: "out of memory" } }), ["bad", "The session has failed: out of memory"]);
+  const slow = { seconds: 3.2, delay: 13, model: "small", device: "cpu", remedy: "x", offers: ["record"] };
+  const [tone, text] = told({ said: { word: "too_slow", text: "x", values: slow } });
+  assert.equal(tone, "bad");
+  assert.match(text, /3.2 s .* small .* cpu, .* 13 s later: record the camera/);
+  assert.match(told({ said: { word: "too_slow", values: { ...slow, offers: ["small", "record"] } } })[1], /use the small model/);
   assert.deepEqual(told({ over: { why: "other", text: "why" } }), ["bad", "why"]);
 });
 

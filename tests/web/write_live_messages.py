@@ -14,7 +14,7 @@ MESSAGES = (
     Message("set", {"rotation": 0.25, "smoothing": 2.5, "mark": True, "face": "largest"}),
     Message("sound", {"time": 0.001, "rate": 48000, "channels": 1}, bytes(range(8))),
     Message(
-        "said", {"word": "failed", "text": 'Gesicht größer – 顔 😀 "x" \\ \n\x7f', "values": {"a": [1, {"b": None}]}}
+        "said", {"word": "failed", "text": 'größer – 顔 😀 "x" \\ \n\x7f', "values": {"a": [1, {"b": None}]}}
     ),
     Message("stop"),
 )

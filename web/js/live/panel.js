@@ -11,7 +11,7 @@ import { bindRecording } from "./recording.js";
 import { bindReference } from "./reference.js";
 import { bindSettings } from "./settings.js";
 import { shooting } from "./shooting.js";
-import { stateOf } from "./state.js";
+import { NOTICES, stateOf } from "./state.js";
 import { addStyle } from "./style.js";
 import { fillSelect, liveElements } from "./view.js";
 
@@ -117,10 +117,13 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     figures: (fields) => board.server(fields),
     keyframe: (fields, bytes) => addKeyframe(parts, fields, bytes, words),
     said(fields) {
-      is.said = fields;
-      if (fields.word === "reference_changed" && reference) setPicture(parts.reference.portrait, reference);
-      if (fields.word === "reference_changed") note("");
-      showState();
+      if (!NOTICES.has(fields.word)) {
+        is.said = fields;
+        showState();
+      } else if (fields.word === "reference_changed") {
+        note(words.referenceChanged, "good");
+        if (reference) setPicture(parts.reference.portrait, reference);
+      } else note(fields.text, "bad");
     },
     settings: showSettings,
     saved({ what, name }) {

@@ -2,8 +2,10 @@
 
 import { fill } from "../strings.js";
 
-const CALM = new Set(["said_running", "said_reference_changed"]);
-const BAD = new Set(["failed", "too_slow"]);
+const TONES = { running: "good", failed: "bad", too_slow: "bad", camera_lost: "bad" };
+
+/** Words that happen: the state stays what it was. */
+export const NOTICES = new Set(["reference_changed", "reference_refused"]);
 
 /** "good", "wait" or "bad", with its text. */
 const tell = (tone, text) => ({ tone, text });
@@ -16,8 +18,9 @@ function ofOver({ why, text }, words) {
 
 function ofSession({ word, text, values }, words) {
   const key = `said_${word}`;
-  const tone = BAD.has(word) ? "bad" : CALM.has(key) ? "good" : "wait";
-  return tell(tone, Object.hasOwn(words, key) ? fill(words[key], values ?? {}) : text);
+  const tone = TONES[word] ?? "wait";
+  const remedy = values?.offers?.includes("small") ? words.remedySmall : words.remedyRecord;
+  return tell(tone, Object.hasOwn(words, key) ? fill(words[key], { ...values, remedy }) : text);
 }
 
 /**
