@@ -107,6 +107,11 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     showState();
   };
 
+  const halt = () => {
+    wantsLive = false;
+    if (!fromServer) camera.stop();
+  };
+
   const heard = {
     got({ rate }) {
       grabber.setRate(rate);
@@ -119,6 +124,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     said(fields) {
       if (!NOTICES.has(fields.word)) {
         is.said = fields;
+        if (fields.word === "failed") halt(); // Start goes on
         showState();
       } else if (fields.word === "reference_changed") {
         note(words.referenceChanged, "good");
@@ -151,8 +157,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   }
   function over(fields) {
     is.over = fields;
-    wantsLive = false;
-    if (!fromServer) camera.stop();
+    halt();
     player.clear();
     recording.stopped();
     showState();

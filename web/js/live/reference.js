@@ -37,9 +37,9 @@ async function fetched(address) {
 }
 
 /**
- * Binds file choice, the graph's pictures, and `area`, onto which a picture may be dropped. `send(bytes, blob)` sends one
- * and says whether it could, `note(text, tone)` tells, `most()` is the server's limit in bytes, `graphImages()` gives
- * [{name, url}].
+ * Binds file choice, the graph's pictures, and `area`, onto which a picture may be dropped. `send(bytes, blob)` sends
+ * one and says whether it could, `note(text, tone)` tells, `most()` is the server's limit in bytes, `graphImages()`
+ * gives [{name, url}].
  */
 export function bindReference({ area, root, file, choose, graph }, words, { send, note, most, graphImages }) {
   const use = async (blob, name) => {
