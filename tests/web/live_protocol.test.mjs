@@ -24,6 +24,9 @@ test("what is no message is refused", () => {
   for (const one of [...lengths, ...["[]", "null", "{}", '{"kind":1}', "{", "\xff"].map(headed)]) {
     assert.throws(() => unpack(one), TypeError);
   }
+  const long = `{"kind":"x"${" ".repeat(5000)}}`;
+  const whole = Uint8Array.from([0, 0, long.length >> 8, long.length & 255, ...Buffer.from(long)]);
+  assert.throws(() => unpack(whole.buffer), TypeError, "a header that is too long, though it is whole");
   assert.throws(() => pack("x", { text: "a".repeat(4096) }), RangeError);
   assert.throws(() => pack("x", { text: "字".repeat(700) }), RangeError, "counted in the bytes that are sent");
 });

@@ -72,7 +72,6 @@ export function livePlayer({ decode, draw, schedule, now, asleep, shown, display
     if (times?.window === window) return times;
     times = { window, ...windowTimes(now(), end, spacing || 0) };
     end = times.start + count * times.spacing;
-    for (const entry of queue) entry.due = Math.min(entry.due, times.start);
     return times;
   };
 
