@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,13 +22,14 @@ SLOWEST_CUTOFF, FASTEST_CUTOFF = 0.01, 1000.0  # Hz
 SOUND_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # what AAC has
 _STEREO = 2
 _LARGEST = 2**53  # the largest whole number that a page's numbers hold exactly
+_LARGEST_FLOAT = sys.float_info.max  # JSON's whole numbers have no limit
 _FULL_SCALE = 32768.0
 
 
 def number_of(fields: Mapping[str, Any], key: str, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number within `low`..`high`. Raises InputError for anything else."""
     value = fields.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST_FLOAT:
         raise InputError(f"{key} of a live message is a finite number: send one")
     if not low <= value <= high:
         raise InputError(f"{key} of a live message is from {low:g} to {high:g}, not {value:g}: send such a number")

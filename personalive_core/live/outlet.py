@@ -1,16 +1,14 @@
-"""Results on their way out: marked where that is asked for, in this one place, for the page and all other outputs."""
+"""Results on their way out: each frame with its place in its window, encoded once for all who send it."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ..media.label import badge, stamp
-from ..media.picture import Picture
 from .pictures import encode_jpeg
 from .types import Made
 
@@ -22,7 +20,7 @@ _PAUSE = 2.0  # seconds: two windows that are further apart say nothing about th
 class Still:
     """One result frame as it goes out."""
 
-    made: Made  # its picture has the mark, if one was asked for
+    made: Made
     index: int  # in its window
     count: int  # frames of its window
     spacing: float  # seconds from one of its frames to the next
@@ -34,32 +32,29 @@ class Still:
 
 
 OnWindow = Callable[[tuple[Still, ...]], None]
-OnKeyframe = Callable[[int, Picture], None]
 
 
 class Outlet:
-    """Between a LiveSession and all who show its results.
+    """Between a LiveSession, which marks its results if that is asked for, and all who show them.
 
     Listeners are called in the session's worker thread and must not block.
     """
 
     def __init__(self, session: Any) -> None:  # noqa: ANN401 - a LiveSession, or what has its methods
-        self.session = session
         self.latest: Still | None = None
         self._end: float | None = None  # time of the newest frame
         self._lock = threading.Lock()
-        self._listeners: list[tuple[OnWindow, OnKeyframe | None]] = []
-        self._remove = session.subscribe(on_frames=self._made, on_keyframe=self._keyframe)
+        self._listeners: list[OnWindow] = []
+        self._remove = session.subscribe(on_frames=self._made)
 
-    def listen(self, on_window: OnWindow, on_keyframe: OnKeyframe | None = None) -> Callable[[], None]:
+    def listen(self, on_window: OnWindow) -> Callable[[], None]:
         """Calls `on_window` with every window's frames from now on; returns a function that ends it."""
-        one = (on_window, on_keyframe)
         with self._lock:
-            self._listeners.append(one)
+            self._listeners.append(on_window)
 
         def leave() -> None:
             with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(one)
+                self._listeners.remove(on_window)
 
         return leave
 
@@ -75,28 +70,12 @@ class Outlet:
             return
         spacing = frame_spacing([frame.time for frame in frames], self._end)
         self._end = frames[-1].time
-        stills = tuple(
-            Still(replace(made, picture=self._marked(made.picture)), index, len(frames), spacing)
-            for index, made in enumerate(frames)
-        )
-        self.latest = stills[-1]
+        window = tuple(Still(made, index, len(frames), spacing) for index, made in enumerate(frames))
+        self.latest = window[-1]
         with self._lock:
             listeners = list(self._listeners)
-        for on_window, _ in listeners:
-            on_window(stills)
-
-    def _keyframe(self, number: int, picture: Picture) -> None:
-        with self._lock:
-            listeners = list(self._listeners)
-        for _, on_keyframe in listeners:
-            if on_keyframe is not None:
-                on_keyframe(number, self._marked(picture))
-
-    def _marked(self, picture: Picture) -> Picture:
-        return stamp(picture, _badge(picture.shape[0])) if self.session.settings.mark else picture
-
-
-_badge = lru_cache(maxsize=4)(badge)
+        for listener in listeners:
+            listener(window)
 
 
 def frame_spacing(times: Sequence[float], before: float | None) -> float:

@@ -17,6 +17,7 @@ from ..media.picture import MIN_SIDE, Picture, to_rgb
 MOST_FRAME_SIDE = 2048  # pixels of a driving frame
 MOST_REFERENCE_SIDE = 16384  # pixels: more has no camera's picture
 MOST_REFERENCE_PIXELS = 40_000_000
+SMALL_SIDE = 320  # pixels of pictures that are shown beside the result
 _JPEG_QUALITY = 85  # 20 to 40 kB for a portrait of 512 pixels a side
 _MOST_SEGMENTS, _MOST_SCANS = 1000, 64  # of a JPEG: cameras write 20 and 1, progressive ones up to 20 scans
 _SIZED = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # JPEG segments with the size
@@ -89,6 +90,16 @@ def encode_jpeg(picture: Picture, quality: int = _JPEG_QUALITY) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
     return file.getvalue()
+
+
+def small(picture: Picture, side: int = SMALL_SIDE) -> Picture:
+    """`picture` [H, W, 3] with at most `side` pixels on its longer side."""
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def _simplejpeg() -> Any:  # noqa: ANN401 - an optional module without types

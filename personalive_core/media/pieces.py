@@ -30,7 +30,7 @@ class _Piece(NamedTuple):
 
     @property
     def end(self) -> int:
-        return self.start + self.samples.shape[1]
+        return self.start + int(self.samples.shape[1])
 
 
 class SoundPieces:
