@@ -141,11 +141,12 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
       note(text, "bad");
     },
   };
-  function opened({ source, settings, limits }, portrait) {
+  function opened({ source, settings, limits, can }, portrait) {
     Object.assign(is, { link: "open", over: null });
     fromServer = source !== "page";
     most = limits?.reference ?? MOST_REFERENCE;
     if (fromServer) [is.camera, wantsLive] = ["none", true];
+    for (const one of [buttons.snapshot, buttons.record, devices.recordRow]) one.hidden = !can.record;
     stage.guide.toggleAttribute("hidden", fromServer);
     setPicture(parts.reference.portrait, portrait);
     decodeJpeg(portrait).then((picture) => blank && result.show(picture), () => {}); // until there is a result

@@ -71,7 +71,7 @@ function devices(words) {
   const sound = tick(words.recordSound);
   const cameraRow = labelled(words.camera, camera);
   const recordRow = labelled(words.recordWhat, what, sound.row);
-  return { camera, cameraRow, what, sound: sound.box, rows: [cameraRow, recordRow] };
+  return { camera, cameraRow, recordRow, what, sound: sound.box, rows: [cameraRow, recordRow] };
 }
 
 function slider(words, name) {
