@@ -38,9 +38,7 @@ class LiveSession(io.ComfyNode):
             description="A camera drives the portrait while it happens. Run it, then press Start on its panel: camera, "
             "result, delay, recording. Close the page to end it.",
             inputs=[
-                ModelSocket.Input(
-                    "model", tooltip="From Load PersonaLive. The small model works at once on any machine."
-                ),
+                ModelSocket.Input("model", tooltip="From Load PersonaLive. The small model works at once."),
                 ReferenceSocket.Input("reference", tooltip="The portrait, from Prepare Reference."),
                 io.Combo.Input(
                     "mode",

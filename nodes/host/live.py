@@ -1,4 +1,4 @@
-"""The pack's live service: at most one session, the two routes that lead to it, and the gate that puts prompts first."""
+"""The pack's live service: at most one session, the routes that lead to it, the gate that puts prompts first."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class LiveService:
                 self._running = replace(running, made_of=made_of)
             running.hub.session.change(settings)
             return running.token
-        gate = PromptGate(PromptServer.instance, lambda: session.performer.residence.left(), lambda: session.busy)
+        gate = PromptGate(PromptServer.instance, lambda: left(session), lambda: session.busy)
         session = LiveSession(hosted(make(), room), settings, gate, *names)
         token = secrets.token_urlsafe(24)
         output = Path(folder_paths.get_output_directory()) / RECORDINGS
@@ -185,6 +185,11 @@ class LiveService:
 def hosted(performer: PersonaLivePerformer, room: int) -> HostedPerformer:
     """The performer for ComfyUI; `room` bytes are kept free for a step."""
     return HostedPerformer(performer, Residence(performer.model, room))
+
+
+def left(session: LiveSession) -> None:
+    """Tells the session's performer, whichever it has by now, that its networks may be off the device."""
+    session.performer.residence.left()
 
 
 def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:

@@ -125,4 +125,6 @@ async def serving(output=None, rules=Rules(), performer=None, **options):  # noq
 
 def live_threads():
     """The names of the threads of live sessions."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("live-", "personalive-live")))
+    return sorted(
+        thread.name for thread in threading.enumerate() if thread.name.startswith(("live-", "personalive-live"))
+    )
