@@ -41,7 +41,7 @@ class YuNetDetector:
         self._cv2, self._path = _import_cv2(), model_path
         if not model_path.is_file():
             raise WeightsError(f"the YuNet face detector's file is missing at {model_path}: download it ({_SOURCES})")
-        with self._used(), _quiet(self._cv2):
+        with self._used(), quiet(self._cv2):
             self._network = self._cv2.FaceDetectorYN.create(str(model_path), "", (_LONGEST, _LONGEST), threshold)
 
     def __call__(self, image: Picture) -> tuple[Face, ...]:
@@ -159,7 +159,7 @@ def make_detector(name: str, yunet: Callable[[], Path]) -> FaceDetector:
 
 
 @contextmanager
-def _quiet(cv2: Any) -> Iterator[None]:  # noqa: ANN401
+def quiet(cv2: Any) -> Iterator[None]:  # noqa: ANN401
     """OpenCV prints nothing: version 5 warns that it sets no target for any network, and errors are raised besides."""
     log = getattr(cv2.utils, "logging", None)
     if log is None:  # OpenCV 4.8, which does not warn

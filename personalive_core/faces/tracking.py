@@ -188,12 +188,19 @@ def cut_frames(
     """
     state: TrackState | None = None
     for frame in frames:
-        crop, found = whole_frame(frame.shape[:2]), True
-        if detector or options.manual:
-            faces = detector(frame) if detector else ()
-            state, found = track(state, faces, frame.shape[:2], options)
-            crop = state.crop
-        yield CutFrame(cut_patch(frame, crop), crop, found)
+        state, part = cut_next(state, frame, detector(frame) if detector else None, options)
+        yield part
+
+
+def cut_next(
+    state: TrackState | None, frame: np.ndarray, faces: Sequence[Face] | None, options: TrackOptions
+) -> tuple[TrackState | None, CutFrame]:
+    """The next of `cut_frames`, and the state after it; `faces` None: none were looked for."""
+    crop, found = whole_frame(frame.shape[:2]), True
+    if faces is not None or options.manual:
+        state, found = track(state, faces or (), frame.shape[:2], options)
+        crop = state.crop
+    return state, CutFrame(cut_patch(frame, crop), crop, found)
 
 
 def crop_frames(

@@ -11,11 +11,8 @@ from ..backends.personalive.types import STREAM
 
 KEPT_STEPS, KEPT_SHOWN = 64, 200
 RECENT = 5.0  # seconds over which result frames are counted
-MOST_DRIVING, LEAST_DRIVING, USUAL_DRIVING = (
-    60.0,
-    2.0,
-    25.0,
-)  # driving frames a second: asked for at most, at least, at first
+# driving frames a second: asked for at most, at least, and before it is known what can be taken
+MOST_DRIVING, LEAST_DRIVING, USUAL_DRIVING = 60.0, 2.0, 25.0
 IN_FLIGHT = STREAM.windows  # steps until a window is finished
 
 

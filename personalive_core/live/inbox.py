@@ -77,10 +77,10 @@ class Inbox:
 def one_less(held: Sequence[Waiting], since: float | None) -> tuple[Waiting, ...]:
     """All but one: the one without which the largest gap it leaves is smallest; never the newest.
 
-    Gaps are counted from `since`, the time of the frame before these; None: the oldest goes.
+    Gaps are counted from `since`, the time of the frame before these; None: from the first.
     """
     times = [one.frame.time for one in held]
     before = [times[0] if since is None else since, *times]
     gaps = [before[place + 2] - before[place] for place in range(len(held) - 1)]
-    drop = gaps.index(min(gaps)) if since is not None else 0
+    drop = gaps.index(min(gaps))
     return (*held[:drop], *held[drop + 1 :])

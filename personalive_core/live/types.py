@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from ..backends.personalive.motion import Strengths
 from ..errors import InputError
+from ..faces.crop import choose_face
 from ..media.picture import Picture
+from ..motion.smoothing import pose_smoothing
 
 QUALITY, QUICK = "quality", "quick"
 MODES = (QUALITY, QUICK)
@@ -38,7 +41,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may change while a session runs. Raises InputError for an unknown mode."""
+    """What a person may change while a session runs. Raises InputError for a value that cannot be."""
 
     strengths: Strengths = field(default_factory=Strengths)
     mode: str = QUALITY  # quality: windows of captured frames; quick: motion between them is interpolated
@@ -49,6 +52,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"a live mode is one of {', '.join(MODES)}, not {self.mode!r}: choose one of these")
+        if not all(math.isfinite(value) for value in astuple(self.strengths)):
+            raise InputError(f"strengths are finite numbers, not {self.strengths}: correct them")
+        choose_face((), self.face, None)
+        pose_smoothing(1.0, self.smoothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +72,17 @@ class Performed:
 class Performer(Protocol):
     """A system that animates one reference live. Its state is a value: a step that failed can be taken again."""
 
-    window: int  # result frames of a step; in quality mode also the driving frames it takes
-    size: int  # pixels a side of the result
-    portrait: Picture  # [S, S, 3] the reference, shown until the first result
+    @property
+    def window(self) -> int:
+        """Result frames of a step; in quality mode also the driving frames it takes."""
+
+    @property
+    def size(self) -> int:
+        """Pixels a side of the result."""
+
+    @property
+    def portrait(self) -> Picture:
+        """The reference [S, S, 3], shown until the first result."""
 
     def begin(self) -> Any:  # noqa: ANN401 - the performer's own value
         """The state before the first step."""

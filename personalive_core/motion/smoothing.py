@@ -89,15 +89,33 @@ def smooth(
     state: OneEuroState | None = None
     paces = repeat(options) if times is None else at_their_steps(options, times)
     for motion in motions:
-        rows = torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
-        smoothed = []
+        rows, smoothed = _rows(motion), []
         for row, valid in zip(rows, motion.valid, strict=True):
             pace = next(paces)
             if bool(valid):
                 state, row = one_euro(state, row, pace)  # noqa: PLW2901 - the filtered row takes its place
             smoothed.append(row)
-        angles, translation, scale, box = torch.stack(smoothed).tensor_split((3, 6, 7), 1)
-        yield replace(motion, pose=HeadPose(angles, translation, scale), box=box)
+        yield _with_rows(motion, torch.stack(smoothed))
+
+
+def smooth_next(
+    state: OneEuroState | None, motion: HybridMotion, options: OneEuroOptions
+) -> tuple[OneEuroState | None, HybridMotion]:
+    """The next frame [1] of `smooth`, and the filter's state after it; the options' rate is that of its time step."""
+    if not bool(motion.valid):
+        return state, motion
+    state, row = one_euro(state, _rows(motion), options)
+    return state, _with_rows(motion, row)
+
+
+def _rows(motion: HybridMotion) -> Tensor:
+    """What is filtered of F frames: [F, 11]."""
+    return torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
+
+
+def _with_rows(motion: HybridMotion, rows: Tensor) -> HybridMotion:
+    angles, translation, scale, box = rows.tensor_split((3, 6, 7), 1)
+    return replace(motion, pose=HeadPose(angles, translation, scale), box=box)
 
 
 def at_their_steps(options: OneEuroOptions, times: Iterable[Fraction]) -> Iterator[OneEuroOptions]:

@@ -236,6 +236,7 @@ def test_another_performer_begins_anew(made, clock):
     offer(session, 6, 7)
     session.turn()
     assert heard.numbers == [[0, 1, 2, 3], [6, 7]]  # what waited was for the other's window
+    assert session.figures().step_p95 == 0
     assert heard.words[-1] == "running"
 
 
@@ -368,6 +369,7 @@ def test_a_failure_is_said_and_waits(made, error, text):
     assert not session.turn()
     session.resume("hidden")  # the page that is seen again does not know of it
     assert not session.turn()
+    assert heard.words[-1] == "failed"
     session.resume("user")
     session.turn()
     offer(session, *range(12, 16))
@@ -403,6 +405,19 @@ def test_a_listener_that_fails_leaves(made, caplog):
     assert len(calls) == 1
     assert len(heard.windows) == 2
     assert "listener" in caplog.text
+
+
+def test_keyframes_are_told(made):
+    class Remembering(Echo):
+        def perform(self, state, frames, settings):
+            done = super().perform(state, frames, settings)
+            return replace(done, frames=(replace(done.frames[0], keyframe=True), *done.frames[1:]), keyframes=2)
+
+    session, heard = made(Remembering())
+    offer(session, *range(4))
+    session.turn()
+    assert heard.keyframes == [0]
+    assert session.figures().keyframes == 2
 
 
 def test_listeners_come_and_go(made):

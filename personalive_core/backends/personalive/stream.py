@@ -91,12 +91,12 @@ def _steps(
         state = at_hand(state)
     for motion in in_windows(pieces, config.window):
         with torch.inference_mode():
-            state, emitted = _advance(model, sampler, state, model.embed_motion(motion, size), lane)
+            state, emitted = advance(model, sampler, state, model.embed_motion(motion, size), lane)
         yield emitted
     # no motion is left: steps without new frames finish those in flight
     while not sampler.drained(state):
         with torch.inference_mode():
-            state, emitted = _advance(model, sampler, state, state.motion.drop(config.lookahead), lane)
+            state, emitted = advance(model, sampler, state, state.motion.drop(config.lookahead), lane)
         yield emitted
 
 
@@ -119,10 +119,13 @@ def stream_fitted(
         yield replace(emitted, pictures=pictures, first=first, keyframe=keyframe)
 
 
-def _advance(
+def advance(
     model: PersonaLive, sampler: StreamingSampler, state: StreamState, motion: MotionFeatures, lane: Lane
 ) -> tuple[StreamState, Callable[[], Emitted]]:
-    """The state after one more step, and what gives its result."""
+    """The state after one more step over retargeted `motion` [1, 0..W], and what gives its result.
+
+    It is called in inference mode. Raises NumericalError as `stream` does, when the result is asked for.
+    """
     oldest = state.motion if state.motion.face.shape[1] else motion
     new = float(novelty(state.keyframes, oldest.known[:, :1]).max())
     after, latents = sampler.step(state, motion)
