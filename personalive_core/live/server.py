@@ -47,6 +47,7 @@ class Rules:
     first: float | None = 60.0  # seconds until a page must have connected; None: none need
     grace: float | None = 10.0  # seconds without a page after one has left
     virtual_camera: bool = False  # one is on
+    camera: Path | None = None  # folder for recordings of the camera; None: that of the others
 
 
 class LiveHub:
@@ -68,7 +69,7 @@ class LiveHub:
         self.session, self.source, self.rules = session, source, rules
         self.closed, self.outlet = Ending(), Outlet(session)
         self._token, self._output, self._loopback = token, output, loopback
-        self._takes = Takes(output, self.outlet, self._took)
+        self._takes = Takes((output, rules.camera or output), self.outlet, self._took)
         self._pool = ThreadPoolExecutor(2, "live-picture")
         self._stream = Stream(self)
         self._client: Client | None = None

@@ -146,6 +146,11 @@ class LiveSession(Turns):
         """Whether it was started and has not been stopped."""
         return bool(self._threads) and not self._stopping.is_set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a step is being taken."""
+        return self._began is not None
+
     def _work(self) -> None:
         try:
             while not self._stopping.is_set():

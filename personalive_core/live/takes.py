@@ -19,10 +19,18 @@ from .types import Captured
 
 
 class Takes:
-    """One recording at a time. `told` gets `saved` and `failed` with their fields, see protocol.py, in any thread."""
+    """One recording at a time. `told` gets `saved` and `failed` with their fields, see protocol.py, in any thread.
 
-    def __init__(self, output: Path | None, outlet: Outlet, told: Callable[[str, Mapping[str, Any]], None]) -> None:
-        self._output, self._outlet, self._told = output, outlet, told
+    `folders` are those of results and of what the camera showed; None: nothing can be written.
+    """
+
+    def __init__(
+        self,
+        folders: tuple[Path | None, Path | None],
+        outlet: Outlet,
+        told: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
+        self._folders, self._outlet, self._told = folders, outlet, told
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         self._leave: Callable[[], None] = lambda: None
@@ -31,7 +39,7 @@ class Takes:
         """Begins a recording of `what`, one of RECORDED, in place of one that is on."""
         self.stop()
         try:
-            recorder = Recorder(self._name(".mp4"), RecordOptions(what, sound), self._recorded)
+            recorder = Recorder(self._name(".mp4", what), RecordOptions(what, sound), self._recorded)
         except PersonaLiveError as error:
             self._told("failed", {"what": "record", "text": str(error)})
             return
@@ -80,13 +88,14 @@ class Takes:
         else:
             self._told("saved", {"what": "record", "name": recorded.path.name})
 
-    def _name(self, suffix: str) -> Path:
+    def _name(self, suffix: str, what: str = RESULT) -> Path:
         """A file that is not there yet."""
-        if self._output is None:
+        folder = self._folders[what == CAMERA]
+        if folder is None:
             raise OutputError("this session has no output folder: start it with one to record")
         stem = f"live-{datetime.now():%Y%m%d-%H%M%S}"
         names = (f"{stem}{f'-{number}' if number else ''}{suffix}" for number in range(10**6))
-        return next(path for name in names if not (path := self._output / name).exists())
+        return next(path for name in names if not (path := folder / name).exists())
 
 
 def show_window(recorder: Recorder, window: tuple[Still, ...]) -> None:
