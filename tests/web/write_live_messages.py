@@ -13,9 +13,7 @@ MESSAGES = (
     Message("shown", {"window": 3, "number": 12, "delay": None, "frames": 4, "dropped": 0}),
     Message("set", {"rotation": 0.25, "smoothing": 2.5, "mark": True, "face": "largest"}),
     Message("sound", {"time": 0.001, "rate": 48000, "channels": 1}, bytes(range(8))),
-    Message(
-        "said", {"word": "failed", "text": 'größer – 顔 😀 "x" \\ \n\x7f', "values": {"a": [1, {"b": None}]}}
-    ),
+    Message("said", {"word": "failed", "text": 'größer – 顔 😀 "x" \\ \n\x7f', "values": {"a": [1, {"b": None}]}}),
     Message("stop"),
 )
 
