@@ -1,11 +1,13 @@
 """The live page in a headless Chromium with a fake camera, whose frames tell their numbers."""
 
 import asyncio
+import contextlib
 import io
 import itertools
 import os
 import re
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from personalive_core.errors import InputError
 from personalive_core.live.server import SOCKET_PATH, LiveHub
 from personalive_core.live.session import LiveSession
+from personalive_core.live.types import Captured
 from tests.live.barcode import HEIGHT, MEASURE, WIDTH, barcode, number_in, write_clip
-from tests.live.doubles import Echo, sleeping
+from tests.live.doubles import Echo, raising, sleeping
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -30,6 +34,8 @@ ARGUMENTS = (
     "--use-fake-device-for-media-stream",
 )
 FRAMES = 300
+USUAL = sleeping(0.05)
+PORTRAIT = np.zeros((HEIGHT, HEIGHT, 3), np.uint8)
 WEB = Path(__file__).resolve().parents[2] / "web" / "js"
 # The delays of the last ten seconds in milliseconds when the panel tells them next: as the barcodes do, and as it does.
 DELAYS = """() => new Promise((resolve) => {
@@ -79,11 +85,11 @@ class Middle(Echo):
 class Server:
     """The live page's server on loopback, in a thread."""
 
-    def __init__(self, output, performer):
+    def __init__(self, output, source="page", before=USUAL):
         self.output = output
-        self.session = LiveSession(performer)
+        self.session = LiveSession(Middle(size=HEIGHT, portrait=PORTRAIT, before=before))
         self.session.start()
-        self.hub = LiveHub(self.session, "secret", output)
+        self.hub = LiveHub(self.session, "secret", output, source)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -113,6 +119,7 @@ class Server:
         """The server goes without a word."""
         if self._loop.is_running():
             self._run(self._runner.cleanup())
+            self._run(asyncio.sleep(0.05))  # what was cancelled ends
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -123,12 +130,15 @@ class Server:
 
 
 @pytest.fixture
-def live(tmp_path):
-    """A live server whose model takes 50 ms a step and gives the camera's picture back."""
-    portrait = np.zeros((HEIGHT, HEIGHT, 3), np.uint8)
-    server = Server(tmp_path, Middle(size=HEIGHT, portrait=portrait, before=sleeping(0.05)))
-    yield server
-    server.close()
+def serve(tmp_path):
+    """Starts a live server whose model takes 50 ms a step and gives the camera's picture back."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **how: stack.enter_context(contextlib.closing(Server(tmp_path, **how)))
+
+
+@pytest.fixture
+def live(serve):
+    return serve()
 
 
 class Panel:
@@ -208,7 +218,6 @@ def test_the_panels_delay_is_that_of_the_barcodes(panel):
     told = panel.page.evaluate(DELAYS)
     assert told["misread"] == 0
     assert told["count"] > 50
-    print(told)
     assert np.abs(np.subtract(told["measured"], told["own"])).max() <= 10, told
 
 
@@ -274,7 +283,9 @@ def test_snapshot_and_recording_hold_what_was_seen(panel, live):
         assert None not in numbers
         assert len(numbers) > 10
         assert all((after - before) % FRAMES < FRAMES // 2 for before, after in itertools.pairwise(numbers))
-        assert opened.streams.audio
+    with av.open(str(film[0])) as opened:
+        loudest = max(np.abs(frame.to_ndarray()).max() for frame in opened.decode(audio=0))
+        assert loudest > 0.01, "the fake microphone beeps"
 
 
 def test_a_hidden_page_pauses_and_goes_on_when_it_is_seen(panel):
@@ -290,6 +301,7 @@ def test_a_window_of_its_own_shows_the_result_while_the_page_is_hidden(panel):
         panel.press("Own window")
     window = opening.value
     panel.page.evaluate(HIDE, True)
+    panel.page.wait_for_timeout(1500)  # what was on its way is shown
     assert panel.moves()
     assert window.evaluate("document.querySelector('canvas').width > 0")
     window.close()
@@ -329,6 +341,46 @@ def test_a_server_that_is_gone_is_told(panel, live):
     live.kill()
     panel.says("The connection is lost")
     panel.says("The server does not answer")
+
+
+def test_a_failure_is_told_and_start_goes_on(open_panel, serve):
+    panel = open_panel(serve(before=raising(InputError("the film's own sentence: do this"), 5)).url)
+    panel.says("Ready")
+    panel.press("Start")
+    panel.says("the film's own sentence: do this")
+    panel.press("Start")
+    panel.says("Live")
+    assert panel.moves()
+
+
+def test_a_film_of_the_servers_is_shown_with_its_delay(open_panel, serve):
+    server = serve(source="film")
+    stop = threading.Event()
+
+    def play():
+        for number in itertools.count():
+            if stop.wait(0.04):
+                return
+            server.hub.offer(Captured(barcode(number), number, time.monotonic()))
+
+    film = threading.Thread(target=play)
+    film.start()
+    try:
+        panel = open_panel(server.url, allowed=False)
+        panel.says("Live")
+        assert panel.moves()
+        panel.page.wait_for_function("/\\d/.test(document.querySelector('[data-figure=delay]').textContent)")
+        delays = panel.page.locator("[data-figure=delay]").inner_text()
+        assert all(100 <= int(delay) < 5000 for delay in re.findall(r"\d+", delays)), "a window's capture and a step"
+        assert panel.page.evaluate("document.querySelector('.personalive-live-driving canvas').width") > 100
+        assert not panel.page.get_by_label("Camera", exact=True).is_visible()
+        panel.press("Pause")
+        panel.says("Paused")
+        panel.press("Start")
+        panel.says("Live")
+    finally:
+        stop.set()
+        film.join()
 
 
 @pytest.mark.parametrize("width", [420, 1600])
