@@ -78,7 +78,6 @@ class LiveHub:
         self._newest = Moment(-1, 0.0)  # of the frames that pages gave
         self._wanted: Settings = session.settings
         self._pending: Settings | None = None  # asked for, and not yet in effect
-        self._said: Mapping[str, Any] | None = None
         self._lock, self._finishing = threading.Lock(), False
         self._alone = Deadline(lambda: self.finish("ended", "the page was closed"))
         self._alone.set(rules.first)
@@ -149,8 +148,8 @@ class LiveHub:
         except BaseException:
             self._left(client)
             raise
-        if self._said is not None:
-            client.say("said", self._said)
+        now = self.session.word
+        self._say_to(client, now.word, now.text, now.values)
         return client
 
     async def _has_room(self) -> bool:
@@ -257,12 +256,13 @@ class LiveHub:
         self._tell(lambda client: client.say(kind, plain))
 
     def _say(self, word: str, text: str, values: Mapping[str, Any]) -> None:
-        plain = {key: self.plain(value) if isinstance(value, str) else value for key, value in values.items()}
-        said = {"word": word, "text": self.plain(text), "values": plain}
-        self._said = said
-        self._tell(lambda client: client.say("said", said))
+        self._tell(lambda client: self._say_to(client, word, text, values))
         if word == "ended":
             self.finish("ended", text)
+
+    def _say_to(self, client: Client, word: str, text: str, values: Mapping[str, Any]) -> None:
+        plain = {key: self.plain(value) if isinstance(value, str) else value for key, value in values.items()}
+        client.say("said", {"word": word, "text": self.plain(text), "values": plain})
 
     def _keyframe(self, number: int, picture: Picture) -> None:
         self._tell(lambda client: client.keyframe(number, picture))

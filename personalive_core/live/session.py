@@ -132,6 +132,16 @@ class LiveSession(Turns):
         return self._said or state_word(self._situation())
 
     @property
+    def model(self) -> str:
+        """The model's name, for people."""
+        return self._now.model
+
+    @property
+    def device(self) -> str:
+        """The device's name, for people."""
+        return self._now.device
+
+    @property
     def settings(self) -> Settings:
         """The settings that are in effect."""
         return self._settings
