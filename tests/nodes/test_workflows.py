@@ -194,4 +194,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveMotionPlot",
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
+        "PersonaLiveLiveSession",
     }

@@ -10,7 +10,7 @@ const [EMPTY, OPEN] = [32, 760];
 /** Adds the panel. Returns a function that shows the output {token} of a run. */
 export function liveSessionPanel(node, { words, place, locale, liveUrl, graphImages }) {
   const line = element("div", { class: "personalive-line" }, words.liveEmpty);
-  const stage = element("div", { class: "personalive-live-stage" });
+  const stage = element("div", { class: "personalive-live-host" });
   const setHeight = addPanel(node, "personalive_live_panel", element("div", {}, stage, line), place);
   let [panel, token, over] = [null, null, false];
   for (const kind of ["wheel", "pointerdown", "keydown", "paste", "drop"])
