@@ -1,4 +1,4 @@
-"""Creates an environment next to this file and runs the demo or the tests in it; needs only Python 3.10 or newer."""
+"""Creates an environment next to this file and runs demo, live or tests in it; needs only Python 3.10 or newer."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ INTERRUPTED = 130  # exit code that shells use for Ctrl-C
 # One process per core, at most four, as each takes 1.5 GB. A file stays in one process: its tests share slow fixtures.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 HELP = """usage: python run.py demo [options of `personalive demo`]   animate the bundled sample into output/demo.mp4
+       python run.py live [options of `personalive live`]   your camera drives a portrait, on a page in the browser
        python run.py test [pytest arguments]               run the tests
        python run.py newest [pytest arguments]             run the tests with the newest packages, in .venv-newest
 
@@ -183,12 +184,17 @@ def main(arguments: list[str], root: Path) -> int:
         return 2
     commands = {
         "demo": ["-m", "personalive_core", "demo", "--output", "output/demo.mp4", "--sheet", "output/demo.png"],
+        "live": ["-m", "personalive_core", "live"],
         "test": ["-m", "pytest", *PARALLEL],
         "newest": ["-m", "pytest", *PARALLEL],
     }
     if not arguments or arguments[0] not in commands:
         asked = not arguments or arguments[0] in ("-h", "--help", "help")
-        print(HELP if asked else f"run.py knows demo, test, newest, not {arguments[0]!r}; python run.py shows the help")
+        print(
+            HELP
+            if asked
+            else f"run.py knows demo, live, test, newest, not {arguments[0]!r}; python run.py shows the help"
+        )
         return 0 if asked else 2
     try:
         folder = NEWEST if arguments[0] == "newest" else TESTED

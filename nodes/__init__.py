@@ -10,8 +10,10 @@ from .extract import ExtractHybridMotion
 from .fit import KeypointInterpolate
 from .host.faces import add_routes
 from .host.folders import register_model_folder
+from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
+from .live import LiveSession
 from .load import LoadPersonaLive
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
@@ -36,6 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
     MotionPlot,
     LoadPersonaLiveLoRA,
     EditMotion,
+    LiveSession,
 ]
 
 
@@ -50,9 +53,10 @@ class PersonaLiveExtension(ComfyExtension):
 
 
 def comfy_entrypoint() -> PersonaLiveExtension:
-    """ComfyUI calls this once when it loads the pack: registers folder, route and old ids, brings the sample media."""
+    """ComfyUI calls this once when it loads the pack: registers folder, routes and old ids, brings the sample media."""
     register_model_folder()
     copy_samples()
     add_routes()
+    add_live_routes()
     accept_old_ids()
     return PersonaLiveExtension()

@@ -38,21 +38,27 @@ REFERENCE, FIXED_WORD = "reference", "fixed"
 
 
 @dataclass(frozen=True, eq=False)
-class SamplerRun:
-    """The checked inputs of one sampler run."""
+class BankedRun:
+    """The inputs that every stream has."""
 
     model: LoadedModel
     prepared: PreparedReference
-    motion: Motion
-    fitted: FittedMotion
     bank: Bank
-    seed: int
-    steps: int
 
     @property
     def size(self) -> int:
         """Pixels a side of the animated square."""
         return len(self.prepared.portrait)
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerRun(BankedRun):
+    """The checked inputs of one sampler run."""
+
+    motion: Motion
+    fitted: FittedMotion
+    seed: int
+    steps: int
 
 
 def sampler_inputs() -> list[io.Input]:
@@ -124,7 +130,7 @@ def check(task: tuple[LoadedModel, PreparedReference, Motion, Bank | None], seed
             "the sampler"
         )
     stream_config(bank or Bank(), steps)
-    return SamplerRun(model, prepared, motion, motion.fitted, bank or Bank(), seed, steps)
+    return SamplerRun(model, prepared, bank or Bank(), motion, motion.fitted, seed, steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,7 @@ class Keyframes:
         return Keyframes((*self.pictures, emitted.keyframe), (*self.numbers, emitted.first))
 
 
-def fixed_keyframes(task: SamplerRun) -> Keyframes:
+def fixed_keyframes(task: BankedRun) -> Keyframes:
     """The bank's fixed keyframes, cropped as Prepare Reference crops. Raises FaceError if no face is found."""
     bank, weights = task.bank, task.model.weights
     pictures = []
@@ -151,7 +157,7 @@ def fixed_keyframes(task: SamplerRun) -> Keyframes:
     return Keyframes(tuple(pictures), bank.numbers)
 
 
-def fixed_bank(task: SamplerRun, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
+def fixed_bank(task: BankedRun, reference: Reference, pictures: tuple[Picture, ...]) -> KeyframeBank:
     """The keyframe bank before the first step: the reference, then the fixed keyframes `pictures` [S, S, 3].
 
     Raises ComfyUI's InterruptProcessingException if the user pressed Cancel.

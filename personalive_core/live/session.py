@@ -132,6 +132,16 @@ class LiveSession(Turns):
         return self._said or state_word(self._situation())
 
     @property
+    def model(self) -> str:
+        """The model's name, for people."""
+        return self._now.model
+
+    @property
+    def device(self) -> str:
+        """The device's name, for people."""
+        return self._now.device
+
+    @property
     def settings(self) -> Settings:
         """The settings that are in effect."""
         return self._settings
@@ -145,6 +155,11 @@ class LiveSession(Turns):
     def alive(self) -> bool:
         """Whether it was started and has not been stopped."""
         return bool(self._threads) and not self._stopping.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is being taken."""
+        return self._began is not None
 
     def _work(self) -> None:
         try:

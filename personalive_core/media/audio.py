@@ -1,4 +1,4 @@
-"""The audio track of a written video: the driving video's audio, cut to the exact sample and encoded."""
+"""The sound of media files: which track is used, decoded from a moment on to the exact sample, without gaps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
-    from av.packet import Packet
+    from av.container import InputContainer
 
-_DEFAULT_RATE = 48000  # Hz, used if the encoder does not support the rate of the input
 _CHANNELS = {"mono": 1, "stereo": 2}  # more channels are mixed down to stereo
-_COMPRESSED = ("aac", "libopus")
-_BIT_RATE = 192_000  # bit/s, high enough that re-encoding is inaudible
 _SEEK_MARGIN = 1  # seconds decoded before the start: codecs need a run-in
 _TRIES = 100  # packets in which a track must give sound to count as one that can be decoded
 _ROUNDING = Fraction(1, 500)  # seconds by which the pictures' end may seem later than it is: containers round times
@@ -38,60 +34,40 @@ _JITTER = Fraction(1, 20)  # seconds of timestamp error to ignore; beyond it, sa
 _log = logging.getLogger(__name__)
 
 
-class AudioTrack:
-    """The audio track of `output`, written in step with the video; always re-encoded, so that cuts are sample-exact."""
+class FileSound:
+    """The sound of a file from a moment on, for a SoundTrack: silence where it has ended."""
 
-    def __init__(self, output: OutputContainer, source: Path, start: Fraction, encoder: str) -> None:
-        """Adds the track to `output`, before its first packet.
-
-        Args:
-            output: the container being written.
-            source: the file whose sound is used; `has_audio(source)` must hold.
-            start: seconds since the first frame of `source` (since its beginning, if it has only audio).
-            encoder: FFmpeg's name of the encoder, such as aac.
+    def __init__(self, path: Path, start: Fraction) -> None:
+        """`start`: seconds since the first frame of `path` (since its beginning, if it has only audio).
 
         Raises:
-            InputError: `source` cannot be read.
+            InputError: `path` cannot be read; `has_audio(path)` must hold.
         """
-        layout, rate = _form(source)
-        stream = cast("AudioStream", output.add_stream(encoder, rate=_DEFAULT_RATE, layout=layout))
-        rates = stream.codec_context.codec.audio_rates
-        self._rate = rate if rates is None or rate in rates else _DEFAULT_RATE
-        stream.codec_context.sample_rate = self._rate
-        if encoder in _COMPRESSED:
-            stream.codec_context.bit_rate = _BIT_RATE
-        self._stream, self._layout, self._source, self._start = stream, layout, source, start
-        self._samples = _samples(source, start, self._rate, layout)
-        self._rest: NDArray[np.float32] = np.zeros((_CHANNELS[layout], 0), np.float32)
-        self._position = 0
+        self.layout, self.rate = _form(path)
+        self._path, self._start = path, start
+        self._samples: Iterator[NDArray[np.float32]] = iter(())
+        self._rest = _silence(0, self.layout)
 
-    def until(self, time: Fraction) -> Iterator[Packet[Any]]:
-        """Yields the packets that extend the track to `time` seconds after its start; silence where the sound ended."""
-        target = round(time * self._rate)
-        while self._position < target:
-            taken, self._rest = np.split(self._rest, [target - self._position], axis=1)
-            if taken.shape[1]:
-                yield from self._encode(taken)
-            else:
-                lacking = min(target - self._position, self._rate)  # a long silence second by second
-                self._rest = next(self._samples, _silence(lacking, self._layout))
+    def begin(self, rate: int, time: Fraction) -> None:
+        """Will be read at `rate` Hz. The first frame's own `time` says nothing of a file."""
+        del time
+        self.rate = rate
+        self._samples = _samples(self._path, self._start, rate, self.layout)
 
-    def finish(self, time: Fraction) -> Iterator[Packet[Any]]:
-        """Yields the packets up to `time`, and of all sound that follows if the source's pictures end there too."""
-        yield from self.until(time)
-        if _pictures_end_by(self._source, self._start + time):
-            if self._rest.shape[1]:
-                yield from self._encode(self._rest)
-            for piece in self._samples:
-                if piece.shape[1]:
-                    yield from self._encode(piece)
-        yield from self._stream.encode(None)
+    def read(self, position: int, count: int) -> NDArray[np.float32]:
+        """At most `count` samples [C, n] that follow those before, at `position`."""
+        del position
+        while not self._rest.shape[1]:
+            lacking = min(count, self.rate)  # a long silence second by second
+            self._rest = next(self._samples, _silence(lacking, self.layout))
+        taken, self._rest = np.split(self._rest, [count], axis=1)
+        return taken
 
-    def _encode(self, samples: NDArray[np.float32]) -> Iterator[Packet[Any]]:
-        frame: AudioFrame = load_av().AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self._layout)
-        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._position, Fraction(1, self._rate)
-        self._position += samples.shape[1]
-        yield from self._stream.encode(frame)
+    def after(self, time: Fraction) -> Iterator[NDArray[np.float32]]:
+        """All that is left, if the pictures of the file end at `time` after `start` too; else nothing."""
+        if _pictures_end_by(self._path, self._start + time):
+            yield self._rest
+            yield from self._samples
 
 
 def has_audio(path: Path) -> bool:

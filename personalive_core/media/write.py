@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError, PersonaLiveError
-from .audio import AudioTrack, has_audio
+from .audio import FileSound, has_audio
 from .decode import load_av, open_media
 from .encode import LONGEST, VideoTrack, codec_for
 from .files import DiskSync, check_suffix, partial_path, prepare_output, put_in_place
 from .label import badge, container_metadata, make_label, stamp
+from .pieces import SoundPieces
+from .sound import SoundTrack
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -56,6 +58,7 @@ class WriteOptions:
     codec: str | None = None  # a name of encode.CODECS; None: the usual one for the file's suffix
     crf: int | None = None  # quality, where the codec has it: less is better, larger files; None: visually lossless
     tags: Mapping[str, str] = field(default_factory=dict)  # metadata under their own keys, beside the label
+    sound: SoundPieces | None = None  # instead of `audio`: comes while the video is written, on the frames' clock
 
 
 _DEFAULTS = WriteOptions()
@@ -85,7 +88,7 @@ class VideoWriter:
         if options.rate <= 0:
             raise InputError(f"The frame rate must be above 0, not {options.rate}.")
         check_suffix(Path(path), _SUFFIXES)
-        audio = options.audio if options.audio and has_audio(options.audio) else None
+        sound = _sound(options)
         self.path, self.size, self.rate = Path(path), size, Fraction(options.rate)
         self.frames = 0  # number of frames passed to `write` so far
         suffix = self.path.suffix.lower()
@@ -97,8 +100,8 @@ class VideoWriter:
         self._container = _create(self.partial, growing, self._metadata)
         self._disk = DiskSync(self.partial)
         self._video = VideoTrack(self._container, size, self.rate, codec)
-        start = Fraction(options.audio_start)
-        self._audio = AudioTrack(self._container, audio, start, codec.sound) if audio else None
+        self._pieces = options.sound
+        self._audio = SoundTrack(self._container, sound, codec.sound) if sound else None
         self._badge = badge(size[1]) if options.mark else None
         self._first = self._last = Fraction(0)  # times of the first and the last frame, as given
         self._length: Fraction | None = None  # how long the last frame is shown, as given
@@ -127,6 +130,8 @@ class VideoWriter:
         if self.frames and time <= self._last:
             raise ValueError(f"the times of frames must rise, but {time} s came after {self._last} s")
         first = self._first if self.frames else time
+        if not self.frames and self._audio is not None:
+            self._audio.begin(time)
         tick = max(round((time - first) * self._video.clock), self._tick + 1)
         if self._fragmented and tick - self._tick > LONGEST:
             hours = float(LONGEST / self._video.clock / 3600)
@@ -164,6 +169,8 @@ class VideoWriter:
         """Writes what the encoders still hold, closes the file and checks it."""
         length = self._length or 1 / self.rate
         self._mux(self._video.flush(min(round(length * self._video.clock), LONGEST)))
+        if self._pieces is not None:
+            self._pieces.close()
         if self._audio is not None:
             self._mux(self._audio.finish(self._last - self._first + length))
         try:
@@ -210,6 +217,15 @@ class VideoWriter:
         self._disk.close()
         with contextlib.suppress(OSError):
             self._container.close()
+
+
+def _sound(options: WriteOptions) -> FileSound | SoundPieces | None:
+    """What the sound track is made of; None: there is none. Raises InputError for two sources, or a bad file."""
+    if options.audio is not None and options.sound is not None:
+        raise InputError("a video has one sound, but a file and pieces were given: give one of them")
+    if options.audio is None or not has_audio(options.audio):
+        return options.sound
+    return FileSound(options.audio, Fraction(options.audio_start))
 
 
 def _create(path: Path, options: dict[str, str], metadata: Mapping[str, str]) -> OutputContainer:

@@ -11,6 +11,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+CAMERA_FILE = "--use-file-for-fake-video-capture"
 READY = """() => window.app?.graph && window.LiteGraph && window.app.extensionManager
     && Object.keys(LiteGraph.registered_node_types).includes('StreamingSampler')
     && Object.keys(LiteGraph.registered_node_types).length > 100"""
@@ -38,12 +40,18 @@ class Seen:
 
 
 @contextlib.contextmanager
-def open_page(url, settings=None, locale="en"):
-    """(page, Seen) of a first visit, ready to load a workflow; `settings` are ComfyUI's, by id."""
+def open_page(url, settings=None, locale="en", camera=None):
+    """(page, Seen) of a first visit, ready to load a workflow; `settings` are ComfyUI's, by id.
+
+    `camera` is an .mjpeg file, which a fake camera shows again and again.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=os.environ["PERSONALIVE_BROWSER"], args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=os.environ["PERSONALIVE_BROWSER"],
+            args=[*ARGUMENTS, *([*CAMERA, f"{CAMERA_FILE}={camera}"] if camera else [])],
+        )
         try:
             page = browser.new_context(viewport={"width": 1600, "height": 1000}, locale=locale).new_page()
             page.set_default_timeout(60_000)

@@ -76,6 +76,12 @@ NOTES = {
     "2. Press **Run**.\n"
     "3. The film plays below *Streaming Sampler* and is in `output/video`.\n\n"
     f"{BUILT_IN}",
+    "live": "## A camera drives the portrait, while it happens\n"
+    "1. Choose the person in *Reference* and press **Run**: it returns at once.\n"
+    "2. On the panel of *Live Session* choose the camera and press **Start**.\n"
+    "3. Drop another portrait on the panel, move the strengths, record. Close the page to end it.\n\n"
+    "What delay to expect, and OBS: docs/live.md.\n\n"
+    f"{BUILT_IN}",
 }
 
 SIZES = """() => Object.fromEntries(window.app.graph._nodes.map(n => [n.id, [...n.size]]))"""
@@ -160,6 +166,25 @@ def results(server, name):
     return Image.fromarray(frames[min(MOMENT, len(frames) - 1)])
 
 
+def show_live(page):
+    """Runs the session of the page for a while; its result is stored as a snapshot."""
+    panel = page.locator(".personalive-live")
+    panel.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_timeout(20_000)
+    panel.get_by_role("button", name="Snapshot", exact=True).click()
+    page.wait_for_timeout(2000)
+    panel.get_by_role("button", name="End", exact=True).click()
+
+
+def camera_clip(folder):
+    """The bundled film as a file for Chromium's fake camera."""
+    path = folder / "camera.mjpeg"
+    with path.open("wb") as clip:
+        for frame in read_frames(ASSETS / "personalive_film.mp4"):
+            Image.fromarray(frame.image).save(clip, "JPEG", quality=92)
+    return path
+
+
 def thumbnail(server, name):
     """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
@@ -186,6 +211,8 @@ def write(page, server, number, name):
     kind, message = page.evaluate(ENDED)
     assert kind == "execution_success", f"{name}: {message}"
     page.wait_for_timeout(4000)  # so does what was made
+    if name == "live":
+        show_live(page)
     rooms = page.evaluate(SIZES)
     load_api(page, workflow)
     page.wait_for_timeout(2500)
@@ -202,7 +229,7 @@ def main():
     with (
         tempfile.TemporaryDirectory() as temporary,
         ComfyUI(Path(temporary)) as server,
-        open_page(server.url, {"Comfy.Minimap.Visible": False}) as (page, _),
+        open_page(server.url, {"Comfy.Minimap.Visible": False}, camera=camera_clip(Path(temporary))) as (page, _),
     ):
         page.set_viewport_size({"width": 1600, "height": 1000})
         for number, name in enumerate(NOTES, 1):

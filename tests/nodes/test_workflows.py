@@ -11,7 +11,7 @@ API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 UI = sorted((ROOT / "workflows").glob("*.json"))
 ASSETS = ROOT / "nodes" / "assets"
 NOT_LISTED = {"batch"}  # for `personalive submit` alone
-ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse"]
+ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 
@@ -194,4 +194,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveMotionPlot",
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
+        "PersonaLiveLiveSession",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted((ROOT / "web" / "js").glob("*.js"))
+SCRIPTS = sorted((ROOT / "web" / "js").rglob("*.js"))
 TESTS = sorted((ROOT / "tests" / "web").glob("*.test.mjs"))
 PAGE_SCRIPT = "personalive.js"  # the only one that meets ComfyUI's page
 FILE_LINES, LINE = 300, 120
@@ -43,7 +44,11 @@ def test_pure_parts_in_node() -> None:
     assert int(passed[1]) >= len(TESTS), done.stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def name_of(script: Path) -> str:
+    return script.relative_to(ROOT / "web" / "js").as_posix()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
 def test_habits(script: Path) -> None:
     text = script.read_text("utf-8")
     lines = text.splitlines()
@@ -53,10 +58,19 @@ def test_habits(script: Path) -> None:
     assert not re.search(r"\bconsole\.|\beval\(|innerHTML|https?://(?!www\.w3\.org/)", text)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
 def test_imports(script: Path) -> None:
     """ComfyUI loads every file as a module of its own: all but one must do without its page."""
-    siblings = {f"./{other.name}" for other in SCRIPTS}
-    page = {"../../scripts/app.js", "../../scripts/api.js"} if script.name == PAGE_SCRIPT else set()
-    assert set(imports(script)) <= siblings | page
-    assert ("registerExtension" in script.read_text("utf-8")) == (script.name == PAGE_SCRIPT)
+    page = {"../../scripts/app.js", "../../scripts/api.js"} if name_of(script) == PAGE_SCRIPT else set()
+    ours = [(script.parent / name).resolve() for name in imports(script) if name not in page]
+    assert set(ours) <= set(SCRIPTS)
+    assert ("registerExtension" in script.read_text("utf-8")) == (name_of(script) == PAGE_SCRIPT)
+
+
+def test_scripts_do_nothing_when_loaded() -> None:
+    """ComfyUI loads them all; in Node.js there is no page that one could touch."""
+    rest = [path.as_uri() for path in SCRIPTS if name_of(path) != PAGE_SCRIPT]
+    program = f"for (const script of {json.dumps(rest)}) await import(script);"
+    command = [node_or_skip(), "--no-warnings", "--input-type=module", "--eval", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -6,7 +6,8 @@ import { comparePlayer } from "./compare_player.js";
 import { chain, element, widen } from "./dom.js";
 import { DRIVING, facePicker } from "./face_picker.js";
 import { readable } from "./films.js";
-import { findNode, outputKey, widgetOf } from "./graph.js";
+import { fileOf, findNode, outputKey, widgetOf } from "./graph.js";
+import { liveSessionPanel } from "./live_session.js";
 import { panelOutputs } from "./outputs.js";
 import { fillPrefix } from "./prefixes.js";
 import { dropPreview } from "./previews.js";
@@ -25,10 +26,12 @@ const OURS = { "X-PersonaLive": "1" };
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const FACES = "personalive_faces";
+const LIVE = { key: "personalive_live", panel: liveSessionPanel };
 const PANELS = {
   StreamingSampler: [SAMPLER, COMPARE],
   PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
   PersonaLivePasteBack: [COMPARE],
+  PersonaLiveLiveSession: [LIVE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
   ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
 };
@@ -56,8 +59,27 @@ async function findFaces({ filename, subfolder, type }, detector, start, words) 
   }
 }
 
+/** The address of the live connection on this page's server. */
+function liveUrl() {
+  const url = new URL(api.apiURL("/personalive/live"), location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+/** The pictures of the graph's Load Image nodes: [{name, url}]. */
+function graphImages() {
+  const loaders = (root().nodes ?? root()._nodes).filter(({ type }) => type === "LoadImage");
+  const values = loaders.map((node) => widgetOf(node, "image")?.value).filter((value) => typeof value === "string");
+  return [...new Set(values)].map((name) => ({ name, url: viewUrl(fileOf(name)) }));
+}
+
+const locale = () => app.ui.settings.getSettingValue("Comfy.Locale");
+
 const tools = () => ({
-  words: wordsFor(app.ui.settings.getSettingValue("Comfy.Locale")),
+  words: wordsFor(locale()),
+  locale: locale(),
+  liveUrl,
+  graphImages,
   place: { canvas: () => app.canvas, isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode) },
   viewUrl,
   findFaces,
@@ -123,7 +145,7 @@ app.registerExtension({
     const panels = PANELS[node.comfyClass];
     if (!panels) return;
     const given = tools();
-    if (panels.includes(COMPARE)) widen(node, WIDE);
+    if (panels.includes(COMPARE) || panels.includes(LIVE)) widen(node, WIDE);
     shows.set(node, Object.fromEntries(panels.map(({ key, panel }) => [key, panel(node, given)])));
     chain(node, "onExecuted", (output) => showOutput(node, output));
   },

@@ -38,6 +38,8 @@ const WORDS = {
     automaticFaceTitle: "Clear face_box and follow the largest face (or double-click the picture)",
     besideTitle: "Show the driving beside the result",
     drivingFailed: "This browser cannot play the driving: open the file in a video player.",
+    liveEmpty: "Run the workflow once, then press Start here.",
+    liveOver: "Run the workflow again to begin another session.",
   },
   zh: {
     frame: "第 {frame} / {total} 帧",
@@ -76,6 +78,8 @@ const WORDS = {
     automaticFaceTitle: "清空 face_box 并跟踪最大的人脸（也可双击图片）",
     besideTitle: "在结果旁边显示驱动视频",
     drivingFailed: "此浏览器无法播放驱动视频：请用视频播放器打开该文件。",
+    liveEmpty: "先运行一次工作流，然后在此按“开始”。",
+    liveOver: "再次运行工作流即可开始新的会话。",
   },
   ko: {
     frame: "프레임 {frame} / {total}",
@@ -114,6 +118,8 @@ const WORDS = {
     automaticFaceTitle: "face_box를 비우고 가장 큰 얼굴을 따라갑니다(이미지를 두 번 클릭해도 됩니다)",
     besideTitle: "결과 옆에 구동 영상 표시",
     drivingFailed: "이 브라우저는 구동 영상을 재생할 수 없습니다: 비디오 플레이어에서 여세요.",
+    liveEmpty: "워크플로를 한 번 실행한 다음 여기에서 시작을 누르세요.",
+    liveOver: "다시 시작하려면 워크플로를 다시 실행하세요.",
   },
   ja: {
     frame: "フレーム {frame} / {total}",
@@ -152,6 +158,8 @@ const WORDS = {
     automaticFaceTitle: "face_box を空にして、いちばん大きい顔を追います（画像のダブルクリックでも可）",
     besideTitle: "結果の横に駆動動画を表示",
     drivingFailed: "このブラウザーでは駆動動画を再生できません：動画プレーヤーで開いてください。",
+    liveEmpty: "ワークフローを一度実行してから、ここで「開始」を押してください。",
+    liveOver: "もう一度始めるには、ワークフローを再実行してください。",
   },
 };
 

@@ -18,6 +18,7 @@ export const STYLE = `
 .personalive-stage { position: relative; flex: 1; min-height: 0; border-radius: 4px;
   background: var(--comfy-input-bg); }
 .personalive-stage > * { position: absolute; inset: 0; width: 100%; height: 100%; }
+.personalive-live-host { flex: 1; min-height: 0; overflow: hidden; user-select: text; }
 .personalive-strip { flex: none; display: flex; gap: 4px; height: 68px; overflow-x: auto; overflow-y: hidden; }
 .personalive-strip figure { flex: none; margin: 0; text-align: center; font-size: 10px; color: var(--descrip-text); }
 .personalive-strip img { display: block; height: 50px; width: auto; margin: auto; border-radius: 3px; }

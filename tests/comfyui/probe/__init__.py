@@ -115,6 +115,15 @@ def twice(value):
     return replace(value, **{name: twice(part) for name, part in vars(value).items()})
 
 
+@PromptServer.instance.routes.get("/personalive_test/live")
+async def live(_request):
+    """How many objects of live sessions exist, by class."""
+    gc.collect()
+    names = ("LiveSession", "LiveHub", "LiveState", "StreamState", "HostedPerformer")
+    kinds = [type(thing).__name__ for thing in gc.get_objects()]
+    return web.json_response({name: kinds.count(name) for name in names})
+
+
 @PromptServer.instance.routes.get("/personalive_test/held")
 async def held(_request):
     """How many models ComfyUI has loaded, and how many of the pack's networks exist at all."""

@@ -1,0 +1,225 @@
+"""The command `personalive live`: a camera or film drives a portrait while it happens, on a page of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..animation.engine import Engine
+from ..animation.portrait import ReferenceFace, open_portrait
+from ..backends.personalive.files import SHIPPED, own_size, yunet_file
+from ..backends.personalive.motion import Strengths
+from ..backends.personalive.reference import encode_reference
+from ..device import device_name
+from ..drawn.canvas import FaceMotion
+from ..drawn.person import draw_portrait
+from ..drawn.sample import SITTER
+from ..errors import InputError
+from ..faces.detectors import helpful_detector
+from ..live.app import Fed, on_loopback, serve
+from ..live.figures import Figures
+from ..live.performer import PersonaLivePerformer
+from ..live.record import Recorded, Recorder, RecordOptions
+from ..live.server import LiveHub, Rules
+from ..live.session import LiveSession
+from ..live.sources import CameraSource, FilmSource
+from ..live.takes import show_window
+from ..live.types import MODES, QUALITY, Made, Settings
+from ..live.virtual_camera import VirtualCamera, open_virtual_camera
+from ..media.files import check_written
+from .options import (
+    add_decoder,
+    add_detector,
+    add_device,
+    add_loras,
+    add_precision,
+    add_reporting,
+    add_speed,
+    engine_of,
+    loras_of,
+)
+from .readers import face_choice, number, picture_size, whole
+from .result import Result
+
+PORT = 8190
+FILMS = (".mp4", ".mov", ".mkv", ".webm")
+NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `personalive live`."""
+    parser.add_argument("--reference", type=Path, help="portrait, a picture (default: the bundled drawn one)")
+    driving = parser.add_mutually_exclusive_group()
+    driving.add_argument("--camera", type=whole(0), metavar="N", help="a camera of this machine, 0 is the first")
+    driving.add_argument("--driving", type=Path, help="film that drives instead of a camera, again and again")
+    parser.add_argument("--mode", choices=MODES, default=QUALITY, help="quick: about half the delay (default: quality)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=SHIPPED["small"],
+        metavar="DIR",
+        help="weights (default: the small model)",
+    )
+    parser.add_argument("--size", type=picture_size, default=0, help="pixels a side (default: the model's own)")
+    for add in (add_device, add_precision, add_decoder, add_speed, add_loras, add_reporting):
+        add(parser)
+    _add_motion(parser)
+    out = parser.add_argument_group("result")
+    out.add_argument("--virtual-camera", action="store_true", help="also as a virtual camera (needs pyvirtualcam)")
+    out.add_argument("--mjpeg", action="store_true", help="print the address for OBS's browser source")
+    out.add_argument("--record", type=Path, help="record the whole session: .mp4, .mov, .mkv or .webm")
+    out.add_argument(
+        "--output", type=Path, default=Path("output"), help="folder of the page's recordings and snapshots"
+    )
+    out.add_argument("--mark", action="store_true", help="add a small visible mark that says the result is generated")
+    page = parser.add_argument_group("page")
+    page.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    page.add_argument("--port", type=whole(0, 65535), default=PORT, help="default: %(default)s; 0 takes a free one")
+    page.add_argument("--no-browser", action="store_true", help="do not open the page")
+
+
+def _add_motion(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("motion")
+    for name, default in vars(Strengths()).items():
+        group.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
+    group.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="smooth the pose with this cutoff")
+    group.add_argument("--face", type=face_choice, default="largest", help="the face to follow (default: largest)")
+    group.add_argument("--seed", type=whole(0), default=0)
+    add_detector(group)
+
+
+def run(a: argparse.Namespace) -> Result:
+    """Runs `personalive live` until its page ends it, is closed, or Ctrl-C."""
+    if a.record:
+        check_written(a.record, FILMS, {"--reference": a.reference, "--driving": a.driving})
+    a.size = a.size or own_size(a.weights)
+    engine = engine_of(a, loras_of(a))
+    engine.require()
+    camera = open_virtual_camera(a.size) if a.virtual_camera else None
+    performer = performer_of(a, engine)
+    settings = Settings(Strengths(a.rotation, a.translation, a.scale, a.expression), a.mode, a.smooth, a.face, a.mark)
+    names = (
+        next((key for key, place in SHIPPED.items() if place == a.weights), a.weights.name),
+        device_name(engine.device),
+    )
+    session = LiveSession(performer, settings, model=names[0], device=names[1])
+    source, token = source_of(a), secrets.token_urlsafe(24)
+    # without a page of its own a camera or film goes on alone
+    rules = Rules(first=None, grace=None if source != "page" else Rules.grace, virtual_camera=camera is not None)
+    hub = LiveHub(session, token, a.output, source, on_loopback(a.host), rules)
+    tally = Tally()
+    leave = session.subscribe(on_frames=tally.add)
+    with ExitStack() as stack:
+        stack.callback(leave)
+        if camera is not None:
+            stack.callback(VirtualCamera(hub.outlet, camera).close)
+        if a.record:
+            stack.enter_context(recording(a.record, hub, tally))
+        if source != "page":
+            stack.enter_context(playing(a, hub))
+        session.start()
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(hub, token, (a.host, a.port), partial(tell, a)))
+        tally.end(session.figures())
+    return tally.result()
+
+
+def performer_of(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
+    """Loads the networks and reads the reference. Raises as `open_portrait` and `Engine.load` do."""
+    if a.reference:
+        face = ReferenceFace(detector=a.detector)
+        portrait = open_portrait(a.reference, face, engine)
+        source, shown = portrait.source, portrait.picture
+    else:
+        source = shown = draw_portrait(SITTER, FaceMotion(), a.size)
+    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, NO_YUNET))
+    model = engine.load()
+    reference = encode_reference(model, source, a.size)
+    return PersonaLivePerformer(model, reference, shown, detector, seed=a.seed)
+
+
+def source_of(a: argparse.Namespace) -> str:
+    """Where driving frames come from: page, camera or film."""
+    return "page" if a.camera is None and a.driving is None else "film" if a.driving else "camera"
+
+
+@contextmanager
+def playing(a: argparse.Namespace, hub: LiveHub) -> Iterator[None]:
+    """The camera or film gives frames inside the block."""
+    taker = Fed(hub)
+    source = FilmSource(taker, a.driving) if a.driving else CameraSource(taker, a.camera)
+    source.start()
+    try:
+        yield
+    finally:
+        source.stop()
+
+
+@contextmanager
+def recording(path: Path, hub: LiveHub, tally: Tally) -> Iterator[None]:
+    """Every result inside the block goes into the film at `path`."""
+    recorder = Recorder(path, RecordOptions(), tally.recorded)
+    leave = hub.outlet.listen(partial(show_window, recorder))
+    try:
+        yield
+    finally:
+        leave()
+        recorder.finish()
+
+
+def tell(a: argparse.Namespace, page: str, mjpeg: str) -> None:
+    """Says where the page is, and opens it."""
+    sys.stderr.write(f"live: {page}\n")
+    if a.mjpeg:
+        sys.stderr.write(f"Motion JPEG, for OBS's browser source: {mjpeg}\n")
+    sys.stderr.write("Ctrl-C ends it.\n")
+    if not a.no_browser:
+        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+
+
+@dataclass
+class Tally:
+    """What a session made, for the summary."""
+
+    frames: int = 0
+    figures: Figures | None = None
+    film: Recorded | None = None
+
+    def add(self, frames: tuple[Made, ...]) -> None:
+        """Counts result frames."""
+        self.frames += len(frames)
+
+    def recorded(self, film: Recorded) -> None:
+        """Notes how the recording ended."""
+        self.film = film
+
+    def end(self, figures: Figures) -> None:
+        """Notes the last figures."""
+        self.figures = figures
+
+    def result(self) -> Result:
+        """The summary. Raises the error of a recording that was asked for and could not be finished."""
+        if self.film is not None and self.film.error is not None:
+            raise self.film.error
+        if self.figures is None:
+            raise InputError("the session ended before it began: run it again")
+        now = self.figures
+        delays = [now.delay_p50, now.delay_p95]
+        shown = "" if None in delays else f", delay {1000 * (delays[0] or 0):.0f} / {1000 * (delays[1] or 0):.0f} ms"
+        film = f"\n{self.film.path}: {self.film.frames} frames" if self.film else ""
+        text = (
+            f"live: {self.frames} frames, {now.fps:.1f} a second{shown}, {now.replaced} driving frames replaced{film}"
+        )
+        values = {"frames": self.frames, "fps": now.fps, "delay_p50": delays[0], "delay_p95": delays[1]}
+        recorded = {"record": str(self.film.path) if self.film else None}
+        return Result(text, {**values, "replaced": now.replaced, "step_p50": now.step_p50, **recorded})

@@ -1,0 +1,82 @@
+// The live panel's words: complete in every language, and one sentence for every state.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { tokenIn } from "../../web/js/live/page.js";
+import { settingOf } from "../../web/js/live/settings.js";
+import { stateOf } from "../../web/js/live/state.js";
+import { liveWords } from "../../web/js/live/words.js";
+
+const places = (text) => (text.match(/\{\w+\}/g) ?? []).sort();
+const en = liveWords("en");
+
+for (const language of ["zh", "ko", "ja"]) {
+  test(`${language} has every text of en, with the same places to fill in`, () => {
+    const other = liveWords(language);
+    assert.deepEqual(Object.keys(other), Object.keys(en));
+    for (const key of Object.keys(en)) {
+      assert.deepEqual(places(other[key]), places(en[key]), key);
+      assert.notEqual(other[key], en[key], key);
+    }
+  });
+}
+
+test("a locale's language counts; other languages get English", () => {
+  assert.equal(liveWords("ja-JP"), liveWords("ja"));
+  for (const locale of ["fr", undefined, "", "constructor"]) assert.equal(liveWords(locale), en);
+});
+
+test("every text is used, and every text that is used is there", () => {
+  const sources = ["board", "panel", "recording", "reference", "settings", "shooting", "sound", "state", "view"];
+  const code = sources.map((name) => readFileSync(new URL(`../../web/js/live/${name}.js`, import.meta.url), "utf8")).join();
+  for (const [, key] of code.matchAll(/words\.(?!js\b)(\w+)/g)) assert.ok(Object.hasOwn(en, key), key);
+  const composed = /^(said_|over|camera|microphone|face|smoothing|insecure)|Title$/;
+  const named = (key) => new RegExp(`\\b${key}\\b`).test(code);
+  for (const key of Object.keys(en)) assert.ok(composed.test(key) || named(key), key);
+});
+
+const CALM = { link: "open", over: null, problem: null, camera: "on", said: { word: "running", text: "Live.", values: {} } };
+const told = (changes, words = en) => {
+  const { tone, text } = stateOf({ ...CALM, ...changes }, words);
+  return [tone, text];
+};
+
+test("the most important state is the one that is told", () => {
+  const refused = { word: "cameraRefused", message: "Permission denied" };
+  assert.deepEqual(told({}), ["good", en.said_running]);
+  assert.deepEqual(told({ camera: "off" }), ["wait", en.ready]);
+  assert.deepEqual(told({ camera: "opening" }), ["wait", en.starting]);
+  assert.deepEqual(told({ camera: "off", problem: refused }), ["bad", en.cameraRefused]);
+  assert.deepEqual(told({ link: "lost", problem: refused }), ["wait", en.lost]);
+  assert.deepEqual(told({ link: "connecting", said: null }), ["wait", en.connecting]);
+  assert.deepEqual(told({ link: "lost", over: { why: "taken", text: "" } }), ["bad", en.overTaken]);
+  assert.deepEqual(told({ camera: "none", said: null }), ["wait", en.said_waiting]);
+});
+
+test("a failure is told in its own words, a state in the page's language", () => {
+  const failed = { word: "failed", text: "no face: choose another picture", values: {} };
+  assert.deepEqual(told({ said: failed }, liveWords("ja")), ["bad", failed.text]);
+  assert.deepEqual(told({ said: { word: "no_face", text: "x" } }, liveWords("ko")), ["wait", liveWords("ko").said_no_face]);
+  assert.deepEqual(told({ said: { word: "new_word", text: "as the server says" } }), ["wait", "as the server says"]);
+  assert.deepEqual(told({ over: { why: "failed", text: "out of memory" } }), ["bad", "The session has failed: out of memory"]);
+  const slow = { seconds: 3.2, delay: 13, model: "small", device: "cpu", remedy: "x", offers: ["record"] };
+  const [tone, text] = told({ said: { word: "too_slow", text: "x", values: slow } });
+  assert.equal(tone, "bad");
+  assert.match(text, /3.2 s .* small .* cpu, .* 13 s later: record the camera/);
+  assert.match(told({ said: { word: "too_slow", values: { ...slow, offers: ["small", "record"] } } })[1], /use the small model/);
+  assert.deepEqual(told({ over: { why: "other", text: "why" } }), ["bad", "why"]);
+});
+
+test("settings are sent as the server takes them", () => {
+  assert.equal(settingOf("rotation", { value: "0.35" }), 0.35);
+  assert.deepEqual([settingOf("smoothing", { value: "" }), settingOf("smoothing", { value: "2.5" })], [null, 2.5]);
+  assert.equal(settingOf("mark", { type: "checkbox", checked: true, value: "on" }), true);
+  assert.equal(settingOf("face", { type: "select-one", value: "left" }), "left");
+});
+
+test("the token is read from fragment or query", () => {
+  const read = (text) => tokenIn(new URL(`http://127.0.0.1/${text}`));
+  assert.deepEqual(["#token=a-b_c", "?token=x", "?token=x#token=y", "", "#other"].map(read), ["a-b_c", "x", "y", null, null]);
+});

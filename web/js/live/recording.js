@@ -1,0 +1,46 @@
+// The record button: asks the server to record, and sends the microphone's sound meanwhile if that is asked for.
+
+import { DeviceProblem } from "./camera.js";
+import { fill } from "../strings.js";
+import { sendSound } from "./sound.js";
+
+/**
+ * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells. Returns {stopped, close}: call `stopped()`
+ * when the server no longer records.
+ */
+export function bindRecording({ record, what, sound }, words, { send, note }) {
+  let [on, silence, busy] = [false, null, false];
+
+  const show = () => {
+    record.textContent = on ? words.stopRecord : words.record;
+    record.setAttribute("aria-pressed", String(on));
+    what.disabled = sound.disabled = on;
+  };
+  const stopped = () => {
+    silence?.();
+    [on, silence] = [false, null];
+    show();
+  };
+  const start = async () => {
+    try {
+      if (sound.checked) silence = await sendSound((fields, bytes) => on && send("sound", fields, bytes));
+    } catch (error) {
+      const problem = error instanceof DeviceProblem ? error : new DeviceProblem("microphoneFailed", error.message);
+      return note(fill(words[problem.word], { what: problem.message }), "bad");
+    }
+    on = send("record", { on: true, what: what.value, sound: sound.checked });
+    if (!on) stopped();
+    return show();
+  };
+  record.onclick = async () => {
+    if (busy) return;
+    busy = true;
+    if (on) {
+      send("record", { on: false, what: what.value, sound: sound.checked });
+      stopped();
+    } else await start();
+    busy = false;
+  };
+  show();
+  return { stopped, close: () => silence?.() };
+}
