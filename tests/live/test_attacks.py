@@ -213,11 +213,12 @@ def test_a_reference_of_too_many_pixels_is_refused_by_its_header(monkeypatch):
 def test_other_origins_and_hosts_are_refused(headers, loopback, status):
     async def test():
         async with serving(loopback=loopback) as server:
-            with contextlib.ExitStack() as expected:
-                if status != 101:
-                    refused = expected.enter_context(pytest.raises(aiohttp.WSServerHandshakeError))
+            found = 101
+            try:
                 await server.connect(headers)
-            assert status == 101 or refused.value.status == status
+            except aiohttp.WSServerHandshakeError as refused:
+                found = refused.status
+            assert found == status
             async with server.mjpeg(headers=headers) as response:
                 assert response.status == {101: 200}.get(status, status)
 
@@ -330,22 +331,6 @@ def test_those_who_wait_without_a_word_are_few():
             await goes_on(page)
             for socket in silent:
                 await socket.close()
-
-    run(test())
-
-
-def test_pings_that_are_never_read_do_not_gather():
-    """Whoever does not read is not read either."""
-
-    async def test():
-        async with serving() as server:
-            page = await server.page()
-            page.socket._conn.transport.pause_reading()
-            with contextlib.suppress(asyncio.TimeoutError):
-                for _ in range(400):
-                    await asyncio.wait_for(page.send("ping", {"time": 1.0, "pad": "x" * 3900}), 1)
-            await asyncio.sleep(0.3)
-            assert len(server.hub._client.outbox._words) <= 300
 
     run(test())
 

@@ -1,11 +1,15 @@
 """What stands between session and outputs: spacing, pacing, and the page's clock; pure, with made times."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
 from personalive_core.live.clock import Moment, PageClock
+from personalive_core.live.outbox import Outbox, Pictured
 from personalive_core.live.outlet import Outlet, Still, frame_spacing
 from personalive_core.live.pacing import Paced
+from personalive_core.live.protocol import Message
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import Made, Settings
 from personalive_core.media.label import badge, stamp
@@ -150,3 +154,47 @@ def test_a_clock_that_is_set_anew_is_followed():
     assert clock.up(Moment(1, 4.0), 4600.0).time == 4600.0
     assert clock.up(Moment(2, 1e9), 4601.0).time == 4601.0
     assert clock.up(Moment(3, 1e9 + 0.5), 4601.4).time == pytest.approx(4601.5)
+
+
+def test_words_come_first_and_of_pictures_the_newest_with_credit():
+    async def test():
+        outbox = Outbox(2)
+        assert outbox.show(window(0)) == 0
+        assert outbox.show(window(1)) == 4
+        outbox.drive(Pictured(Message("driving", {"number": 1}), grey(1)))
+        outbox.drive(Pictured(Message("driving", {"number": 2}), grey(2)))
+        outbox.say(Message("said"))
+        assert (await outbox.next()).kind == "said"
+        assert (await outbox.next())[0].made.window == 1
+        assert (await outbox.next()).message.fields == {"number": 2}
+        for number in (2, 3, 4):
+            outbox.show(window(number))
+            if number < 3:
+                assert (await outbox.next())[0].made.window == 2
+        waiting = asyncio.ensure_future(outbox.next())
+        await asyncio.sleep(0)
+        assert not waiting.done()  # two windows are on their way
+        outbox.shown(1)
+        assert (await waiting)[0].made.window == 4
+
+    asyncio.run(test())
+
+
+def test_who_causes_words_waits_while_many_wait_and_no_more_than_some_are_kept():
+    """Whoever does not read is not read either."""
+
+    async def test():
+        outbox = Outbox(2)
+        for index in range(1000):
+            outbox.say(Message("pong", {"time": index}))
+        waiting = asyncio.ensure_future(outbox.room())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        taken = 0
+        while not waiting.done():
+            await outbox.next()
+            await asyncio.sleep(0)
+            taken += 1
+        assert 150 < taken <= 256
+
+    asyncio.run(test())
