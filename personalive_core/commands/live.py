@@ -8,6 +8,7 @@ import contextlib
 import secrets
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -101,7 +102,8 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive live` until its page ends it, is closed, or Ctrl-C."""
     if a.record:
-        check_written(a.record, FILMS, {"--reference": a.reference, "--driving": a.driving})
+        read = {"--reference": a.reference, "--driving": a.driving}
+        check_written(a.record, FILMS, {name: path for name, path in read.items() if path})
     a.size = a.size or own_size(a.weights)
     engine = engine_of(a, loras_of(a))
     engine.require()
@@ -122,7 +124,7 @@ def run(a: argparse.Namespace) -> Result:
     with ExitStack() as stack:
         stack.callback(leave)
         if camera is not None:
-            stack.callback(VirtualCamera(hub.outlet, camera).close)
+            stack.callback(VirtualCamera(hub.outlet, camera, first=performer.portrait).close)
         if a.record:
             stack.enter_context(recording(a.record, hub, tally))
         if source != "page":
@@ -194,10 +196,16 @@ class Tally:
     frames: int = 0
     figures: Figures | None = None
     film: Recorded | None = None
+    _begun: tuple[float, int] | None = None
+    fps: float = 0.0  # of the time with results: the last figures are of when nothing came any more
 
     def add(self, frames: tuple[Made, ...]) -> None:
         """Counts result frames."""
+        now = time.monotonic()
+        self._begun = self._begun or (now, len(frames))
         self.frames += len(frames)
+        if now > self._begun[0]:
+            self.fps = (self.frames - self._begun[1]) / (now - self._begun[0])
 
     def recorded(self, film: Recorded) -> None:
         """Notes how the recording ended."""
@@ -218,8 +226,8 @@ class Tally:
         shown = "" if None in delays else f", delay {1000 * (delays[0] or 0):.0f} / {1000 * (delays[1] or 0):.0f} ms"
         film = f"\n{self.film.path}: {self.film.frames} frames" if self.film else ""
         text = (
-            f"live: {self.frames} frames, {now.fps:.1f} a second{shown}, {now.replaced} driving frames replaced{film}"
+            f"live: {self.frames} frames, {self.fps:.1f} a second{shown}, {now.replaced} driving frames replaced{film}"
         )
-        values = {"frames": self.frames, "fps": now.fps, "delay_p50": delays[0], "delay_p95": delays[1]}
+        values = {"frames": self.frames, "fps": self.fps, "delay_p50": delays[0], "delay_p95": delays[1]}
         recorded = {"record": str(self.film.path) if self.film else None}
         return Result(text, {**values, "replaced": now.replaced, "step_p50": now.step_p50, **recorded})

@@ -118,9 +118,10 @@ async def serving(output=None, rules=Rules(), performer=None, **options):  # noq
         try:
             yield Server(hub, port, http)
         finally:
+            await http.close()
             hub.close()
             await asyncio.wait_for(hub.closed.wait(), PATIENCE)
-    await runner.cleanup()
+            await runner.cleanup()
 
 
 def live_threads():

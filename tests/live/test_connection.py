@@ -1,6 +1,7 @@
 """The live connection between a page and the server, each with its real aiohttp: what is said, and credit both ways."""
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_hello_is_answered_with_all_that_the_page_must_know(tmp_path):
             assert fields["limits"] == {"frame": MOST_FRAME, "reference": MOST_REFERENCE, "sound": MOST_SOUND}
             assert (fields["model"], fields["device"]) == ("small", "cpu")
             assert fields["can"] == {"record": True, "virtual_camera": False}
-            strengths = {"rotation": 0.5, "translation": 0.5, "scale": 0.5, "expression": 1.0}
+            strengths = {"rotation": 1.0, "translation": 0.5, "scale": 0.0, "expression": 1.0}
             rest = {"mode": "quality", "smoothing": None, "face": "largest", "mark": False}
             assert fields["settings"] == {**strengths, **rest}
             assert abs(int(decoded(page.welcome.payload).mean()) - 200) <= 2
@@ -187,7 +188,7 @@ def test_times_go_on_from_page_to_page():
                 assert [(await page.next("frame")).fields["number"] for _ in range(4)] == [0, 1, 2, 3]
                 await page.socket.close()
             assert [made.number for made in seen] == list(range(8))
-            assert all(one.time < other.time for one, other in zip(seen, seen[1:], strict=False))
+            assert all(one.time < other.time for one, other in pairwise(seen))
 
     run(test())
 
