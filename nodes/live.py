@@ -1,4 +1,4 @@
-"""LiveSession: begins a live session, whose panel brings the camera, and returns at once."""
+"""LiveSessionNode: begins a live session, whose panel brings the camera, and returns at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..personalive_core.live.types import MODES, Settings
 from .fit import DEFAULTS, strength
 from .host.errors import readable
 from .host.faces import CHOICES, LARGEST, choice, detector_input, yunet
-from .host.live import SERVICE
+from .host.live import SERVICE, Wanted
 from .host.memory import activation_bytes, with_room
 from .host.panel import for_page
 from .host.schema import schema
@@ -27,7 +27,7 @@ from .host.streaming import BankedRun, fixed_bank, fixed_keyframes
 PANEL = "personalive_live"
 
 
-class LiveSession(io.ComfyNode):
+class LiveSessionNode(io.ComfyNode):
     """Begins a live session with a reference, or changes the one that is on."""
 
     @classmethod
@@ -115,7 +115,7 @@ class LiveSession(io.ComfyNode):
         settings = Settings(strengths, mode, smoothing or None, choice(face), mark)
         room, names = step_bytes(run), (weights_name(model), device_name(model.networks.device))
         made_of = (model, reference, bank, seed, detector)
-        token = SERVICE.begin(partial(performer, run, seed, detector, room), made_of, settings, names, room)
+        token = SERVICE.begin(Wanted(partial(performer, run, seed, detector, room), made_of, settings, names, room))
         return io.NodeOutput(ui=for_page(PANEL, {"token": token}))
 
 

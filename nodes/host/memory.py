@@ -224,9 +224,10 @@ def with_room(model: PersonaLive, extra: int) -> PersonaLive:
     return replace(model, placement=replace(model.placement, bring=partial(model.placement.bring, extra=extra)))
 
 
-def settled(model: PersonaLive, extra: int) -> PersonaLive:
+def settled(model: PersonaLive, extra: int, reading: bool = False) -> PersonaLive:
     """`model` with the networks of a stream loaded once, `extra` bytes kept free; the stream loads nothing more.
 
+    `reading`: those that read driving pictures are loaded too, as the stream of a live session uses them in every step.
     If every step asked ComfyUI to load, networks that do not fit together would push each other out, twice a step.
     Weights that are not on the device are copied there layer by layer instead. A VAE of ComfyUI's own asks ComfyUI in
     every step; then our networks must ask too.
@@ -236,8 +237,15 @@ def settled(model: PersonaLive, extra: int) -> PersonaLive:
     patchers, decoder = model.placement.bring, model.vae if model.tiny_vae is None else model.tiny_vae
     if id(decoder) not in patchers.of:
         return with_room(model, extra)
-    patchers((model.denoising_unet, model.pose_guider, decoder), extra)
+    readers = (model.motion_extractor, model.motion_encoder) if reading else ()
+    patchers((model.denoising_unet, model.pose_guider, decoder, *readers), extra)
     return replace(model, placement=replace(model.placement, bring=partial(stay, patchers)))
+
+
+def places(model: PersonaLive) -> tuple[Hashable, ...]:
+    """Where ComfyUI has each network of `model`, how much of it and with which LoRA: it changes when one is moved."""
+    networks = [patcher.model for patcher in patchers_of(model)]
+    return tuple((str(n.device), n.model_loaded_weight_memory, n.current_weight_patches_uuid) for n in networks)
 
 
 def stay(_patchers: Patchers, _networks: tuple[Any, ...]) -> None:

@@ -138,8 +138,9 @@ class LiveHub:
         if not await self._has_room():
             await refuse(socket, "taken", "another page uses this session: close it, or stop the session there")
             return None
-        client = self._client = Client(self, socket, PageClock(self._newest))
-        self._alone.set(None)
+        with self._lock:
+            client = self._client = Client(self, socket, PageClock(self._newest))
+            self._alone.set(None)
         can = {"record": self._output is not None, "virtual_camera": self.rules.virtual_camera}
         for why in ("hidden", "user"):  # of the page before
             self.session.resume(why)
@@ -167,10 +168,11 @@ class LiveHub:
 
     def _left(self, client: Client) -> None:
         self._newest = max(self._newest, client.newest, key=lambda moment: moment.number)
-        if self._client is client:
-            self._client = None
-            if not self._finishing:
-                self._alone.set(self.rules.grace)
+        with self._lock:
+            if self._client is client:
+                self._client = None
+                if not self._finishing:
+                    self._alone.set(self.rules.grace)
 
     # what the client uses
 
@@ -217,6 +219,13 @@ class LiveHub:
     def hear(self, time: float, samples: NDArray[np.float32], rate: int) -> None:
         """Sound [C, n] of the microphone, on the clock of the driving frames."""
         self._takes.hear(time, samples, rate)
+
+    def keep(self) -> bool:
+        """Gives a page that is still to come its whole time again. False: the session is ending, begin another."""
+        with self._lock:
+            if not self._finishing and self._client is None:
+                self._alone.set(self.rules.first)
+            return not self._finishing
 
     def close(self) -> None:
         """Ends the session; returns at once, `closed` is set when it has ended."""

@@ -77,8 +77,10 @@ class LiveSession(Turns):
         """Another reference, any picture [H, W, 3]; tracking and calibration stay. Without a face it is refused."""
         self._ask(picture=picture)
 
-    def replace(self, performer: Performer) -> None:
-        """Another performer, such as another model's, from its first step on."""
+    def replace(self, performer: Performer, names: tuple[str, str] | None = None) -> None:
+        """Another performer, such as another model's, from its first step on; `names` of its model and device."""
+        if names is not None:
+            self._change(model=names[0], device=names[1])
         self._ask(performer=performer, picture=None)
 
     def calibrate(self) -> None:

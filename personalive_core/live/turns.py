@@ -14,7 +14,7 @@ from .consumers import Consumers
 from .figures import MOST_DRIVING, History, StepTaken
 from .inbox import Inbox, Waiting
 from .marks import marked
-from .types import QUALITY, Made, Performer, Settings
+from .types import QUALITY, DeviceTakenError, Made, Performer, Settings
 from .words import FacesSeen, Said, Situation, is_same, say, sentence_of, state_word
 
 _SMOOTHEST = 0.9 / MOST_DRIVING  # seconds between result frames, of which more than MOST_DRIVING a second are not shown
@@ -126,12 +126,15 @@ class Turns:
 
     def _failed(self, error: Exception) -> None:
         """A step that failed while the device was taken away is taken again; any other failure waits for a person."""
-        if not self._gate():
+        if self._taken_away(error):
             _log.debug("A live step ended, as the device is needed: %s", error)
             return
         if not isinstance(error, PersonaLiveError):
             _log.error("A live step failed", exc_info=error)
         self._change(failed=say("failed", text=sentence_of(error)))
+
+    def _taken_away(self, error: Exception) -> bool:
+        return isinstance(error, DeviceTakenError) or not self._gate()
 
     def _apply(self) -> None:
         """Makes the changes that were asked for; those that need the device wait for it."""
@@ -157,7 +160,7 @@ class Turns:
         try:
             performer = self._performing.with_reference(picture)
         except Exception as error:
-            if not self._gate():
+            if self._taken_away(error):
                 self._ask_again(picture)
                 return
             if not isinstance(error, PersonaLiveError):

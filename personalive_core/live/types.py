@@ -8,13 +8,17 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from ..backends.personalive.motion import Strengths
-from ..errors import InputError
+from ..errors import InputError, PersonaLiveError
 from ..faces.crop import choose_face
 from ..media.picture import Picture
 from ..motion.smoothing import pose_smoothing
 
 QUALITY, QUICK = "quality", "quick"
 MODES = (QUALITY, QUICK)
+
+
+class DeviceTakenError(PersonaLiveError):
+    """A performer lost the device to something else: what it did is done again once the gate is open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,10 @@ class Performer(Protocol):
         """The state before the first step."""
 
     def perform(self, state: Any, frames: Sequence[Captured], settings: Settings) -> Performed:  # noqa: ANN401
-        """One step over 1..W new driving frames in quality mode, any number in quick mode."""
+        """One step over 1..W new driving frames in quality mode, any number in quick mode.
+
+        Raises DeviceTakenError if something else needs the device, here and in `with_reference`.
+        """
 
     def calibrated(self, state: Any) -> Any:  # noqa: ANN401
         """The state from which the next frame's pose is the neutral one ("look straight")."""

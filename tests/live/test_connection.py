@@ -285,3 +285,26 @@ def test_a_session_that_nobody_connects_to_ends():
             assert not server.session.alive
 
     run(test())
+
+
+def test_a_session_that_is_kept_waits_anew_for_its_page(monkeypatch):
+    times = []
+
+    class Deadline:
+        def __init__(self, _action):
+            self.set = times.append
+
+    async def test():
+        async with serving(rules=Rules(first=30.0, grace=5.0)) as server:
+            assert server.hub.keep()
+            assert times == [30.0, 30.0]
+            page = await server.page()
+            assert server.hub.keep()
+            assert times[2:] == [None]  # a page is there: nothing runs out
+            await page.send("stop")
+            await server.hub.closed.wait()
+            assert not server.hub.keep()
+            assert times[-1] is None
+
+    monkeypatch.setattr("personalive_core.live.server.Deadline", Deadline)
+    run(test())

@@ -10,7 +10,7 @@ import pytest
 
 from personalive_core.errors import InputError, NumericalError
 from personalive_core.live.session import LiveSession
-from personalive_core.live.types import QUALITY, QUICK, Settings
+from personalive_core.live.types import QUALITY, QUICK, DeviceTakenError, Settings
 
 from .doubles import BLANK, Clock, Echo, Heard, captured, raising
 
@@ -344,6 +344,34 @@ def test_a_swap_that_lost_the_device_is_made_again(made):
     session.turn()
     assert (session.performer.portrait == 200).all()
     assert "reference_refused" not in heard.words
+
+
+def test_what_says_that_it_lost_the_device_is_done_again_though_it_is_free_by_now(made):
+    class Losing(Echo):
+        def with_reference(self, picture):
+            if not refused:
+                refused.append(picture)
+                raise DeviceTakenError("a prompt has the device: wait until it has run")
+            return super().with_reference(picture)
+
+    refused = []
+    session, heard = made(Losing(before=raising(DeviceTakenError("a prompt has the device: wait"), 0)))
+    session.swap(FACE)
+    offer(session, *range(4))
+    session.turn()
+    offer(session, *range(4, 8))
+    session.turn()
+    assert heard.numbers == [[4, 5, 6, 7]]
+    assert (session.performer.portrait == 200).all()
+    assert not {"failed", "reference_refused"} & set(heard.words)
+
+
+def test_another_performer_may_be_of_another_model(made):
+    session, _ = made()
+    session.replace(Echo(), ("personalive", "cuda"))
+    assert (session.model, session.device) == ("personalive", "cuda")
+    session.replace(Echo())
+    assert (session.model, session.device) == ("personalive", "cuda")
 
 
 # --- failures
