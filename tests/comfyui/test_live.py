@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import threading
 import time
 from itertools import count
 
@@ -16,7 +17,7 @@ from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER, RATE, sample_motion
 from personalive_core.live.protocol import Message, pack, unpack
-from tests.comfyui.page import load_api, open_page
+from tests.comfyui.page import READY, load_api, open_page
 from tests.comfyui.server import ROOT, ComfyUI
 from tests.comfyui.write_workflows import camera_clip
 
@@ -46,16 +47,17 @@ def jpeg(picture):
     return file.getvalue()
 
 
-def workflow(**changes):
+def workflow(portrait="personalive_portrait.png", **changes):
     """The shipped one; changes are of the session's inputs."""
     prompt = json.loads((API / "live.json").read_text())
+    prompt[REFERENCE]["inputs"]["image"] = portrait
     prompt[NODE]["inputs"] |= changes
     return prompt
 
 
-def begin(server, **changes):
+def begin(server, portrait="personalive_portrait.png", **changes):
     """Runs the node; its token."""
-    run = server.run(workflow(**changes))
+    run = server.run(workflow(portrait, **changes))
     assert not run.error
     return run.outputs[NODE]["personalive_live"][0]["token"]
 
@@ -133,8 +135,31 @@ def wait_until_gone(server, limit=40):
         time.sleep(0.5)
 
 
+def aside(function, *values):
+    """The function's result to wait for, while the page goes on."""
+    return asyncio.get_running_loop().run_in_executor(None, function, *values)
+
+
+async def more(page, frames=8):
+    """Goes on for so many frames."""
+    made = len(page.frames)
+    await page.until(lambda: len(page.frames) >= made + frames)
+
+
+def picture_prompt():
+    """A prompt that has nothing to do with live, of a second or two."""
+    prompt = json.loads((API / "image_to_image.json").read_text())
+    prompt["1"]["inputs"] |= {"weights": workflow()["1"]["inputs"]["weights"], "attention": "pytorch"}
+    return prompt
+
+
+def result_of(server, run):
+    (made,) = (image for output in run.outputs.values() for image in output.get("images", ()))
+    return np.asarray(Image.open(server.base / made["type"] / made["subfolder"] / made["filename"]).convert("RGB"))
+
+
 def test_a_session_from_its_beginning_to_its_end(server, driving):
-    """The node returns at once; frames come; a prompt has the device for itself; nothing is left when the page goes."""
+    """The node returns at once; frames come; other portraits and strengths; nothing is left when the page goes."""
     wait_until_gone(server)
     token = begin(server)
 
@@ -142,37 +167,102 @@ def test_a_session_from_its_beginning_to_its_end(server, driving):
         async with connected(server, token, driving) as page:
             welcome = page.heard[0].fields
             assert (welcome["size"], welcome["model"], welcome["can"]["record"]) == (128, "small", True)
-            await page.until(lambda: len(page.frames) >= 8)
+            await more(page)
             assert Image.open(io.BytesIO(page.frames[-1].payload)).size == (128, 128)
             assert "running" in page.words
-            # a prompt between: live waits, and goes on with frames of afterwards
-            film = json.loads((API / "image_to_image.json").read_text())
-            film["1"]["inputs"] |= {"weights": welcome_weights(), "attention": "pytorch"}
-            prompt = asyncio.get_running_loop().run_in_executor(None, server.run, film)
-            await page.until(lambda: "paused_prompt" in page.words)
-            await page.until(prompt.done)
-            assert not prompt.result().error
-            made = len(page.frames)
-            await page.until(lambda: page.words[-1] == "running" and len(page.frames) >= made + 8)
-            # another reference and other strengths: the same session
-            assert await asyncio.get_running_loop().run_in_executor(None, lambda: begin(server, rotation=0.25)) == token
+            # another run: other strengths, then another reference, the same session
+            assert await aside(lambda: begin(server, rotation=0.25)) == token
             await page.until(lambda: any(one.fields.get("rotation") == 0.25 for one in page.heard))
+            assert "reference_changed" not in page.words
+            assert await aside(lambda: begin(server, "personalive_expression.png", rotation=0.25)) == token
+            await page.until(lambda: page.words.count("reference_changed") == 1)
+            await more(page)
+            # one that is dropped on the panel
             await page.send("reference", {}, jpeg(draw_portrait(DRIVER, FaceMotion(), 256)))
-            await page.until(lambda: "reference_changed" in page.words)
-            made = len(page.frames)
-            await page.until(lambda: len(page.frames) >= made + 8)
-            # Cancel without a prompt ends nothing
-            await asyncio.get_running_loop().run_in_executor(None, server.post, "/interrupt", {})
-            made = len(page.frames)
-            await page.until(lambda: len(page.frames) >= made + 8)
+            await page.until(lambda: page.words.count("reference_changed") == 2)
+            await more(page)
+            # the networks are taken away
+            await aside(server.post, "/free", {"unload_models": True})
+            await more(page, 16)
             assert "failed" not in page.words
 
     asyncio.run(live())
     wait_until_gone(server)
 
 
-def welcome_weights():
-    return json.loads((API / "live.json").read_text())["1"]["inputs"]["weights"]
+def test_a_prompt_has_the_device_and_live_goes_on_after_it(server, driving):
+    wait_until_gone(server)
+    token = begin(server)
+
+    async def live():
+        async with connected(server, token, driving) as page:
+            await more(page)
+            prompt = aside(server.run, picture_prompt())
+            await page.until(lambda: "paused_prompt" in page.words)
+            await page.until(prompt.done)
+            assert page.words[-1] == "paused_prompt"
+            await more(page)
+            assert page.words[-1] == "running"
+            assert "failed" not in page.words
+            return prompt.result()
+
+    beside = asyncio.run(live())
+    assert not beside.error
+    wait_until_gone(server)
+    server.post("/free", {"unload_models": True, "free_memory": True})  # and forget the result
+    time.sleep(1)
+    alone = server.run(picture_prompt())
+    assert "7" in alone.executed
+    assert np.array_equal(result_of(server, beside), result_of(server, alone))
+
+
+def test_cancel_ends_the_prompt_and_never_live(server, driving):
+    wait_until_gone(server)
+    token = begin(server)
+
+    async def live():
+        async with connected(server, token, driving) as page:
+            await more(page)
+            for _ in range(5):  # without a prompt, at any moment of a step
+                await aside(server.post, "/interrupt", {})
+                await more(page, 4)
+            await page.send("reference", {}, jpeg(draw_portrait(DRIVER, FaceMotion(), 256)))
+            await aside(server.post, "/interrupt", {})
+            await page.until(lambda: "reference_changed" in page.words)
+            film = json.loads((API / "long_video.json").read_text())
+            film["1"]["inputs"] |= {"weights": workflow()["1"]["inputs"]["weights"], "attention": "pytorch"}
+            began = threading.Event()
+            prompt = aside(server.run, film, 240, lambda run: run.events and began.set())
+            await page.until(began.is_set)
+            await aside(server.post, "/interrupt", {})
+            await page.until(prompt.done)
+            assert prompt.result().interrupted
+            await more(page)
+            assert not {"failed", "reference_refused"} & set(page.words)
+            await page.send("stop", {})
+
+    asyncio.run(live())
+    wait_until_gone(server)
+
+
+def test_without_a_session_its_paths_are_like_any_other(server):
+    """Whatever the method: nothing tells that the pack has them."""
+    wait_until_gone(server)
+
+    async def answers(path):
+        found = []
+        async with aiohttp.ClientSession() as http:
+            for prefix in ("", "/api"):
+                for method in ("GET", "HEAD"):
+                    async with http.request(method, server.url + prefix + path) as answer:
+                        headers = {k: v for k, v in answer.headers.items() if k not in ("Date", "Content-Length")}
+                        found.append((answer.status, await answer.text(), headers))
+        return found
+
+    ours, other = (asyncio.run(answers(f"/personalive/{name}")) for name in ("live", "nothing"))
+    assert ours == other
+    assert {status for status, *_ in ours} == {404}
+    assert ours == asyncio.run(answers("/personalive/live/mjpeg"))
 
 
 def test_a_recording_and_a_snapshot_are_in_comfyuis_folders(server, driving):
@@ -202,7 +292,8 @@ def test_a_recording_and_a_snapshot_are_in_comfyuis_folders(server, driving):
     wait_until_gone(server)
 
 
-def test_a_wrong_token_and_another_reference_are_refused(server, driving):
+def test_a_wrong_token_is_refused(server, driving):
+    wait_until_gone(server)
     token = begin(server)
 
     async def refused():
@@ -217,26 +308,63 @@ def test_a_wrong_token_and_another_reference_are_refused(server, driving):
     wait_until_gone(server)
 
 
+PLACE = """() => {
+  const { canvas, graph } = window.app, node = graph._nodes.find(n => n.type === 'PersonaLiveLiveSession');
+  return [...canvas.ds.offset, canvas.ds.scale, ...node.pos].map(Math.round);
+}"""
+ZOOM = """scale => {
+  const { canvas } = window.app;
+  canvas.ds.changeScale(scale, [0, 0]);
+  canvas.setDirty(true, true);
+}"""
+LIVE = "() => document.querySelector('.personalive-live-state').textContent.startsWith('Live')"
+PICTURE = "() => [...document.querySelectorAll('.personalive-live canvas')].at(-1).toDataURL()"
+
+
+def start_live(page):
+    """Runs the node, presses Start, and waits for pictures that change."""
+    page.evaluate("() => window.app.queuePrompt(0, 1)")
+    page.wait_for_function("() => document.querySelector('.personalive-live button:not(:disabled)')", timeout=120_000)
+    panel = page.locator(".personalive-live")
+    panel.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_function(LIVE, timeout=120_000)
+    before = page.evaluate(PICTURE)
+    page.wait_for_function(f"before => ({PICTURE})() !== before", arg=before, timeout=120_000)
+    return panel
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("vue", [False, True], ids=["canvas", "vue"])
-def test_the_panel_shows_the_portrait_alive(server, tmp_path, vue):
-    """Run, Start, frames; End; nothing is left, and the panel says to run again."""
+def test_the_panel_shows_the_portrait_alive(server, checkout, tmp_path, vue):
+    """Run, Start, frames; another run and zoom; a reload; End: nothing is left, and the panel says to run again."""
+    if vue and checkout.version == "0.3.64":
+        pytest.skip("the Vue nodes of its page are an experiment that shows no panel at all")
     wait_until_gone(server)
     settings = {"Comfy.VueNodes.Enabled": vue}
     with open_page(server.url, settings, camera=camera_clip(tmp_path)) as (page, seen):
         load_api(page, workflow())
-        panel = page.locator(".personalive-live")
-        page.evaluate("() => window.app.queuePrompt(0, 1)")
-        start = panel.get_by_role("button", name="Start", exact=True)
-        start.wait_for(timeout=120_000)
-        page.wait_for_function("() => document.querySelector('.personalive-live button:not(:disabled)')")
-        start.click()
-        moving = "() => document.querySelector('.personalive-live-state').textContent.startsWith('Live')"
-        page.wait_for_function(moving, timeout=120_000)
-        picture = "() => [...document.querySelectorAll('.personalive-live canvas')].at(-1).toDataURL()"
-        before = page.evaluate(picture)
-        page.wait_for_function(f"(before) => ({picture})() !== before", arg=before, timeout=120_000)
-        panel.get_by_role("button", name="End", exact=True).click()
+        page.get_by_text("Run the workflow once, then press Start here.").wait_for()
+        panel = start_live(page)
+        there = page.evaluate(PLACE)
+        slider = panel.locator("[data-setting=rotation]")
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=4)
+        page.mouse.up()
+        page.mouse.wheel(0, 200)
+        assert float(slider.input_value()) > 1.5
+        assert page.evaluate(PLACE) == there, "what happens inside the panel moves neither canvas nor node"
+        page.evaluate(ZOOM, 0.8)
+        page.evaluate("() => window.app.queuePrompt(0, 1)")  # another run: the same session in the same panel
+        page.wait_for_function("() => document.querySelector('.personalive-live-state').textContent.includes('prompt')")
+        page.wait_for_function(LIVE, timeout=120_000)
+        page.reload(wait_until="domcontentloaded")
+        page.wait_for_function(READY)
+        load_api(page, workflow())
+        page.get_by_text("Run the workflow once, then press Start here.").wait_for()
+        start_live(page).get_by_role("button", name="End", exact=True).click()
         page.get_by_text("Run the workflow again to begin another session.").wait_for()
         assert not seen.ours()
         assert not seen.foreign
@@ -245,6 +373,7 @@ def test_the_panel_shows_the_portrait_alive(server, tmp_path, vue):
 
 def test_pictures_differ_when_the_face_moves(server, driving):
     """Not the same picture again and again."""
+    wait_until_gone(server)
     token = begin(server, seed=1)
 
     async def live():

@@ -15,9 +15,15 @@ from personalive_core.errors import NumericalError
 from personalive_core.live.types import Settings
 from tests.live.doubles import Echo, captured
 
-from .conftest import InterruptError
-
 SECONDS = 20  # to wait for another thread at most; it takes milliseconds
+
+
+class OldInterruptError(Exception):
+    """ComfyUI 0.3.64's InterruptProcessingException."""
+
+
+class NewInterruptError(BaseException):
+    """ComfyUI 0.30's."""
 
 
 class Queue:
@@ -48,6 +54,11 @@ class Inner(Echo):
         return super().with_reference(picture)
 
 
+@pytest.fixture(params=[OldInterruptError, NewInterruptError])
+def interrupt(request):
+    return request.param
+
+
 @pytest.fixture
 def device(node_module, monkeypatch):
     """nodes/host/live_device.py; `brought` counts how often networks were brought, `places` says where they are."""
@@ -56,7 +67,7 @@ def device(node_module, monkeypatch):
     monkeypatch.setattr(
         module,
         "mm",
-        SimpleNamespace(InterruptProcessingException=InterruptError, interrupt_current_processing=cancels.append),
+        SimpleNamespace(InterruptProcessingException=OldInterruptError, interrupt_current_processing=cancels.append),
     )
     there = SimpleNamespace(
         module=module, taken=module.DeviceTakenError, brought=0, places=("gpu",), cancels=cancels, queue=Queue()
@@ -129,7 +140,10 @@ def test_a_prompt_waits_for_the_step_that_is_being_taken_and_no_longer(device):
     live.join(SECONDS)
     assert not prompt.is_alive()
     with device.gate.used(0.01):
-        device.gate.close()  # returns although live still uses it
+        prompt = threading.Thread(target=device.gate.close, daemon=True)
+        prompt.start()
+        prompt.join(SECONDS)
+        assert not prompt.is_alive()  # although live still uses it
 
 
 def test_no_step_begins_while_a_prompt_waits(device):
@@ -228,24 +242,31 @@ def test_a_failure_of_its_own_is_told(device):
 # --- Cancel
 
 
-def test_cancel_without_a_prompt_ends_nothing(device):
-    done = step(device.host(before=failing(InterruptError(), InterruptError())))
+@pytest.fixture
+def cancel(device, monkeypatch, interrupt):
+    """Either ComfyUI's exception."""
+    monkeypatch.setattr(device.module.mm, "InterruptProcessingException", interrupt)
+    return interrupt
+
+
+def test_cancel_without_a_prompt_ends_nothing(device, cancel):
+    done = step(device.host(before=failing(cancel(), cancel())))
     assert done.frames
     assert not device.cancels
 
 
-def test_cancel_that_a_live_step_took_from_a_prompt_is_given_to_it(device):
+def test_cancel_that_a_live_step_took_from_a_prompt_is_given_to_it(device, cancel):
     def cancelled(_number):
         device.queue.prompts = 1
-        raise InterruptError
+        raise cancel
 
     with pytest.raises(device.taken):
         step(device.host(before=cancelled))
     assert device.cancels == [True]
 
 
-def test_a_cancel_while_a_reference_is_read_reads_it_again(device):
-    host = device.host(reading=failing(InterruptError()))
+def test_a_cancel_while_a_reference_is_read_reads_it_again(device, cancel):
+    host = device.host(reading=failing(cancel()))
     assert host.with_reference(captured(0).picture + 200).portrait.mean() == 200
 
 
@@ -289,23 +310,21 @@ def wanted(module, made, *made_of, settings=None, names=("small", "cpu")):
     return module.Wanted(make, made_of, settings or Settings(), names, 7)
 
 
-def test_a_second_run_changes_only_what_is_asked_for_anew(live):
-    made, model, service = [], object(), live.SERVICE
+def test_a_second_run_changes_only_what_is_asked_for_anew(live, monkeypatch):
+    """So what a person changed on the panel stays."""
+    made, asked, model, other, service = [], [], object(), object(), live.SERVICE
     token = service.begin(wanted(live, made, model, 0))
     session = service.hub.session
-    assert service.begin(wanted(live, made, model, 0)) == token
-    assert len(made) == 1
-    mine = replace(Settings(), mark=True)
-    session.change(mine)
-    until(lambda: session.settings == mine)
-    service.begin(wanted(live, made, model, 0))
-    service.begin(wanted(live, made, model, 0, settings=Settings(smoothing=2.0)))
-    until(lambda: session.settings == Settings(smoothing=2.0))
-    service.begin(wanted(live, made, object(), 0, settings=Settings(smoothing=2.0), names=("personalive", "cuda")))
-    until(lambda: session.performer.inner is made[-1])
+    monkeypatch.setattr(session, "change", asked.append)
+    smooth = Settings(smoothing=2.0)
+    for settings in (Settings(), smooth, smooth):
+        assert service.begin(wanted(live, made, model, 0, settings=settings)) == token
+    assert (len(made), asked) == (1, [smooth])
+    for _ in range(2):
+        service.begin(wanted(live, made, other, 0, settings=smooth, names=("personalive", "cuda")))
+        until(lambda: session.performer.inner is made[-1])
     assert (len(made), session.model, session.device) == (2, "personalive", "cuda")
     assert service.hub.session is session
-    assert service.begin(wanted(live, made, object(), 1)) == token
 
 
 def test_nothing_is_left_when_the_session_has_ended(live):
@@ -323,10 +342,11 @@ def test_nothing_is_left_when_the_session_has_ended(live):
 
 def test_a_session_that_is_ending_is_not_changed_but_followed_by_another(live):
     made, service = [], live.SERVICE
-    token = service.begin(wanted(live, made))
+    token = service.begin(wanted(live, made, 0))
     hub = service.hub
     hub.close()
-    assert service.begin(wanted(live, made)) != token
+    assert service.begin(wanted(live, made, 1)) != token
+    assert len(made) == 2
     until(hub.closed.is_set)
     assert service.hub is not None
     assert service.hub is not hub
