@@ -71,7 +71,7 @@ class LiveSessionNode(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
+                    control_after_generate=False,  # each run would begin the session anew
                     tooltip="The noise. Another seed begins the session anew.",
                 ),
                 BankSocket.Input(

@@ -119,12 +119,20 @@ def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
 SERVICE = LiveService()
 
 
-def while_on(handle: Callable[[LiveHub], Handler]) -> Handler:
-    """A route that does not exist unless a session is on: until then it answers as any unknown path does."""
+class WhileOn(web.PlainResource):
+    """A path that does not exist unless a session is on: until then it answers as any unknown path does."""
+
+    async def resolve(self, request: web.Request) -> Any:
+        """What handles the request, and the methods that are allowed; nothing without a session."""
+        return (None, set()) if SERVICE.hub is None else await super().resolve(request)
+
+
+def handled(handle: Callable[[LiveHub], Handler]) -> Handler:
+    """The handler that `handle` takes from the hub of the session that is on."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         hub = SERVICE.hub
-        if hub is None:
+        if hub is None:  # it has ended just now
             raise web.HTTPNotFound
         return await handle(hub)(request)
 
@@ -132,9 +140,13 @@ def while_on(handle: Callable[[LiveHub], Handler]) -> Handler:
 
 
 def add_live_routes() -> None:
-    """Adds the two routes, and puts prompts first. aiohttp takes no route once the server runs."""
+    """Adds the two paths, and puts prompts first. aiohttp takes no path once the server runs."""
     server = getattr(PromptServer, "instance", None)
-    if server is not None:  # else ComfyUI's modules are loaded without its server, as in a test
-        server.routes.get(SOCKET_PATH)(while_on(lambda hub: hub.socket))
-        server.routes.get(MJPEG_PATH)(while_on(lambda hub: hub.mjpeg))
-        server.add_on_prompt_handler(SERVICE.prompted)
+    if server is None:  # ComfyUI's modules are loaded without its server, as in a test
+        return
+    for path, handle in ((SOCKET_PATH, lambda hub: hub.socket), (MJPEG_PATH, lambda hub: hub.mjpeg)):
+        for place in (path, f"/api{path}"):  # as ComfyUI has each path of its own
+            resource = WhileOn(place)
+            resource.add_route("GET", handled(handle))
+            server.app.router.register_resource(resource)
+    server.add_on_prompt_handler(SERVICE.prompted)

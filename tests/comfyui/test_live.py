@@ -253,7 +253,7 @@ def test_without_a_session_its_paths_are_like_any_other(server):
         found = []
         async with aiohttp.ClientSession() as http:
             for prefix in ("", "/api"):
-                for method in ("GET", "HEAD"):
+                for method in ("GET", "HEAD", "POST"):
                     async with http.request(method, server.url + prefix + path) as answer:
                         headers = {k: v for k, v in answer.headers.items() if k not in ("Date", "Content-Length")}
                         found.append((answer.status, await answer.text(), headers))
@@ -261,7 +261,7 @@ def test_without_a_session_its_paths_are_like_any_other(server):
 
     ours, other = (asyncio.run(answers(f"/personalive/{name}")) for name in ("live", "nothing"))
     assert ours == other
-    assert {status for status, *_ in ours} == {404}
+    assert [status for status, *_ in ours] == [404, 404, 405] * 2
     assert ours == asyncio.run(answers("/personalive/live/mjpeg"))
 
 
@@ -345,6 +345,8 @@ def test_the_panel_shows_the_portrait_alive(server, checkout, tmp_path, vue):
         load_api(page, workflow())
         page.get_by_text("Run the workflow once, then press Start here.").wait_for()
         panel = start_live(page)
+        page.evaluate(ZOOM, 0.6)
+        page.wait_for_timeout(300)
         there = page.evaluate(PLACE)
         slider = panel.locator("[data-setting=rotation]")
         slider.scroll_into_view_if_needed()
@@ -353,10 +355,10 @@ def test_the_panel_shows_the_portrait_alive(server, checkout, tmp_path, vue):
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=4)
         page.mouse.up()
-        page.mouse.wheel(0, 200)
+        if not vue:  # there the panel shows all it has, and the wheel zooms over it as over any node
+            page.mouse.wheel(0, 200)
         assert float(slider.input_value()) > 1.5
         assert page.evaluate(PLACE) == there, "what happens inside the panel moves neither canvas nor node"
-        page.evaluate(ZOOM, 0.8)
         page.evaluate("() => window.app.queuePrompt(0, 1)")  # another run: the same session in the same panel
         page.wait_for_function("() => document.querySelector('.personalive-live-state').textContent.includes('prompt')")
         page.wait_for_function(LIVE, timeout=120_000)

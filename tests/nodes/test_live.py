@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from personalive_core.errors import NumericalError
 from personalive_core.live.types import Settings
@@ -373,10 +374,26 @@ def test_a_prompt_closes_the_gate_of_the_session_that_is_on(live, monkeypatch, d
     until(lambda: service.hub.session.word.word == "paused_prompt")
 
 
-def test_the_routes_are_not_there_while_no_session_is_on(live):
-    answered = live.while_on(lambda hub: hub.socket)
+def test_the_paths_are_not_there_while_no_session_is_on(live, monkeypatch):
+    app, told = web.Application(), []
+    server = SimpleNamespace(app=app, add_on_prompt_handler=told.append, prompt_queue=Queue())
+    monkeypatch.setattr(live, "PromptServer", SimpleNamespace(instance=server))
+    live.add_live_routes()
+    assert told == [live.SERVICE.prompted]
+    live_path, mjpeg = live.SOCKET_PATH, live.MJPEG_PATH
+    paths = [live_path, mjpeg, f"/api{live_path}", f"/api{mjpeg}"]
+
+    async def statuses():
+        requests = [make_mocked_request("GET", path, app=app) for path in paths]
+        return [(await app.router.resolve(request)).http_exception for request in requests]
+
+    assert [error.status for error in asyncio.run(statuses())] == [404] * 4
+    live.SERVICE.begin(wanted(live, []))
+    assert asyncio.run(statuses()) == [None] * 4
+    end(live.SERVICE)
+    assert [error.status for error in asyncio.run(statuses())] == [404] * 4
     with pytest.raises(web.HTTPNotFound):
-        asyncio.run(answered(None))
+        asyncio.run(live.handled(lambda hub: hub.socket)(None))
 
 
 def test_objects_are_compared_by_identity_and_numbers_by_value(live):

@@ -5,7 +5,7 @@ import { livePanel } from "./live/panel.js";
 import { liveWords } from "./live/words.js";
 
 /** Pixels: without a session, and with one; the panel scrolls where the node is smaller. */
-const [EMPTY, OPEN] = [32, 760];
+const [EMPTY, OPEN] = [32, 900];
 
 /** Adds the panel. Returns a function that shows the output {token} of a run. */
 export function liveSessionPanel(node, { words, place, locale, liveUrl, graphImages }) {
