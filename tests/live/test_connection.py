@@ -98,6 +98,27 @@ def test_settings_change_one_by_one_and_are_told():
     run(test())
 
 
+def test_settings_that_are_not_yet_in_effect_are_kept():
+    """The session tells each change once it has made it; others have been asked for by then."""
+
+    async def test():
+        async with serving() as server:
+            asked = []
+            server.session.change = asked.append
+            server.hub.change({"rotation": 0.1})
+            server.hub.change({"translation": 0.2})
+            server.hub._changed(asked[0])
+            server.hub.change({"expression": 0.3})
+            strengths = asked[-1].strengths
+            assert (strengths.rotation, strengths.translation, strengths.expression) == (0.1, 0.2, 0.3)
+            server.hub._changed(asked[-1])
+            server.hub._changed(asked[0])  # of somebody else's making
+            server.hub.change({"mark": True})
+            assert asked[-1].strengths == asked[0].strengths
+
+    run(test())
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
