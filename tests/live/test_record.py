@@ -12,7 +12,7 @@ import pytest
 
 from personalive_core.errors import OutputError
 from personalive_core.live import record
-from personalive_core.live.record import CAMERA, Recorder, RecordOptions, fitted
+from personalive_core.live.record import CAMERA, FilmRecorder, RecordOptions, fitted
 from personalive_core.media import write
 from personalive_core.media.label import badge, stamp
 from personalive_core.media.picture import read_image, read_picture_label
@@ -31,7 +31,7 @@ def run(test):
 def recorded(path, frames, options=RecordOptions(), sound=()):  # noqa: B008 - frozen
     """Records (time, picture) frames and (time, samples, rate) sound; returns how it ended."""
     ends = []
-    recorder = Recorder(path, options, ends.append)
+    recorder = FilmRecorder(path, options, ends.append)
     for piece in sound:
         recorder.hear(*piece)
     for frame in frames:
@@ -138,7 +138,7 @@ def test_an_encoder_that_is_too_slow_leaves_frames_out_and_blocks_nobody(tmp_pat
 
     monkeypatch.setattr(record, "VideoWriter", Slow)
     ends = []
-    recorder = Recorder(tmp_path / "a.mp4", RecordOptions(), ends.append)
+    recorder = FilmRecorder(tmp_path / "a.mp4", RecordOptions(), ends.append)
     for number in range(300):
         recorder.show(number / 25, grey(60))
     gate.set()
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
     with pytest.raises(OutputError, match="does not exist: create that folder"):
-        Recorder(tmp_path / "no" / "folder" / "a.mp4", RecordOptions())
+        FilmRecorder(tmp_path / "no" / "folder" / "a.mp4", RecordOptions())
 
 
 def test_a_killed_recording_plays(tmp_path):
