@@ -1,6 +1,8 @@
 """The live connection between a page and the server, each with its real aiohttp: what is said, and credit both ways."""
 
 import asyncio
+import gc
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -280,6 +282,24 @@ def test_stop_ends_the_session_and_says_so():
             assert await page.next() is None  # the connection is closed
             await server.hub.closed.wait()
             assert not server.session.alive
+
+    run(test())
+
+
+def test_after_the_end_nothing_holds_the_model():
+    """The hub may still be there, and with it a page that has not noticed."""
+
+    async def test():
+        async with serving() as server:
+            gone = weakref.ref(server.session.performer)
+            page = await server.page()
+            await page.window([50] * 4, 1.0)
+            await page.send("stop")
+            await page.next("bye")
+            await page.next()
+            await server.hub.closed.wait()
+            gc.collect()
+            assert gone() is None
 
     run(test())
 

@@ -219,6 +219,8 @@ def test_a_session_that_ends_saves_its_recording_first(tmp_path):
             page = await server.page()
             await record_of(page)
             await page.window([50] * 4, 1.0)
+            while server.hub.outlet.latest is None:
+                await asyncio.sleep(0.01)
             await page.send("stop")
             assert (await page.next("saved", "bye")).kind == "saved"
             assert (await page.next("bye")).fields["why"] == "stopped"
@@ -234,6 +236,8 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
             for start in (1.0, 2.0):
                 await record_of(page)
                 await page.window([50] * 4, start)
+                while server.session.figures().steps < start:
+                    await asyncio.sleep(0.01)
             await saved(page)
             names = [message.fields["name"] for message in page.heard if message.kind == "saved"]
             assert len(names) == 2
