@@ -30,7 +30,7 @@ from ..faces.detectors import helpful_detector
 from ..live.app import Fed, on_loopback, serve
 from ..live.figures import Figures
 from ..live.performer import PersonaLivePerformer
-from ..live.record import Recorded, Recorder, RecordOptions
+from ..live.record import FilmRecorder, Recorded, RecordOptions
 from ..live.server import LiveHub, Rules
 from ..live.session import LiveSession
 from ..live.sources import CameraSource, FilmSource
@@ -54,7 +54,7 @@ from .result import Result
 
 PORT = 8190
 FILMS = (".mp4", ".mov", ".mkv", ".webm")
-NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
+_NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ def run(a: argparse.Namespace) -> Result:
             stack.enter_context(playing(a, hub))
         session.start()
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(hub, token, (a.host, a.port), partial(tell, a)))
+            asyncio.run(serve(hub, token, (a.host, a.port), partial(announce, a)))
         tally.end(session.figures())
     return tally.result()
 
@@ -144,7 +144,7 @@ def performer_of(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
         source, shown = portrait.source, portrait.picture
     else:
         source = shown = draw_portrait(SITTER, FaceMotion(), a.size)
-    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, NO_YUNET))
+    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, _NO_YUNET))
     model = engine.load()
     reference = encode_reference(model, source, a.size)
     return PersonaLivePerformer(model, reference, shown, detector, seed=a.seed)
@@ -170,7 +170,7 @@ def playing(a: argparse.Namespace, hub: LiveHub) -> Iterator[None]:
 @contextmanager
 def recording(path: Path, hub: LiveHub, tally: Tally) -> Iterator[None]:
     """Every result inside the block goes into the film at `path`."""
-    recorder = Recorder(path, RecordOptions(), tally.recorded)
+    recorder = FilmRecorder(path, RecordOptions(), tally.recorded)
     leave = hub.outlet.listen(partial(show_window, recorder))
     try:
         yield
@@ -179,7 +179,7 @@ def recording(path: Path, hub: LiveHub, tally: Tally) -> Iterator[None]:
         recorder.finish()
 
 
-def tell(a: argparse.Namespace, page: str, mjpeg: str) -> None:
+def announce(a: argparse.Namespace, page: str, mjpeg: str) -> None:
     """Says where the page is, and opens it."""
     sys.stderr.write(f"live: {page}\n")
     if a.mjpeg:

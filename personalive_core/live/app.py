@@ -19,7 +19,7 @@ from .types import Captured
 if TYPE_CHECKING:
     from aiohttp import web
 
-PAGE = "live/page.html"
+LIVE_PAGE = "live/page.html"
 _DISTRIBUTION = "personalive-comfyui"
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{sockets}; "
@@ -58,7 +58,7 @@ def scripts() -> dict[str, Path]:
     folder = Path(__file__).resolve().parents[2] / "web" / "js"
     found = [path for path in folder.rglob("*") if path.suffix in _KINDS]
     files = {path.relative_to(folder).as_posix(): path for path in found} or _installed()
-    if PAGE not in files:
+    if LIVE_PAGE not in files:
         raise InputError("the page of live is not installed: install PersonaLive again, or run it from its folder")
     return files
 
@@ -86,7 +86,7 @@ def make_app(hub: LiveHub) -> web.Application:
         return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
 
     async def page(request: web.Request) -> web.Response:
-        return read(request, PAGE)
+        return read(request, LIVE_PAGE)
 
     async def script(request: web.Request) -> web.Response:
         return read(request, request.match_info["name"])

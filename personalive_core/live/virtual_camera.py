@@ -17,7 +17,7 @@ from ..media.picture import Picture
 from .outlet import Outlet
 from .pacing import Paced
 
-RATE = 30.0  # frames a second that it announces; it is given one whenever one is due
+CAMERA_RATE = 30.0  # frames a second that it announces; it is given one whenever one is due
 _IDLE = 0.02  # seconds between two looks while no frame waits
 _AGAIN = 0.5  # seconds after which the same picture is sent again, for programs that open the camera meanwhile
 _DRIVERS = {  # what is missing, by system
@@ -29,7 +29,7 @@ _DRIVERS = {  # what is missing, by system
 _log = logging.getLogger(__name__)
 
 
-def open_virtual_camera(size: int, rate: float = RATE) -> Any:  # noqa: ANN401 - pyvirtualcam has no types
+def open_virtual_camera(size: int, rate: float = CAMERA_RATE) -> Any:  # noqa: ANN401 - pyvirtualcam has no types
     """A virtual camera of `size` pixels a side.
 
     Raises InputError: without pyvirtualcam, or without a driver, with what to install on this system.
@@ -45,10 +45,10 @@ def open_virtual_camera(size: int, rate: float = RATE) -> Any:  # noqa: ANN401 -
         return pyvirtualcam.Camera(width=size, height=size, fps=rate)
     except RuntimeError as error:
         how = _DRIVERS.get(sys.platform, _DRIVERS["linux"])
-        raise InputError(f"this machine has no virtual camera ({first_line(error)}): {how}") from error
+        raise InputError(f"this machine has no virtual camera ({_first_line(error)}): {how}") from error
 
 
-def first_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of an error's text, without its full stop."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".:")
 

@@ -35,14 +35,14 @@ class Visitor(threading.Thread):
     def __init__(self, monkeypatch):
         super().__init__(daemon=True)
         self.told, self.addresses, self.found = threading.Event(), (), {}
-        tell = live.tell
+        tell = live.announce
 
         def told(arguments, *addresses):
             tell(arguments, *addresses)
             self.addresses = addresses
             self.told.set()
 
-        monkeypatch.setattr(live, "tell", told)
+        monkeypatch.setattr(live, "announce", told)
         self.start()
 
     def run(self):
@@ -150,7 +150,7 @@ def test_the_page_is_opened_in_the_browser_unless_told_otherwise(monkeypatch):
     monkeypatch.setattr(live.webbrowser, "open", opened.append)
     for extra in ((), ("--no-browser",)):
         parser = live_parser()
-        live.tell(parser.parse_args(list(extra)), "http://127.0.0.1:1/#token=t", "http://127.0.0.1:1/m")
+        live.announce(parser.parse_args(list(extra)), "http://127.0.0.1:1/#token=t", "http://127.0.0.1:1/m")
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and "open" in str(getattr(thread, "_target", "")):
             thread.join()

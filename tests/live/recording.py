@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from personalive_core.live.record import Recorder, RecordOptions
+from personalive_core.live.record import FilmRecorder, RecordOptions
 
 
 def main(path: str) -> None:
     """Gives 25 frames a second with sound until the process is killed."""
-    recorder, begin = Recorder(Path(path), RecordOptions(sound=True)), 500.0
+    recorder, begin = FilmRecorder(Path(path), RecordOptions(sound=True)), 500.0
     for number in range(10**6):
         at = begin + number / 25
         recorder.show(at, np.full((64, 64, 3), 40 + number % 100, np.uint8))

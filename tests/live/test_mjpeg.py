@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from personalive_core.live import mjpeg
 from personalive_core.live.server import MJPEG_PATH
 from personalive_core.live.types import Made
 from tests.live.serving import PATIENCE, TOKEN, decoded, grey, serving
@@ -58,7 +59,9 @@ def test_the_portrait_is_shown_first_and_then_every_frame_in_its_order():
     run(test())
 
 
-def test_the_last_frame_is_sent_again_while_nothing_new_comes():
+def test_the_last_frame_is_sent_again_while_nothing_new_comes(monkeypatch):
+    monkeypatch.setattr(mjpeg, "_STILL", 0.1)
+
     async def test():
         async with serving() as server, server.mjpeg() as response:
             assert np.allclose(levels(await parts(response, 2)), [200, 200], atol=2)
@@ -134,7 +137,9 @@ def test_a_slow_reader_gets_the_newest_and_nothing_gathers():
     run(test())
 
 
-def test_readers_are_few_and_make_room_when_they_leave():
+def test_readers_are_few_and_make_room_when_they_leave(monkeypatch):
+    monkeypatch.setattr(mjpeg, "_STILL", 0.1)
+
     async def test():
         async with serving() as server:
             readers = [await server.mjpeg() for _ in range(4)]

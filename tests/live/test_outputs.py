@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from personalive_core.live.clock import Moment, PageClock
+from personalive_core.live.clock import Instant, PageClock
 from personalive_core.live.outbox import Outbox, Pictured
 from personalive_core.live.outlet import Outlet, Still, frame_spacing
 from personalive_core.live.pacing import Paced
@@ -121,39 +121,39 @@ def test_an_outlet_that_is_closed_tells_nobody():
 
 
 def test_the_pages_clock_goes_there_and_back():
-    clock = PageClock(Moment(-1, 0.0))
-    first = clock.up(Moment(7, 3.0), 1000.0)
-    assert first == Moment(0, 1000.0)
-    second = clock.up(Moment(9, 3.5), 1000.9)
-    assert second == Moment(2, 1000.5)
-    assert clock.down(second) == Moment(9, 3.5)
+    clock = PageClock(Instant(-1, 0.0))
+    first = clock.up(Instant(7, 3.0), 1000.0)
+    assert first == Instant(0, 1000.0)
+    second = clock.up(Instant(9, 3.5), 1000.9)
+    assert second == Instant(2, 1000.5)
+    assert clock.down(second) == Instant(9, 3.5)
 
 
 def test_a_second_page_goes_on_behind_the_first():
-    first = PageClock(Moment(-1, 0.0))
-    last = first.up(Moment(0, 50.0), 1000.0)
+    first = PageClock(Instant(-1, 0.0))
+    last = first.up(Instant(0, 50.0), 1000.0)
     second = PageClock(last)
-    own = second.up(Moment(0, 2.0), 1000.0)  # at the very same time
+    own = second.up(Instant(0, 2.0), 1000.0)  # at the very same time
     assert own.number == 1
     assert own.time > last.time
 
 
 def test_frames_that_are_not_later_are_none():
-    clock = PageClock(Moment(-1, 0.0))
-    clock.up(Moment(5, 3.0), 1000.0)
-    assert clock.up(Moment(5, 3.1), 1000.1) is None
-    assert clock.up(Moment(4, 3.2), 1000.2) is None
-    assert clock.up(Moment(6, 3.0), 1000.3) is None
-    assert clock.up(Moment(7, 3.1), 1000.4).number == 2
+    clock = PageClock(Instant(-1, 0.0))
+    clock.up(Instant(5, 3.0), 1000.0)
+    assert clock.up(Instant(5, 3.1), 1000.1) is None
+    assert clock.up(Instant(4, 3.2), 1000.2) is None
+    assert clock.up(Instant(6, 3.0), 1000.3) is None
+    assert clock.up(Instant(7, 3.1), 1000.4).number == 2
 
 
 def test_a_clock_that_is_set_anew_is_followed():
     """Such as after the machine has slept."""
-    clock = PageClock(Moment(-1, 0.0))
-    clock.up(Moment(0, 3.0), 1000.0)
-    assert clock.up(Moment(1, 4.0), 4600.0).time == 4600.0
-    assert clock.up(Moment(2, 1e9), 4601.0).time == 4601.0
-    assert clock.up(Moment(3, 1e9 + 0.5), 4601.4).time == pytest.approx(4601.5)
+    clock = PageClock(Instant(-1, 0.0))
+    clock.up(Instant(0, 3.0), 1000.0)
+    assert clock.up(Instant(1, 4.0), 4600.0).time == 4600.0
+    assert clock.up(Instant(2, 1e9), 4601.0).time == 4601.0
+    assert clock.up(Instant(3, 1e9 + 0.5), 4601.4).time == pytest.approx(4601.5)
 
 
 def test_words_come_first_and_of_pictures_the_newest_with_credit():

@@ -12,7 +12,7 @@ import pytest
 
 from personalive_core.errors import OutputError
 from personalive_core.live import record
-from personalive_core.live.record import CAMERA, Recorder, RecordOptions, fitted
+from personalive_core.live.record import CAMERA, FilmRecorder, RecordOptions, fitted
 from personalive_core.media import write
 from personalive_core.media.label import badge, stamp
 from personalive_core.media.picture import read_image, read_picture_label
@@ -31,7 +31,7 @@ def run(test):
 def recorded(path, frames, options=RecordOptions(), sound=()):  # noqa: B008 - frozen
     """Records (time, picture) frames and (time, samples, rate) sound; returns how it ended."""
     ends = []
-    recorder = Recorder(path, options, ends.append)
+    recorder = FilmRecorder(path, options, ends.append)
     for piece in sound:
         recorder.hear(*piece)
     for frame in frames:
@@ -138,7 +138,7 @@ def test_an_encoder_that_is_too_slow_leaves_frames_out_and_blocks_nobody(tmp_pat
 
     monkeypatch.setattr(record, "VideoWriter", Slow)
     ends = []
-    recorder = Recorder(tmp_path / "a.mp4", RecordOptions(), ends.append)
+    recorder = FilmRecorder(tmp_path / "a.mp4", RecordOptions(), ends.append)
     for number in range(300):
         recorder.show(number / 25, grey(60))
     gate.set()
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_is_told_at_once(tmp_path):
     with pytest.raises(OutputError, match="does not exist: create that folder"):
-        Recorder(tmp_path / "no" / "folder" / "a.mp4", RecordOptions())
+        FilmRecorder(tmp_path / "no" / "folder" / "a.mp4", RecordOptions())
 
 
 def test_a_killed_recording_plays(tmp_path):
@@ -219,6 +219,8 @@ def test_a_session_that_ends_saves_its_recording_first(tmp_path):
             page = await server.page()
             await record_of(page)
             await page.window([50] * 4, 1.0)
+            while server.hub.outlet.latest is None:
+                await asyncio.sleep(0.01)
             await page.send("stop")
             assert (await page.next("saved", "bye")).kind == "saved"
             assert (await page.next("bye")).fields["why"] == "stopped"
@@ -234,6 +236,8 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
             for start in (1.0, 2.0):
                 await record_of(page)
                 await page.window([50] * 4, start)
+                while server.session.figures().steps < start:
+                    await asyncio.sleep(0.01)
             await saved(page)
             names = [message.fields["name"] for message in page.heard if message.kind == "saved"]
             assert len(names) == 2

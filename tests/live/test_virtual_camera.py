@@ -12,7 +12,7 @@ from personalive_core.errors import InputError
 from personalive_core.live.outlet import Outlet
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import Made, Settings
-from personalive_core.live.virtual_camera import RATE, VirtualCamera, open_virtual_camera
+from personalive_core.live.virtual_camera import CAMERA_RATE, VirtualCamera, open_virtual_camera
 from personalive_core.media.label import badge, stamp
 from tests.live.doubles import Clock, captured
 from tests.live.serving import PATIENCE, SIZE, echo, grey
@@ -118,7 +118,7 @@ def test_it_is_opened_for_the_results_size(monkeypatch):
     module = SimpleNamespace(Camera=lambda **options: asked.append(options) or "camera")
     monkeypatch.setitem(sys.modules, "pyvirtualcam", module)
     assert open_virtual_camera(512) == "camera"
-    assert asked == [{"width": 512, "height": 512, "fps": RATE}]
+    assert asked == [{"width": 512, "height": 512, "fps": CAMERA_RATE}]
 
 
 @pytest.mark.parametrize(
