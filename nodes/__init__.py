@@ -13,7 +13,7 @@ from .host.folders import register_model_folder
 from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
-from .live import LiveSessionNode
+from .live import LiveSession
 from .load import LoadPersonaLive
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
@@ -38,7 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
     MotionPlot,
     LoadPersonaLiveLoRA,
     EditMotion,
-    LiveSessionNode,
+    LiveSession,
 ]
 
 

@@ -1,4 +1,4 @@
-"""LiveSessionNode: begins a live session, whose panel brings the camera, and returns at once."""
+"""LiveSession: begins a live session, whose panel brings the camera, and returns at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .host.streaming import BankedRun, fixed_bank, fixed_keyframes
 PANEL = "personalive_live"
 
 
-class LiveSessionNode(io.ComfyNode):
+class LiveSession(io.ComfyNode):
     """Begins a live session with a reference, or changes the one that is on."""
 
     @classmethod

@@ -338,7 +338,7 @@ def start_live(page):
 def test_the_panel_shows_the_portrait_alive(server, checkout, tmp_path, vue):
     """Run, Start, frames; another run and zoom; a reload; End: nothing is left, and the panel says to run again."""
     if vue and checkout.version == "0.3.64":
-        pytest.skip("the Vue nodes of its page are an experiment that shows no panel at all")
+        pytest.skip("the Vue nodes of its page are an experiment that shows no node at all")
     wait_until_gone(server)
     settings = {"Comfy.VueNodes.Enabled": vue}
     with open_page(server.url, settings, camera=camera_clip(tmp_path)) as (page, seen):

@@ -117,11 +117,12 @@ def twice(value):
 
 @PromptServer.instance.routes.get("/personalive_test/live")
 async def live(_request):
-    """How many objects of live sessions exist, by class."""
+    """How many objects of live sessions exist, by module and class: the node's class has the session's name."""
     gc.collect()
-    names = ("LiveSession", "LiveHub", "LiveState", "StreamState", "HostedPerformer")
-    kinds = [type(thing).__name__ for thing in gc.get_objects()]
-    return web.json_response({name: kinds.count(name) for name in names})
+    names = ("session.LiveSession", "server.LiveHub", "performer.LiveState", "live_device.HostedPerformer")
+    kinds = [type(thing) for thing in gc.get_objects()]
+    found = [f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}" for kind in kinds]
+    return web.json_response({name: found.count(name) for name in (*names, "types.StreamState")})
 
 
 @PromptServer.instance.routes.get("/personalive_test/held")
