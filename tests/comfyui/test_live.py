@@ -170,6 +170,7 @@ def test_a_session_from_its_beginning_to_its_end(server, driving):
             await more(page)
             assert Image.open(io.BytesIO(page.frames[-1].payload)).size == (128, 128)
             assert "running" in page.words
+            assert all((await aside(server.get, "/personalive_test/live")).values())
             # another run: other strengths, then another reference, the same session
             assert await aside(lambda: begin(server, rotation=0.25)) == token
             await page.until(lambda: any(one.fields.get("rotation") == 0.25 for one in page.heard))

@@ -121,7 +121,7 @@ async def live(_request):
     gc.collect()
     names = ("session.LiveSession", "server.LiveHub", "performer.LiveState", "live_device.HostedPerformer")
     kinds = [type(thing) for thing in gc.get_objects()]
-    found = [f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}" for kind in kinds]
+    found = [f"{str(kind.__module__).rpartition('.')[2]}.{kind.__name__}" for kind in kinds]
     return web.json_response({name: found.count(name) for name in (*names, "types.StreamState")})
 
 
