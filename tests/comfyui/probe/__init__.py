@@ -119,8 +119,9 @@ def twice(value):
 async def live(_request):
     """How many objects of live sessions exist, by class."""
     gc.collect()
-    names = ("LiveSession", "LiveHub", "LiveState", "StreamState", "HostedPerformer")
-    kinds = [type(thing).__name__ for thing in gc.get_objects()]
+    names = ("LiveSession", "LiveHub", "LiveState", "StreamState", "PersonaLivePerformer")
+    ours = [type(thing) for thing in gc.get_objects() if "personalive_core" in str(type(thing).__module__)]
+    kinds = [kind.__name__ for kind in ours]  # a node's class has the session's name
     return web.json_response({name: kinds.count(name) for name in names})
 
 
