@@ -10,7 +10,7 @@ from math import ceil
 from ..backends.personalive.types import STREAM
 
 KEPT_STEPS, KEPT_SHOWN = 64, 200
-RECENT = 5.0  # seconds over which result frames are counted
+RECENT = 5.0  # seconds over which result frames are counted, at least
 # driving frames a second: asked for at most, at least, and before it is known what can be taken
 MOST_DRIVING, LEAST_DRIVING, USUAL_DRIVING = 60.0, 2.0, 25.0
 IN_FLIGHT = STREAM.windows  # steps until a window is finished
@@ -91,10 +91,10 @@ class History:
         return None if usual is None else IN_FLIGHT * usual + window / min(self.rate(window), USUAL_DRIVING)
 
     def fps(self, now: float) -> float:
-        """Result frames a second lately."""
-        recent = [step for step in self.taken if now - step.ended <= RECENT]
-        begun = recent[0].ended if recent else now
-        return sum(step.frames for step in recent[1:]) / (now - begun) if now > begun else 0.0
+        """Result frames a second lately: over whole steps, a few of them where they are long."""
+        recent = [step for step in self.taken if now - step.ended <= max(RECENT, 4 * (self.period or 0.0))]
+        seconds = recent[-1].ended - recent[0].ended if recent else 0.0
+        return sum(step.frames for step in recent[1:]) / seconds if seconds > 0 else 0.0
 
 
 def figures_of(history: History, now: float, window: int, waiting: tuple[int, int], keyframes: int) -> Figures:

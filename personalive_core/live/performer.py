@@ -23,7 +23,7 @@ from ..media.picture import Picture
 from ..modules.schedule import seeded_noise
 from ..motion.smoothing import OneEuroState, pose_smoothing, smooth_next
 from ..motion.types import HeadPose, HybridMotion, concat_motion
-from .quick import Moment, evenly
+from .quick import FittedMoment, evenly
 from .types import QUALITY, Captured, Made, Performed, Settings
 
 
@@ -44,7 +44,7 @@ class LiveState:
 
     stream: StreamState | None = None
     reference: Reference | None = None  # of the stream
-    flight: tuple[Moment, ...] = ()  # driving whose pictures are not finished
+    flight: tuple[FittedMoment, ...] = ()  # driving whose pictures are not finished
     windows: int = 0  # finished
     track: TrackState | None = None
     tracked: tuple[FrameSize, str] | None = None  # the frame size and the choice of face that `track` is for
@@ -146,14 +146,14 @@ class PersonaLivePerformer:
         """As many as a window where networks are prepared for one shape: the last is repeated, its motion not used."""
         return patches if self.model.run is None else [*patches, *[patches[-1]] * (self.window - len(patches))]
 
-    def _fit(self, driven: Driven, strengths: Strengths) -> Moment:
+    def _fit(self, driven: Driven, strengths: Strengths) -> FittedMoment:
         if driven.motion is None or driven.first is None:
             motion = self.reference.motion
         else:
             motion = retarget(driven.motion, self.reference, driven.first, strengths)
-        return Moment(replace(motion, valid=torch.tensor([driven.found])), driven.number, driven.time)
+        return FittedMoment(replace(motion, valid=torch.tensor([driven.found])), driven.number, driven.time)
 
-    def _draw(self, state: LiveState, moments: Sequence[Moment]) -> tuple[LiveState, Emitted]:
+    def _draw(self, state: LiveState, moments: Sequence[FittedMoment]) -> tuple[LiveState, Emitted]:
         """The next step of the stream over W moments; a new reference is led in from its own pose."""
         model, reference, config = self.model, self.reference, self.config
         sampler = StreamingSampler(model, reference, seeded_noise(self.seed), config)

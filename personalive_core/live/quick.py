@@ -18,7 +18,7 @@ _EXACT = 1e-6  # seconds: a moment this close to a captured frame is that frame
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class FittedMoment:
     """The motion of one moment of the driving, fitted to the reference."""
 
     motion: HybridMotion  # [1]
@@ -26,7 +26,9 @@ class Moment:
     time: float  # seconds
 
 
-def evenly(before: Moment | None, frames: Sequence[Moment], count: int, canonical: Tensor) -> tuple[Moment, ...]:
+def evenly(
+    before: FittedMoment | None, frames: Sequence[FittedMoment], count: int, canonical: Tensor
+) -> tuple[FittedMoment, ...]:
     """`count` moments, evenly from after `before` to the last of `frames`: its motion is interpolated between these.
 
     `before` is the last of the window before; None, or if the source broke off since, the time before the first frame
@@ -37,15 +39,15 @@ def evenly(before: Moment | None, frames: Sequence[Moment], count: int, canonica
     return tuple(_at(start + step * (place + 1), known, canonical) for place in range(count))
 
 
-def _before(before: Moment | None, frames: Sequence[Moment]) -> Moment:
+def _before(before: FittedMoment | None, frames: Sequence[FittedMoment]) -> FittedMoment:
     first = frames[0]
     if before is not None and 0 < first.time - before.time <= BROKEN_OFF:
         return before
     spacing = (frames[-1].time - first.time) / (len(frames) - 1) if len(frames) > 1 else 1 / USUAL_DRIVING
-    return Moment(first.motion, first.number, first.time - spacing)
+    return FittedMoment(first.motion, first.number, first.time - spacing)
 
 
-def _at(time: float, known: Sequence[Moment], canonical: Tensor) -> Moment:
+def _at(time: float, known: Sequence[FittedMoment], canonical: Tensor) -> FittedMoment:
     """The moment at `time`, between two of `known`."""
     for moment in known[1:]:
         if abs(time - moment.time) <= _EXACT:
@@ -55,4 +57,4 @@ def _at(time: float, known: Sequence[Moment], canonical: Tensor) -> Moment:
     weight = torch.tensor([(time - earlier.time) / (later.time - earlier.time)])
     path = blend(earlier.motion, later.motion, weight, bool(later.motion.valid))
     motion = HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
-    return Moment(motion, later.number, time)
+    return FittedMoment(motion, later.number, time)

@@ -60,6 +60,14 @@ def test_a_pause_ends_the_rate_of_results():
     assert figures_of(steady(20, 0.1), 2.0 + 60, 4, (0, 0), 0).fps == 0
 
 
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 3.0, 60.0])
+def test_the_rate_of_results_is_that_of_whole_steps(seconds):
+    """However long the present step has taken."""
+    history = steady(8, seconds)
+    assert history.fps(8 * seconds) == pytest.approx(4 / seconds)
+    assert history.fps(8.9 * seconds) == pytest.approx(4 / seconds)
+
+
 def test_what_the_page_displayed():
     history = History()
     for index in range(100):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.live.quick import Moment, evenly
+from personalive_core.live.quick import FittedMoment, evenly
 from personalive_core.modules.keypoints import pose_keypoints
 from personalive_core.motion.types import HeadPose, HybridMotion
 
@@ -18,7 +18,7 @@ def moment(number, time, value, valid=True):
     motion = HybridMotion(
         torch.full((1, 32, 16), value), keypoints, pose, torch.full((1, 4), value), torch.tensor([valid])
     )
-    return Moment(motion, number, time)
+    return FittedMoment(motion, number, time)
 
 
 def values(moments):
