@@ -8,6 +8,7 @@ import contextlib
 import secrets
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +30,7 @@ from ..faces.detectors import helpful_detector
 from ..live.app import Fed, on_loopback, serve
 from ..live.figures import Figures
 from ..live.performer import PersonaLivePerformer
-from ..live.record import Recorded, Recorder, RecordOptions
+from ..live.record import FilmRecorder, Recorded, RecordOptions
 from ..live.server import LiveHub, Rules
 from ..live.session import LiveSession
 from ..live.sources import CameraSource, FilmSource
@@ -53,7 +54,7 @@ from .result import Result
 
 PORT = 8190
 FILMS = (".mp4", ".mov", ".mkv", ".webm")
-NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
+_NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +102,8 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive live` until its page ends it, is closed, or Ctrl-C."""
     if a.record:
-        check_written(a.record, FILMS, {"--reference": a.reference, "--driving": a.driving})
+        read = {"--reference": a.reference, "--driving": a.driving}
+        check_written(a.record, FILMS, {name: path for name, path in read.items() if path})
     a.size = a.size or own_size(a.weights)
     engine = engine_of(a, loras_of(a))
     engine.require()
@@ -122,14 +124,14 @@ def run(a: argparse.Namespace) -> Result:
     with ExitStack() as stack:
         stack.callback(leave)
         if camera is not None:
-            stack.callback(VirtualCamera(hub.outlet, camera).close)
+            stack.callback(VirtualCamera(hub.outlet, camera, first=performer.portrait).close)
         if a.record:
             stack.enter_context(recording(a.record, hub, tally))
         if source != "page":
             stack.enter_context(playing(a, hub))
         session.start()
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(hub, token, (a.host, a.port), partial(tell, a)))
+            asyncio.run(serve(hub, token, (a.host, a.port), partial(announce, a)))
         tally.end(session.figures())
     return tally.result()
 
@@ -142,7 +144,7 @@ def performer_of(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
         source, shown = portrait.source, portrait.picture
     else:
         source = shown = draw_portrait(SITTER, FaceMotion(), a.size)
-    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, NO_YUNET))
+    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, _NO_YUNET))
     model = engine.load()
     reference = encode_reference(model, source, a.size)
     return PersonaLivePerformer(model, reference, shown, detector, seed=a.seed)
@@ -168,7 +170,7 @@ def playing(a: argparse.Namespace, hub: LiveHub) -> Iterator[None]:
 @contextmanager
 def recording(path: Path, hub: LiveHub, tally: Tally) -> Iterator[None]:
     """Every result inside the block goes into the film at `path`."""
-    recorder = Recorder(path, RecordOptions(), tally.recorded)
+    recorder = FilmRecorder(path, RecordOptions(), tally.recorded)
     leave = hub.outlet.listen(partial(show_window, recorder))
     try:
         yield
@@ -177,7 +179,7 @@ def recording(path: Path, hub: LiveHub, tally: Tally) -> Iterator[None]:
         recorder.finish()
 
 
-def tell(a: argparse.Namespace, page: str, mjpeg: str) -> None:
+def announce(a: argparse.Namespace, page: str, mjpeg: str) -> None:
     """Says where the page is, and opens it."""
     sys.stderr.write(f"live: {page}\n")
     if a.mjpeg:
@@ -194,10 +196,16 @@ class Tally:
     frames: int = 0
     figures: Figures | None = None
     film: Recorded | None = None
+    _begun: tuple[float, int] | None = None
+    fps: float = 0.0  # of the time with results: the last figures are of when nothing came any more
 
     def add(self, frames: tuple[Made, ...]) -> None:
         """Counts result frames."""
+        now = time.monotonic()
+        self._begun = self._begun or (now, len(frames))
         self.frames += len(frames)
+        if now > self._begun[0]:
+            self.fps = (self.frames - self._begun[1]) / (now - self._begun[0])
 
     def recorded(self, film: Recorded) -> None:
         """Notes how the recording ended."""
@@ -218,8 +226,8 @@ class Tally:
         shown = "" if None in delays else f", delay {1000 * (delays[0] or 0):.0f} / {1000 * (delays[1] or 0):.0f} ms"
         film = f"\n{self.film.path}: {self.film.frames} frames" if self.film else ""
         text = (
-            f"live: {self.frames} frames, {now.fps:.1f} a second{shown}, {now.replaced} driving frames replaced{film}"
+            f"live: {self.frames} frames, {self.fps:.1f} a second{shown}, {now.replaced} driving frames replaced{film}"
         )
-        values = {"frames": self.frames, "fps": now.fps, "delay_p50": delays[0], "delay_p95": delays[1]}
+        values = {"frames": self.frames, "fps": self.fps, "delay_p50": delays[0], "delay_p95": delays[1]}
         recorded = {"record": str(self.film.path) if self.film else None}
         return Result(text, {**values, "replaced": now.replaced, "step_p50": now.step_p50, **recorded})

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 _FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,'\"]+[\\/])*")
 
 
-def refusal(headers: Mapping[str, str], loopback: bool) -> str | None:
+def why_refused(headers: Mapping[str, str], loopback: bool) -> str | None:
     """Why a request with these headers is refused, for its sender; None if it is not.
 
     A browser sends Origin with every WebSocket: it must be the page's own. On loopback the Host must be a name of this

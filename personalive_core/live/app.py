@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +19,14 @@ from .types import Captured
 if TYPE_CHECKING:
     from aiohttp import web
 
-PAGE = "live/page.html"
+LIVE_PAGE = "live/page.html"
 _DISTRIBUTION = "personalive-comfyui"
 _POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{sockets}; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-_HEADERS = {**SAFE_HEADERS, "Content-Security-Policy": _POLICY, "X-Frame-Options": "DENY"}
+_HEADERS = {**SAFE_HEADERS, "X-Frame-Options": "DENY"}
+_HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 _KINDS = {".js": "text/javascript", ".html": "text/html"}
 
 
@@ -56,7 +58,7 @@ def scripts() -> dict[str, Path]:
     folder = Path(__file__).resolve().parents[2] / "web" / "js"
     found = [path for path in folder.rglob("*") if path.suffix in _KINDS]
     files = {path.relative_to(folder).as_posix(): path for path in found} or _installed()
-    if PAGE not in files:
+    if LIVE_PAGE not in files:
         raise InputError("the page of live is not installed: install PersonaLive again, or run it from its folder")
     return files
 
@@ -76,18 +78,18 @@ def make_app(hub: LiveHub) -> web.Application:
 
     files = scripts()
 
-    def read(name: str) -> web.Response:
+    def read(request: web.Request, name: str) -> web.Response:
         path = files.get(name)
         if path is None:
             raise web.HTTPNotFound
-        kind = _KINDS[path.suffix]
-        return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=_HEADERS)
+        kind, headers = _KINDS[path.suffix], {**_HEADERS, "Content-Security-Policy": policy(request.host)}
+        return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
 
-    async def page(_: web.Request) -> web.Response:
-        return read(PAGE)
+    async def page(request: web.Request) -> web.Response:
+        return read(request, LIVE_PAGE)
 
     async def script(request: web.Request) -> web.Response:
-        return read(request.match_info["name"])
+        return read(request, request.match_info["name"])
 
     app = web.Application()
     app.router.add_get("/", page)
@@ -95,6 +97,12 @@ def make_app(hub: LiveHub) -> web.Application:
     app.router.add_get(SOCKET_PATH, hub.socket)
     app.router.add_get(MJPEG_PATH, hub.mjpeg)
     return app
+
+
+def policy(host: str) -> str:
+    """What the page at `host` may load and do: nothing that is not this server's. Safari wants sockets named."""
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+    return _POLICY.format(sockets=sockets)
 
 
 async def serve(hub: LiveHub, token: str, at: tuple[str, int], ready: Callable[[str, str], None]) -> None:

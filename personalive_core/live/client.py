@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, PersonaLiveError
 from ..media.picture import Picture
-from .clock import Moment, PageClock
-from .exchange import choice_of, flag_of, number_of, settings_fields, sound_of, whole_of
+from .clock import Instant, PageClock
+from .exchange import choice_of, flag_of, number_of, samples_of, settings_fields, whole_of
 from .greeting import DOWN
 from .outbox import Outbox, Pictured, Window
 from .outlet import Still
@@ -21,12 +22,10 @@ from .pictures import decode_frame, decode_reference, encode_jpeg, small
 from .protocol import MOST_FRAME, MOST_REFERENCE, MOST_SOUND, Message, pack, unpack
 from .record import RECORDED
 from .types import Captured
+from .wiring import HubParts
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-    from .server import LiveHub
-
 
 _FIGURES = 0.5  # seconds between two messages of figures
 _LONGEST_DELAY = 3600.0  # seconds
@@ -43,7 +42,7 @@ class RefusedError(InputError):
 class Client:
     """Used by the event loop alone."""
 
-    def __init__(self, hub: LiveHub, socket: web.WebSocketResponse, clock: PageClock) -> None:
+    def __init__(self, hub: HubParts, socket: web.WebSocketResponse, clock: PageClock) -> None:
         self.outbox = Outbox(DOWN)
         self.heard = time.monotonic()  # when it last sent anything
         self._hub, self._socket, self._clock = hub, socket, clock
@@ -66,7 +65,7 @@ class Client:
         }
 
     @property
-    def newest(self) -> Moment:
+    def newest(self) -> Instant:
         """The newest frame that the session was given, on its own clock."""
         return self._clock.newest
 
@@ -101,7 +100,7 @@ class Client:
 
     def keyframe(self, number: int, picture: Picture) -> None:
         """Sends a result frame that became a keyframe, small."""
-        page = self._clock.down(Moment(number, 0.0)).number if self._own else number
+        page = self._clock.down(Instant(number, 0.0)).number if self._own else number
         self.outbox.say(Pictured(Message("keyframe", {"number": page}), picture))
 
     def drive(self, captured: Captured) -> None:
@@ -138,7 +137,7 @@ class Client:
         if handler is None:
             raise RefusedError("a live message of an unknown kind: load the page again")
         answer = handler(message)
-        if asyncio.iscoroutine(answer):
+        if inspect.isawaitable(answer):
             await answer
 
     async def _frame(self, message: Message) -> None:
@@ -146,7 +145,7 @@ class Client:
         _check_length(message, MOST_FRAME)
         if not self._own:
             raise RefusedError("this session has a camera or film of its own: send no frames")
-        moment = self._clock.up(Moment(number, seconds), time.monotonic())
+        moment = self._clock.up(Instant(number, seconds), time.monotonic())
         try:
             picture = await self._hub.in_thread(decode_frame, message.payload)
         except InputError as error:
@@ -159,7 +158,7 @@ class Client:
     def _sound(self, message: Message) -> None:
         _check_length(message, MOST_SOUND)
         seconds = number_of(message.fields, "time")
-        rate, samples = sound_of(message.fields, message.payload)
+        rate, samples = samples_of(message.fields, message.payload)
         if self._own:
             seconds = self._clock.time_up(seconds, time.monotonic())
         self._hub.hear(seconds, samples, rate)
@@ -222,7 +221,7 @@ class Client:
     async def _send_window(self, window: Window) -> None:
         for still in window:
             made = still.made
-            moment = Moment(made.number, made.time)
+            moment = Instant(made.number, made.time)
             page = self._clock.down(moment) if self._own else moment
             fields = {"number": page.number, "time": page.time, "window": made.window}
             place = {"index": still.index, "count": still.count, "spacing": still.spacing}

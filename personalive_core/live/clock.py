@@ -9,7 +9,7 @@ _LEAST = 1e-3  # seconds between two frames
 
 
 @dataclass(frozen=True)
-class Moment:
+class Instant:
     """Number and time of a frame."""
 
     number: int
@@ -19,7 +19,7 @@ class Moment:
 class PageClock:
     """For one connection. The session's clock is the server's own, so that times go on from page to page."""
 
-    def __init__(self, newest: Moment) -> None:
+    def __init__(self, newest: Instant) -> None:
         """`newest`: of the frames that the session has been given, by this page or another one."""
         self.newest = newest
         self._number: int | None = None  # what is added to the page's
@@ -31,16 +31,16 @@ class PageClock:
             self._time = max(now, self.newest.time + _LEAST) - time
         return time + self._time
 
-    def up(self, page: Moment, now: float) -> Moment | None:
+    def up(self, page: Instant, now: float) -> Instant | None:
         """The session's number and time; None for a frame that is not later than the one before."""
         if self._number is None:
             self._number = self.newest.number + 1 - page.number
-        own = Moment(page.number + self._number, self.time_up(page.time, now))
+        own = Instant(page.number + self._number, self.time_up(page.time, now))
         if own.number <= self.newest.number or own.time <= self.newest.time:
             return None
         self.newest = own
         return own
 
-    def down(self, own: Moment) -> Moment:
+    def down(self, own: Instant) -> Instant:
         """The page's number and time; of frames before its first one they are what they would have been."""
-        return Moment(own.number - (self._number or 0), own.time - (self._time or 0.0))
+        return Instant(own.number - (self._number or 0), own.time - (self._time or 0.0))

@@ -94,7 +94,7 @@ def _face(value: object) -> str:
     return value
 
 
-def sound_of(fields: Mapping[str, Any], payload: bytes) -> tuple[int, NDArray[np.float32]]:
+def samples_of(fields: Mapping[str, Any], payload: bytes) -> tuple[int, NDArray[np.float32]]:
     """Rate in Hz and samples [C, n] within -1..1 of a `sound` message. Raises InputError if it is none."""
     rate, channels = whole_of(fields, "rate"), whole_of(fields, "channels")
     if rate not in SOUND_RATES or channels not in (1, _STEREO):

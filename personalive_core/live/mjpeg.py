@@ -11,11 +11,10 @@ from ..errors import PersonaLiveError
 from .outlet import Still
 from .pacing import Paced
 from .pictures import encode_jpeg
+from .wiring import HubParts
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-    from .server import LiveHub
 
 MOST_READERS = 4
 _BOUNDARY = "personalive"
@@ -25,7 +24,7 @@ _STILL = 1.0  # seconds without a new frame after which the last one is sent aga
 class Stream:
     """All readers of one session; each gets the newest frame that it has time for."""
 
-    def __init__(self, hub: LiveHub) -> None:
+    def __init__(self, hub: HubParts) -> None:
         self._hub = hub
         self.readers = 0
 

@@ -10,7 +10,7 @@ from ..media.picture import Picture
 from .outlet import Still
 from .protocol import Message
 
-FULL = 64  # words that wait: whoever causes more waits too
+CROWDED = 64  # words that wait: whoever causes more waits too
 _MOST = 256  # words at most; then the oldest go
 Window = tuple[Still, ...]
 
@@ -39,12 +39,12 @@ class Outbox:
     def say(self, message: Message | Pictured) -> None:
         """Will be sent after what was said before."""
         self._words.append(message)
-        if len(self._words) >= FULL:
+        if len(self._words) >= CROWDED:
             self._room.clear()
         self._filled.set()
 
     async def room(self) -> None:
-        """Returns when fewer than FULL words wait."""
+        """Returns when fewer than CROWDED words wait."""
         await self._room.wait()
 
     def show(self, window: Window) -> int:
@@ -69,7 +69,7 @@ class Outbox:
         while True:
             if self._words:
                 word = self._words.popleft()
-                if len(self._words) < FULL:
+                if len(self._words) < CROWDED:
                     self._room.set()
                 return word
             if self._window and len(self._open) < self._credit:

@@ -51,7 +51,7 @@ class RecordOptions:
     details: Mapping[str, str] = field(default_factory=dict)  # metadata beside the label
 
 
-class Recorder:
+class FilmRecorder:
     """Writes in a thread of its own until `finish`; its other methods may be called by any thread and do not block."""
 
     def __init__(self, path: Path, options: RecordOptions, ended: Callable[[Recorded], None] | None = None) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.picture import Picture
-from .access import is_token, refusal, without_paths
+from .access import is_token, why_refused, without_paths
 from .client import Client
-from .clock import Moment, PageClock
+from .clock import Instant, PageClock
 from .ending import Deadline, Ending
 from .exchange import changed_settings, settings_fields
 from .greeting import heard_hello, refuse, welcome
@@ -75,7 +75,7 @@ class LiveHub:
         self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guests = 0
-        self._newest = Moment(-1, 0.0)  # of the frames that pages gave
+        self._newest = Instant(-1, 0.0)  # of the frames that pages gave
         self._wanted: Settings = session.settings
         self._pending: Settings | None = None  # asked for, and not yet in effect
         self._lock, self._finishing = threading.Lock(), False
@@ -125,7 +125,7 @@ class LiveHub:
 
         if self._finishing:
             raise web.HTTPNotFound
-        why = refusal(request.headers, self._loopback)
+        why = why_refused(request.headers, self._loopback)
         if why is not None:
             raise web.HTTPForbidden(text=f"{why}\n", headers=SAFE_HEADERS)
         self._loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import OutputError, PersonaLiveError
 from ..media.picture import write_image
 from .outlet import Outlet, Still
-from .record import CAMERA, RESULT, Recorded, Recorder, RecordOptions
+from .record import CAMERA, RESULT, FilmRecorder, Recorded, RecordOptions
 from .types import Captured
 
 
@@ -32,14 +32,14 @@ class Takes:
     ) -> None:
         self._folders, self._outlet, self._told = folders, outlet, told
         self._lock = threading.Lock()
-        self._recorder: Recorder | None = None
+        self._recorder: FilmRecorder | None = None
         self._leave: Callable[[], None] = lambda: None
 
     def start(self, what: str, sound: bool) -> None:
         """Begins a recording of `what`, one of RECORDED, in place of one that is on."""
         self.stop()
         try:
-            recorder = Recorder(self._name(".mp4", what), RecordOptions(what, sound), self._recorded)
+            recorder = FilmRecorder(self._name(".mp4", what), RecordOptions(what, sound), self._recorded)
         except PersonaLiveError as error:
             self._told("failed", {"what": "record", "text": str(error)})
             return
@@ -98,7 +98,7 @@ class Takes:
         return next(path for name in names if not (path := folder / name).exists())
 
 
-def show_window(recorder: Recorder, window: tuple[Still, ...]) -> None:
+def show_window(recorder: FilmRecorder, window: tuple[Still, ...]) -> None:
     """Adds a window's frames to a recording."""
     for still in window:
         recorder.show(still.made.time, still.made.picture)

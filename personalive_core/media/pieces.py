@@ -130,10 +130,7 @@ class SoundPieces:
     def _append(self, samples: NDArray[np.float32]) -> None:
         piece = _Piece(self._start, samples)
         self._start = piece.end
-        over = 0 if self._end is None else max(0, self._end - piece.start)
-        if over >= samples.shape[1]:
-            return
-        self._pieces.append(_Piece(piece.start + over, samples[:, over:]))
-        self._end = piece.end
+        self._pieces.append(piece)  # where it overlaps the one before, that one is read
+        self._end = max(piece.end, self._end or piece.end)
         while self._pieces[0].end < self._end - _LONGEST * self.rate:
             self._pieces.popleft()

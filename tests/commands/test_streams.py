@@ -132,5 +132,5 @@ def test_run_py(repository, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (2, b"")
     assert done.stdout.decode("cp1252").startswith(
-        "run.py knows demo, test, newest, not '\\u03a9\\u03a9'; python run.py"
+        "run.py knows demo, live, test, newest, not '\\u03a9\\u03a9'; python run.py"
     )

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import itertools
-import threading
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -118,13 +117,7 @@ async def serving(output=None, rules=Rules(), performer=None, **options):  # noq
         try:
             yield Server(hub, port, http)
         finally:
+            await http.close()
             hub.close()
             await asyncio.wait_for(hub.closed.wait(), PATIENCE)
-    await runner.cleanup()
-
-
-def live_threads():
-    """The names of the threads of live sessions."""
-    return sorted(
-        thread.name for thread in threading.enumerate() if thread.name.startswith(("live-", "personalive-live"))
-    )
+            await runner.cleanup()

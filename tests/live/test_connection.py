@@ -1,6 +1,9 @@
 """The live connection between a page and the server, each with its real aiohttp: what is said, and credit both ways."""
 
 import asyncio
+import gc
+import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ def test_hello_is_answered_with_all_that_the_page_must_know(tmp_path):
             assert fields["limits"] == {"frame": MOST_FRAME, "reference": MOST_REFERENCE, "sound": MOST_SOUND}
             assert (fields["model"], fields["device"]) == ("small", "cpu")
             assert fields["can"] == {"record": True, "virtual_camera": False}
-            strengths = {"rotation": 0.5, "translation": 0.5, "scale": 0.5, "expression": 1.0}
+            strengths = {"rotation": 1.0, "translation": 0.5, "scale": 0.0, "expression": 1.0}
             rest = {"mode": "quality", "smoothing": None, "face": "largest", "mark": False}
             assert fields["settings"] == {**strengths, **rest}
             assert abs(int(decoded(page.welcome.payload).mean()) - 200) <= 2
@@ -93,6 +96,27 @@ def test_settings_change_one_by_one_and_are_told():
                 pass
             assert (told["rotation"], told["mode"], told["smoothing"], told["face"]) == (0.25, "quick", 2.0, "1")
             assert server.session.settings.strengths.rotation == 0.25
+
+    run(test())
+
+
+def test_settings_that_are_not_yet_in_effect_are_kept():
+    """The session tells each change once it has made it; others have been asked for by then."""
+
+    async def test():
+        async with serving() as server:
+            asked = []
+            server.session.change = asked.append
+            server.hub.change({"rotation": 0.1})
+            server.hub.change({"translation": 0.2})
+            server.hub._changed(asked[0])
+            server.hub.change({"expression": 0.3})
+            strengths = asked[-1].strengths
+            assert (strengths.rotation, strengths.translation, strengths.expression) == (0.1, 0.2, 0.3)
+            server.hub._changed(asked[-1])
+            server.hub._changed(asked[0])  # of somebody else's making
+            server.hub.change({"mark": True})
+            assert asked[-1].strengths == asked[0].strengths
 
     run(test())
 
@@ -187,7 +211,7 @@ def test_times_go_on_from_page_to_page():
                 assert [(await page.next("frame")).fields["number"] for _ in range(4)] == [0, 1, 2, 3]
                 await page.socket.close()
             assert [made.number for made in seen] == list(range(8))
-            assert all(one.time < other.time for one, other in zip(seen, seen[1:], strict=False))
+            assert all(one.time < other.time for one, other in pairwise(seen))
 
     run(test())
 
@@ -258,6 +282,24 @@ def test_stop_ends_the_session_and_says_so():
             assert await page.next() is None  # the connection is closed
             await server.hub.closed.wait()
             assert not server.session.alive
+
+    run(test())
+
+
+def test_after_the_end_nothing_holds_the_model():
+    """The hub may still be there, and with it a page that has not noticed."""
+
+    async def test():
+        async with serving() as server:
+            gone = weakref.ref(server.session.performer)
+            page = await server.page()
+            await page.window([50] * 4, 1.0)
+            await page.send("stop")
+            await page.next("bye")
+            await page.next()
+            await server.hub.closed.wait()
+            gc.collect()
+            assert gone() is None
 
     run(test())
 

@@ -115,6 +115,11 @@ def test_second_run_only_runs(project, shell):
     assert only.endswith("-m personalive_core demo --output output/demo.mp4 --sheet output/demo.png")
 
 
+def test_live_takes_the_commands_options(project, shell):
+    assert run.main(["live", "--camera", "0"], project) == 0
+    assert shell.commands[-1].endswith("-m personalive_core live --camera 0")
+
+
 @pytest.mark.parametrize("name", run.REQUIREMENT_FILES)
 def test_changed_requirements_install_again_into_the_same_environment(project, shell, name):
     run.main(["test"], project)
@@ -232,7 +237,9 @@ def test_interrupted_installation_runs_nothing_and_is_not_remembered(project, sh
 @pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--help"], 0), (["tset"], 2)])
 def test_help(project, shell, capsys, arguments, code):
     assert run.main(arguments, project) == code
-    assert "demo" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "demo" in said
+    assert "live" in said
     assert not shell.commands
 
 
