@@ -117,12 +117,12 @@ def twice(value):
 
 @PromptServer.instance.routes.get("/personalive_test/live")
 async def live(_request):
-    """How many objects of live sessions exist, by module and class: the node's class has the session's name."""
+    """How many objects of live sessions exist, by class."""
     gc.collect()
-    names = ("session.LiveSession", "server.LiveHub", "performer.LiveState", "live_device.HostedPerformer")
-    kinds = [type(thing) for thing in gc.get_objects()]
-    found = [f"{str(kind.__module__).rpartition('.')[2]}.{kind.__name__}" for kind in kinds]
-    return web.json_response({name: found.count(name) for name in (*names, "types.StreamState")})
+    names = ("LiveSession", "LiveHub", "LiveState", "StreamState", "PersonaLivePerformer")
+    ours = [type(thing) for thing in gc.get_objects() if "personalive_core" in str(type(thing).__module__)]
+    kinds = [kind.__name__ for kind in ours]  # a node's class has the session's name
+    return web.json_response({name: kinds.count(name) for name in names})
 
 
 @PromptServer.instance.routes.get("/personalive_test/held")
