@@ -153,6 +153,26 @@ def test_on_a_gpu_comfyuis_layers_get_the_fused_kernels_or_a_reason(node_module,
     assert not caplog.text, "nobody expects them on a CPU"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "fused"), [("auto", False), ("plain", False), ("compiled", True)], ids=["auto", "plain", "compiled"]
+)
+def test_the_fused_kernels_come_only_with_a_speed_chosen_by_name(node_module, monkeypatch, chosen, fused):
+    load, plan = node_module("load"), node_module("host.speed").SpeedPlan
+    asked = []
+
+    def layers(_attention, fused=False):
+        asked.append(fused)
+        raise KeyboardInterrupt  # the networks need not be loaded
+
+    monkeypatch.setattr(load, "weights_folder", lambda _: None)
+    monkeypatch.setattr(load, "types", lambda _: (torch.float16, None))
+    monkeypatch.setattr(load, "speed_plan", lambda _: plan("compiled", graphs=True) if fused else plan("plain"))
+    monkeypatch.setattr(load, "layers", layers)
+    with pytest.raises(KeyboardInterrupt):
+        load.LoadPersonaLive.execute("personalive", "auto", "full", "auto", False, speed=chosen)
+    assert asked == [fused]
+
+
 def test_frames_taken_in_a_thread_move_the_bar_of_their_node_and_can_be_cancelled(node_module, monkeypatch):
     """On a GPU the driving's frames are taken ahead in a thread."""
     extract, node, bars = node_module("extract"), ContextVar("node"), []
