@@ -106,7 +106,7 @@ class HourglassDecoder(nn.Module):
 
 
 class DenseMotion(nn.Module):
-    """Feature volume and keypoints -> deformation [N, D, H, W, 3] in [-1, 1], float32, and occlusion [N, 1, H, W]."""
+    """Feature volume and keypoints -> deformation [N, D, H, W, 3] in [-1, 1], and occlusion [N, 1, H, W]."""
 
     def __init__(self, config: WarpingConfig, ops: Ops) -> None:
         super().__init__()
@@ -117,28 +117,41 @@ class DenseMotion(nn.Module):
         self.mask = ops.Conv3d(channels, config.motions, _MASK_SIDE, padding=_MASK_SIDE // 2)
         self.compress = ops.Conv3d(config.channels, config.compressed, 1)
         self.norm = nn.Identity() if config.folded else batch_norm(VOLUME, config.compressed)
-        self.occlusion = ops.Conv2d(channels * config.depth, 1, _MASK_SIDE, padding=_MASK_SIDE // 2)
+        self.folded = config.folded
+        if config.folded:  # each tap's product by itself; `_occlusion` adds them up
+            self.occlusion = ops.Conv2d(channels * config.depth, _MASK_SIDE**2, 1)
+        else:
+            self.occlusion = ops.Conv2d(channels * config.depth, 1, _MASK_SIDE, padding=_MASK_SIDE // 2)
 
     def forward(self, volume: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
         """`volume` [N, C, D, H, W], keypoints of source and driving [N, 21, 3]."""
         seen = functional.relu(self.norm(self.compress(volume)))
         grid = voxel_grid(*volume.shape[2:], volume.device)
-        shifts = functional.pad(source - driving, (0, 0, 1, 0)).float()  # [N, 22, 3]: nothing moves, then by each point
+        shifts = functional.pad(source - driving, (0, 0, 1, 0)).to(grid)  # [N, 22, 3]: none, then each point's
         heat = functional.pad(_heat(grid, driving) - _heat(grid, source), (0, 0, 0, 0, 0, 0, 1, 0))
-        moved = _moved(seen, grid, shifts)
+        moved = _moved(seen, grid.float(), shifts.float())
         inner = torch.cat([heat[:, :, None].to(volume.dtype), moved], 2).flatten(1, 2)
         inner = self.hourglass.decoder(self.hourglass.encoder(inner))
-        mask = self.mask(inner).float().softmax(1)
+        mask = self.mask(inner).float().softmax(1).to(grid)
         # the masks add up to 1, so the mean of places is the voxel's own plus the mean of shifts
         deformation = grid + torch.einsum("nkdhw,nkc->ndhwc", mask, shifts)
-        return deformation, self.occlusion(inner.flatten(1, 2)).sigmoid()
+        return deformation, self._occlusion(inner.flatten(1, 2)).sigmoid()
+
+    def _occlusion(self, flat: Tensor) -> Tensor:
+        """[N, C * D, H, W] -> scores [N, 1, H, W]. Folded, 49 sums of 2,272 products are added up: a convolution's one
+        sum of all 111,328 rounds by ten times as much."""
+        found = self.occlusion(flat)
+        if not self.folded:
+            return found
+        taps, size = found.float().flatten(2), found.shape[2:]
+        return functional.fold(taps, size, _MASK_SIDE, padding=_MASK_SIDE // 2).to(flat.dtype)
 
 
 def _heat(grid: Tensor, keypoints: Tensor) -> Tensor:
     """Gaussians around keypoints [N, K, 3] on the grid [D, H, W, 3]: [N, K, D, H, W], the product of three axes'."""
     axes = grid[0, 0, :, 0], grid[0, :, 0, 1], grid[:, 0, 0, 2]
     x, y, z = (
-        torch.exp((axis - keypoints[..., i, None].float()).square() / (-2 * HEAT_VARIANCE))
+        torch.exp((axis.float() - keypoints[..., i, None].float()).square() / (-2 * HEAT_VARIANCE))
         for i, axis in enumerate(axes)
     )
     return z[..., :, None, None] * (y[..., :, None] * x[..., None, :])[..., None, :, :]

@@ -14,6 +14,7 @@ from .repeated import repeated_bias, summed_taps
 _FOLLOWED = {"conv": "norm", "conv1": "norm2", "compress": "norm"}
 _EPS = 1e-5  # of every batch norm
 _UPSAMPLED = re.compile(r"\.up_blocks\.\d+\.conv\.")  # convolutions over an upsampled volume
+_OCCLUSION = re.compile(r"(^|\.)occlusion\.")
 
 
 def fold_spectral(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -63,7 +64,20 @@ def fold_upsampling(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def fold_occlusion(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Makes the occlusion's convolution [1, C, 7, 7] one of 49 single taps; the bias goes with the middle one."""
+    found = dict(state)
+    for key in filter(_OCCLUSION.search, state):
+        value = state[key]
+        if key.endswith(".weight"):  # the last tap first: what it multiplies lies to the left of and above the result
+            found[key] = value[0].flatten(1).flip(1).T[..., None, None].contiguous()
+        else:
+            side = state[key.removesuffix("bias") + "weight"].shape[-1]
+            found[key] = torch.zeros(side**2, dtype=value.dtype).index_fill(0, torch.tensor(side**2 // 2), 1) * value
+    return found
+
+
 def folded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The folded state of an appearance extractor or a warping network."""
     with torch.no_grad():
-        return fold_upsampling(fold_norms(state))
+        return fold_occlusion(fold_upsampling(fold_norms(state)))

@@ -20,7 +20,7 @@ class Warped:
     """What the warping network makes of one volume."""
 
     features: Tensor  # [N, 256, H, W], the decoder's input
-    deformation: Tensor  # [N, D, H, W, 3] where each voxel comes from, x, y, z in [-1, 1]; float32
+    deformation: Tensor  # [N, D, H, W, 3] where each voxel comes from, x, y, z in [-1, 1]; of `place_dtype`
     occlusion: Tensor  # [N, 1, H, W] in [0, 1], 0 where the source does not show what is needed
 
 

@@ -87,7 +87,8 @@ def timeline_keypoints(
 ) -> Tensor:
     """Keypoints [F, 21, 3] of the source picture [1] for the timeline's frames, before stitching.
 
-    A driving adds what changed since its first frame, but for its scale; its last frame stays where it is shorter.
+    A driving adds what changed since its first frame, but for its scale. After its last frame it adds no change any more,
+    as the published code does.
     """
     count = timeline.frames or (len(driving) if driving else 0)
     found = []
@@ -100,11 +101,15 @@ def timeline_keypoints(
 
 
 def _driven(driving: ImplicitMotion, frame: int, share: FirstFrameShare) -> Expression:
-    """The change of the driving since its first frame."""
-    own, first = driving[min(frame, len(driving) - 1) :][:1], driving[:1]
-    delta = own.expression[0] - first.expression[0]
+    """What the driving adds at a frame."""
+    first, found = driving[:1], Expression.none()
+    if frame < len(driving):
+        own = driving[frame : frame + 1]
+        x, y, z = (own.pose.translation - first.pose.translation)[0].tolist()
+        turn = own.pose.angles[0] - first.pose.angles[0]
+        found = Expression(own.expression[0] - first.expression[0], turn, translation=(x, y, z))
     if frame:
-        for points, part in ((LID_POINTS, share.eyes), (MOUTH_POINTS, share.mouth)):
-            delta[list(points)] += part * first.expression[0, list(points)]
-    x, y, z = (own.pose.translation - first.pose.translation)[0].tolist()
-    return Expression(delta, own.pose.angles[0] - first.pose.angles[0], translation=(x, y, z))
+        kept = torch.zeros_like(found.delta)
+        kept[list(LID_POINTS)], kept[list(MOUTH_POINTS)] = share.eyes, share.mouth
+        found = found + Expression(kept * first.expression[0], torch.zeros(3))
+    return found
