@@ -54,12 +54,11 @@ class UpsampledConvNorm(nn.Module):
     def __init__(self, channels_in: int, channels: int, folded: bool, ops: Ops) -> None:
         super().__init__()
         self.folded = folded
+        self.norm = nn.Identity() if folded else batch_norm(VOLUME, channels)
         if folded:  # see repeated.py
             self.conv = ops.Conv3d(channels_in, kinds(2) * channels, (3, 2, 2), padding=1)
-            self.norm = nn.Identity()
         else:
             self.conv = ops.Conv3d(channels_in, channels, 3, padding=1)
-            self.norm = batch_norm(VOLUME, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.folded:
@@ -126,7 +125,8 @@ class DenseMotion(nn.Module):
     def forward(self, volume: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
         """`volume` [N, C, D, H, W], keypoints of source and driving [N, 21, 3]."""
         seen = functional.relu(self.norm(self.compress(volume)))
-        grid = voxel_grid(*volume.shape[2:], volume.device)
+        depth, height, width = volume.shape[2:]
+        grid = voxel_grid(depth, height, width, volume.device)
         shifts = functional.pad(source - driving, (0, 0, 1, 0)).to(grid)  # [N, 22, 3]: none, then each point's
         heat = functional.pad(_heat(grid, driving) - _heat(grid, source), (0, 0, 0, 0, 0, 0, 1, 0))
         moved = _moved(seen, grid.float(), shifts.float())

@@ -12,6 +12,7 @@ from .dense_motion import DenseMotion, WarpingConfig
 from .layers import Ops
 from .volumes import sample_volume
 
+_PUBLISHED = WarpingConfig()
 _SLOPE = 0.01  # of the leaky ReLU
 
 
@@ -27,7 +28,7 @@ class Warped:
 class WarpingNetwork(nn.Module):
     """Feature volumes [N, 32, 16, 64, 64] and keypoints [N, 21, 3] of source and driving -> warped features."""
 
-    def __init__(self, config: WarpingConfig = WarpingConfig(), ops: Ops = nn) -> None:
+    def __init__(self, config: WarpingConfig = _PUBLISHED, ops: Ops = nn) -> None:
         super().__init__()
         self.config = config
         self.dense_motion_network = DenseMotion(config, ops)

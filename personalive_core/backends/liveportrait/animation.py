@@ -1,4 +1,4 @@
-"""The driving's motion as keypoints of the source: transfer, growth, retargeting, stitching and multiplier, in order."""
+"""The driving's motion as keypoints of the source: transfer, growth, retargeting, stitching, multiplier, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .hull import hull_volume
 from .kalman import OBSERVATION_VARIANCE
 from .stitching import Retargeter, eyes_moved, lips_closed, lips_moved, stitched
 from .transfer import TransferOptions, at_rest, to_animal, to_picture, to_video, to_video_from_picture
-from .types import ImplicitMotion, Placing
+from .types import ImplicitMotion
 
 MULTIPLIER_RANGE = 0.0, 2.0
 EYES_SQUINTING, EYES_USUAL = 0.18, 0.39  # a source whose eyes are less open at first is taken to be as open as usual
@@ -77,14 +77,17 @@ def animate_by_picture(
 def animate_animal(
     source: ImplicitMotion,
     driving: ImplicitMotion,
-    first: ImplicitMotion,
+    first: ImplicitMotion | None,
     networks: Retargeter,
     options: AnimationOptions = AnimationOptions(stitching=False),
 ) -> Tensor:
-    """Keypoints [F, 21, 3] of an animal's picture [1] for the frames `driving` [F] of a person's clip."""
+    """Keypoints [F, 21, 3] of an animal's picture [1] for the frames `driving` [F] of a person's clip.
+
+    `first` [1] is the clip's first frame; None: the driving is one picture, and nothing grows.
+    """
     moved = to_animal(source.placing, driving.placing).keypoints(source.canonical)
     own = source.keypoints
-    if options.expression_friendly:
+    if options.expression_friendly and first is not None:
         moved = grown(moved, to_animal(source.placing, first.placing).keypoints(source.canonical), own)
     if options.stitching:
         moved = stitched(networks, own, moved)
@@ -105,7 +108,7 @@ def animate_video(
     source, driving = source[:count], driving[:count]
     begin = driving[:1].placing
     placed = to_video(source.placing, driving.placing, begin, options.transfer, options.variance)
-    return _finished_video(placed, source, driving, networks, options)
+    return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
 
 
 def animate_video_by_picture(
@@ -113,7 +116,7 @@ def animate_video_by_picture(
 ) -> Tensor:
     """Keypoints [F, 21, 3] of the source video [F] for one driving picture [1]."""
     placed = to_video_from_picture(source.placing, driving.placing, options.transfer)
-    return _finished_video(placed, source, driving, networks, options)
+    return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
 
 
 def grown(moved: Tensor, rest: Tensor, source: Tensor) -> Tensor:
@@ -135,25 +138,19 @@ def first_openness(source: ImplicitMotion) -> Tensor:
 def _finished(
     moved: Tensor, source: ImplicitMotion, driving: ImplicitMotion, networks: Retargeter, options: AnimationOptions
 ) -> Tensor:
-    own, change = source.keypoints, torch.zeros(1)
+    """Retargeting or lips, stitching, multiplier: of keypoints [F, 21, 3] that the driving's motion has moved."""
+    own, after = source.keypoints, torch.zeros(1)
     if options.retargets:
         moved = own.expand_as(moved) if options.transfer.relative else moved
         if options.eyes:
             moved = moved + eyes_moved(networks, own, source.eyes, driving.eyes[:, :1])
         if options.lips:
             moved = moved + lips_moved(networks, own, source.lips, driving.lips)
-    elif options.close_lips and options.transfer.relative:
-        change = lips_closed(networks, own, source.lips)
+    else:
+        if options.close_lips and options.transfer.relative:
+            after = after + lips_closed(networks, own, source.lips)
+        if options.even_eyes:
+            after = after + eyes_moved(networks, own, source.eyes, first_openness(source))
     if options.stitching:
         moved = stitched(networks, own, moved)
-    return own + options.multiplier * (moved + change - own)
-
-
-def _finished_video(
-    placed: Placing, source: ImplicitMotion, driving: ImplicitMotion, networks: Retargeter, options: AnimationOptions
-) -> Tensor:
-    found = _finished(placed.keypoints(source.canonical), source, driving, networks, options)
-    if options.even_eyes and not options.retargets:
-        target = first_openness(source)
-        found = found + options.multiplier * eyes_moved(networks, source.keypoints, source.eyes, target)
-    return found
+    return own + options.multiplier * (moved + after - own)

@@ -15,7 +15,7 @@ from ...media.picture import Picture
 Floats = NDArray[np.float64]
 
 SIDE = 512  # pixels of a crop, and of an animated picture
-# Of each number of landmarks: points of the eye, of the other eye, and of the mouth, between which the face's axis runs.
+# By the number of landmarks: points of one eye, of the other, and of the mouth, between which the face's axis runs.
 AXIS_POINTS = {
     203: ((0, 6, 12, 18), (24, 30, 36, 42), (48, 66)),
     106: ((33, 35, 40, 39), (87, 89, 94, 93), (52, 61)),
@@ -63,7 +63,7 @@ class FaceSquare:
         return x - half, y - half, x + half, y + half
 
 
-def face_axis(points: NDArray[np.floating]) -> Floats:
+def face_axis(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """The unit vector from the eyes to the mouth of landmarks [N, 2]; down where both are in one place.
 
     Raises InputError for a number of landmarks that is not known.
@@ -71,24 +71,29 @@ def face_axis(points: NDArray[np.floating]) -> Floats:
     if len(points) not in AXIS_POINTS:
         known = ", ".join(str(count) for count in sorted(AXIS_POINTS))
         raise InputError(f"faces are cropped by {known} landmarks, got {len(points)}: give one of these layouts")
-    eye, other, mouth = (np.asarray(points, np.float64)[list(part)].mean(0) for part in AXIS_POINTS[len(points)])
+    points = np.asarray(points, np.float32)
+    eye, other, mouth = (points[list(part)].mean(0) for part in AXIS_POINTS[len(points)])
     down = mouth - (eye + other) / 2
-    length = float(np.hypot(*down))
-    return down / length if length > _NO_AXIS else np.array([0.0, 1.0])
+    length = float(np.linalg.norm(down))
+    return np.asarray(down / np.float32(length) if length > _NO_AXIS else (0, 1), np.float32)
 
 
 def face_square(points: NDArray[np.floating], rule: CropRule) -> FaceSquare:
-    """The square that `rule` places around landmarks [N, 2]. Raises InputError as `face_axis` does."""
+    """The square that `rule` places around landmarks [N, 2]. Raises InputError as `face_axis` does.
+
+    Computed in float32 as the published code does: pixels are read at 32nds, and a last bit can move some to the next.
+    """
     down = face_axis(points)
-    axes = np.stack([[down[1], -down[0]], down])  # right, down of the face
-    middle = np.asarray(points, np.float64).mean(0)
+    axes = np.array([[down[1], -down[0]], down])  # right, down of the face
+    points = np.asarray(points, np.float32)
+    middle = points.mean(0)
     along = (points - middle) @ axes.T
     least, most = along.min(0), along.max(0)
-    size = float((most - least).max()) * rule.scale
+    size = (most - least).max() * np.float32(rule.scale)
     if not size > 0:
         raise InputError(f"all {len(points)} landmarks lie in one place: give those of a face")
-    centre = middle + ((least + most) / 2 + size * np.array([rule.right, rule.down])) @ axes
-    return FaceSquare((float(centre[0]), float(centre[1])), size, math.atan2(axes[0, 1], axes[0, 0]))
+    centre = middle + ((least + most) / 2 + size * np.array([rule.right, rule.down], np.float32)) @ axes
+    return FaceSquare((float(centre[0]), float(centre[1])), float(size), math.atan2(axes[0, 1], axes[0, 0]))
 
 
 def crop_matrix(square: FaceSquare, side: int, rotated: bool = True) -> Floats:
@@ -111,24 +116,26 @@ def driving_square(boxes: Sequence[Sequence[float]]) -> FaceSquare:
     return FaceSquare((float(left + right) / 2, float(top + bottom) / 2), float(right - left), 0.0)
 
 
-def transformed(points: NDArray[np.floating], matrix: Floats) -> Floats:
+def transformed(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> Floats:
     """Points [N, 2] moved by a matrix [3, 3]."""
     moved: Floats = np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
     return moved
 
 
-def warped(picture: NDArray[np.generic], matrix: Floats, width: int, height: int) -> NDArray[np.generic]:
-    """`picture` [H, W, ...] moved by `matrix` into [height, width, ...]: bilinear, black outside, centres at integers."""
+def warped(picture: Picture, matrix: Floats, width: int, height: int) -> Picture:
+    """`picture` [H, W, ...] moved into [height, width, ...]: bilinear, black outside, pixel centres at integers."""
     import cv2
 
-    return cv2.warpAffine(picture, matrix[:2], (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.warpAffine(picture, matrix[:2], (width, height), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def halved(crop: Picture) -> Picture:
     """A crop [H, W, 3] of half the sides, each pixel the mean of four."""
     import cv2
 
-    return np.asarray(cv2.resize(crop, (crop.shape[1] // 2, crop.shape[0] // 2), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(
+        cv2.resize(crop, (crop.shape[1] // 2, crop.shape[0] // 2), interpolation=cv2.INTER_AREA), np.uint8
+    )
 
 
 def resized_bilinear(picture: Picture, width: int, height: int) -> Picture:

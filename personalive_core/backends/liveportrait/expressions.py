@@ -83,6 +83,8 @@ def read_codes(codes: Mapping[int, float]) -> Tensor:
     for code, value in codes.items():
         point, axis = divmod(code, 10)
         if not (0 <= point < KEYPOINTS and 0 <= axis < 3):  # noqa: PLR2004 - x, y, z
-            raise InputError(f"an expression's code is 10 times a point of 0 to 20, plus its axis, got {code}: correct it")
+            raise InputError(
+                f"an expression's code is 10 times a point of 0 to 20, plus its axis, got {code}: correct it"
+            )
         delta[point, axis] = value * 0.001
     return delta

@@ -10,19 +10,22 @@ Floats = NDArray[np.float64]
 _FLAT = 1e-12  # of the points' extent, cubed: less volume than rounding makes
 
 
-def hull_volume(points: NDArray[np.floating]) -> float:
-    """Volume of the convex hull of `points` [N, 3]; 0 if they lie in a plane.
+def hull_volume(corners: NDArray[np.floating]) -> float:
+    """Volume of the convex hull of `corners` [N, 3]; 0 if they lie in a plane.
 
     Grows a tetrahedron point by point: what a point outside sees is replaced by a cone from its edge to the point.
     """
-    points = np.asarray(points, np.float64)
-    points = points - points.mean(0)
+    points: Floats = np.array(corners, np.float64)
+    points -= points.mean(0)
     size = float(np.abs(points).max(initial=0.0))
     first = _tetrahedron(points)
     if first is None or abs(_six_volumes(points[first[:3]][None], points[first[3]])[0]) <= _FLAT * size**3:
         return 0.0
     inside = points[first].mean(0)
-    faces = [_outward(points, (first[a], first[b], first[c]), inside) for a, b, c in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3))]
+    faces = [
+        _outward(points, (first[a], first[b], first[c]), inside)
+        for a, b, c in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3))
+    ]
     for index in range(len(points)):
         if index in first:
             continue

@@ -65,7 +65,7 @@ def _ratio(points: NDArray[np.floating], height: tuple[int, int], width: tuple[i
     return float(high / (wide + _NOT_ZERO))
 
 
-def _planes(crop: NDArray[np.generic]) -> Floats32:
+def _planes(crop: Picture) -> Floats32:
     return np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32)
 
 

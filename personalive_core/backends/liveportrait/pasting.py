@@ -16,7 +16,7 @@ _BORDER = 16  # pixels at the crop's edge in which it fades out
 
 def eight_bits(picture: NDArray[np.floating]) -> Picture:
     """Levels in [0, 1] of any shape -> uint8, truncated as LivePortrait does."""
-    return (255 * np.clip(picture, 0, 1)).astype(np.uint8)
+    return np.asarray(255 * np.clip(picture, 0, 1), np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +25,7 @@ def paste_template() -> NDArray[np.uint8]:
     place = np.arange(SIDE, dtype=np.float64)
     beyond = np.maximum(0, np.maximum(_BORDER - place, place - (SIDE - _BORDER)))
     left = np.clip(_BORDER - np.hypot(beyond[:, None], beyond), 0, _BORDER)
-    template = np.floor(255 * left / _BORDER).astype(np.uint8)
+    template: NDArray[np.uint8] = np.asarray(np.floor(255 * left / _BORDER), np.uint8)
     template.setflags(write=False)
     return template
 
@@ -42,7 +42,7 @@ class LivePaste:
         """A copy of the original with `picture` in place of the crop."""
         height, width = self.original.shape[:2]
         moved = warped(picture, self.matrix, width, height)
-        return np.clip(self.mask * moved + (1 - self.mask) * self.original, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(self.mask * moved + (1 - self.mask) * self.original, 0, 255), np.uint8)
 
 
 def prepare_live_paste(original: Picture, matrix: NDArray[np.float64]) -> LivePaste:

@@ -115,7 +115,9 @@ SLIDERS = (
     Slider("move_x", "head", Variant("mov_x", -0.19, 0.19), None, {"5x": -1}),
     Slider("move_y", "head", Variant("mov_y", -0.19, 0.19), None, {"5y": 1}),
     Slider("move_z", "head", Variant("mov_z", 0.9, 1.2, 1.0)),  # multiplies the scale
-    Slider("pitch", "head", Variant("pitch", -15, 15, turns=(1, 0, 0)), Variant("rotate_pitch", -20, 20, turns=(1, 0, 0))),
+    Slider(
+        "pitch", "head", Variant("pitch", -15, 15, turns=(1, 0, 0)), Variant("rotate_pitch", -20, 20, turns=(1, 0, 0))
+    ),
     Slider("yaw", "head", Variant("yaw", -25, 25, turns=(0, 1, 0)), Variant("rotate_yaw", -20, 20, turns=(0, -1, 0))),
     Slider("roll", "head", Variant("roll", -15, 15, turns=(0, 0, 1)), Variant("rotate_roll", -20, 20, turns=(0, 0, 1))),
     Slider("eyes_open", "eyes", Variant("eye_ratio", 0, 0.8)),  # these two begin at the source's own ratios

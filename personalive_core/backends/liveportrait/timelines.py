@@ -87,8 +87,8 @@ def timeline_keypoints(
 ) -> Tensor:
     """Keypoints [F, 21, 3] of the source picture [1] for the timeline's frames, before stitching.
 
-    A driving adds what changed since its first frame, but for its scale. After its last frame it adds no change any more,
-    as the published code does.
+    A driving adds what changed since its first frame, but for its scale. After its last frame it adds no change any
+    more, as the published code does.
     """
     count = timeline.frames or (len(driving) if driving else 0)
     found = []

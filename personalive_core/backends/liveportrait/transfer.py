@@ -61,14 +61,10 @@ def to_picture(source: Placing, driving: Placing, first: Placing, options: Trans
 def to_animal(source: Placing, driving: Placing) -> Placing:
     """An animal's picture [1] placed by each frame of `driving` [F]: the driving's own rotation and expression."""
     count = len(driving)
-    return Placing(
-        driving.rotation, driving.expression, source.scale.expand(count, -1), driving.translation
-    )
+    return Placing(driving.rotation, driving.expression, source.scale.expand(count, -1), driving.translation)
 
 
-def to_video(
-    source: Placing, driving: Placing, first: Placing, options: TransferOptions, variance: float
-) -> Placing:
+def to_video(source: Placing, driving: Placing, first: Placing, options: TransferOptions, variance: float) -> Placing:
     """The source video [F] placed frame by frame by `driving` [F], smoothed with this observation variance.
 
     `first` [1] is the driving's first frame. Scale stays the source's; so does the place, unless motion is absolute.

@@ -48,8 +48,17 @@ class ImplicitMotion:
         return len(self.canonical)
 
     def __getitem__(self, frames: slice) -> ImplicitMotion:
-        parts = (self.canonical, self.expression, self.pose, self.eyes, self.lips, self.box, self.valid)
-        return ImplicitMotion(*(part[frames] for part in parts))
+        if not isinstance(frames, slice):
+            raise TypeError(f"index an ImplicitMotion with a slice, such as motion[3:4], not {frames!r}")
+        return ImplicitMotion(
+            self.canonical[frames],
+            self.expression[frames],
+            self.pose[frames],
+            self.eyes[frames],
+            self.lips[frames],
+            self.box[frames],
+            self.valid[frames],
+        )
 
     def __repr__(self) -> str:
         return f"ImplicitMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
