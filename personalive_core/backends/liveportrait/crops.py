@@ -97,12 +97,19 @@ def face_square(points: NDArray[np.floating], rule: CropRule) -> FaceSquare:
 
 
 def crop_matrix(square: FaceSquare, side: int, rotated: bool = True) -> Floats:
-    """[3, 3], from pixels of the picture to pixels of the crop, `side` wide."""
-    scale, angle = side / square.size, square.angle if rotated else 0.0
-    matrix = np.eye(3)
-    matrix[:2, :2] = scale * np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    matrix[:2, 2] = side / 2 - matrix[:2, :2] @ square.centre
-    return matrix
+    """[3, 3], from pixels of the picture to pixels of the crop, `side` wide; computed in float32, as `face_square`."""
+    angle = square.angle if rotated else 0.0
+    scale, cosine, sine = (np.float32(value) for value in (side / square.size, math.cos(angle), math.sin(angle)))
+    x, y = (np.float32(value) for value in square.centre)
+    middle = np.float32(side / 2)
+    return np.array(
+        [
+            [scale * cosine, scale * sine, middle - scale * (cosine * x + sine * y)],
+            [-scale * sine, scale * cosine, middle - scale * (-sine * x + cosine * y)],
+            [0, 0, 1],
+        ],
+        np.float64,
+    )
 
 
 def landmark_matrix(points: NDArray[np.floating], rule: CropRule) -> Floats:
