@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _FLAT = 1e-12  # of the points' extent, cubed: less volume than rounding makes
+_BODY = 4  # corners that a body has at least
 
 
 def hull_volume(corners: NDArray[np.floating]) -> float:
@@ -15,9 +16,11 @@ def hull_volume(corners: NDArray[np.floating]) -> float:
 
     Grows a tetrahedron point by point: what a point outside sees is replaced by a cone from its edge to the point.
     """
+    if len(corners) < _BODY:
+        return 0.0
     points: Floats = np.array(corners, np.float64)
     points -= points.mean(0)
-    size = float(np.abs(points).max(initial=0.0))
+    size = float(np.abs(points).max())
     first = _tetrahedron(points)
     if first is None or abs(_six_volumes(points[first[:3]][None], points[first[3]])[0]) <= _FLAT * size**3:
         return 0.0
@@ -54,11 +57,10 @@ def _outward(points: Floats, face: tuple[int, int, int], inside: Floats) -> tupl
 
 def _tetrahedron(points: Floats) -> list[int] | None:
     """Four points far from one another, or None if there are not four."""
-    if len(points) < 4:  # noqa: PLR2004 - a body has four corners
-        return None
     first = int(points[:, 0].argmin())
     away = points - points[first]
     second = int(np.linalg.norm(away, axis=1).argmax())
     third = int(np.linalg.norm(np.cross(away, away[second]), axis=1).argmax())
     fourth = int(np.abs(away @ np.cross(away[second], away[third])).argmax())
-    return [first, second, third, fourth] if len({first, second, third, fourth}) == 4 else None  # noqa: PLR2004
+    found = [first, second, third, fourth]
+    return found if len(set(found)) == _BODY else None
