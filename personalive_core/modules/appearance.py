@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .conv_norm import PLANE, VOLUME, ChannelScale, ConvNorm, batch_norm
+from .conv_norm import PICTURES, VOLUMES, ChannelScale, ConvNorm, batch_norm
 from .layers import Ops
 
 
@@ -28,9 +28,9 @@ class VolumeBlock(nn.Module):
 
     def __init__(self, channels: int, folded: bool, ops: Ops) -> None:
         super().__init__()
-        self.norm1 = ChannelScale(channels) if folded else batch_norm(VOLUME, channels)
+        self.norm1 = ChannelScale(channels) if folded else batch_norm(VOLUMES, channels)
         self.conv1 = ops.Conv3d(channels, channels, 3, padding=1)
-        self.norm2 = nn.Identity() if folded else batch_norm(VOLUME, channels)
+        self.norm2 = nn.Identity() if folded else batch_norm(VOLUMES, channels)
         self.conv2 = ops.Conv3d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ class AppearanceExtractor(nn.Module):
     def __init__(self, config: AppearanceConfig = AppearanceConfig(), ops: Ops = nn) -> None:
         super().__init__()
         self.config = config
-        self.first = ConvNorm(PLANE, 3, config.widths[0], config.folded, ops)
+        self.first = ConvNorm(PICTURES, 3, config.widths[0], config.folded, ops)
         self.down_blocks = nn.ModuleList(
-            ConvNorm(PLANE, narrow, wide, config.folded, ops) for narrow, wide in itertools.pairwise(config.widths)
+            ConvNorm(PICTURES, narrow, wide, config.folded, ops) for narrow, wide in itertools.pairwise(config.widths)
         )
         self.second = ops.Conv2d(config.widths[-1], config.channels * config.depth, 1)
         self.resblocks_3d = nn.Module()

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from .layers import BatchNorm2d, Ops
 
-PLANE, VOLUME = 2, 3  # dimensions of a picture [N, C, H, W] and of a volume [N, C, D, H, W]
+PICTURES, VOLUMES = 2, 3  # dimensions of a picture [N, C, H, W] and of a volume [N, C, D, H, W]
 
 
 class BatchNorm3d(BatchNorm2d):
     """The same for volumes [N, C, D, H, W]."""
 
     def _check_input_dim(self, x: Tensor) -> None:
-        if x.dim() != VOLUME + 2:
+        if x.dim() != VOLUMES + 2:
             raise ValueError(f"expected a volume [N, C, D, H, W], got {list(x.shape)}")
 
 
@@ -32,13 +32,13 @@ class ChannelScale(nn.Module):
 
 def convolution(dims: int, ops: Ops) -> type[nn.Module]:
     """The class of convolutions over pictures or volumes."""
-    layer: type[nn.Module] = ops.Conv2d if dims == PLANE else ops.Conv3d
+    layer: type[nn.Module] = ops.Conv2d if dims == PICTURES else ops.Conv3d
     return layer
 
 
 def batch_norm(dims: int, channels: int) -> nn.Module:
     """A batch norm over pictures or volumes."""
-    return BatchNorm2d(channels) if dims == PLANE else BatchNorm3d(channels)
+    return BatchNorm2d(channels) if dims == PICTURES else BatchNorm3d(channels)
 
 
 class ConvNorm(nn.Module):

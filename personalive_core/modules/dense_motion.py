@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .conv_norm import VOLUME, ConvNorm, batch_norm
+from .conv_norm import VOLUMES, ConvNorm, batch_norm
 from .layers import Ops
 from .repeated import interleaved, kinds
 from .volumes import sample_volume, voxel_grid
@@ -54,7 +54,7 @@ class UpsampledConvNorm(nn.Module):
     def __init__(self, channels_in: int, channels: int, folded: bool, ops: Ops) -> None:
         super().__init__()
         self.folded = folded
-        self.norm = nn.Identity() if folded else batch_norm(VOLUME, channels)
+        self.norm = nn.Identity() if folded else batch_norm(VOLUMES, channels)
         if folded:  # see repeated.py
             self.conv = ops.Conv3d(channels_in, kinds(2) * channels, (3, 2, 2), padding=1)
         else:
@@ -72,13 +72,15 @@ class HourglassEncoder(nn.Module):
     def __init__(self, config: WarpingConfig, ops: Ops) -> None:
         super().__init__()
         self.down_blocks = nn.ModuleList(
-            ConvNorm(VOLUME, narrow, wide, config.folded, ops) for narrow, wide in itertools.pairwise(config.widths)
+            ConvNorm(VOLUMES, narrow, wide, config.folded, ops) for narrow, wide in itertools.pairwise(config.widths)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = [x]
         for block in self.down_blocks:
-            maps.append(functional.avg_pool3d(functional.relu(block(maps[-1])), (1, 2, 2)))
+            found = functional.relu(block(maps[-1]))
+            # depth counts as channels: not every device pools volumes, nor the CPU in float16
+            maps.append(functional.avg_pool2d(found.flatten(1, 2), 2).unflatten(1, found.shape[1:3]))
         return maps
 
 
@@ -95,7 +97,7 @@ class HourglassDecoder(nn.Module):
             self.up_blocks.append(UpsampledConvNorm(joined * widths[level], narrow, folded, ops))
         channels = config.width + config.seen
         self.conv = ops.Conv3d(channels, channels, 3, padding=1)
-        self.norm = nn.Identity() if folded else batch_norm(VOLUME, channels)
+        self.norm = nn.Identity() if folded else batch_norm(VOLUMES, channels)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         x = maps[-1]
@@ -115,7 +117,7 @@ class DenseMotion(nn.Module):
         self.hourglass.decoder = HourglassDecoder(config, ops)
         self.mask = ops.Conv3d(channels, config.motions, _MASK_SIDE, padding=_MASK_SIDE // 2)
         self.compress = ops.Conv3d(config.channels, config.compressed, 1)
-        self.norm = nn.Identity() if config.folded else batch_norm(VOLUME, config.compressed)
+        self.norm = nn.Identity() if config.folded else batch_norm(VOLUMES, config.compressed)
         self.folded = config.folded
         if config.folded:  # each tap's product by itself; `_occlusion` adds them up
             self.occlusion = ops.Conv2d(channels * config.depth, _MASK_SIDE**2, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .conv_norm import PLANE, ConvNorm
+from .conv_norm import PICTURES, ConvNorm
 from .dense_motion import DenseMotion, WarpingConfig
 from .layers import Ops
 from .volumes import sample_volume
@@ -32,7 +32,7 @@ class WarpingNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.dense_motion_network = DenseMotion(config, ops)
-        self.third = ConvNorm(PLANE, config.channels * config.depth, config.out, config.folded, ops)
+        self.third = ConvNorm(PICTURES, config.channels * config.depth, config.out, config.folded, ops)
         self.fourth = ops.Conv2d(config.out, config.out, 1)
 
     def forward(self, volume: Tensor, source: Tensor, driving: Tensor) -> Warped:

@@ -12,7 +12,7 @@ from ...errors import InputError
 from .hull import hull_volume
 from .kalman import OBSERVATION_VARIANCE
 from .stitching import Retargeter, eyes_moved, lips_closed, lips_moved, stitched
-from .transfer import TransferOptions, at_rest, to_animal, to_picture, to_video, to_video_from_picture
+from .transfer import TransferOptions, animal_placing, at_rest, picture_placing, video_placing, video_placing_by_picture
 from .types import ImplicitMotion
 
 MULTIPLIER_RANGE = 0.0, 2.0
@@ -57,10 +57,10 @@ def animate_picture(
     """
     how, own = options.transfer, source.keypoints
     begin = first.placing
-    moved = to_picture(source.placing, driving.placing, begin, how).keypoints(source.canonical)
+    moved = picture_placing(source.placing, driving.placing, begin, how).keypoints(source.canonical)
     if how.relative and options.expression_friendly:
-        rest = to_picture(source.placing, begin, begin, how).keypoints(source.canonical)
-        moved = grown(moved, rest, own)
+        rest = picture_placing(source.placing, begin, begin, how).keypoints(source.canonical)
+        moved = grown_motion(moved, rest, own)
     return _finished(moved, source, driving, networks, options)
 
 
@@ -70,7 +70,7 @@ def animate_by_picture(
     """Keypoints [1, 21, 3] of the source picture [1] for one driving picture [1]."""
     how, placing = options.transfer, driving.placing
     first = at_rest(placing, how.region) if how.relative else placing
-    moved = to_picture(source.placing, placing, first, how).keypoints(source.canonical)
+    moved = picture_placing(source.placing, placing, first, how).keypoints(source.canonical)
     return _finished(moved, source, driving, networks, options)
 
 
@@ -85,10 +85,10 @@ def animate_animal(
 
     `first` [1] is the clip's first frame; None: the driving is one picture, and nothing grows.
     """
-    moved = to_animal(source.placing, driving.placing).keypoints(source.canonical)
+    moved = animal_placing(source.placing, driving.placing).keypoints(source.canonical)
     own = source.keypoints
     if options.expression_friendly and first is not None:
-        moved = grown(moved, to_animal(source.placing, first.placing).keypoints(source.canonical), own)
+        moved = grown_motion(moved, animal_placing(source.placing, first.placing).keypoints(source.canonical), own)
     if options.stitching:
         moved = stitched(networks, own, moved)
     return own + options.multiplier * (moved - own)
@@ -107,7 +107,7 @@ def animate_video(
     count = min(len(source), len(driving))
     source, driving = source[:count], driving[:count]
     begin = driving[:1].placing
-    placed = to_video(source.placing, driving.placing, begin, options.transfer, options.variance)
+    placed = video_placing(source.placing, driving.placing, begin, options.transfer, options.variance)
     return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
 
 
@@ -115,11 +115,11 @@ def animate_video_by_picture(
     source: ImplicitMotion, driving: ImplicitMotion, networks: Retargeter, options: AnimationOptions
 ) -> Tensor:
     """Keypoints [F, 21, 3] of the source video [F] for one driving picture [1]."""
-    placed = to_video_from_picture(source.placing, driving.placing, options.transfer)
+    placed = video_placing_by_picture(source.placing, driving.placing, options.transfer)
     return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
 
 
-def grown(moved: Tensor, rest: Tensor, source: Tensor) -> Tensor:
+def grown_motion(moved: Tensor, rest: Tensor, source: Tensor) -> Tensor:
     """Motion since `rest` [1, 21, 3] as large as the source's face is beside it: source + h (moved - rest).
 
     h is the root of the ratio of the hulls' volumes; 1 where the driving's keypoints at rest lie in a plane.

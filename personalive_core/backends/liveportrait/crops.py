@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...media.picture import Picture
 
-Floats = NDArray[np.float64]
+CropMatrix = NDArray[np.float64]
 
 SIDE = 512  # pixels of a crop, and of an animated picture
 # By the number of landmarks: points of one eye, of the other, and of the mouth, between which the face's axis runs.
@@ -96,7 +96,7 @@ def face_square(points: NDArray[np.floating], rule: CropRule) -> FaceSquare:
     return FaceSquare((float(centre[0]), float(centre[1])), float(size), math.atan2(axes[0, 1], axes[0, 0]))
 
 
-def crop_matrix(square: FaceSquare, side: int, rotated: bool = True) -> Floats:
+def crop_matrix(square: FaceSquare, side: int, rotated: bool = True) -> CropMatrix:
     """[3, 3], from pixels of the picture to pixels of the crop, `side` wide; computed in float32, as `face_square`."""
     angle = square.angle if rotated else 0.0
     scale, cosine, sine = (np.float32(value) for value in (side / square.size, math.cos(angle), math.sin(angle)))
@@ -112,7 +112,7 @@ def crop_matrix(square: FaceSquare, side: int, rotated: bool = True) -> Floats:
     )
 
 
-def landmark_matrix(points: NDArray[np.floating], rule: CropRule) -> Floats:
+def landmark_matrix(points: NDArray[np.floating], rule: CropRule) -> CropMatrix:
     """[3, 3], from pixels of the picture to those of the crop that `rule` places around landmarks [N, 2]."""
     return crop_matrix(face_square(points, rule), rule.side, rule.rotated)
 
@@ -123,13 +123,13 @@ def driving_square(boxes: Sequence[Sequence[float]]) -> FaceSquare:
     return FaceSquare((float(left + right) / 2, float(top + bottom) / 2), float(right - left), 0.0)
 
 
-def transformed(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> Floats:
+def transformed(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> CropMatrix:
     """Points [N, 2] moved by a matrix [3, 3]."""
-    moved: Floats = np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
+    moved: CropMatrix = np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
     return moved
 
 
-def warped(picture: Picture, matrix: Floats, width: int, height: int) -> Picture:
+def warped(picture: Picture, matrix: CropMatrix, width: int, height: int) -> Picture:
     """`picture` [H, W, ...] moved into [height, width, ...]: bilinear, black outside, pixel centres at integers."""
     import cv2
 

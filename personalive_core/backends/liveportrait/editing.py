@@ -11,7 +11,7 @@ from torch import Tensor
 from ...modules.keypoints import rotation_matrix
 from .closed_lips import closed_lips
 from .expressions import NECK, Expression
-from .kalman import smoothed
+from .kalman import kalman_smoothed
 from .regions import EYE_POINTS
 from .sliders import slider_moves
 from .stitching import Retargeter, eyes_moved, lips_moved, stitched
@@ -52,7 +52,7 @@ def edited_by_page(source: ImplicitMotion, edit: PageEdit, networks: Retargeter)
 def video_lips_at(source: ImplicitMotion, ratio: float, networks: Retargeter) -> Tensor:
     """Keypoints [F, 21, 3] of a source video whose lips are all as open as `ratio` says."""
     own = source.keypoints
-    change = smoothed(lips_moved(networks, own, source.lips, torch.full_like(source.lips, ratio)), LIP_VARIANCE)
+    change = kalman_smoothed(lips_moved(networks, own, source.lips, torch.full_like(source.lips, ratio)), LIP_VARIANCE)
     return stitched(networks, own, own + change)
 
 

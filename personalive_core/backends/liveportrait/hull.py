@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 _FLAT = 1e-12  # of the points' extent, cubed: less volume than rounding makes
 _BODY = 4  # corners that a body has at least
@@ -18,7 +18,7 @@ def hull_volume(corners: NDArray[np.floating]) -> float:
     """
     if len(corners) < _BODY:
         return 0.0
-    points: Floats = np.array(corners, np.float64)
+    points: _Floats = np.array(corners, np.float64)
     points -= points.mean(0)
     size = float(np.abs(points).max())
     first = _tetrahedron(points)
@@ -42,20 +42,20 @@ def hull_volume(corners: NDArray[np.floating]) -> float:
     return float(-_six_volumes(points[np.array(faces)], inside).sum() / 6)
 
 
-def _six_volumes(triangles: Floats, point: Floats) -> Floats:
+def _six_volumes(triangles: _Floats, point: _Floats) -> _Floats:
     """Six times the volume between each of [N, 3, 3] and a point: above 0 on the side from which corners turn left."""
     a, b, c = triangles.transpose(1, 0, 2)
-    volumes: Floats = np.einsum("ni,ni->n", np.cross(b - a, c - a), point - a)
+    volumes: _Floats = np.einsum("ni,ni->n", np.cross(b - a, c - a), point - a)
     return volumes
 
 
-def _outward(points: Floats, face: tuple[int, int, int], inside: Floats) -> tuple[int, int, int]:
+def _outward(points: _Floats, face: tuple[int, int, int], inside: _Floats) -> tuple[int, int, int]:
     """The face with its corners in the order that puts `inside` below it."""
     above = _six_volumes(points[list(face)][None], inside)[0] > 0
     return (face[0], face[2], face[1]) if above else face
 
 
-def _tetrahedron(points: Floats) -> list[int] | None:
+def _tetrahedron(points: _Floats) -> list[int] | None:
     """Four points far from one another, or None if there are not four."""
     first = int(points[:, 0].argmin())
     away = points - points[first]

@@ -13,7 +13,7 @@ VARIANCE_RANGE = 1e-11, 1e-2  # of observations
 _PRIOR_VARIANCE = 1.0  # of the first value, whose prior mean is the first observation
 
 
-def smoothed(values: Tensor, variance: float = OBSERVATION_VARIANCE) -> Tensor:
+def kalman_smoothed(values: Tensor, variance: float = OBSERVATION_VARIANCE) -> Tensor:
     """`values` [F, ...] -> same, smoothed along F with this observation variance.
 
     State and observation are the value itself, which walks at random with PROCESS_VARIANCE. Raises InputError for a

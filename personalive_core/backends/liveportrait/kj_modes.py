@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...errors import InputError
-from .kalman import OBSERVATION_VARIANCE, smoothed
-from .transfer import TransferOptions, to_picture
+from .kalman import OBSERVATION_VARIANCE, kalman_smoothed
+from .transfer import TransferOptions, picture_placing
 from .types import Placing
 
 KJ_MODES = ("relative", "relative_rotation_only", "single_frame", "off", "source_video_smoothed")
@@ -24,10 +24,10 @@ def kj_placing(
     if mode not in KJ_MODES:
         raise InputError(f"the mode is one of {', '.join(KJ_MODES)}, got {mode!r}: choose one of these")
     if mode == "relative":
-        found = to_picture(source, driving, first, TransferOptions("relative", "all"))
+        found = picture_placing(source, driving, first, TransferOptions("relative", "all"))
     elif mode == "source_video_smoothed":
-        rotation = smoothed(driving.rotation @ first.rotation.mT @ source.rotation, variance)
-        expression = smoothed(source.expression + driving.expression - first.expression, variance)
+        rotation = kalman_smoothed(driving.rotation @ first.rotation.mT @ source.rotation, variance)
+        expression = kalman_smoothed(source.expression + driving.expression - first.expression, variance)
         found = Placing(rotation, expression, source.scale, driving.translation)
     else:
         found = Placing(

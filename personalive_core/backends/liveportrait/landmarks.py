@@ -11,7 +11,7 @@ from .crops import CropRule, FaceSquare, crop_matrix, landmark_matrix, transform
 
 Floats32 = NDArray[np.float32]
 
-LANDMARKS = 203
+REFINED_LANDMARKS = 203
 REFINED_CROP = CropRule(1.5, down=-0.1, side=224)  # what the network of 203 landmarks sees
 _FIRST_SIDE, _FIRST_SCALE = 192, 1.5  # pixels; and longer sides of the face's box that the network of 106 sees
 # Of 203 points: height between two, over width between two.
@@ -59,8 +59,10 @@ def lip_openness(points: NDArray[np.floating]) -> Floats32:
 
 
 def _ratio(points: NDArray[np.floating], height: tuple[int, int], width: tuple[int, int]) -> float:
-    if len(points) != LANDMARKS:
-        raise InputError(f"openness is read from {LANDMARKS} landmarks, got {len(points)}: use the landmark network")
+    if len(points) != REFINED_LANDMARKS:
+        raise InputError(
+            f"openness is read from {REFINED_LANDMARKS} landmarks, got {len(points)}: use the landmark network"
+        )
     high, wide = (np.linalg.norm(points[a].astype(np.float64) - points[b]) for a, b in (height, width))
     return float(high / (wide + _NOT_ZERO))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...modules.keypoints import KEYPOINTS
 
-REGIONS = ("all", "exp", "pose", "lip", "eyes")
+FACE_REGIONS = ("all", "exp", "pose", "lip", "eyes")
 LIP_POINTS = (6, 12, 14, 17, 19, 20)
 EYE_POINTS = (11, 13, 15, 16, 18)
 # What absolute motion and source videos take of an expression: the rest would carry over the driving person's shape.
@@ -26,8 +26,10 @@ def coordinate(name: str) -> tuple[int, int]:
 
 def check_region(region: str) -> str:
     """`region` itself. Raises InputError for an unknown one."""
-    if region not in REGIONS:
-        raise InputError(f"the region to animate is one of {', '.join(REGIONS)}, got {region!r}: choose one of these")
+    if region not in FACE_REGIONS:
+        raise InputError(
+            f"the region to animate is one of {', '.join(FACE_REGIONS)}, got {region!r}: choose one of these"
+        )
     return region
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from .closed_lips import closed_lips
-from .kalman import smoothed
+from .kalman import kalman_smoothed
 from .regions import check_region, region_mask, turns
 from .types import Placing
 
@@ -21,7 +21,7 @@ class TransferOptions:
     """What of the driving is taken, and how. Raises InputError for an unknown mode or region."""
 
     mode: str = "relative"  # by the change since the driving's first frame, or "absolute": as the driving is
-    region: str = "all"  # one of REGIONS
+    region: str = "all"  # one of FACE_REGIONS
 
     def __post_init__(self) -> None:
         check_region(self.region)
@@ -39,7 +39,7 @@ def at_rest(picture: Placing, region: str) -> Placing:
     return replace(picture, expression=neutral)
 
 
-def to_picture(source: Placing, driving: Placing, first: Placing, options: TransferOptions) -> Placing:
+def picture_placing(source: Placing, driving: Placing, first: Placing, options: TransferOptions) -> Placing:
     """The source picture [1] placed by each frame of `driving` [F]; `first` [1] is the driving's first frame."""
     region, relative = options.region, options.relative
     if relative:
@@ -58,13 +58,15 @@ def to_picture(source: Placing, driving: Placing, first: Placing, options: Trans
     )
 
 
-def to_animal(source: Placing, driving: Placing) -> Placing:
+def animal_placing(source: Placing, driving: Placing) -> Placing:
     """An animal's picture [1] placed by each frame of `driving` [F]: the driving's own rotation and expression."""
     count = len(driving)
     return Placing(driving.rotation, driving.expression, source.scale.expand(count, -1), driving.translation)
 
 
-def to_video(source: Placing, driving: Placing, first: Placing, options: TransferOptions, variance: float) -> Placing:
+def video_placing(
+    source: Placing, driving: Placing, first: Placing, options: TransferOptions, variance: float
+) -> Placing:
     """The source video [F] placed frame by frame by `driving` [F], smoothed with this observation variance.
 
     `first` [1] is the driving's first frame. Scale stays the source's; so does the place, unless motion is absolute.
@@ -72,10 +74,12 @@ def to_video(source: Placing, driving: Placing, first: Placing, options: Transfe
     relative = options.relative
     expression = source.expression + driving.expression - first.expression if relative else driving.expression
     rotation = driving.rotation @ first.rotation.mT @ source.rotation if relative else driving.rotation
-    return _framewise(source, smoothed(rotation, variance), smoothed(expression, variance), driving, options)
+    return _framewise(
+        source, kalman_smoothed(rotation, variance), kalman_smoothed(expression, variance), driving, options
+    )
 
 
-def to_video_from_picture(source: Placing, driving: Placing, options: TransferOptions) -> Placing:
+def video_placing_by_picture(source: Placing, driving: Placing, options: TransferOptions) -> Placing:
     """The source video [F] with the expression of a driving picture [1]; relative, each frame keeps its rotation."""
     change = driving.expression - closed_lips()
     expression = source.expression + change if options.relative else driving.expression.expand_as(source.expression)

@@ -14,9 +14,9 @@ from personalive_core.backends.liveportrait.animation import (
     animate_video,
     animate_video_by_picture,
 )
-from personalive_core.backends.liveportrait.kalman import smoothed
+from personalive_core.backends.liveportrait.kalman import kalman_smoothed
 from personalive_core.backends.liveportrait.motion import openness_of
-from personalive_core.backends.liveportrait.regions import REGIONS
+from personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from personalive_core.backends.liveportrait.transfer import MODES, TransferOptions
 from personalive_core.backends.liveportrait.types import ImplicitMotion
 from personalive_core.modules.retargeting import Perceptron, RetargetingConfig
@@ -99,7 +99,7 @@ def picture_outputs(x):
 
     found = {"motion/source_keypoints": x.source.keypoints, "motion/lip_zero/closed/ratio": x.closed.lips}
     for mode in MODES:
-        for region in REGIONS:
+        for region in FACE_REGIONS:
             name = f"motion/{mode}/{region}"
             found[f"{name}/plain"] = moved(options(mode, region))
             found[f"{name}/stitched"] = moved(options(mode, region, stitching=True))
@@ -135,7 +135,7 @@ def video_outputs(x):
 
     for mode in MODES:
         name = f"motion/source_video/{mode}"
-        for region in REGIONS:
+        for region in FACE_REGIONS:
             found[f"{name}/{region}"] = moved(options(mode, region))
         found[f"{name}/stitched"] = moved(options(mode, stitching=True))
         by_picture = animate_video_by_picture(x.video, x.driving[:1], x.networks, options(mode))
@@ -145,7 +145,7 @@ def video_outputs(x):
     found[f"{name}/lip_zero_and_eyes"] = moved(options(close_lips=True, even_eyes=True, stitching=True))
     found[f"{name}/eyes_closed_at_first"] = moved(options(even_eyes=True), x.squinting)
     for variance in ("3e-07", "3e-06", "0.001"):
-        found[f"smooth/{variance}"] = smoothed(x.wander, float(variance))
+        found[f"smooth/{variance}"] = kalman_smoothed(x.wander, float(variance))
     return found
 
 

@@ -10,12 +10,12 @@ from personalive_core.backends.liveportrait.animation import (
     animate_animal,
     animate_picture,
     animate_video,
-    grown,
+    grown_motion,
 )
 from personalive_core.backends.liveportrait.hull import hull_volume
-from personalive_core.backends.liveportrait.kalman import smoothed
+from personalive_core.backends.liveportrait.kalman import kalman_smoothed
 from personalive_core.backends.liveportrait.kj_modes import KJ_MODES, kj_placing, source_frames
-from personalive_core.backends.liveportrait.regions import REGIONS, region_mask
+from personalive_core.backends.liveportrait.regions import FACE_REGIONS, region_mask
 from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.errors import InputError
 from tests.backends.liveportrait.published import inputs_of, motion_outputs, options, pipeline, worst
@@ -120,13 +120,13 @@ def test_the_multiplier_comes_last(inputs):
 
 @pytest.mark.parametrize("variance", [2.9e-6, 3.1e-6])
 def test_another_variance_is_seen(variance, inputs):
-    assert worst({"smooth/3e-06": smoothed(inputs.wander, variance)}, EXPECTED)
+    assert worst({"smooth/3e-06": kalman_smoothed(inputs.wander, variance)}, EXPECTED)
 
 
 # --- what holds for any input
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("region", FACE_REGIONS)
 def test_multiplier_0_is_the_source(region, inputs):
     still = animate_picture(
         inputs.source, inputs.driving, inputs.driving[:1], inputs.networks, options("absolute", region, multiplier=0.0)
@@ -134,7 +134,7 @@ def test_multiplier_0_is_the_source(region, inputs):
     assert torch.equal(still, inputs.source.keypoints.expand_as(still))
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("region", FACE_REGIONS)
 def test_a_source_driven_by_itself_stays(region, inputs):
     source = inputs.source
     still = animate_picture(source, source, source, inputs.networks, options(region=region))
@@ -165,7 +165,7 @@ def test_growth_of_flat_keypoints_is_none():
     flat = torch.rand(1, 21, 3, generator=torch.Generator().manual_seed(0))
     source = flat + 1
     flat[..., 2] = 0
-    assert torch.allclose(grown(flat + 0.5, flat, source), source + 0.5)
+    assert torch.allclose(grown_motion(flat + 0.5, flat, source), source + 0.5)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_growth_of_flat_keypoints_is_none():
         (lambda: TransferOptions("sideways"), "motion is taken relative or absolute, got 'sideways': choose one"),
         (lambda: TransferOptions(region="nose"), "is one of all, exp, pose, lip, eyes, got 'nose': choose one"),
         (lambda: AnimationOptions(multiplier=3), "multiplier is from 0 to 2, got 3: try 1"),
-        (lambda: smoothed(torch.zeros(2, 3), 1.0), "variance is from 1e-11 to 0.01, got 1: try 3e-7"),
+        (lambda: kalman_smoothed(torch.zeros(2, 3), 1.0), "variance is from 1e-11 to 0.01, got 1: try 3e-7"),
         (lambda: source_frames("again", 3, 4), "give at least one, and one of constant, cycle, mirror, cut"),
     ],
 )
@@ -224,12 +224,12 @@ def test_smoothing_is_the_least_squares_path():
     prior[0, 0] = 1
     system = torch.eye(9, dtype=torch.float64) / variance + steps.T @ steps / process + prior
     expected = torch.linalg.solve(system, values / variance + prior @ values)
-    assert (smoothed(values, variance) - expected).abs().max() < 1e-9
+    assert (kalman_smoothed(values, variance) - expected).abs().max() < 1e-9
 
 
 def test_one_frame_is_not_smoothed():
     values = torch.rand(1, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(smoothed(values), values)
+    assert torch.equal(kalman_smoothed(values), values)
 
 
 # --- the other pack's modes
