@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .conv_norm import VOLUMES, ConvNorm, batch_norm
+from .fourier import FourierConv3d
 from .layers import Ops
 from .repeated import interleaved, kinds
 from .volumes import sample_volume, voxel_grid
@@ -31,6 +32,7 @@ class WarpingConfig:
     levels: int = 5
     out: int = 256  # channels of the warped features
     folded: bool = False  # norms are part of the convolutions, see folding.py
+    fourier: bool = False  # folded, the masks' convolution goes through Fourier transforms, see fourier.py
 
     @property
     def motions(self) -> int:
@@ -115,7 +117,10 @@ class DenseMotion(nn.Module):
         self.hourglass = nn.Module()
         self.hourglass.encoder = HourglassEncoder(config, ops)
         self.hourglass.decoder = HourglassDecoder(config, ops)
-        self.mask = ops.Conv3d(channels, config.motions, _MASK_SIDE, padding=_MASK_SIDE // 2)
+        if config.fourier:
+            self.mask = FourierConv3d(channels, config.motions, _MASK_SIDE)
+        else:
+            self.mask = ops.Conv3d(channels, config.motions, _MASK_SIDE, padding=_MASK_SIDE // 2)
         self.compress = ops.Conv3d(config.channels, config.compressed, 1)
         self.norm = nn.Identity() if config.folded else batch_norm(VOLUMES, config.compressed)
         self.folded = config.folded

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .fourier import plane_spectrum
 from .repeated import repeated_bias, summed_taps
 
 # A convolution, and the batch norm beside it that follows it.
 _FOLLOWED = {"conv": "norm", "conv1": "norm2", "compress": "norm"}
 _EPS = 1e-5  # of every batch norm
 _UPSAMPLED = re.compile(r"\.up_blocks\.\d+\.conv\.")  # convolutions over an upsampled volume
+_MASKS = re.compile(r"(^|\.)mask\.weight$")
 _OCCLUSION = re.compile(r"(^|\.)occlusion\.")
 
 
@@ -74,6 +76,14 @@ def fold_occlusion(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             side = state[key.removesuffix("bias") + "weight"].shape[-1]
             found[key] = torch.zeros(side**2, dtype=value.dtype).index_fill(0, torch.tensor(side**2 // 2), 1) * value
+    return found
+
+
+def fold_masks(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Transforms the masks' weights for a warping network built `fourier`."""
+    found = dict(state)
+    for key in filter(_MASKS.search, state):
+        found[key.removesuffix("weight") + "spectrum"] = plane_spectrum(found.pop(key))
     return found
 
 

@@ -15,7 +15,8 @@ from torch.nn import functional
 from personalive_core.modules import volumes
 from personalive_core.modules.appearance import AppearanceConfig, AppearanceExtractor
 from personalive_core.modules.dense_motion import WarpingConfig
-from personalive_core.modules.folding import folded
+from personalive_core.modules.folding import fold_masks, folded
+from personalive_core.modules.fourier import FourierConv3d, plane_spectrum
 from personalive_core.modules.keypoints import KeypointExtractor, rotation_matrix
 from personalive_core.modules.repeated import interleaved, repeated_bias, summed_taps
 from personalive_core.modules.retargeting import Perceptron, RetargetingConfig
@@ -148,12 +149,16 @@ def test_published_feature_volume(synth):
 
 
 @pytest.mark.slow
-def test_published_picture(synth):
+@pytest.mark.parametrize("fourier", [False, True], ids=["as on a GPU", "as on a CPU"])
+def test_published_picture(fourier, synth):
     """The warping network and the decoder in published sizes, as they run."""
     volume = synth.synth_input("lp.feature_volume", (1, 32, 16, 64, 64))
     source = synth.synth_input("lp.kp_source", (1, 21, 3), -0.5, 0.5)
     driving = source + 0.1 * synth.synth_input("lp.kp_delta", (1, 21, 3))
-    _, warping = both_forms(synth, "warping_module", WarpingConfig())
+    published, _ = both_forms(synth, "warping_module", WarpingConfig())
+    warping = WarpingNetwork(WarpingConfig(folded=True, fourier=fourier)).eval()
+    state = folded(published.state_dict())
+    warping.load_state_dict(fold_masks(state) if fourier else state)
     warped = warping(volume, source, driving)
     found = {
         "warp/out_patch": warped.features[:, ::16, ::8, ::8],
@@ -180,6 +185,27 @@ def test_the_folded_network_is_the_published_one(name, synth):
     found = tensor_of(runs(*small_inputs(synth, name, torch.float64)))
     assert expected.std() > 1e-3
     assert error(found, expected) < 2e-6  # the keypoints' heat maps are float32 in both
+
+
+def test_masks_through_fourier_transforms(synth):
+    """Sides that tiles do not divide, and depths below and above the kernel's."""
+    published, _ = both_forms(synth, "warping_module")
+    config = replace(SMALL["warping_module"][1], folded=True, fourier=True)
+    runs = WarpingNetwork(config).eval()
+    runs.load_state_dict(fold_masks(folded(published.state_dict())))
+    expected, found = (net(*small_inputs(synth, "warping_module")) for net in (published, runs))
+    assert error(found.deformation, expected.deformation) < 1e-6
+    assert error(found.features, expected.features) < 2e-5
+
+
+@pytest.mark.parametrize("size", [(1, 5, 7), (4, 22, 23), (9, 45, 50)])
+def test_a_wide_convolution_through_fourier_transforms(size, synth):
+    weight, bias = synth.synth_input("fourier.w", (3, 2, 7, 7, 7)), synth.synth_input("fourier.b", (3,))
+    x = synth.synth_input("fourier.x", (2, 2, *size))
+    network = FourierConv3d(2, 3, 7)
+    network.load_state_dict({"spectrum": plane_spectrum(weight), "bias": bias})
+    expected = functional.conv3d(x.double(), weight.double(), bias.double(), padding=3)
+    assert error(network(x), expected) < 2e-6
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ...modules.appearance import AppearanceExtractor
-from ...modules.folding import folded
+from ...modules.dense_motion import WarpingConfig
+from ...modules.folding import fold_masks, folded
 from ...modules.keypoints import KeypointExtractor
 from ...modules.layers import Ops
 from ...modules.retargeting import RetargetingNetworks
@@ -41,9 +42,13 @@ class _Folding:
     fold: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
 
 
+def _fold_warping(state: Mapping[str, Tensor], config: WarpingConfig) -> dict[str, Tensor]:
+    return fold_masks(folded(state)) if config.fourier else folded(state)
+
+
 _FOLDINGS = (
     _Folding("appearance_feature_extractor", appearance_config, AppearanceExtractor, lambda state, _: folded(state)),
-    _Folding("warping_module", warping_config, WarpingNetwork, lambda state, _: folded(state)),
+    _Folding("warping_module", warping_config, WarpingNetwork, _fold_warping),
     _Folding("spade_generator", decoder_config, SpadeDecoder, fold_decoder),
 )
 
@@ -97,8 +102,10 @@ def _load_folded(index: WeightIndex, folding: _Folding, device: torch.device, dt
     state = live_state(index, folding.network)
     module = build_on_meta(folding.network, lambda shapes: folding.build(folding.config(shapes), nn), state.shapes)
     load_into(module, state, network=folding.network, device="cpu", dtype=torch.float32, facts=_FLOAT32)
-    config = folding.config(state.shapes)
+    config = replace(folding.config(state.shapes), folded=True)
+    if isinstance(config, WarpingConfig) and ops is nn and device.type == "cpu" and dtype == torch.float32:
+        config = replace(config, fourier=True)
     with torch.device("meta"):
-        runs = folding.build(replace(config, folded=True), ops)
+        runs = folding.build(config, ops)
     runs.load_state_dict(folding.fold(module.state_dict(), config), assign=True)
     return runs.eval().requires_grad_(False).to(device, dtype)

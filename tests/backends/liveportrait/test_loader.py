@@ -1,10 +1,13 @@
 """Loading LivePortrait: every layout of the same weights, strictly, for people and animals."""
 
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from personalive_core.backends.liveportrait.files import (
     BASE_NETWORKS,
@@ -113,7 +116,7 @@ def model(hub):
 
 
 def test_sizes_are_read_from_shapes(model):
-    built = build_live(SIZES)
+    built = build_live(replace(SIZES, warping=replace(SIZES.warping, fourier=True)))
     for ours, network in zip(model.networks, built.networks, strict=True):
         shapes = {key: tensor.shape for key, tensor in ours.state_dict().items()}
         assert shapes == {key: tensor.shape for key, tensor in network.state_dict().items()}
@@ -201,6 +204,15 @@ def test_keys_that_do_not_fit_are_named(network, key, kind, states, tmp_path):
     write_hub(tmp_path, states, change=change)
     with pytest.raises(WeightsError, match=f"the weights do not fit {network}: 1 {kind} keys: {key}"):
         load_live(tmp_path, CPU, torch.float32)
+
+
+def test_fourier_transforms_are_for_float32_on_a_cpu_without_a_host(hub):
+    class Hosted(nn.Conv3d):
+        pass
+
+    host = SimpleNamespace(Linear=nn.Linear, Conv2d=nn.Conv2d, Conv3d=Hosted)
+    for dtype, ops, expected in ((torch.float32, nn, True), (torch.bfloat16, nn, False), (torch.float32, host, False)):
+        assert load_live(hub, CPU, dtype, ops=ops).warping.config.fourier is expected
 
 
 def test_half_precision_keeps_perceptrons_in_float32(hub):
