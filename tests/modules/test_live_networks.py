@@ -270,6 +270,38 @@ def test_the_grid_includes_both_ends():
     assert grid[0, 1, 1].tolist() == [-0.5, 0, -1]
 
 
+@pytest.mark.parametrize("motion", [0, 1, 3])
+def test_a_voxel_comes_from_where_its_keypoint_was(motion, synth):
+    """A mask that chooses one motion alone moves every voxel by that keypoint, from the driving's back to the source."""
+    _, runs = both_forms(synth, "warping_module")
+    mask = runs.dense_motion_network.mask
+    mask.weight.zero_()
+    mask.bias.copy_(100.0 * (torch.arange(4) == motion))
+    volume, source, driving = small_inputs(synth, "warping_module")
+    moved = (source - driving)[:, motion - 1] if motion else torch.zeros(2, 3)
+    expected = voxel_grid(4, 16, 16, torch.device("cpu")) + moved[:, None, None, None]
+    assert (runs(volume, source, driving).deformation - expected).abs().max() < 1e-6
+
+
+def test_what_the_hourglass_sees(synth):
+    """Of each motion the change of heat at each voxel, and the compressed volume as it moves."""
+    _, runs = both_forms(synth, "warping_module")
+    seen = []
+    motion = runs.dense_motion_network
+    motion.hourglass.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    volume, source, driving = small_inputs(synth, "warping_module")
+    runs(volume, source, driving)
+    parts, grid = seen[0].unflatten(1, (4, 3)), voxel_grid(4, 16, 16, torch.device("cpu"))
+    compressed = functional.relu(motion.compress(volume))
+    assert not parts[:, 0, 0].any()
+    for point in range(3):
+        away = [(grid - keypoints[:, point, None, None, None]).square().sum(-1) for keypoints in (driving, source)]
+        heat = [torch.exp(-distance / 0.02) for distance in away]
+        assert (parts[:, point + 1, 0] - (heat[0] - heat[1])).abs().max() < 1e-5
+        places = grid - (driving - source)[:, point, None, None, None]
+        assert (parts[:, point + 1, 1:] - gather_volume(compressed.double(), places)).abs().max() < 1e-4
+
+
 def test_no_motion_leaves_the_volume(synth):
     """Where nothing moves, the deformation is the grid itself."""
     _, runs = both_forms(synth, "warping_module")
