@@ -272,7 +272,7 @@ def test_the_grid_includes_both_ends():
 
 @pytest.mark.parametrize("motion", [0, 1, 3])
 def test_a_voxel_comes_from_where_its_keypoint_was(motion, synth):
-    """A mask that chooses one motion alone moves every voxel by that keypoint, from the driving's back to the source."""
+    """Where the mask chooses one motion, each voxel moves as that keypoint does: from the driving's to the source's."""
     _, runs = both_forms(synth, "warping_module")
     mask = runs.dense_motion_network.mask
     mask.weight.zero_()
