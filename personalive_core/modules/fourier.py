@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TILE = 28  # pixels a side of the parts that are transformed: with 38 nothing is faster, and weights take twice as much
+FOURIER_TILE = (
+    28  # pixels a side of the parts that are transformed: with 38 nothing is faster, and weights take twice as much
+)
 
 
 def plane_spectrum(weight: Tensor) -> Tensor:
     """Weights [C, C_in, K, K, K] -> [K, frequencies, C, C_in, 2]: the conjugate transform of each depth's plane."""
-    planes = torch.fft.rfft2(weight.double(), s=(TILE, TILE)).conj()
+    planes = torch.fft.rfft2(weight.double(), s=(FOURIER_TILE, FOURIER_TILE)).conj()
     return torch.view_as_real(planes.flatten(3).permute(2, 3, 0, 1).to(torch.complex64).contiguous())
 
 
@@ -27,7 +29,7 @@ class FourierConv3d(nn.Module):
     def __init__(self, channels_in: int, channels: int, side: int) -> None:
         super().__init__()
         self.side = side
-        frequencies = TILE * (TILE // 2 + 1)
+        frequencies = FOURIER_TILE * (FOURIER_TILE // 2 + 1)
         self.register_buffer("spectrum", torch.zeros(side, frequencies, channels, channels_in, 2))
         self.bias = nn.Parameter(torch.zeros(channels))
 
@@ -36,10 +38,13 @@ class FourierConv3d(nn.Module):
 
     def _one(self, x: Tensor) -> Tensor:
         channels, depth, height, width = x.shape
-        step, margin = TILE - self.side + 1, self.side // 2  # what of a tile is not touched by its opposite edge
+        step, margin = (
+            FOURIER_TILE - self.side + 1,
+            self.side // 2,
+        )  # what of a tile is not touched by its opposite edge
         down, across = -(-height // step), -(-width // step)
         beyond = (margin, across * step + margin - width, margin, down * step + margin - height)
-        tiles = functional.pad(x, beyond).unfold(2, TILE, step).unfold(3, TILE, step).contiguous()
+        tiles = functional.pad(x, beyond).unfold(2, FOURIER_TILE, step).unfold(3, FOURIER_TILE, step).contiguous()
         waves = torch.fft.rfft2(tiles).view(channels, depth * down * across, -1)
         # planes of zeros before and after: [frequencies, C_in, (D + 2 margin) * tiles]
         count = down * across
@@ -48,7 +53,7 @@ class FourierConv3d(nn.Module):
         found = torch.bmm(spectrum[0], seen[..., : depth * count])
         for index in range(1, self.side):
             found.baddbmm_(spectrum[index], seen[..., index * count : (index + depth) * count])
-        parts = found.permute(1, 2, 0).reshape(-1, depth, down, across, TILE, TILE // 2 + 1)
-        pixels = torch.fft.irfft2(parts, s=(TILE, TILE))[..., :step, :step]
+        parts = found.permute(1, 2, 0).reshape(-1, depth, down, across, FOURIER_TILE, FOURIER_TILE // 2 + 1)
+        pixels = torch.fft.irfft2(parts, s=(FOURIER_TILE, FOURIER_TILE))[..., :step, :step]
         whole = pixels.transpose(3, 4).reshape(-1, depth, down * step, across * step)
         return whole[..., :height, :width]
