@@ -113,6 +113,15 @@ def cases(parity, synth):
         return load_module("_parity_cases", parity / "cases.py")
 
 
+@pytest.fixture(scope="session")
+def live_cases(parity, synth, cases):
+    """tests/parity/liveportrait_cases.py: the inputs behind liveportrait_pipeline.npz."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "synth", synth)
+        patch.setitem(sys.modules, "cases", cases)
+        return load_module("_parity_liveportrait_cases", parity / "liveportrait_cases.py")
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """On busy cores small networks wait for each other's threads much longer than they compute."""

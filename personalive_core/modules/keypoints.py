@@ -82,7 +82,7 @@ class Detector(nn.Module):
         self.fc_scale = ops.Linear(widths[-1], 1)
         self.fc_pitch, self.fc_yaw, self.fc_roll = (ops.Linear(widths[-1], BINS) for _ in range(3))
         self.fc_t = ops.Linear(widths[-1], 3)
-        self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas: in the checkpoint, not used here
+        self.fc_exp = ops.Linear(widths[-1], 3 * KEYPOINTS)  # expression deltas; PersonaLive does not use them
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """[N, 3, 256, 256] -> the feature map of each stage, from [N, C_0, 64, 64] to [N, C_3, 8, 8]."""
@@ -121,6 +121,10 @@ class KeypointExtractor(nn.Module):
         scores = torch.stack([heads.fc_pitch(x), heads.fc_yaw(x), heads.fc_roll(x)], 1).float()
         pose = HeadPose(expected_angle(scores), heads.fc_t(x).float(), heads.fc_scale(x).float())
         return scores, pose, rearrange(heads.fc_kp(x).float(), "n (k d) -> n k d", d=3)
+
+    def expression(self, x: Tensor) -> Tensor:
+        """Features [N, C] -> expression deltas [N, 21, 3] of the canonical keypoints, float32; LivePortrait's."""
+        return rearrange(self.detector.fc_exp(x).float(), "n (k d) -> n k d", d=3)
 
 
 def expected_angle(bins: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ CONFIG_KEY = "personalive_config"  # header key: config values that shapes do no
 _WRAPPERS = ("state_dict", "model")
 _PARALLEL_PREFIX = "module."  # DataParallel puts it before every key
 _STREAM_PARTS = 16
+_Entry = TypeVar("_Entry")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -92,17 +93,15 @@ class State(Mapping[str, Tensor]):
 def read_infos(path: Path) -> dict[str, TensorInfo]:
     """The tensors of a weights file by key, without reading their values. Raises WeightsError if it cannot be read.
 
-    A PyTorch file may hold its state dict under "state_dict" or "model". If all keys begin with "module.", that prefix
-    is removed.
+    A PyTorch file may hold its state dict under "state_dict" or "model", or several under names of their own, which
+    then begin the keys. If all keys of a state dict begin with "module.", that prefix is removed.
     """
     if path.suffix == ".safetensors":
         infos = _safetensors_infos(path)
     else:
         tensors = _load(path)
         infos = {key: TensorInfo(path, key, tuple(value.shape), value.dtype) for key, value in tensors.items()}
-    if infos and all(key.startswith(_PARALLEL_PREFIX) for key in infos):
-        return {key.removeprefix(_PARALLEL_PREFIX): info for key, info in infos.items()}
-    return infos
+    return _without_parallel(infos)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -160,11 +159,29 @@ def _load(path: Path) -> dict[str, Tensor]:
     return _unwrap(path, content)
 
 
+def _without_parallel(entries: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    shared = all(key.startswith(_PARALLEL_PREFIX) for key in entries)
+    return {key.removeprefix(_PARALLEL_PREFIX) if shared else key: entry for key, entry in entries.items()}
+
+
+def _are_tensors(content: object) -> bool:
+    return isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
+
+
 def _unwrap(path: Path, content: object) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         wrapped = [content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
         tensors = wrapped[0] if wrapped else content
-        if all(isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()):
+        if (
+            not wrapped
+            and content
+            and all(isinstance(name, str) and _are_tensors(part) for name, part in content.items())
+        ):
+            parts = {name: _without_parallel(part) for name, part in content.items()}
+            tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
+        if _are_tensors(tensors):
             return {key: value.detach() for key, value in tensors.items()}
     raise WeightsError(
         f'{path} should hold tensors by name, at the top or under "state_dict" or "model", but holds something else: '

@@ -189,6 +189,13 @@ def test_one_level_of_wrapping_is_taken_off(tmp_path, wrapper):
     assert read_state(locate(tmp_path, FILES), "pose_guider").shapes == {"a": (1,)}
 
 
+def test_several_states_in_one_file_keep_their_names(tmp_path):
+    put(tmp_path / "personalive/pose_guider.pth", {"a": {"module.x": torch.ones(1)}, "b": {"x": torch.zeros(2)}})
+    state = read_state(locate(tmp_path, FILES), "pose_guider")
+    assert state.shapes == {"a.x": (1,), "b.x": (2,)}
+    assert state["a.x"] == 1
+
+
 @pytest.mark.parametrize("content", [{"state_dict": {"model": {"a": torch.ones(1)}}}, [torch.ones(1)], {"epoch": 3}])
 def test_other_contents_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "pose_guider.pth")

@@ -1,0 +1,1 @@
+"""The LivePortrait backend (arXiv 2407.03168)."""

@@ -1,0 +1,111 @@
+"""Loads LivePortrait's networks from a weights folder, strictly, and folds their norms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...modules.appearance import AppearanceExtractor
+from ...modules.dense_motion import WarpingConfig
+from ...modules.folding import fold_masks, folded
+from ...modules.keypoints import KeypointExtractor
+from ...modules.layers import Ops
+from ...modules.retargeting import RetargetingNetworks
+from ...modules.spade import SpadeDecoder
+from ...modules.spade_folding import fold_decoder
+from ...modules.warping import WarpingNetwork
+from ...weights.fill import NetworkFacts, load_into
+from ...weights.index import WeightIndex, read_state
+from ...weights.read import State
+from ..personalive.loader import build_on_meta, keypoint_config
+from .files import LIVE_FACTS, RETARGETING, locate_live
+from .model import LivePortrait
+from .networks import TensorShapes, appearance_config, decoder_config, retargeting_config, warping_config
+
+_REPACKED = re.compile(r"^(retarget_\w+?)_module\.")  # the perceptrons' names in the safetensors repack
+_FLOAT32 = NetworkFacts(float32=re.compile(""))
+
+
+@dataclass(frozen=True)
+class _Folding:
+    """A network whose published form is loaded and checked first, and then folded."""
+
+    network: str
+    config: Callable[[TensorShapes], Any]
+    build: Callable[[Any, Ops], nn.Module]
+    fold: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
+
+
+def _fold_warping(state: Mapping[str, Tensor], config: WarpingConfig) -> dict[str, Tensor]:
+    return fold_masks(folded(state)) if config.fourier else folded(state)
+
+
+_FOLDINGS = (
+    _Folding("appearance_feature_extractor", appearance_config, AppearanceExtractor, lambda state, _: folded(state)),
+    _Folding("warping_module", warping_config, WarpingNetwork, _fold_warping),
+    _Folding("spade_generator", decoder_config, SpadeDecoder, fold_decoder),
+)
+
+
+def load_live(
+    folder: Path, device: torch.device, dtype: torch.dtype, subject: str = "human", ops: Ops = nn
+) -> LivePortrait:
+    """Loads the networks of `folder` for a `subject` of SUBJECTS onto `device` as `dtype`, in eval mode.
+
+    `ops` are a host's own layer classes. Raises WeightsError that names missing files, or keys that do not fit.
+    """
+    index = locate_live(folder, subject)
+    appearance, warping, decoder = (_load_folded(index, folding, device, dtype, ops) for folding in _FOLDINGS)
+    return LivePortrait(
+        appearance,
+        _load(index, "motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops), device, dtype),
+        warping,
+        decoder,
+        _load(
+            index,
+            RETARGETING,
+            lambda shapes: RetargetingNetworks(retargeting_config(shapes), ops),
+            device,
+            torch.float32,
+        ),
+    )
+
+
+def live_state(index: WeightIndex, network: str) -> State:
+    """The tensors of one network, by the keys of the hub's files. Raises WeightsError as `read_state` does."""
+    state = read_state(index, network)
+    if network != RETARGETING:
+        return state
+    return State({_REPACKED.sub(r"\1.", key): info for key, info in state.entries.items()})
+
+
+def _load(
+    index: WeightIndex,
+    network: str,
+    build: Callable[[TensorShapes], nn.Module],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:  # noqa: ANN401 - each network has its own type
+    state = live_state(index, network)
+    module = build_on_meta(network, build, state.shapes)
+    load_into(module, state, network=network, device=device, dtype=dtype, facts=LIVE_FACTS[network])
+    return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+
+
+def _load_folded(index: WeightIndex, folding: _Folding, device: torch.device, dtype: torch.dtype, ops: Ops) -> Any:  # noqa: ANN401 - as above
+    state = live_state(index, folding.network)
+    module = build_on_meta(folding.network, lambda shapes: folding.build(folding.config(shapes), nn), state.shapes)
+    load_into(module, state, network=folding.network, device="cpu", dtype=torch.float32, facts=_FLOAT32)
+    config = replace(folding.config(state.shapes), folded=True)
+    if isinstance(config, WarpingConfig) and ops is nn and device.type == "cpu" and dtype == torch.float32:
+        config = replace(config, fourier=True)
+    with torch.device("meta"):
+        runs = folding.build(config, ops)
+    runs.load_state_dict(folding.fold(module.state_dict(), config), assign=True)
+    return runs.eval().requires_grad_(False).to(device, dtype)
