@@ -17,7 +17,9 @@ from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.bench import run as bench
 from personalive_core.cli import build_parser
+from personalive_core.commands import live
 from personalive_core.drawn.sample import write_sample
+from personalive_core.live.app import serve
 from tests.batch import fake_comfyui
 
 # How a line begins -> the options added at its end, which make it small; the first row that fits counts. argparse takes
@@ -32,6 +34,7 @@ ADDED = {
     "motion": f"{SMALL} --frames 2 --quiet",
     "check": f"{SMALL} --quiet",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
+    "live": f"{SMALL} --port 0 --no-browser --quiet",
     "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",
     "train --stage": "--preset small --steps 1 --clips 1 --quiet",
@@ -97,6 +100,16 @@ def size_of(path):
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
+async def served_briefly(hub, token, at, ready):
+    """The page's server, which ends once it says its address."""
+
+    def told(*addresses):
+        ready(*addresses)
+        hub.close()
+
+    await serve(hub, token, at, told)
+
+
 def test_every_line_is_run_or_known():
     """A new kind of line needs a decision: a row of ADDED, or its program's name in OTHER_PROGRAMS."""
     others = {" ".join(line.split()[:2]) for block in blocks() for line in block if line.split()[0] != "personalive"}
@@ -111,6 +124,7 @@ def test_command_lines_run(run, monkeypatch):
     nodes = Path("workflows/api/batch.json").read_text(encoding="utf-8")
     monkeypatch.setattr(fake_comfyui, "KNOWN", set(re.findall(r'"class_type": "(\w+)"', nodes)))
     monkeypatch.setattr(engine, "load_model", functools.cache(load_model))  # the same folder in most lines
+    monkeypatch.setattr(live, "serve", served_briefly)
     server = fake_comfyui.FakeComfyUI()
     try:
         for line in lines():
