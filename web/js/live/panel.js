@@ -68,7 +68,11 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     },
   });
   const showSettings = bindSettings(parts.settings, words, (fields) => send("set", fields));
-  const recording = bindRecording({ ...devices, record: buttons.record }, words, { send, note, changed: () => showState() });
+  const recording = bindRecording({ ...devices, record: buttons.record }, words, {
+    send,
+    note,
+    changed: () => showState(),
+  });
   const camera = shooting({
     video: stage.video,
     watch: grabber.watch,
@@ -94,7 +98,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     const open = is.link === "open" && is.over === null;
     buttons.start.textContent = wantsLive ? words.pause : words.start;
     buttons.start.disabled = !open && is.over === null;
-    for (const one of [buttons.stop, buttons.snapshot, buttons.record, buttons.address, parts.settings.calibrate]) one.disabled = !open;
+    const { stop, snapshot, record, address } = buttons;
+    for (const one of [stop, snapshot, record, address, parts.settings.calibrate]) one.disabled = !open;
     parts.settings.root.disabled = parts.reference.root.disabled = !open;
     stage.video.hidden = fromServer;
     stage.film.hidden = !fromServer;
