@@ -109,7 +109,7 @@ function reference(words) {
   return { root, portrait, file, choose, graph };
 }
 
-/** All elements: {root, state, offer, note, stage, buttons, figures, keyframes, strip, devices, settings, reference}. */
+/** Elements: {root, state, offer, note, stage, buttons, figures, keyframes, strip, devices, settings, reference}. */
 export function liveElements(words) {
   const state = element("p", { class: "personalive-live-state", role: "status", "aria-live": "polite" });
   const offer = element("button", { type: "button", class: "personalive-live-offer", hidden: "" }, words.offerRecord);
