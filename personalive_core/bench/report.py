@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .figures import Accuracy, Ceiling, HostStage, KernelFamily, LoopCost
+from .figures import Accuracy, Ceiling, HostStage, KernelFamily, LiveCost, LoopCost
 
 LISTS = {
     "loops": LoopCost,
@@ -15,6 +15,7 @@ LISTS = {
     "kernels": KernelFamily,
     "host": HostStage,
     "accuracy": Accuracy,
+    "live": LiveCost,
 }
 
 
@@ -61,6 +62,7 @@ class BenchReport:
     host: tuple[HostStage, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
     command: str = ""  # that made the report
+    live: tuple[LiveCost, ...] = ()
 
     @property
     def title(self) -> str:
@@ -126,6 +128,10 @@ def _figures(report: BenchReport) -> dict[str, float]:
         figures[f"{name} FLOPs"] = stage.flops
     figures |= {"first frame seconds": report.first_frame_seconds, "FPS": report.fps, "FPS whole": report.fps_whole}
     figures |= {f"FPS {loop.name}": loop.fps for loop in report.loops}
+    for session in report.live:
+        figures[f"FPS {session.name}"] = session.fps
+        if session.delay_p95 is not None:
+            figures[f"delay p95 {session.name}"] = session.delay_p95
     figures |= {f"error {one.speed} {one.precision}": one.error for one in report.accuracy}
     if report.peak_memory is not None:
         figures["peak memory"] = report.peak_memory

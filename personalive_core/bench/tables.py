@@ -62,6 +62,7 @@ def _sections(report: BenchReport) -> Iterable[Section]:
                 for loop in report.loops
             ],
         ),
+        _live_section(report),
         (
             "kernels of one step",
             ("speed", "kind", "ms", "number"),
@@ -76,6 +77,24 @@ def _sections(report: BenchReport) -> Iterable[Section]:
         ),
     ]
     return [part for part in parts if part[2]]
+
+
+def _live_section(report: BenchReport) -> Section:
+    return (
+        "live, a camera of 25 frames a second to encoded result frames",
+        ("speed", "decoder", "mode", "FPS", "step p50 ms", "p95", "delay p50 ms", "p95", "peak MiB"),
+        [
+            (
+                session.speed,
+                session.decoder,
+                session.mode,
+                f"{session.fps:.2f}",
+                *map(_known, (session.step_p50, session.step_p95, session.delay_p50, session.delay_p95)),
+                _mebibytes(session.peak_memory),
+            )
+            for session in report.live
+        ],
+    )
 
 
 def _aligned(rows: list[Sequence[str]]) -> list[str]:
@@ -102,6 +121,10 @@ def _stage_line(stage: StageCost, speed: str) -> str:
 
 def _mebibytes(size: int | None) -> str:
     return UNKNOWN if size is None else f"{size / MIB:.0f}"
+
+
+def _known(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else f"{seconds / MILLI:.0f}"
 
 
 def _percent(share: float | None) -> str:

@@ -16,6 +16,7 @@ from ..bench.run import run_bench
 from ..bench.tables import markdown, report_table
 from ..bench.variants import VARIANTS
 from ..device import pick_device, pick_precision
+from ..live.types import MODES
 from ..media.files import check_written, whole_file
 from .options import add_device, add_precision, add_size
 from .readers import whole
@@ -69,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,...",
         help=f"a steady stream with each number of keyframes (default: {counts} where speeds or decoders are several)",
     )
+    parser.add_argument(
+        "--live",
+        type=among(MODES),
+        default=(),
+        help=f"also live sessions with a generated camera: {', '.join(MODES)}, or both with a comma between",
+    )
     parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
     parser.add_argument("--repeats", type=whole(1), default=3)
     parser.add_argument("--compile", action="store_true", help="as --speed compiled")
@@ -97,6 +104,7 @@ def options_of(a: argparse.Namespace) -> BenchOptions:
         decoders=a.decoder,
         keyframes=tuple(map(int, a.keyframes)) or (KEYFRAMES if several or a.profile else ()),
         profile=a.profile,
+        live=a.live,
     )
 
 
