@@ -12,7 +12,16 @@ from personalive_core.backends.liveportrait.files import BASE_NETWORKS, LIVE_NET
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.commands import download
 from personalive_core.errors import InputError, WeightsError
-from tests.backends.liveportrait.tiny import ANIMAL, CPU, HUMAN, shifted, tiny_states, write_hub, write_repack
+from tests.backends.liveportrait.tiny import (
+    ANIMAL,
+    CPU,
+    HUMAN,
+    OLD_ANIMAL,
+    shifted,
+    tiny_states,
+    write_hub,
+    write_repack,
+)
 
 SYSTEM = ("--system", "liveportrait")
 STITCHING = "liveportrait/retargeting_models/stitching_retargeting_module.pth"
@@ -80,6 +89,13 @@ def test_download_completes_what_is_there(personalive, fetched, hub):
 def test_download_leaves_a_repack_as_it_is(personalive, fetched, states, tmp_path):
     folder = write_repack(tmp_path, states)
     assert fetch_all(personalive, fetched, folder) == {"liveportrait/landmark.onnx"}
+    assert fetch_all(personalive, fetched, folder, "--animal") == bases(ANIMAL)
+
+
+def test_download_leaves_the_animals_first_version_as_it_is(personalive, fetched, states, tmp_path):
+    folder = write_hub(tmp_path, states, OLD_ANIMAL)
+    assert fetch_all(personalive, fetched, folder, "--animal") == set()
+    (folder / OLD_ANIMAL / "warping_module.pth").unlink()
     assert fetch_all(personalive, fetched, folder, "--animal") == bases(ANIMAL)
 
 
