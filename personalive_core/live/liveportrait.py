@@ -75,8 +75,8 @@ class LivePortraitPerformer:
         return replace(state, calibrate=True)
 
     def with_reference(self, picture: Picture) -> LivePortraitPerformer:
-        """The same with another reference, see `read_live_reference`."""
-        read = read_live_reference(self.model, picture, self.size, self.detector)
+        """The same with another reference, see `read_live_reference`; no detector knows an animal's face."""
+        read = read_live_reference(self.model, picture, self.size, None if self.animal else self.detector)
         return replace(self, source=read.source, portrait=read.portrait, paste=read.paste)
 
     def perform(self, state: LivePortraitState, frames: Sequence[Captured], settings: Settings) -> Performed:

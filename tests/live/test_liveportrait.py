@@ -132,6 +132,13 @@ def test_animals_take_the_driving_as_it_is():
     assert np.array_equal(pictures(played(performer, frames)), drawn(performer, moved))
 
 
+def test_no_face_is_looked_for_in_an_animals_picture():
+    performer = replace(live_performer(animal=True), detector=lambda _: pytest.fail("it finds people"))
+    other = performer.with_reference(smooth_picture(100, 180))
+    assert np.array_equal(other.portrait, crop_image(smooth_picture(100, 180), whole_frame((100, 180)), SIZE))
+    assert other.paste is None
+
+
 def test_broken_networks_are_an_error():
     with pytest.raises(NumericalError, match="the networks gave NaN in float32: check the weights"):
         played(live_performer(Blind()), driving(1))
