@@ -21,24 +21,25 @@ from .networks import random_state
 from .standin import calm
 
 PUBLISHED_WIDTH, SMALL_WIDTH = 512, 64  # channels of the decoder's first blocks
+_SMALL_DEPTH = 4  # of the volume, whose masks cost most where channels are few
 _STEP = 16  # the narrowest maps have a sixteenth of these channels
 _SIDE = 256  # pixels of the pictures that the networks take
 _SPREAD = 0.02  # of a random extractor's expressions: keypoints stay in the picture
 
 
 def live_sizes(width: int) -> LiveSizes:
-    """Sizes of all networks: the published ones at 512, and in proportion to it, with a small extractor.
+    """Sizes of all networks: the published ones at 512, else in proportion, with a small extractor and a flat volume.
 
     Raises InputError for a width that is no multiple of 16.
     """
     if width < _STEP or width % _STEP:
         raise InputError(f"LivePortrait's width is a multiple of {_STEP}, got {width}: use {PUBLISHED_WIDTH}")
-    small = KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1))
-    half, narrow = width // 2, width // _STEP
+    published = width == PUBLISHED_WIDTH
+    half, narrow, depth = width // 2, width // _STEP, AppearanceConfig.depth if published else _SMALL_DEPTH
     return LiveSizes(
-        AppearanceConfig(widths=(width // 8, width // 4, half), channels=narrow),
-        KeypointConfig() if width == PUBLISHED_WIDTH else small,
-        WarpingConfig(channels=narrow, width=narrow, most=2 * width, out=half),
+        AppearanceConfig(widths=(width // 8, width // 4, half), depth=depth, channels=narrow),
+        KeypointConfig() if published else KeypointConfig(widths=(24, 48, 96, 192), depths=(1, 1, 2, 1)),
+        WarpingConfig(channels=narrow, depth=depth, width=narrow, most=2 * width, out=half),
         SpadeConfig(features=half, middle=width, widths=(half, width // 8), hidden=width // 4),
     )
 

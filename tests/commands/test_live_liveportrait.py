@@ -47,7 +47,7 @@ def parsed(*given):
 
 
 def performer(hub, *given):
-    a = parsed(*SYSTEM, "--weights", hub, "--size", "64", "--device", "cpu", "--precision", "fp32", *given)
+    a = parsed(*SYSTEM, "--weights", hub, "--size", "64", "--device", "cpu", "--precision", "bf16", *given)
     return performer_of(a, engine_for(a))
 
 
