@@ -18,7 +18,7 @@ from ..backends.registry import LIVEPORTRAIT
 from ..device import device_name, peak_memory, reset_peak_memory
 from ..errors import InputError
 from ..faces.crop import Box, Face, crop_image, whole_frame
-from ..live.liveportrait import STRENGTHS, LivePortraitPerformer
+from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from ..live.liveportrait_source import INPUT_SIDE, LiveReference, read_live_reference
 from ..live.types import Captured, Settings
 from ..media.picture import Picture
@@ -120,7 +120,7 @@ def time_loop(model: LivePortrait, options: LiveBenchOptions) -> tuple[float, fl
     state, arrivals = performer.begin(), []
     for index in range(options.frames):
         frame = Captured(frames[index % len(frames)], index, index / _RATE)
-        state = performer.perform(state, [frame], Settings(STRENGTHS)).state
+        state = performer.perform(state, [frame], Settings(LIVE_STRENGTHS)).state
         arrivals.append(time.perf_counter())
     steady = median(later - earlier for earlier, later in pairwise(arrivals))
     return arrivals[0] - start, 1 / steady, options.frames / (arrivals[-1] - begun)

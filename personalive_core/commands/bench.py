@@ -136,7 +136,7 @@ def check_same_system(a: argparse.Namespace, before: BenchReport | None) -> None
         raise InputError(f"{a.compare} has figures of {other}, got --system {a.system}: compare within one system")
 
 
-def measured(a: argparse.Namespace) -> BenchReport:
+def measured_report(a: argparse.Namespace) -> BenchReport:
     """The report of the chosen system."""
     return run_live_bench(live_options_of(a)) if a.system == LIVEPORTRAIT else run_bench(options_of(a))
 
@@ -149,7 +149,7 @@ def run(a: argparse.Namespace) -> Result:
         if path:
             check_written(path, suffixes, {})
     command = shlex.join(["personalive", *sys.argv[1:]]) if "bench" in sys.argv else ""
-    report = replace(measured(a), command=command)
+    report = replace(measured_report(a), command=command)
     if a.json:
         with whole_file(a.json, REPORT_SUFFIXES) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")

@@ -22,7 +22,7 @@ from ..device import device_name
 from ..errors import InputError
 from ..live.app import Fed, on_loopback, serve
 from ..live.figures import Figures
-from ..live.liveportrait import STRENGTHS
+from ..live.liveportrait import LIVE_STRENGTHS
 from ..live.record import FilmRecorder, Recorded, RecordOptions
 from ..live.server import LiveHub, Rules
 from ..live.session import LiveSession
@@ -31,7 +31,7 @@ from ..live.takes import show_window
 from ..live.types import MODES, QUALITY, Made, Settings
 from ..live.virtual_camera import VirtualCamera, open_virtual_camera
 from ..media.files import check_written
-from .live_performers import engine_for, performer_of, settle
+from .live_performers import engine_for, performer_of, settle_live
 from .liveportrait_options import add_transfer
 from .options import (
     DEFAULT_WEIGHTS,
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_motion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("motion")
     for name, default in vars(Strengths()).items():
-        ours = vars(STRENGTHS)[name]
+        ours = vars(LIVE_STRENGTHS)[name]
         group.add_argument(f"--{name}", type=number(0, 3), help=f"0 to 3 (default: {default}; LivePortrait: {ours})")
     group.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="smooth the pose with this cutoff")
     group.add_argument("--face", type=face_choice, default="largest", help="the face to follow (default: largest)")
@@ -97,7 +97,7 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive live` until its page ends it, is closed, or Ctrl-C."""
-    settle(a)
+    settle_live(a)
     if a.record:
         read = {"--reference": a.reference, "--driving": a.driving}
         check_written(a.record, FILMS, {name: path for name, path in read.items() if path})

@@ -19,11 +19,11 @@ from ..drawn.person import draw_portrait
 from ..drawn.sample import SITTER
 from ..faces.crop import FaceDetector
 from ..faces.detectors import helpful_detector
-from ..live.liveportrait import STRENGTHS, LivePortraitPerformer
+from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from ..live.liveportrait_source import read_live_reference
 from ..live.performer import PersonaLivePerformer
 from ..live.types import Performer
-from .liveportrait_options import DEFAULTS, live_engine_of, transfer_of
+from .liveportrait_options import LIVE_DEFAULTS, live_engine_of, transfer_of
 from .options import DEFAULT_WEIGHTS, engine_of, loras_of, refuse_options
 
 _NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
@@ -31,15 +31,15 @@ _NO_YUNET = "the face detector YuNet is not there: run `personalive download --o
 _OWN: Mapping[str, object] = {"decoder": "full", "speed": "auto", "lora": [], "lora_strength": None, "seed": 0}
 
 
-def settle(a: argparse.Namespace) -> None:
+def settle_live(a: argparse.Namespace) -> None:
     """Fills in the defaults of the chosen system. Raises InputError for an option of the other."""
     refuse_options(a, PERSONALIVE, _OWN)
-    refuse_options(a, LIVEPORTRAIT, DEFAULTS)
+    refuse_options(a, LIVEPORTRAIT, LIVE_DEFAULTS)
     is_live = a.system == LIVEPORTRAIT
     transfer_of(a)
     a.weights = a.weights or (DEFAULT_WEIGHTS if is_live else SHIPPED["small"])
     a.size = a.size or own_size(a.weights)
-    for name, default in vars(STRENGTHS if is_live else Strengths()).items():
+    for name, default in vars(LIVE_STRENGTHS if is_live else Strengths()).items():
         given = getattr(a, name)
         vars(a)[name] = default if given is None else given
 

@@ -14,7 +14,7 @@ from .options import add_animal
 from .readers import number
 
 # What the arguments are where they were not given; another system refuses them.
-DEFAULTS = {"animal": False, "region": "all", "absolute": False, "multiplier": 1.0, "no_stitching": False}
+LIVE_DEFAULTS = {"animal": False, "region": "all", "absolute": False, "multiplier": 1.0, "no_stitching": False}
 
 
 def add_transfer(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("LivePortrait")
     add_animal(group)
     group.add_argument(
-        "--region", choices=FACE_REGIONS, default=DEFAULTS["region"], help="what moves (default: %(default)s)"
+        "--region", choices=FACE_REGIONS, default=LIVE_DEFAULTS["region"], help="what moves (default: %(default)s)"
     )
     group.add_argument(
         "--absolute", action="store_true", help="the driving's motion as it is, not its change since the first frame"
@@ -30,7 +30,7 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--multiplier",
         type=number(*MULTIPLIER_RANGE),
-        default=DEFAULTS["multiplier"],
+        default=LIVE_DEFAULTS["multiplier"],
         metavar="X",
         help="of the whole motion, 0 to 2 (default: 1)",
     )
@@ -41,7 +41,7 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
 
 def transfer_of(a: argparse.Namespace, expression_friendly: bool = True) -> AnimationOptions:
     """How motion is taken over, from arguments. Raises InputError for what animals do not have."""
-    if a.animal and (a.absolute or a.region != DEFAULTS["region"]):
+    if a.animal and (a.absolute or a.region != LIVE_DEFAULTS["region"]):
         raise InputError("animals take all of a person's motion as it is: leave --region and --absolute out")
     return AnimationOptions(
         TransferOptions("absolute" if a.absolute else "relative", a.region),

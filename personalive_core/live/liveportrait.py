@@ -25,7 +25,7 @@ from ..motion.types import HeadPose
 from .liveportrait_source import INPUT_SIDE, read_live_reference
 from .types import Captured, Made, Performed, Settings
 
-STRENGTHS = Strengths(translation=1.0, scale=1.0)  # the whole change since the first frame, as published
+LIVE_STRENGTHS = Strengths(translation=1.0, scale=1.0)  # the whole change since the first frame, as published
 # What grows with the source's face leaves a person's relative motion as it is, and costs a hull a frame.
 OPTIONS = AnimationOptions(expression_friendly=False)
 

@@ -13,7 +13,7 @@ from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.commands import live
-from personalive_core.commands.live_performers import engine_for, performer_of, settle
+from personalive_core.commands.live_performers import engine_for, performer_of, settle_live
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import SITTER
@@ -42,7 +42,7 @@ def parsed(*given):
     parser = argparse.ArgumentParser()
     live.add_arguments(parser)
     a = parser.parse_args([str(one) for one in given])
-    settle(a)
+    settle_live(a)
     return a
 
 

@@ -15,7 +15,7 @@ from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.errors import FaceError, NumericalError
 from personalive_core.faces.crop import Box, Face, crop_image, whole_frame
-from personalive_core.live.liveportrait import STRENGTHS, LivePortraitPerformer
+from personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from personalive_core.live.liveportrait_source import INPUT_SIDE, read_live_reference
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import QUICK, Captured, Settings
@@ -24,7 +24,7 @@ from tests.backends.liveportrait.tiny import CPU, tiny_states, write_hub
 from tests.live.toy_liveportrait import PLAIN, Blind, ToyLive, live_performer
 from tests.live.toy_networks import SIZE, picture
 
-WHOLE = Settings(strengths=STRENGTHS)
+WHOLE = Settings(strengths=LIVE_STRENGTHS)
 FACE = Face(Box(40, 30, 100, 100), 0.9)
 
 
@@ -161,7 +161,7 @@ def test_calibration_measures_from_the_next_face(performer):
 @pytest.mark.parametrize("strength", [0.0, 0.5])
 def test_strengths_weaken_the_change_since_the_first(performer, name, strength):
     frames = driving(2)
-    given = Settings(strengths=replace(STRENGTHS, **{name: strength}))
+    given = Settings(strengths=replace(LIVE_STRENGTHS, **{name: strength}))
     (_, step) = played(performer, frames, given)
     motion = motion_of(performer, frames)
     first, last = motion[:1], motion[1:]
