@@ -20,7 +20,7 @@ from ..backends.personalive.pictures import begin_pictures
 from ..faces.crop import Face, FaceDetector, FrameSize, crop_image, whole_frame
 from ..faces.tracking import CutFrame, TrackOptions, TrackState, cut_next
 from ..media.picture import Picture
-from ..motion.smoothing import OneEuroState, one_euro, pose_smoothing
+from ..motion.smoothing import OneEuroState, pose_smoothing, smooth_next
 from ..motion.types import HeadPose
 from .liveportrait_source import INPUT_SIDE, read_live_reference
 from .types import Captured, Made, Performed, Settings
@@ -126,17 +126,15 @@ def follow_implicit(
 ) -> LivePortraitState:
     """The state after one more frame, at `time` in seconds, whose own `motion` [1] was read.
 
-    The head pose is smoothed with this cutoff in Hz. Without a face the motion of the last one is held.
+    Head pose and box are smoothed with this cutoff in Hz. Without a face the motion of the last one is held.
     """
     step = 0.0 if state.time is None else time - state.time
     options = pose_smoothing(1 / step if step > 0 else 1.0, cutoff)
     smoothing = None if options is None or step <= 0 else state.smoothing
+    if options is not None:
+        smoothing, motion = smooth_next(smoothing, motion, options)
     if not bool(motion.valid):
         return replace(state, smoothing=smoothing, time=time)
-    if options is not None:
-        pose = motion.pose
-        smoothing, row = one_euro(smoothing, torch.cat([pose.angles, pose.translation, pose.scale], 1), options)
-        motion = replace(motion, pose=HeadPose(*row.tensor_split((3, 6), 1)))
     first = motion if state.calibrate or state.first is None else state.first
     return replace(state, smoothing=smoothing, time=time, motion=motion, first=first, calibrate=False)
 
