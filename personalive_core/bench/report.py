@@ -63,15 +63,17 @@ class BenchReport:
     accuracy: tuple[Accuracy, ...] = ()
     command: str = ""  # that made the report
     live: tuple[LiveCost, ...] = ()
+    system: str = ""  # empty: PersonaLive
 
     @property
     def title(self) -> str:
         """The settings in one line."""
         speed = self.speed or ("compiled" if self.compiled else "plain")
         how = "" if speed == "plain" else f", {speed}"
+        what, decoder = (f"{self.system}, ", "") if self.system else ("", f", {self.decoder} decoder")
         return (
-            f"widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}, "
-            f"{self.decoder} decoder{how}, {self.frames} frames, torch {self.torch}"
+            f"{what}widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}"
+            f"{decoder}{how}, {self.frames} frames, torch {self.torch}"
         )
 
     def to_json(self) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..backends.registry import LIVEPORTRAIT
 from ..device import MIB
+from .liveportrait_networks import PUBLISHED_WIDTH
 from .report import BenchReport, StageCost
 
 TERA, GIGA, MILLI = 1e12, 1e9, 1e-3
 UNKNOWN = "?"
+# arXiv 2407.03168, table of inference times: LivePortrait's published sizes, a frame at a time.
+PAPER_MS = {"appearance": 0.8, "motion": 0.8, "warping": 5.2, "decoder": 7.6, "stitching": 0.3}
 
 
 def report_table(report: BenchReport) -> str:
@@ -44,6 +48,15 @@ Section = tuple[str, Sequence[str], list[Sequence[str]]]  # title, heads, rows
 def _sections(report: BenchReport) -> Iterable[Section]:
     """The parts of a report that were measured."""
     parts: list[Section] = [
+        (
+            "networks beside the paper's, which were compiled and ran on an RTX 4090",
+            ("network", "ms", "paper ms"),
+            [
+                (stage.name, f"{stage.seconds / MILLI:.2f}", f"{PAPER_MS[stage.name]:.1f}")
+                for stage in report.stages
+                if is_papers(report) and stage.name in PAPER_MS
+            ],
+        ),
         (
             "streams, frames in to pictures out",
             ("speed", "decoder", "keyframes", "FPS", "GPU works", "waits", "ready s", "first frame s", "peak MiB"),
@@ -95,6 +108,12 @@ def _live_section(report: BenchReport) -> Section:
             for session in report.live
         ],
     )
+
+
+def is_papers(report: BenchReport) -> bool:
+    """Whether the report is of the networks that LivePortrait's paper timed, on a GPU as there."""
+    published = report.widths == (PUBLISHED_WIDTH,)
+    return report.system == LIVEPORTRAIT and published and not report.device.startswith("cpu")
 
 
 def _aligned(rows: list[Sequence[str]]) -> list[str]:
