@@ -35,7 +35,7 @@ from ..media.write import VideoWriter, WriteOptions
 from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
 from ..text import plural
-from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_clip
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_motion_clip
 from .implicit_job import FilmDriving, ImplicitEngine, SourceFace, film_finder, find_source, is_film, open_film
 from .job import Seconds, Summary, check_files, make, progress, timed, write_options
 from .pipeline import AnimatedFrame
@@ -219,7 +219,7 @@ class _Work:
     ) -> Generator[ImplicitMotion, None, None]:
         """The driving's motion in pieces; notes when its frames are, and their pictures."""
         if self.driving.film is None:
-            part = read_clip(IMPLICIT, self.job.clip)
+            part = read_motion_clip(IMPLICIT, self.job.clip)
             times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
             yield part.motion
             return

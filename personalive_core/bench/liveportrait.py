@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 from ..backends.liveportrait.crops import SIDE
+from ..backends.liveportrait.driving import INPUT_SIDE
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion import unit_pictures
 from ..backends.liveportrait.stitching import stitched
@@ -19,7 +20,7 @@ from ..device import device_name, peak_memory, reset_peak_memory
 from ..errors import InputError
 from ..faces.crop import Box, Face, crop_image, whole_frame
 from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
-from ..live.liveportrait_source import INPUT_SIDE, LiveReference, read_live_reference
+from ..live.liveportrait_source import LiveReference, read_live_reference
 from ..live.types import Captured, Settings
 from ..media.picture import Picture
 from .liveportrait_networks import SMALL_WIDTH, count_live, random_live

@@ -49,6 +49,8 @@ def among(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
+_COUNTS = ",".join(map(str, KEYFRAMES))
+
 # PersonaLive's own arguments, and what they are where they were not given.
 DEFAULT_SIZE = 512
 _OWN: Mapping[str, object] = {
@@ -81,13 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         help=f"{', '.join(VARIANTS)}; several, with commas between, are measured beside one another (default: plain)",
     )
-    counts = ",".join(map(str, KEYFRAMES))
     parser.add_argument(
         "--keyframes",
         type=among(map(str, range(KEYFRAMES[-1] + 1))),
         default=(),
         metavar="N,...",
-        help=f"a steady stream with each number of keyframes (default: {counts} where speeds or decoders are several)",
+        help=f"a steady stream with each number of keyframes (default: {_COUNTS} where speeds or decoders are several)",
     )
     parser.add_argument(
         "--live",
@@ -101,10 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="also the machine's ceilings, kernels, the CPU's part, and accuracy"
     )
+    _add_files(parser)
+    add_system(parser)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a .json file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to a .md file")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to figures saved by --json")
-    add_system(parser)
 
 
 def options_of(a: argparse.Namespace) -> BenchOptions:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backends.liveportrait.animation import AnimationOptions, animate_animal, animate_picture
 from ..backends.liveportrait.crops import SIDE
+from ..backends.liveportrait.driving import INPUT_SIDE
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion import FaceFacts, read_implicit, unit_pictures
 from ..backends.liveportrait.pasting import LivePaste
@@ -22,7 +23,7 @@ from ..faces.tracking import CutFrame, TrackOptions, TrackState, cut_next
 from ..media.picture import Picture
 from ..motion.smoothing import OneEuroState, pose_smoothing, smooth_next
 from ..motion.types import HeadPose
-from .liveportrait_source import INPUT_SIDE, read_live_reference
+from .liveportrait_source import read_live_reference
 from .types import Captured, Made, Performed, Settings
 
 LIVE_STRENGTHS = Strengths(translation=1.0, scale=1.0)  # the whole change since the first frame, as published

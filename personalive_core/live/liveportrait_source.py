@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..backends.liveportrait.crops import SIDE, CropMatrix, FaceSquare, crop_matrix, halved, limited, warped
+from ..backends.liveportrait.driving import INPUT_SIDE
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.pasting import LivePaste, prepare_live_paste
 from ..backends.liveportrait.reference import live_source
@@ -15,7 +16,6 @@ from ..errors import FaceError
 from ..faces.crop import Crop, FaceDetector, choose_face, crop_image, portrait_crop, whole_frame
 from ..media.picture import Picture
 
-INPUT_SIDE = SIDE // 2  # pixels a side of what the networks take
 FACE_EXPAND = 1.7  # side of the animated square in sides of the face's box, as AdvancedLivePortrait has it
 
 

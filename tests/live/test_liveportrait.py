@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from personalive_core.backends.liveportrait.animation import AnimationOptions, animate_animal, animate_picture
+from personalive_core.backends.liveportrait.driving import INPUT_SIDE
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.backends.liveportrait.motion import read_implicit, unit_pictures
 from personalive_core.backends.liveportrait.transfer import TransferOptions
@@ -16,7 +17,7 @@ from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.errors import FaceError, NumericalError
 from personalive_core.faces.crop import Box, Face, crop_image, whole_frame
 from personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
-from personalive_core.live.liveportrait_source import INPUT_SIDE, read_live_reference
+from personalive_core.live.liveportrait_source import read_live_reference
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import QUICK, Captured, Settings
 from personalive_core.motion.smoothing import OneEuroOptions, smooth
