@@ -177,6 +177,7 @@ def main():
                 np.savez(a.save / f"{name}-{a.mode}.npz", shown=shown, beside=beside, memory=memory)
             say(row(f"{name} {a.mode}", shown, beside, memory, server))
             server.close()
+            server.session.stop()  # its step ends before the process does
             chromium.close()
 
 
