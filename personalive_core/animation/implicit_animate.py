@@ -27,7 +27,6 @@ from ..backends.liveportrait.stream import (
     film_keypoints,
 )
 from ..backends.liveportrait.types import ImplicitMotion
-from ..backends.registry import LIVEPORTRAIT
 from ..device import peak_memory
 from ..media.picture import Picture, write_image
 from ..media.video import Frame, is_pictures, probe, read_frames
@@ -122,7 +121,6 @@ def animate_implicit(job: ImplicitJob) -> Summary:
         seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
         peak_memory=peak_memory(engine.device),
         detector=driving.facts.detector,
-        system=LIVEPORTRAIT,
     )
     if job.sheet:
         title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
