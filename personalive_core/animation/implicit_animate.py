@@ -27,7 +27,6 @@ from ..backends.liveportrait.stream import (
     film_keypoints,
 )
 from ..backends.liveportrait.types import ImplicitMotion
-from ..backends.registry import LIVEPORTRAIT
 from ..device import peak_memory
 from ..media.picture import Picture, write_image
 from ..media.video import Frame, is_pictures, probe, read_frames
@@ -35,7 +34,7 @@ from ..media.write import VideoWriter, WriteOptions
 from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
 from ..text import plural
-from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_motion_clip
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_saved
 from .implicit_job import FilmDriving, ImplicitEngine, SourceFace, film_finder, find_source, is_film, open_film
 from .job import Seconds, Summary, check_files, make, progress, timed, write_options
 from .pipeline import AnimatedFrame
@@ -97,7 +96,7 @@ def animate_implicit(job: ImplicitJob) -> Summary:
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     engine.require()
-    driving, source = open_job_driving(job), open_job_source(job)
+    driving, source, pictures = open_job_driving(job), open_job_source(job), Thumbnails()
     crop = source_crop(source.picture, source.found, job.face.rule).picture
     height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
     shown = Portrait(crop, crop, None, (width, height))
@@ -105,7 +104,6 @@ def animate_implicit(job: ImplicitJob) -> Summary:
     # load the networks, animate, write
     with VideoWriter(job.output, (width, height), job_write_options(job, driving)) as writer:
         model, loading = timed(engine.load, engine.device)
-        pictures = Thumbnails()
         work = _Work(job, driving, options, pictures if job.sheet else None)
         ready, encoding = timed(lambda: work.ready(model, source), engine.device)
         started = time.perf_counter()
@@ -123,7 +121,6 @@ def animate_implicit(job: ImplicitJob) -> Summary:
         seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
         peak_memory=peak_memory(engine.device),
         detector=driving.facts.detector,
-        system=LIVEPORTRAIT,
     )
     if job.sheet:
         title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
@@ -219,7 +216,7 @@ class _Work:
     ) -> Generator[ImplicitMotion, None, None]:
         """The driving's motion in pieces; notes when its frames are, and their pictures."""
         if self.driving.film is None:
-            part = read_motion_clip(IMPLICIT, self.job.clip)
+            part = read_saved(IMPLICIT, self.job.clip)
             times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
             yield part.motion
             return

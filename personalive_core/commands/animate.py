@@ -92,7 +92,7 @@ def run(a: argparse.Namespace) -> Result:
     """Runs `personalive animate`."""
     refuse_others(a)
     if a.system == LIVEPORTRAIT:
-        return _result(animate_implicit(implicit_job(a)))
+        return _result(animate_implicit(implicit_job(a)), with_keyframes=False)
     return result_of(
         AnimationJob(
             reference=a.reference,
@@ -124,12 +124,12 @@ def result_of(job: AnimationJob) -> Result:
     return _result(animate_to_file(job))
 
 
-def _result(summary: Summary) -> Result:
-    return Result(_sentence(summary), asdict(summary))
+def _result(summary: Summary, with_keyframes: bool = True) -> Result:
+    return Result(_sentence(summary, with_keyframes), asdict(summary))
 
 
-def _sentence(made: Summary) -> str:
-    keyframes = "" if made.system == LIVEPORTRAIT else f"{plural(len(made.keyframes), 'keyframe')}, "
+def _sentence(made: Summary, with_keyframes: bool) -> str:
+    keyframes = f"{plural(len(made.keyframes), 'keyframe')}, " if with_keyframes else ""
     found = "" if made.detector == "none" else f", faces found by {made.detector}"
     sheet = f"\n{made.sheet}: contact sheet" if made.sheet else ""
     return (

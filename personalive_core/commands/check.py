@@ -8,16 +8,20 @@ from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
+from ..animation.implicit_job import ImplicitEngine
 from ..animation.job import SHEET_SUFFIXES
 from ..animation.portrait import read_portrait
+from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
 from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
 from ..drawn.sample import DRIVER, RATE, SITTER, sample_motion
 from ..evaluation.check import findings_table, run_check
+from ..evaluation.implicit_check import check_implicit
 from ..media.files import check_written
 from ..media.picture import Picture, write_image
 from ..media.video import read_frames
-from .options import add_engine, add_loras, engine_of, loras_of
+from .liveportrait import ENGINE_ONLY, implicit_engine
+from .options import add_animal, add_engine, add_loras, add_system, engine_of, loras_of, refuse_options
 from .result import Result
 
 FRAMES = 30  # a user's video is checked at its 30th frame (or its last): after about a second the face has moved
@@ -25,8 +29,10 @@ FRAMES = 30  # a user's video is checked at its 30th frame (or its last): after 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive check`."""
+    add_system(parser)
     add_engine(parser)
     add_loras(parser)
+    add_animal(parser)
     parser.add_argument("--reference", type=Path, help="a square portrait of yours (default: a drawn one)")
     parser.add_argument("--driving", type=Path, help="a square driving video of yours (default: a drawn one)")
     parser.add_argument("--sheet", type=Path, default=Path("output/check.png"), help="default: %(default)s")
@@ -34,12 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive check`."""
-    engine = engine_of(a, loras_of(a))
+    refuse_options(a, LIVEPORTRAIT, {"animal": False})
+    refuse_options(a, PERSONALIVE, {**ENGINE_ONLY, "lora": [], "lora_strength": None})
+    engine = implicit_engine(a, a.animal) if a.system == LIVEPORTRAIT else engine_of(a, loras_of(a))
     engine.require()
     read = {"reference": a.reference, "driving": a.driving}
     check_written(a.sheet, SHEET_SUFFIXES, {name: path for name, path in read.items() if path})
     portrait = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
-    report = run_check(engine.load(), portrait, _other_pose(a), a.size)
+    if isinstance(engine, ImplicitEngine):
+        report = check_implicit(engine.load(), portrait, _other_pose(a))
+    else:
+        report = run_check(engine.load(), portrait, _other_pose(a), a.size)
     write_image(a.sheet, report.sheet)
     text = f"{findings_table(report.findings)}\n{a.sheet}: look at it"
     findings = [

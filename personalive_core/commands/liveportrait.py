@@ -67,6 +67,21 @@ def add_liveportrait(parser: argparse.ArgumentParser) -> None:
         help="of the whole motion, 0 to 2 (default: 1)",
     )
     own.add_argument("--no-stitching", action="store_true", help="do not join the face to its shoulders")
+    _add_openness(own)
+    add_animal(own)
+    own.add_argument(
+        "--reference-points", type=points, metavar="X,Y,...", help="landmarks in the reference, as an animal's nine"
+    )
+    own.add_argument(
+        "--reference-limit",
+        type=whole(0),
+        default=SOURCE_LIMIT,
+        metavar="PIXELS",
+        help="longer side to which a larger reference is resized; 0: not at all (default: %(default)s)",
+    )
+
+
+def _add_openness(own: argparse._ArgumentGroup) -> None:
     own.add_argument("--eyes", action="store_true", help="eyes as open as the driving's; needs landmark.onnx")
     own.add_argument("--lips", action="store_true", help="lips as open as the driving's; needs landmark.onnx")
     own.add_argument("--close-lips", action="store_true", help="close the reference's lips before they are moved")
@@ -79,20 +94,6 @@ def add_liveportrait(parser: argparse.ArgumentParser) -> None:
         default=OBSERVATION_VARIANCE,
         metavar="V",
         help="smooths more for a reference video (default: %(default)s)",
-    )
-    add_animal(own)
-    own.add_argument(
-        "--reference-points",
-        type=points,
-        metavar="X,Y,...",
-        help="landmarks in the reference, as an animal's nine",
-    )
-    own.add_argument(
-        "--reference-limit",
-        type=whole(0),
-        default=SOURCE_LIMIT,
-        metavar="PIXELS",
-        help="longer side to which a larger reference is resized; 0: not at all (default: %(default)s)",
     )
 
 

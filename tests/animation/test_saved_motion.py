@@ -8,9 +8,12 @@ import torch
 
 from personalive_core.animation.driving import DrivingClip, open_source
 from personalive_core.animation.pipeline import AnimateOptions
+from personalive_core.backends.liveportrait.motion_files import IMPLICIT
+from personalive_core.backends.liveportrait.types import ImplicitMotion
+from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.errors import InputError
-from personalive_core.motion.files import save_motion
+from personalive_core.motion.files import save_kind, save_motion
 from tests.motion.samples import motion
 
 TIMES = torch.tensor([5_000_000_000, 5_041_708_333, 7_000_000_000, 7_333_333_333, 8_000_000_000])
@@ -84,3 +87,19 @@ def test_motion_of_another_precision_plays(dtype, play):
     pose = type(moved.pose)(*(value.to(dtype) for value in vars(moved.pose).values()))
     frames = play(type(moved)(pose=pose, valid=moved.valid, **others), None)
     assert [frame.time for frame in frames] == [0, Fraction(41_708_333, 10**9)]
+
+
+def test_motion_of_liveportrait_gives_its_head_alone(standin, reference, tmp_path):
+    path, like = tmp_path / "a.safetensors", motion(3)
+    unknown = torch.full((3, 2), torch.nan)
+    moved = ImplicitMotion(like.keypoints, like.keypoints, like.pose, unknown, unknown[:, :1], like.box, like.valid)
+    save_kind(IMPLICIT, path, moved)
+    with pytest.raises(InputError, match="strength of the expression to 0 to take its head pose alone"):
+        open_source(DrivingClip(path), 64, tmp_path)
+    source = open_source(DrivingClip(path, head_alone=True), 64, tmp_path)
+    options = AnimateOptions(strengths=Strengths(expression=0))
+    frames = list(source.animate(standin, reference, options, None))
+    save_motion(path, like)
+    same = list(open_source(DrivingClip(path), 64, tmp_path).animate(standin, reference, options, None))
+    assert len(frames) == 3
+    assert all(np.array_equal(one.picture, other.picture) for one, other in zip(frames, same, strict=True))

@@ -1,11 +1,15 @@
 """animate, motion and check with --system liveportrait, and which options belong to whom."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 
+from personalive_core.animation import implicit_job
 from personalive_core.backends.liveportrait.motion_files import IMPLICIT
+from personalive_core.commands import animate as animate_command
+from personalive_core.commands.result import Result
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.media.picture import read_image
 from personalive_core.media.video import probe, read_frames, read_label
@@ -30,6 +34,14 @@ def weights(tmp_path_factory, synth, live_cases):
     face = (0.5 + 0.3 * live_cases.unit_face(203, 0.3, 0.2)).astype(np.float32)
     (folder / "liveportrait" / "landmark.onnx").write_bytes(landmark_onnx(face))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once():
+    """Folding the networks takes most of a short run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(implicit_job, "load_live", cache(implicit_job.load_live))
+        yield
 
 
 @pytest.fixture
@@ -62,7 +74,7 @@ def test_a_portrait_is_animated(animate, sample, tmp_path):
 
 
 def test_pasted_back_nothing_but_the_face_changes(animate, sample):
-    outcome, path = animate("--reference-box", "24,20,40,38", "--paste-back")
+    outcome, path = animate("--reference-box", "24,20,40,38", "--paste-back", "--frames", "2")
     assert outcome.code == 0, outcome.err
     still, frames = read_image(sample[0]), frames_of(path)
     assert frames.shape[1:] == still.shape
@@ -93,9 +105,9 @@ def test_options_change_the_result(animate):
 
 
 def test_a_source_video_is_animated_at_its_own_rate(animate, sample):
-    outcome, path = animate("--reference-box", BOX, reference=sample[1], driving=sample[1])
+    outcome, path = animate("--reference-box", BOX, "--frames", "3", reference=sample[1], driving=sample[1])
     assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out)["frames"] == len(frames_of(sample[1]))
+    assert json.loads(outcome.out)["frames"] == 3
     assert probe(path).rate == probe(sample[1]).rate
     outcome, path = animate("--reference-box", BOX, "--paste-back", reference=sample[1], driving=sample[0])
     assert outcome.code == 0, outcome.err
@@ -108,7 +120,8 @@ def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, w
     outcome = personalive("motion", "--driving", sample[1], "--output", file, "--weights", weights, *LIVE)
     assert outcome.code == 0, outcome.err
     assert len(read_kind(IMPLICIT, file).motion) == len(frames_of(sample[1]))
-    one, other = animate("--detector", "none", name="a.mkv"), animate("--detector", "none", driving=file, name="b.mkv")
+    few = ("--detector", "none", "--frames", "4")
+    one, other = animate(*few, name="a.mkv"), animate(*few, driving=file, name="b.mkv")
     assert other[0].code == 0, other[0].err
     assert np.array_equal(frames_of(one[1]), frames_of(other[1]))
 
@@ -168,3 +181,27 @@ def test_an_animals_nine_points(animate):
     outcome, path = animate("--animal", "--reference-points", nine, "--frames", "2", "--paste-back")
     assert outcome.code == 0, outcome.err
     assert len(frames_of(path)) == 2
+
+
+def test_check_measures_the_networks(personalive, weights, tmp_path):
+    sheet = tmp_path / "check.png"
+    outcome = personalive("check", "--weights", weights, "--sheet", sheet, "--json", *LIVE)
+    told = json.loads(outcome.out)
+    figures = {finding["name"]: finding for finding in told["findings"]}
+    assert outcome.code == 1  # stand-in weights paint no portrait
+    assert figures["networks loaded"]["figure"] == 5
+    assert figures["networks loaded"]["good"]
+    assert not figures["reconstruction, dB"]["good"]
+    assert figures["answer to another pose, dB"]["good"]
+    assert sheet.stat().st_size
+    outcome = personalive("check", "--weights", weights, "--sheet", sheet, "--size", "256", *LIVE)
+    assert "--size belongs to personalive" in outcome.err
+
+
+@pytest.mark.parametrize(("given", "alone"), [(("--expression", "0"), True), ((), False)])
+def test_without_expression_the_first_system_needs_a_head_alone(personalive, monkeypatch, sample, given, alone):
+    jobs = []
+    monkeypatch.setattr(animate_command, "result_of", lambda job: jobs.append(job) or Result("done"))
+    files = ("--reference", sample[0], "--driving", sample[1], "--output", "out.mp4")
+    assert personalive("animate", *files, "--device", "cpu", *given).code == 0
+    assert jobs[0].clip.head_alone is alone

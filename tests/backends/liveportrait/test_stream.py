@@ -67,7 +67,7 @@ def portrait(model, pictures):
 
 @pytest.fixture(scope="module")
 def driving(model, pictures):
-    frames = [pictures[index % 4] for index in range(7)]
+    frames = [pictures[index] for index in (0, 1, 2, 3, 1, 0, 2)]
     return concat_motion(read_driving(model, frames))
 
 
@@ -83,7 +83,9 @@ def test_pieces_do_not_matter(model, portrait, driving):
     expected = animate_picture(portrait.source.motion, driving, driving[:1], model)
     own = portrait.source
     rendered = model.render(own.volume, own.motion.keypoints, expected[5:6])[0].permute(1, 2, 0).numpy()
-    assert np.abs(shown(whole)[5].astype(int) - eight_bits(rendered)).max() <= 1
+    difference = shown(whole)[5].astype(int) - eight_bits(rendered)
+    assert np.abs(difference).max() <= 1
+    assert np.abs(difference).mean() < 0.01  # truncated, not rounded
     assert len({picture.tobytes() for picture in shown(whole)[:4]}) == 4
 
 
@@ -132,7 +134,7 @@ def test_frames_without_a_face_are_filled(model, portrait, driving):
     frames = list(animate_portrait(model, portrait, fill_missing([missing], "hold"), RenderOptions()))
     assert [frame.valid for frame in frames] == missing.valid.tolist()
     assert np.array_equal(frames[2].picture, frames[1].picture)
-    assert not np.array_equal(frames[4].picture, frames[1].picture)
+    assert not np.array_equal(frames[5].picture, frames[1].picture)
     neutral = list(fill_missing([missing], "neutral", portrait.source.motion))
     assert torch.equal(concat_motion(neutral)[2:3].expression, portrait.source.motion.expression)
 
