@@ -10,16 +10,16 @@ from comfy_api.v0_0_2 import io
 from ..personalive_core.backends.liveportrait.expressions import SAMPLE_PARTS, Expression
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
 from ..personalive_core.backends.liveportrait.sliders import EDITORS
-from .host.editing import SERVICE, Choices, Sitting, draw, jpeg, small_paste
+from .host.editing import EDITS, Choices, Sitting, draw_edit, jpeg, small_paste
 from .host.errors import readable
 from .host.folders import temp_file, viewable
-from .host.liveportrait_source import FaceChoice, choice_inputs, read_expression, read_portrait, roomy
+from .host.liveportrait_source import FaceChoice, choice_inputs, read_expression, read_source_face, roomy
 from .host.panel import for_page
 from .host.schema import schema
 from .host.sliders import slider_inputs
 from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
 
-PANEL = "personalive_editor"
+EDITOR_PANEL = "personalive_editor"
 NODE = "Expression Editor"
 
 
@@ -131,14 +131,14 @@ class ExpressionEditor(io.ComfyNode):
         added = expression or Expression.none()
         choices = Choices(values, editor, stitching, sample_part, sample_ratio, codes, sample, added)
         edit = choices.edit()
-        portrait = read_portrait(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
-        square = draw(roomy(model), portrait.source, edit)
+        portrait = read_source_face(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
+        square = draw_edit(roomy(model), portrait.source, edit)
         paste = prepare_live_paste(whole, portrait.crop.matrix)
         result = paste(square) if paste_back else square
         sitting = Sitting(weakref.ref(model), portrait.source, small_paste(portrait), choices)
         shown, before = (
             viewable(temp_file(jpeg(one), ".jpg")) for one in (sitting.paste(square), sitting.paste.original)
         )
-        begun = {"token": SERVICE.begin(sitting), "image": shown, "before": before, "asked": choices.plain()}
-        panel = for_page(PANEL, begun)
+        begun = {"token": EDITS.begin(sitting), "image": shown, "before": before, "asked": choices.plain()}
+        panel = for_page(EDITOR_PANEL, begun)
         return io.NodeOutput(to_image([result]), to_image([square]), edit.expression, ui=panel)

@@ -17,13 +17,13 @@ from ..personalive_core.backends.liveportrait.timelines import timeline_keypoint
 from ..personalive_core.media.picture import Picture
 from .host.errors import readable
 from .host.liveportrait import ready
-from .host.liveportrait_source import FaceChoice, Portrait, choice_inputs, read_portrait
+from .host.liveportrait_source import FaceChoice, SourceFace, choice_inputs, read_source_face
 from .host.memory import check_fits, check_interrupt, free_ram
 from .host.schema import schema
 from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
 
 MOST_EXPRESSIONS = 8
-START = "0: 0\n12: 1\n24: 0"
+START = "24: 1"
 INSTEAD = "a shorter timeline, or a smaller picture"
 
 
@@ -90,7 +90,7 @@ class ExpressionTimeline(io.ComfyNode):
         keys = read_timeline(timeline, in_order(expressions))
         keys = replace(keys, frames=frames or keys.frames)
         choice = FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y)
-        portrait = read_portrait(model, only_picture(image, "Expression Timeline"), choice)
+        portrait = read_source_face(model, only_picture(image, "Expression Timeline"), choice)
         height, width = (portrait.whole if paste_back else portrait.crop.picture).shape[:2]
         check_fits(keys.frames, (width, height), free_ram(), INSTEAD)
         motion = portrait.source.motion
@@ -109,7 +109,7 @@ def in_order(expressions: dict[str, Expression | None]) -> list[Expression]:
     return [one or Expression.none() for one in slots[: last + 1]]
 
 
-def drawn(model: LoadedLivePortrait, portrait: Portrait, moved: torch.Tensor, paste_back: bool) -> Iterator[Picture]:
+def drawn(model: LoadedLivePortrait, portrait: SourceFace, moved: torch.Tensor, paste_back: bool) -> Iterator[Picture]:
     """Yields the picture of each frame's keypoints `moved` [F, 21, 3], pasted back if asked."""
     networks, source = ready(model.networks), portrait.source.motion.keypoints
     paste = prepare_live_paste(portrait.whole, portrait.crop.matrix)

@@ -31,22 +31,22 @@ from ...personalive_core.live.access import is_token, why_refused
 from ...personalive_core.live.types import DeviceTakenError
 from ...personalive_core.media.picture import Picture
 from .faces import PAGE_HEADER
-from .live import SERVICE as LIVE
+from .live import SERVICE as LIVE_ON
 from .live_device import PromptGate, whatever_is_cancelled
-from .liveportrait_source import Portrait, roomy
+from .liveportrait_source import SourceFace, roomy
 from .sockets import LoadedLivePortrait
 
-ROUTE = "/personalive/expression"
+EDIT_ROUTE = "/personalive/expression"
 MOST_SITTINGS = 8  # kept; each holds a volume of 8 MB and a small picture
-MOST_BYTES = 16 << 10  # of a request
+MOST_REQUEST = 16 << 10  # of a request
 PREVIEW_SIDE = 768  # pixels of a preview's longer side
-OUT_OF_MEMORY = "The GPU ran out of memory: close what else uses it, or start ComfyUI with --lowvram"
+GPU_FULL = "The GPU ran out of memory: close what else uses it, or start ComfyUI with --lowvram"
 SAFE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 LIMITS: Mapping[str, tuple[float, float, float]] = {one.name: limits(one) for one in ALL_SLIDERS}
 
 # What a page may change besides the sliders, and the type of each.
-PLAIN: Mapping[str, type] = {
+CHANGEABLE: Mapping[str, type] = {
     "editor": str,
     "stitching": bool,
     "sample_part": str,
@@ -71,7 +71,7 @@ class Choices:
 
     def plain(self) -> dict[str, Any]:
         """What a page may change, as it asks for it."""
-        return {"values": dict(self.values), **{name: getattr(self, name) for name in PLAIN}}
+        return {"values": dict(self.values), **{name: getattr(self, name) for name in CHANGEABLE}}
 
     def edit(self) -> EditorEdit:
         """The edit. Raises InputError for a value that there is not."""
@@ -81,7 +81,7 @@ class Choices:
         return slider_edit(self.values, self.editor, added, self.stitching)
 
 
-def draw(model: LivePortrait, source: LiveSource, edit: EditorEdit) -> Picture:
+def draw_edit(model: LivePortrait, source: LiveSource, edit: EditorEdit) -> Picture:
     """The source's square [512, 512, 3] as an edit moves it."""
     with torch.inference_mode():
         there = edited(source.motion, edit, model)
@@ -89,7 +89,7 @@ def draw(model: LivePortrait, source: LiveSource, edit: EditorEdit) -> Picture:
     return eight_bits(image.permute(1, 2, 0).cpu().numpy())
 
 
-def small_paste(portrait: Portrait, side: int = PREVIEW_SIDE) -> LivePaste:
+def small_paste(portrait: SourceFace, side: int = PREVIEW_SIDE) -> LivePaste:
     """Pastes into a copy of the whole picture whose longer side is at most `side` pixels."""
     picture = Image.fromarray(portrait.whole)
     picture.thumbnail((side, side))
@@ -114,12 +114,12 @@ class Sitting:
     paste: LivePaste
     begun: Choices  # those of the run: what a request leaves out stays so
 
-    def preview(self, choices: Choices) -> bytes:
+    def preview(self, edit: EditorEdit) -> bytes:
         """A JPEG of the whole picture, small. Raises PersonaLiveError."""
         model = self.model()
         if model is None:
             raise InputError("the model was unloaded: run the workflow again")
-        return jpeg(self.paste(draw(roomy(model), self.source, choices.edit())))
+        return jpeg(self.paste(draw_edit(roomy(model), self.source, edit)))
 
 
 class EditService:
@@ -167,27 +167,27 @@ class EditService:
         sitting = self._sittings.get(token)
         if sitting is None:
             raise PermissionError
-        choices = asked(request, sitting.begun)
+        edit = asked(request, sitting.begun).edit()
         with self._lock:
             number = self._newest[token] = self._newest.get(token, 0) + 1
-        draws = asyncio.get_running_loop().run_in_executor(self._worker, self._drawn, token, number, choices)
+        draws = asyncio.get_running_loop().run_in_executor(self._worker, self._drawn, token, number, edit)
         return await draws
 
-    def _drawn(self, token: str, number: int, choices: Choices) -> bytes | None:
+    def _drawn(self, token: str, number: int, edit: EditorEdit) -> bytes | None:
         sitting, gate = self._sittings.get(token), self._gate
         if sitting is None or gate is None or self._newest.get(token) != number:
             return None
-        if LIVE.hub is not None:
+        if LIVE_ON.hub is not None:
             raise InputError("a live session has the networks' device: end it, then move a slider")
         with gate.used():
-            return whatever_is_cancelled(lambda: sitting.preview(choices), gate)
+            return whatever_is_cancelled(lambda: sitting.preview(edit), gate)
 
 
 def asked(request: Mapping[str, Any], begun: Choices) -> Choices:
     """The choices of a page's request. Raises InputError for anything that the node's widgets cannot say."""
     given = {name: value for name, value in request.items() if name not in ("token", "values")}
     for name, value in given.items():
-        kind = PLAIN.get(name)
+        kind = CHANGEABLE.get(name)
         if not (is_number(value, MOST_NUMBER) if kind is float else kind is not None and type(value) is kind):
             raise InputError(f"the page sent {name!r:.40} as {value!r:.40}: reload the page")
     values = request.get("values", {})
@@ -209,7 +209,7 @@ def slider_value(name: str, value: Any) -> float:
     return float(value)
 
 
-SERVICE = EditService()
+EDITS = EditService()
 
 
 class WhileEditing(web.PlainResource):
@@ -217,48 +217,48 @@ class WhileEditing(web.PlainResource):
 
     async def resolve(self, request: web.Request) -> Any:
         """What handles the request, and the methods that are allowed; nothing without an edit."""
-        return await super().resolve(request) if SERVICE.open else (None, set())
+        return await super().resolve(request) if EDITS.open else (None, set())
 
 
-async def answer(request: web.Request) -> web.Response:
+async def answer_preview(request: web.Request) -> web.Response:
     """A JPEG; 204 if a newer request is on its way; JSON {error} or {busy} where there is none."""
-    if (refused := refusal(request)) is not None:
+    if (refused := not_admitted(request)) is not None:
         return refused
     try:
         body = json.loads(await request.read())
-        picture = await SERVICE.answer(body if isinstance(body, dict) else {})
+        picture = await EDITS.answer(body if isinstance(body, dict) else {})
     except PermissionError:
-        return told(403, "this edit is over: run the workflow again")
+        return without_picture(403, "this edit is over: run the workflow again")
     except DeviceTakenError:
         return web.json_response({"busy": True}, headers=SAFE)
     except (PersonaLiveError, ValueError, RuntimeError) as error:  # a body that is no JSON, too
-        return told(200, sentence(error))
+        return without_picture(200, sentence(error))
     if picture is None:
         return web.Response(status=204, headers=SAFE)
     return web.Response(body=picture, content_type="image/jpeg", headers=SAFE)
 
 
-def refusal(request: web.Request) -> web.Response | None:
+def not_admitted(request: web.Request) -> web.Response | None:
     """What a request is answered whose body is not read; None for one of the page's own."""
     why = why_refused(request.headers, loopback=False)  # ComfyUI decides which hosts it answers to
     if why is not None or request.headers.get(PAGE_HEADER) != "1":
-        return told(403, "only this ComfyUI's page may ask for previews")
-    if request.content_length is None or request.content_length > MOST_BYTES:
-        return told(413, f"a request has at most {MOST_BYTES} bytes")
+        return without_picture(403, "only this ComfyUI's page may ask for previews")
+    if request.content_length is None or request.content_length > MOST_REQUEST:
+        return without_picture(413, f"a request has at most {MOST_REQUEST} bytes")
     return None
 
 
 def sentence(error: Exception) -> str:
     """What the page says of an error; one that nobody foresaw is raised."""
     if out_of_memory(error):
-        return OUT_OF_MEMORY
+        return GPU_FULL
     if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
         raise error
     return remedy_first(str(error))
 
 
-def told(status: int, why: str) -> web.Response:
-    """An answer that says why there is no picture."""
+def without_picture(status: int, why: str) -> web.Response:
+    """An answer_preview that says why there is no picture."""
     return web.json_response({"error": why}, status=status, headers=SAFE)
 
 
@@ -267,8 +267,8 @@ def add_edit_route() -> None:
     server = getattr(PromptServer, "instance", None)
     if server is None:  # ComfyUI's modules are loaded without its server, as in a test
         return
-    for place in (ROUTE, f"/api{ROUTE}"):  # as ComfyUI has each path of its own
+    for place in (EDIT_ROUTE, f"/api{EDIT_ROUTE}"):  # as ComfyUI has each path of its own
         resource = WhileEditing(place)
-        resource.add_route("POST", answer)
+        resource.add_route("POST", answer_preview)
         server.app.router.register_resource(resource)
-    server.add_on_prompt_handler(SERVICE.prompted)
+    server.add_on_prompt_handler(EDITS.prompted)

@@ -29,9 +29,9 @@ from .fetching import fetch, gigabytes
 from .folders import LIVE_MODELS, MODELS, weight_folders
 from .memory import Patchers, layers, place, stay
 
-DETECTOR, LANDMARK = "yunet", "landmark"
+FACE_FINDER, LANDMARK = "yunet", "landmark"
 # Numbers that are held at once while one picture is drawn, besides the weights: an estimate from the layers' sizes.
-ACTIVATIONS = 160_000_000
+DRAW_NUMBERS = 160_000_000
 MEGABYTE = 10**6
 
 _log = logging.getLogger(__name__)
@@ -102,10 +102,10 @@ def fetch_live(folder: Path, subject: str, allowed: bool, node: str = "") -> Non
         if subject not in LIVE_TABLES:
             raise
         if not allowed:
-            raise WeightsError(missing_text(folder, subject)) from error
+            raise WeightsError(live_missing_text(folder, subject)) from error
         fetch(folder, locate(folder, LIVE_TABLES[subject][0]).missing(LIVE_NETWORKS), node, about_live)
     if allowed:
-        for where, files, name in ((folder, LIVE_TABLES["human"][0], LANDMARK), (detector_place(), FILES, DETECTOR)):
+        for where, files, name in ((folder, LIVE_TABLES["human"][0], LANDMARK), (detector_place(), FILES, FACE_FINDER)):
             _fetch_helper(where, files, name, node)
 
 
@@ -119,7 +119,7 @@ def _fetch_helper(folder: Path, files: tuple[WeightFile, ...], network: str, nod
         _log.warning("LivePortrait has no %s network, which finds faces: %s", network, error)
 
 
-def missing_text(folder: Path, subject: str) -> str:
+def live_missing_text(folder: Path, subject: str) -> str:
     """What to do about missing files: the quick way with its size and place, then the files one by one."""
     index = locate(folder, LIVE_TABLES[subject][0])
     missing = index.missing(LIVE_NETWORKS)
@@ -139,7 +139,7 @@ def load_placed(folder: Path, subject: str, dtype: torch.dtype) -> LivePortrait:
 
 def draw_bytes(dtype: torch.dtype) -> int:
     """Bytes that drawing a picture takes besides the weights."""
-    return ACTIVATIONS * dtype.itemsize
+    return DRAW_NUMBERS * dtype.itemsize
 
 
 def ready(model: LivePortrait) -> LivePortrait:

@@ -34,7 +34,7 @@ class FaceChoice:
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
+class SourceFace:
     """A source picture that was read."""
 
     whole: Picture  # [H, W, 3]
@@ -78,11 +78,11 @@ def crop_portrait(whole: Picture, choice: FaceChoice) -> SourceCrop:
     return SourceCrop(warped(whole, matrix, SIDE, SIDE), np.linalg.inv(matrix))
 
 
-def read_portrait(model: LoadedLivePortrait, whole: Picture, choice: FaceChoice) -> Portrait:
+def read_source_face(model: LoadedLivePortrait, whole: Picture, choice: FaceChoice) -> SourceFace:
     """Crops the chosen face and reads its appearance and motion. Raises as `crop_portrait` does."""
     crop = crop_portrait(whole, choice)
     source = live_source(roomy(model), [crop.small])
-    return Portrait(whole, crop, source.to(torch.device("cpu"), torch.float32))
+    return SourceFace(whole, crop, source.to(torch.device("cpu"), torch.float32))
 
 
 def read_expression(model: LoadedLivePortrait, whole: Picture, choice: FaceChoice) -> ImplicitMotion:

@@ -14,6 +14,7 @@ NOT_LISTED = {"batch"}  # for `personalive submit` alone
 ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
+FREE |= {("LoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
 
 named = {"ids": lambda path: path.stem}
 api_file = pytest.mark.parametrize("path", API, **named)
@@ -195,4 +196,10 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
         "PersonaLiveLiveSession",
+        "LoadLivePortrait",
+        "PersonaLiveExpressionEditor",
+        "PersonaLiveSaveExpression",
+        "PersonaLiveLoadExpression",
+        "PersonaLiveBlendExpressions",
+        "PersonaLiveExpressionTimeline",
     }

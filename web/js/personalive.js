@@ -24,6 +24,9 @@ const WIDE = 420;
 /** Tells the pack's route that this page asks: no other site can set it. */
 const OURS = { "X-PersonaLive": "1" };
 
+/** Statuses of a preview whose edit is over: a wrong token, or no such path any more. */
+const GONE = [403, 404, 405];
+
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const FACES = "personalive_faces";
@@ -68,7 +71,7 @@ async function askPreview(body, words) {
     const headers = { ...OURS, "Content-Type": "application/json" };
     const options = { method: "POST", headers, body: JSON.stringify(body) };
     const response = await api.fetchApi("/personalive/expression", options);
-    if (response.status === 403 || response.status === 404) return { over: true };
+    if (GONE.includes(response.status)) return { over: true };
     if (response.status === 204) return { again: true };
     if (response.ok && response.headers.get("Content-Type") === "image/jpeg") return { picture: await response.blob() };
     const answer = await response.json();

@@ -16,9 +16,9 @@ from .sliders import EDITORS, Slider, slider
 from .stitching import Retargeter, eyes_moved, lips_moved, stitched
 from .types import ImplicitMotion
 
-SIZE, EYES, LIPS, OWN = "move_z", "eyes_open", "lips_open", "source_expression"
-SPECIAL = (SIZE, EYES, LIPS, OWN)  # sliders that add nothing to expression and rotation
-AS_IT_IS = -1.0  # of EYES and LIPS; any value below 0 leaves them as open as they are
+SIZE_SLIDER, EYES_SLIDER, LIPS_SLIDER, OWN_SLIDER = "move_z", "eyes_open", "lips_open", "source_expression"
+SPECIAL = (SIZE_SLIDER, EYES_SLIDER, LIPS_SLIDER, OWN_SLIDER)  # sliders that add nothing to expression and rotation
+UNCHANGED = -1.0  # of EYES_SLIDER and LIPS_SLIDER; any value below 0 leaves them as open as they are
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class EditorEdit:
 
 
 def limits(one: Slider) -> tuple[float, float, float]:
-    """Least, most and default of a slider over both editors; those of EYES and LIPS begin at AS_IT_IS."""
-    if one.name in (EYES, LIPS):
-        return AS_IT_IS, one.gradio.most if one.gradio else 0.0, AS_IT_IS
+    """Least, most and default of a slider over both editors; those of EYES_SLIDER and LIPS_SLIDER begin at UNCHANGED."""
+    if one.name in (EYES_SLIDER, LIPS_SLIDER):
+        return UNCHANGED, one.gradio.most if one.gradio else 0.0, UNCHANGED
     there = [variant for variant in (one.gradio, one.advanced) if variant]
     return min(each.least for each in there), max(each.most for each in there), there[0].default
 
 
 def slider_expression(values: Mapping[str, float], editor: str) -> Expression:
-    """The expression of slider values by name, those of EYES, LIPS and OWN left out.
+    """The expression of slider values by name, those of EYES_SLIDER, LIPS_SLIDER and OWN_SLIDER left out.
 
     A slider that `editor`, one of EDITORS, does not have works as in the other one. Raises InputError for an unknown
     slider.
@@ -61,18 +61,20 @@ def slider_expression(values: Mapping[str, float], editor: str) -> Expression:
         here = {name: value for name, value in plain.items() if slider(name).variant(which)}
         plain = {name: value for name, value in plain.items() if name not in here}
         found = found + Expression.of(here, which)
-    return replace(found, scale=values.get(SIZE, 1.0) - 1.0)
+    return replace(found, scale=values.get(SIZE_SLIDER, 1.0) - 1.0)
 
 
 def slider_edit(values: Mapping[str, float], editor: str, added: Expression, stitching: bool = True) -> EditorEdit:
     """The edit of slider values by name and an expression that is added to theirs. Raises InputError as EditorEdit."""
 
     def ratio(name: str) -> float | None:
-        value = values.get(name, AS_IT_IS)
+        value = values.get(name, UNCHANGED)
         return value if value >= 0 else None
 
     expression = slider_expression(values, editor) + added
-    return EditorEdit(editor, expression, values.get(OWN, 1.0), ratio(EYES), ratio(LIPS), stitching)
+    return EditorEdit(
+        editor, expression, values.get(OWN_SLIDER, 1.0), ratio(EYES_SLIDER), ratio(LIPS_SLIDER), stitching
+    )
 
 
 def edited(source: ImplicitMotion, edit: EditorEdit, networks: Retargeter) -> Tensor:

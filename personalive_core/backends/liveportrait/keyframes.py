@@ -17,7 +17,8 @@ def read_timeline(text: str, expressions: Sequence[Expression]) -> Timeline:
     """A timeline over a list of `expressions`; its length is that of the text.
 
     Keyframes: a line frame: expression each, such as `24: 1`, or `24: 1 x 0.5` for half of it. Expressions are counted
-    from 1; 0 is none. Between keyframes the expression changes evenly. A text whose lines have a `=` holds
+    from 1; 0 is none, and what a timeline without a keyframe at 0 begins with. Between keyframes the expression changes
+    evenly. A text whose lines have a `=` holds
     AdvancedLivePortrait's commands, see `read_commands`. Raises InputError for another line, for an expression that the
     list does not hold, and for keyframes out of order.
     """
@@ -32,6 +33,8 @@ def read_timeline(text: str, expressions: Sequence[Expression]) -> Timeline:
 
 def _keyframes(lines: Sequence[str], expressions: Sequence[Expression]) -> Timeline:
     keys = tuple(_key(line, expressions) for line in lines)
+    if keys[0].frame:
+        keys = (ExpressionKey(0, Expression.none()), *keys)
     return Timeline(keys, keys[-1].frame + 1)
 
 
