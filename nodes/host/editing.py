@@ -258,7 +258,7 @@ def sentence(error: Exception) -> str:
 
 
 def without_picture(status: int, why: str) -> web.Response:
-    """An answer_preview that says why there is no picture."""
+    """An answer that says why there is no picture."""
     return web.json_response({"error": why}, status=status, headers=SAFE)
 
 

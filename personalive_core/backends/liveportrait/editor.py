@@ -42,7 +42,7 @@ class EditorEdit:
 
 
 def limits(one: Slider) -> tuple[float, float, float]:
-    """Least, most and default of a slider over both editors; those of EYES_SLIDER and LIPS_SLIDER begin at UNCHANGED."""
+    """Least, most and default of a slider over both editors; the open eyes' and lips' begin at UNCHANGED."""
     if one.name in (EYES_SLIDER, LIPS_SLIDER):
         return UNCHANGED, one.gradio.most if one.gradio else 0.0, UNCHANGED
     there = [variant for variant in (one.gradio, one.advanced) if variant]
@@ -71,10 +71,8 @@ def slider_edit(values: Mapping[str, float], editor: str, added: Expression, sti
         value = values.get(name, UNCHANGED)
         return value if value >= 0 else None
 
-    expression = slider_expression(values, editor) + added
-    return EditorEdit(
-        editor, expression, values.get(OWN_SLIDER, 1.0), ratio(EYES_SLIDER), ratio(LIPS_SLIDER), stitching
-    )
+    expression, own = slider_expression(values, editor) + added, values.get(OWN_SLIDER, 1.0)
+    return EditorEdit(editor, expression, own, ratio(EYES_SLIDER), ratio(LIPS_SLIDER), stitching)
 
 
 def edited(source: ImplicitMotion, edit: EditorEdit, networks: Retargeter) -> Tensor:

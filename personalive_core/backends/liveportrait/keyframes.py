@@ -18,9 +18,8 @@ def read_timeline(text: str, expressions: Sequence[Expression]) -> Timeline:
 
     Keyframes: a line frame: expression each, such as `24: 1`, or `24: 1 x 0.5` for half of it. Expressions are counted
     from 1; 0 is none, and what a timeline without a keyframe at 0 begins with. Between keyframes the expression changes
-    evenly. A text whose lines have a `=` holds
-    AdvancedLivePortrait's commands, see `read_commands`. Raises InputError for another line, for an expression that the
-    list does not hold, and for keyframes out of order.
+    evenly. A text whose first line has a `=` holds AdvancedLivePortrait's commands, see `read_commands`. Raises
+    InputError for another line, for an expression that the list does not hold, and for keyframes out of order.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
