@@ -12,13 +12,7 @@ import torch
 from PIL import Image
 
 from personalive_core.backends.liveportrait.expression_files import load_expression
-from personalive_core.backends.liveportrait.files import LIVE_NETWORKS
-from personalive_core.modules.appearance import AppearanceExtractor
-from personalive_core.modules.keypoints import KeypointExtractor
-from personalive_core.modules.retargeting import RetargetingNetworks
-from personalive_core.modules.spade import SpadeDecoder
-from personalive_core.modules.warping import WarpingNetwork
-from tests.backends.liveportrait.test_loader import SIZES, write_repack
+from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import load_api, open_page
 from tests.comfyui.server import ComfyUI
 
@@ -30,28 +24,13 @@ OURS = {"X-PersonaLive": "1"}
 FACE = {"detector": "none", "face": "largest", "face_box": "", "crop_scale": 1.0, "crop_x": 0.0, "crop_y": 0.0}
 
 
-def write_standin(folder, synth, live_cases):
-    """Small networks with stand-in weights whose keypoints lie in the picture, as the repack in models/liveportrait."""
-    sizes, kinds = SIZES, (AppearanceExtractor, KeypointExtractor, WarpingNetwork, SpadeDecoder, RetargetingNetworks)
-    configs = (sizes.appearance, sizes.keypoints, sizes.warping, sizes.decoder, sizes.retargeting)
-    with torch.no_grad():
-        networks = [kind(config) for kind, config in zip(kinds, configs, strict=True)]
-        loaded = {n: synth.load_synth(net, f"{n}.") for n, net in zip(LIVE_NETWORKS, networks, strict=True)}
-        live_cases.tame_motion_extractor(loaded["motion_extractor"].detector)
-    states = {name: network.state_dict() for name, network in loaded.items()}
-    states["motion_extractor"].pop("idx_tensor")
-    write_repack(folder, states)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, synth, live_cases, media, checkout):  # noqa: ARG001 - ends before the next ComfyUI's turn
+def server(tmp_path_factory, media, checkout):  # noqa: ARG001 - ends before the next ComfyUI's turn
     """A ComfyUI of these tests alone: others' prompts would make previews wait."""
     comfyui = ComfyUI(
         tmp_path_factory.mktemp("liveportrait"), inputs=[media / "portrait.png", media / "expression.png"]
     )
-    weights = comfyui.base / "models" / "liveportrait"
-    weights.mkdir()
-    write_standin(weights, synth, live_cases)
+    write_live_standin(comfyui.base / "models" / "liveportrait")
     with comfyui:
         yield comfyui
 

@@ -12,6 +12,7 @@ UI = sorted((ROOT / "workflows").glob("*.json"))
 ASSETS = ROOT / "nodes" / "assets"
 NOT_LISTED = {"batch"}  # for `personalive submit` alone
 ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
+ORDER += ["liveportrait_edit"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 FREE |= {("LoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
