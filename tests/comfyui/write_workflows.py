@@ -2,7 +2,7 @@
 
 COMFYUI_DIR=... PERSONALIVE_BROWSER=... python -m tests.comfyui.write_workflows [name ...]
 
-Each workflow runs once with the small model, which takes minutes, those of LivePortrait with stand-in weights: its nodes
+Each workflow runs once with the small model, which takes minutes, those of LivePortrait with stand-in ones: its nodes
 grow while they show what they made. The nodes are laid out with room for that; the results are the thumbnail.
 """
 
