@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from ...personalive_core.backends.personalive.model import out_of_memory
+from ...personalive_core.backends.placement import out_of_memory
 from ...personalive_core.errors import PersonaLiveError, remedy_first
 
 P = ParamSpec("P")

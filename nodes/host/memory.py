@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
-from ...personalive_core.backends.personalive.model import PersonaLive, Placement
+from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import LATENT_PIXELS
+from ...personalive_core.backends.placement import Placement
 from ...personalive_core.device import PRECISIONS
 from ...personalive_core.errors import InputError
 from ...personalive_core.modules.kernels import fast_ops

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 from tqdm import tqdm
 
+from ..backends.building import build_on_meta
 from ..backends.personalive.files import FILES
-from ..backends.personalive.loader import DECODERS, build_on_meta, unet_config
+from ..backends.personalive.loader import DECODERS, unet_config
 from ..errors import OutputError
 from ..modules.unet import UNet
 from ..text import plural

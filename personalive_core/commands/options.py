@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from ..backends.personalive.loader import DECODERS
 from ..backends.personalive.lora import Lora, read_lora
 from ..backends.personalive.speed.choice import SPEEDS
 from ..backends.personalive.speed.units import Progress
+from ..backends.registry import PERSONALIVE, SYSTEMS
 from ..device import PRECISIONS, pick_device, pick_precision
 from ..errors import InputError
 from ..faces.detectors import DETECTORS
@@ -22,11 +24,31 @@ from .readers import box, face_choice, frame_rate, number, picture_size, whole
 DEFAULT_WEIGHTS = Path("pretrained_weights")
 
 
+def add_system(parser: argparse.ArgumentParser) -> None:
+    """Adds --system."""
+    parser.add_argument(
+        "--system", choices=SYSTEMS, default=PERSONALIVE, help="what animates the portrait (default: %(default)s)"
+    )
+
+
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Adds --weights."""
     parser.add_argument(
         "--weights", type=Path, default=DEFAULT_WEIGHTS, metavar="DIR", help="weights folder (default: ./%(default)s)"
     )
+
+
+def add_animal(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds --animal."""
+    parser.add_argument("--animal", action="store_true", help="LivePortrait's networks for animals")
+
+
+def refuse_options(a: argparse.Namespace, only: str, defaults: Mapping[str, object]) -> None:
+    """Raises InputError for an option that only the system `only` has: one of `defaults`, by their names in `a`."""
+    for name, default in defaults.items():
+        if a.system != only and getattr(a, name) != default:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} belongs to {only}, got --system {a.system}: leave it out, or use {only}")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

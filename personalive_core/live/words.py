@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..backends.personalive.model import out_of_memory
+from ..backends.placement import out_of_memory
 from ..errors import PersonaLiveError
 from .types import Captured, Performed
 

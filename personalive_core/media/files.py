@@ -216,6 +216,17 @@ def load_tensors(path: Path, *schemas: str) -> tuple[dict[str, Tensor], dict[str
         ) from error
 
 
+def schema_of(path: Path) -> str | None:
+    """The schema of a file that `save_tensors` wrote; None for any other, also one that cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with _utf8_name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
+            return dict(file.metadata() or {}).get("schema")
+    except (SafetensorError, OSError):
+        return None
+
+
 @contextlib.contextmanager
 def _utf8_name(path: Path) -> Iterator[str]:
     """Yields a name of the file that safetensors takes: it refuses those that are no UTF-8, which POSIX allows."""

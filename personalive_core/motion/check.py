@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import NoReturn
 
@@ -31,16 +32,25 @@ RATE_TEXT = re.compile(r"[0-9]{1,30}(/[0-9]{1,30}|\.[0-9]{1,30})?")  # no expone
 MOST_TOLD = 40  # characters of a wrong text that a message repeats
 
 
-def check_motion(tensors: Mapping[str, Tensor], whose: str) -> None:
-    """Raises InputError, which begins with `whose`, unless `tensors` are a motion of at least one frame."""
+def check_motion(
+    tensors: Mapping[str, Tensor],
+    whose: str,
+    shapes: Mapping[str, tuple[int, ...]] = MOTION_SHAPES,
+    may_be_nan: Collection[str] = (),
+) -> None:
+    """Raises InputError, which begins with `whose`, unless `tensors` are a motion of at least one frame.
+
+    Each has its shape in `shapes`, without the frame axis, and is finite; NaN says "unknown" in those of `may_be_nan`.
+    """
     valid = _typed(tensors.get("valid"), "valid", "bool", [None], whose)
     if not len(valid):
         _refuse(whose, "holds no frame, expected at least one")
     if bool((valid.contiguous().view(torch.uint8) > 1).any()):  # another byte would count as neither
         _refuse(whose, "holds valid that is neither true nor false")
-    for name, shape in MOTION_SHAPES.items():
+    for name, shape in shapes.items():
         values = _typed(tensors.get(name), name, "floating point", [len(valid), *shape], whose)
-        wrong = (~values.float().isfinite()).flatten(1).any(1).nonzero()
+        numbers = values.float().nan_to_num(nan=0, posinf=math.inf, neginf=-math.inf) if name in may_be_nan else values
+        wrong = (~numbers.float().isfinite()).flatten(1).any(1).nonzero()
         if len(wrong):
             _refuse(whose, f"holds NaN or infinity as {name} of frame {int(wrong[0])}, expected finite numbers")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from .gaps import blend, lerp
 from .times import first_from
-from .types import HeadPose, HybridMotion, concat_motion
+from .types import EXPRESSIONS, LOOKS, AnyMotion, HeadPose, MotionT, concat_motion
 
 LENGTHS = ("shorter", "longer")
 UNITS = ("frames", "seconds")
@@ -22,7 +22,7 @@ class Edit:
     """What `edit` changes; the defaults change nothing. Raises InputError for a number that is not finite, or size 0.
 
     A factor of an angle works from looking straight ahead. Movement is measured from the motion's first frame, as
-    retargeting does. A factor of the expression works from the mean embedding of the motion's frames with a face: 0
+    retargeting does. A factor of the expression works from the mean expression of the motion's frames with a face: 0
     freezes the face in its average expression, 1 keeps it. The mean does not depend on the range, and one odd frame,
     such as a first one with closed eyes, hardly moves it.
     """
@@ -47,14 +47,18 @@ class Edit:
             raise InputError(f"{wrong[0]} is {numbers[wrong[0]]}: give a number, for the size one above 0")
 
 
-def mix(a: HybridMotion, b: HybridMotion, head: float, expression: float, length: str) -> HybridMotion:
+def mix(a: MotionT, b: MotionT, head: float, expression: float, length: str) -> MotionT:
     """Blends two motions frame by frame: weight 0 gives `a`, 1 gives `b`.
 
-    `head` weights pose, keypoints and box; `expression` weights the embedding. `length` "shorter" ends with the shorter
-    motion, "longer" repeats the shorter one's last frame. A frame is valid if it is valid in both motions; after the
-    shorter one's end, if it is valid in the longer one. Raises InputError for an unknown length, a weight outside 0..1
-    or a motion without frames.
+    `head` weights pose, keypoints and box; `expression` weights the expression. `length` "shorter" ends with the
+    shorter motion, "longer" repeats the shorter one's last frame. A frame is valid if it is valid in both motions;
+    after the shorter one's end, if it is valid in the longer one. Raises InputError for an unknown length, a weight
+    outside 0..1, motions of two systems or a motion without frames.
     """
+    if type(a) is not type(b):
+        raise InputError(
+            f"only motions of one system can be mixed, got {a!r} and {b!r}: extract both with the same system"
+        )
     if length not in LENGTHS:
         raise InputError(f"unknown length {length!r}: use one of {', '.join(LENGTHS)}")
     for name, weight in (("head", head), ("expression", expression)):
@@ -66,10 +70,13 @@ def mix(a: HybridMotion, b: HybridMotion, head: float, expression: float, length
     valid = _valid(a, b)[:count]
     a, b = _held(a, count), _held(b, count)
     mixed = blend(a, b, torch.full((count,), float(head)), valid=True)
-    return replace(mixed, embedding=lerp(a.embedding, b.embedding, expression), valid=valid)
+    own, other = a.tensors(), b.tensors()
+    return mixed.changed(
+        valid=valid, **{name: lerp(own[name], other[name], expression) for name in LOOKS if name in own}
+    )
 
 
-def cut(motion: HybridMotion, start: int, count: int | None = None) -> HybridMotion:
+def cut(motion: MotionT, start: int, count: int | None = None) -> MotionT:
     """`count` frames from frame `start` on, or up to the motion's end if that is earlier; None: up to the end.
 
     Raises InputError for a start outside the motion or a count below 1.
@@ -109,8 +116,8 @@ def range_weights(times: Tensor, start: float = 0, end: float = 0, unit: str = "
     return inside * share * share * (3 - 2 * share)
 
 
-def edit(motion: HybridMotion, change: Edit, weights: Tensor) -> HybridMotion:
-    """Applies `change` to head pose and embedding, in each frame as much as its weight [F] from 0 to 1 says.
+def edit(motion: MotionT, change: Edit, weights: Tensor) -> MotionT:
+    """Applies `change` to head pose and expression, in each frame as much as its weight [F] from 0 to 1 says.
 
     Frames of weight 0 stay as they are, to the bit. Keypoints stay: `backends/personalive/editing.py` poses them anew.
     """
@@ -123,23 +130,25 @@ def edit(motion: HybridMotion, change: Edit, weights: Tensor) -> HybridMotion:
         pose.translation + weight * moved,
         pose.scale * (1 + weight * (change.size - 1)),
     )
-    return replace(motion, pose=edited, embedding=_expressed(motion, 1 + weight[..., None] * (change.expression - 1)))
+    factor = 1 + weight[..., None] * (change.expression - 1)
+    expressions = [name for name in EXPRESSIONS if name in motion.tensors()]
+    return motion.changed(pose=edited, **{name: _expressed(motion, name, factor) for name in expressions})
 
 
-def _expressed(motion: HybridMotion, factor: Tensor) -> Tensor:
-    """The embedding [F, L, D] with its difference from the mean times `factor` [F, 1, 1]."""
-    known = motion.embedding[motion.valid] if bool(motion.valid.any()) else motion.embedding
-    mean = known.mean(0, keepdim=True)
-    return torch.where(factor == 1, motion.embedding, mean + factor * (motion.embedding - mean))
+def _expressed(motion: AnyMotion, name: str, factor: Tensor) -> Tensor:
+    """The field `name` [F, L, D] with its difference from the mean times `factor` [F, 1, 1]."""
+    values = motion.tensors()[name]
+    mean = (values[motion.valid] if bool(motion.valid.any()) else values).mean(0, keepdim=True)
+    return torch.where(factor == 1, values, mean + factor * (values - mean))
 
 
-def _held(motion: HybridMotion, count: int) -> HybridMotion:
+def _held(motion: MotionT, count: int) -> MotionT:
     """The first `count` frames; if there are fewer, the last one is repeated."""
     missing = max(count - len(motion), 0)
     return concat_motion([motion[:count], *([motion[-1:]] * missing)])
 
 
-def _valid(a: HybridMotion, b: HybridMotion) -> Tensor:
+def _valid(a: AnyMotion, b: AnyMotion) -> Tensor:
     """The mix's `valid` [F] bool, as long as the longer motion."""
     shared = min(len(a), len(b))
     rest = a if len(a) > len(b) else b

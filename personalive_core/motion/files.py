@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Generic
 
 from torch import Tensor
 
 from ..errors import InputError
-from ..media.files import load_tensors, save_tensors
-from .check import check_details, check_motion, check_rate, check_times, details_of, rate_of
+from ..media.files import load_tensors, save_tensors, schema_of
+from .check import MOTION_SHAPES, check_details, check_motion, check_rate, check_times, details_of, rate_of
 from .editing import cut
 from .times import USUAL_RATE, cut_times, even_times, first_from, typical_rate, usual_rate
-from .types import HeadPose, HybridMotion
+from .types import HybridMotion, MotionT
 
 MOTION_SCHEMA = "personalive-motion-2"
 EVEN_SCHEMA = "personalive-motion-1"  # the one before, without times: its frames are evenly spaced
 SUFFIXES = (".safetensors",)
+TEMPLATE_SUFFIXES = (".pkl", ".pickle")  # LivePortrait's own, which are programs: they are never read
+_SCHEMA = re.compile(r"([a-z]+)-motion-[0-9]+")  # the system comes first
+_SHARED = ("angles", "translation", "scale", "box", "valid")  # what a motion of every system holds
+
+
+@dataclass(frozen=True)
+class MotionKind(Generic[MotionT]):
+    """How the motion of one system is stored; values have the names of the motion's tensors."""
+
+    motion: type[MotionT]
+    schema: str  # SYSTEM-motion-VERSION
+    shapes: Mapping[str, tuple[int, ...]]  # without the frame axis, which is first
+    head_alone: str  # what to do to take only the head pose from another system's file
+    may_be_nan: tuple[str, ...] = ()  # where NaN says that a value is not known
+    before: tuple[str, ...] = ()  # schemas that are still read: they have no times, frames are evenly spaced
+
+    @property
+    def system(self) -> str:
+        """The name of the system."""
+        return self.schema.split("-")[0]
+
+
+HYBRID = MotionKind(
+    HybridMotion, MOTION_SCHEMA, MOTION_SHAPES, "set the strength of the expression to 0", before=(EVEN_SCHEMA,)
+)
 
 
 @dataclass(frozen=True, eq=False)
-class MotionFile:
+class MotionFile(Generic[MotionT]):
     """The checked content of a motion file, or a part of it."""
 
-    motion: HybridMotion
+    motion: MotionT
     times: Tensor  # [F + 1] int64, see motion/times.py
     rate: Fraction  # frames per second; the usual one if the times are uneven
     details: dict[str, str]
@@ -42,51 +70,93 @@ def save_motion(
 
     Raises OutputError, and InputError for what could not be read again: no frame, NaN, times that do not rise.
     """
+    save_kind(HYBRID, path, motion, details, times)
+
+
+def save_kind(
+    kind: MotionKind[MotionT],
+    path: Path,
+    motion: MotionT,
+    details: dict[str, str] | None = None,
+    times: Tensor | None = None,
+) -> None:
+    """`save_motion` for the motion of any system."""
     whose, told = f"the motion for {path.name}", dict(details or {})
     check_details(told, whose)
     rate = rate_of(told["rate"], whose) if "rate" in told else USUAL_RATE
     times = even_times(len(motion), rate) if times is None else times
-    tensors = {
-        "embedding": motion.embedding,
-        "keypoints": motion.keypoints,
-        "angles": motion.pose.angles,
-        "translation": motion.pose.translation,
-        "scale": motion.pose.scale,
-        "box": motion.box,
-        "valid": motion.valid,
-    }
-    check_motion(tensors, whose)
+    tensors = motion.tensors()
+    check_motion(tensors, whose, kind.shapes, kind.may_be_nan)
     check_times(times, len(motion), whose)
     if "rate" in told and (usual := usual_rate(rate, times)) != rate:
         told["rate"] = str(usual)
-    save_tensors(path, {**tensors, "times": times}, {"schema": MOTION_SCHEMA, "details": json.dumps(told)})
+    save_tensors(path, {**tensors, "times": times}, {"schema": kind.schema, "details": json.dumps(told)})
 
 
-def read_motion(path: Path) -> MotionFile:
+def read_motion(path: Path) -> MotionFile[HybridMotion]:
     """Reads a motion file of this version or the one before, and checks all of it.
 
     Raises InputError for any other file, and for values of another type or shape, NaN, no frame, times that do not
     rise, or a rate outside 1..1000 frames per second.
     """
-    tensors, metadata = load_tensors(path, MOTION_SCHEMA, EVEN_SCHEMA)
-    check_motion(tensors, path.name)
-    details = details_of(metadata, path.name)
-    told = check_rate(details["rate"], path.name) if "rate" in details else None
+    return read_kind(HYBRID, path)
+
+
+def read_kind(kind: MotionKind[MotionT], path: Path, head_alone: bool = False) -> MotionFile[MotionT]:
+    """`read_motion` for the motion of any system; of another system's it raises InputError.
+
+    With `head_alone`, another system's is read too: its head pose, box and valid frames, and 0 for the rest.
+    """
+    if path.suffix.lower() in TEMPLATE_SUFFIXES:
+        raise InputError(
+            f"{path.name} is a pickle, which can run programs and is never read: make a motion file of its driving "
+            f"with `personalive motion --system {kind.system}`"
+        )
+    schema = schema_of(path) or ""
+    other = _SCHEMA.fullmatch(schema)
+    is_other = other is not None and other[1] != kind.system
+    if is_other and not head_alone:
+        raise InputError(
+            f"{path.name} holds the motion of {schema.split('-')[0]}, expected that of {kind.system}: extract it again "
+            f"with `personalive motion --system {kind.system}`, or {kind.head_alone} to take its head pose alone"
+        )
+    tensors, metadata = load_tensors(path, schema if is_other else kind.schema, *kind.before)
+    if is_other:
+        shapes = {name: shape for name, shape in kind.shapes.items() if name in _SHARED}
+        check_motion(tensors, path.name, shapes)
+        frames, like = len(tensors["valid"]), tensors["angles"]
+        rest = {name: like.new_zeros(frames, *shape) for name, shape in kind.shapes.items() if name not in shapes}
+        tensors = {name: value for name, value in tensors.items() if name in (*_SHARED, "times")} | rest
+    else:
+        check_motion(tensors, path.name, kind.shapes, kind.may_be_nan)
+    return _file(kind, tensors, metadata, path.name)
+
+
+def _file(
+    kind: MotionKind[MotionT], tensors: dict[str, Tensor], metadata: Mapping[str, str], whose: str
+) -> MotionFile[MotionT]:
+    details = details_of(metadata, whose)
+    told = check_rate(details["rate"], whose) if "rate" in details else None
     frames = len(tensors["valid"])
-    times = even_times(frames, told or USUAL_RATE) if metadata["schema"] == EVEN_SCHEMA else tensors.get("times")
-    times = check_times(times, frames, path.name)
-    pose = HeadPose(tensors["angles"], tensors["translation"], tensors["scale"])
-    motion = HybridMotion(tensors["embedding"], tensors["keypoints"], pose, tensors["box"], tensors["valid"])
-    return MotionFile(motion, times, told or typical_rate(times), details)
+    evenly = metadata["schema"] in kind.before or metadata["schema"] == EVEN_SCHEMA
+    times = even_times(frames, told or USUAL_RATE) if evenly else tensors.get("times")
+    times = check_times(times, frames, whose)
+    return MotionFile(kind.motion.of(tensors), times, told or typical_rate(times), details)
 
 
-def read_part(path: Path, start: float | Fraction, count: int | None = None) -> MotionFile:
+def read_part(path: Path, start: float | Fraction, count: int | None = None) -> MotionFile[HybridMotion]:
     """Like `read_motion`: from the first frame at or after `start` on, in seconds since the file's first frame.
 
     `count` is the most frames to take, None for all. The values are float32, whatever they are in the file. Raises
     InputError also if no frame is left.
     """
-    file = read_motion(path)
+    return part_of(read_motion(path), path, start, count)
+
+
+def part_of(
+    file: MotionFile[MotionT], path: Path, start: float | Fraction, count: int | None = None
+) -> MotionFile[MotionT]:
+    """The part of a `file` that was read from `path`, see `read_part`."""
     first = first_from(file.times, start)
     if first == len(file.motion):
         raise InputError(f"{path.name} has no frame at {float(start):g} s: start earlier")
@@ -94,10 +164,10 @@ def read_part(path: Path, start: float | Fraction, count: int | None = None) -> 
     return replace(file, motion=motion, times=cut_times(file.times, first, len(motion)))
 
 
-def _in_float32(motion: HybridMotion) -> HybridMotion:
+def _in_float32(motion: MotionT) -> MotionT:
     """The same motion in the type that the networks compute poses in."""
-    pose = HeadPose(motion.pose.angles.float(), motion.pose.translation.float(), motion.pose.scale.float())
-    return HybridMotion(motion.embedding.float(), motion.keypoints.float(), pose, motion.box.float(), motion.valid)
+    tensors = motion.tensors()
+    return motion.of({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
 
 
 def load_motion(path: Path) -> HybridMotion:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FaceError, InputError
-from .types import HeadPose, HybridMotion, concat_motion
+from .types import MotionT, concat_motion
 
 MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
@@ -18,25 +18,18 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     return (1 - weight) * start + weight * end
 
 
-def blend(start: HybridMotion, end: HybridMotion, weights: Tensor, valid: bool) -> HybridMotion:
-    """Interpolates keypoints, pose, embedding and box from `start` to `end` (1 or F frames each) at `weights` [F]."""
-    column = weights[:, None]
-    return HybridMotion(
-        lerp(start.embedding, end.embedding, column[..., None]),
-        lerp(start.keypoints, end.keypoints, column[..., None]),
-        HeadPose(
-            lerp(start.pose.angles, end.pose.angles, column),
-            lerp(start.pose.translation, end.pose.translation, column),
-            lerp(start.pose.scale, end.pose.scale, column),
-        ),
-        lerp(start.box, end.box, column),
-        torch.full((len(weights),), valid),
-    )
+def blend(start: MotionT, end: MotionT, weights: Tensor, valid: bool) -> MotionT:
+    """Interpolates every value from `start` to `end` (1 or F frames each) at `weights` [F]; all frames are `valid`."""
+    ends = end.tensors()
+    blended = {
+        name: lerp(tensor, ends[name], weights.view(-1, *[1] * (tensor.dim() - 1)))
+        for name, tensor in start.tensors().items()
+        if name != "valid"
+    }
+    return start.of({**blended, "valid": torch.full((len(weights),), valid)})
 
 
-def fill_missing(
-    motions: Iterable[HybridMotion], policy: str = "hold", neutral: HybridMotion | None = None
-) -> Iterator[HybridMotion]:
+def fill_missing(motions: Iterable[MotionT], policy: str = "hold", neutral: MotionT | None = None) -> Iterator[MotionT]:
     """Replaces the motion of frames whose `valid` is False by `policy`; `valid` stays False. Yields every frame.
 
     hold: the last valid frame; before the first valid frame, that one. interpolate: between the valid frames around the
@@ -45,7 +38,7 @@ def fill_missing(
     """
     if policy not in MISSING_POLICIES:
         raise InputError(f"unknown missing-face policy {policy!r}: use one of {', '.join(MISSING_POLICIES)}")
-    last: HybridMotion | None = None
+    last: MotionT | None = None
     gap = seen = 0
     for frame in _one_by_one(motions):
         seen += 1
@@ -65,14 +58,12 @@ def fill_missing(
         yield from _gap(last, last, gap, policy, neutral)
 
 
-def _one_by_one(motions: Iterable[HybridMotion]) -> Iterator[HybridMotion]:
+def _one_by_one(motions: Iterable[MotionT]) -> Iterator[MotionT]:
     for motion in motions:
         yield from (motion[i : i + 1] for i in range(len(motion)))
 
 
-def _gap(
-    before: HybridMotion, after: HybridMotion, frames: int, policy: str, neutral: HybridMotion | None
-) -> Iterator[HybridMotion]:
+def _gap(before: MotionT, after: MotionT, frames: int, policy: str, neutral: MotionT | None) -> Iterator[MotionT]:
     """The `frames` filled frames of a gap between two valid ones; yields nothing for 0."""
     if not frames:
         return
@@ -84,9 +75,9 @@ def _gap(
     yield blend(before, after, weights if policy == "interpolate" else torch.zeros(frames), valid=False)
 
 
-def in_windows(motions: Iterable[HybridMotion], window: int) -> Iterator[HybridMotion]:
+def in_windows(motions: Iterable[MotionT], window: int) -> Iterator[MotionT]:
     """Yields the same frames in pieces of `window` frames; the last piece may be shorter."""
-    held: list[HybridMotion] = []
+    held: list[MotionT] = []
     count = 0
     for motion in motions:
         held.append(motion)

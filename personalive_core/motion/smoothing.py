@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .types import HeadPose, HybridMotion
+from .types import AnyMotion, HeadPose, MotionT
 
 ROUNDING = 0.001  # seconds: a container's clock may be this coarse, as in mkv, so that even steps differ by as much
 POSE_BETA = 0.05  # Hz per (degree or pixel per second): lets fast motion pass
@@ -76,8 +76,8 @@ def _alpha(cutoff: Tensor | float, rate: float) -> Tensor | float:
 
 
 def smooth(
-    motions: Iterable[HybridMotion], options: OneEuroOptions | None, times: Iterable[Fraction] | None = None
-) -> Iterator[HybridMotion]:
+    motions: Iterable[MotionT], options: OneEuroOptions | None, times: Iterable[Fraction] | None = None
+) -> Iterator[MotionT]:
     """Filters head pose and box frame by frame; frames without a face pass unchanged and do not change the filter.
 
     `times` are those of the frames in seconds, each taken after its frame's motion; None: evenly spaced. Keypoints are
@@ -99,8 +99,8 @@ def smooth(
 
 
 def smooth_next(
-    state: OneEuroState | None, motion: HybridMotion, options: OneEuroOptions
-) -> tuple[OneEuroState | None, HybridMotion]:
+    state: OneEuroState | None, motion: MotionT, options: OneEuroOptions
+) -> tuple[OneEuroState | None, MotionT]:
     """The next frame [1] of `smooth`, and the filter's state after it; the options' rate is that of its time step."""
     if not bool(motion.valid):
         return state, motion
@@ -108,14 +108,14 @@ def smooth_next(
     return state, _with_rows(motion, row)
 
 
-def _rows(motion: HybridMotion) -> Tensor:
+def _rows(motion: AnyMotion) -> Tensor:
     """What is filtered of F frames: [F, 11]."""
     return torch.cat([motion.pose.angles, motion.pose.translation, motion.pose.scale, motion.box], 1)
 
 
-def _with_rows(motion: HybridMotion, rows: Tensor) -> HybridMotion:
+def _with_rows(motion: MotionT, rows: Tensor) -> MotionT:
     angles, translation, scale, box = rows.tensor_split((3, 6, 7), 1)
-    return replace(motion, pose=HeadPose(angles, translation, scale), box=box)
+    return motion.changed(pose=HeadPose(angles, translation, scale), box=box)
 
 
 def at_their_steps(options: OneEuroOptions, times: Iterable[Fraction]) -> Iterator[OneEuroOptions]:

@@ -1,33 +1,84 @@
-"""Motion of F frames as frozen values: head pose, hybrid motion, motion fitted to a reference."""
+"""Motion of F frames as frozen values: the base of every system's motion, head pose, hybrid and fitted motion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 
+# The fields, of whatever system, that say how the face looks: the expression itself, and what is measured of it.
+EXPRESSIONS = ("embedding", "expression")
+LOOKS = (*EXPRESSIONS, "eyes", "lips")
+
+_ValuesT = TypeVar("_ValuesT", bound="FrameValues")
+MotionT = TypeVar("MotionT", bound="AnyMotion")
+
 
 @dataclass(frozen=True)
-class HeadPose:
+class FrameValues:
+    """Values of F frames: each field is a tensor [F, ...], or such values themselves, whose class is in `NESTED`."""
+
+    NESTED: ClassVar[Mapping[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors().values())))
+
+    def __getitem__(self: _ValuesT, frames: slice) -> _ValuesT:
+        return self.of({name: tensor[frames] for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its field's name, which no other tensor has."""
+        found: dict[str, Tensor] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            found |= value.tensors() if isinstance(value, FrameValues) else {field.name: value}
+        return found
+
+    @classmethod
+    def of(cls: type[_ValuesT], tensors: Mapping[str, Tensor]) -> _ValuesT:
+        """The values made of these `tensors`, see `tensors`; others among them are left out."""
+        nested = {name: part.of(tensors) for name, part in cls.NESTED.items()}
+        return cls(**{field.name: nested.get(field.name, tensors.get(field.name)) for field in fields(cls)})
+
+    def changed(self: _ValuesT, **values: Any) -> _ValuesT:  # noqa: ANN401 - each field has its type
+        """The same with other values of these fields."""
+        return replace(self, **values)
+
+
+@dataclass(frozen=True)
+class HeadPose(FrameValues):
     """Rigid head motion of F frames, as the 3-D implicit keypoint extractor gives it."""
 
     angles: Tensor  # [F, 3] pitch, yaw, roll in degrees
     translation: Tensor  # [F, 3] in units of half the picture
     scale: Tensor  # [F, 1]
 
-    def __len__(self) -> int:
-        return len(self.angles)
 
-    def __getitem__(self, frames: slice) -> HeadPose:
-        return HeadPose(self.angles[frames], self.translation[frames], self.scale[frames])
+class AnyMotion(FrameValues):
+    """What every system's motion has. No dataclass itself: these fields come after the system's own."""
+
+    NESTED: ClassVar[Mapping[str, Any]] = {"pose": HeadPose}
+
+    pose: HeadPose
+    box: Tensor  # [F, 4] face box in the driving frame: left, top, right, bottom in pixels
+    valid: Tensor  # [F] bool: False where no face was found
+
+    def __getitem__(self: MotionT, frames: slice) -> MotionT:
+        if not isinstance(frames, slice):
+            raise TypeError(f"index a {type(self).__name__} with a slice, such as motion[3:4], not {frames!r}")
+        return super().__getitem__(frames)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} frames, {int(self.valid.sum())} with a face)"
 
 
-@dataclass(frozen=True)
-class HybridMotion:
+@dataclass(frozen=True, repr=False)
+class HybridMotion(AnyMotion):
     """Hybrid motion of F frames (section 3.2), passed between nodes: float32 on the CPU, 2.4 kB per frame."""
 
     embedding: Tensor  # [F, L=32, D=16] 1-D implicit facial embedding
@@ -35,19 +86,6 @@ class HybridMotion:
     pose: HeadPose  # the head pose that was applied to these keypoints
     box: Tensor  # [F, 4] face box in the driving frame: left, top, right, bottom in pixels
     valid: Tensor  # [F] bool: False where no face was found and the missing-face policy filled the frame
-
-    def __len__(self) -> int:
-        return len(self.embedding)
-
-    def __getitem__(self, frames: slice) -> HybridMotion:
-        if not isinstance(frames, slice):
-            raise TypeError(f"index a HybridMotion with a slice, such as motion[3:4], not {frames!r}")
-        return HybridMotion(
-            self.embedding[frames], self.keypoints[frames], self.pose[frames], self.box[frames], self.valid[frames]
-        )
-
-    def __repr__(self) -> str:
-        return f"HybridMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
 
 
 @dataclass(frozen=True)
@@ -61,13 +99,13 @@ class FittedMotion:
         return len(self.motion) - self.lead
 
 
-def concat_motion(motions: Iterable[HybridMotion], *, block: int = 256) -> HybridMotion:
+def concat_motion(motions: Iterable[MotionT], *, block: int = 256) -> MotionT:
     """The frames of all `motions`, one after the other. Raises InputError if there are none.
 
     Joins `block` of them at a time: many one-frame objects take more memory than the values in them.
     """
-    blocks: list[HybridMotion] = []
-    parts: list[HybridMotion] = []
+    blocks: list[MotionT] = []
+    parts: list[MotionT] = []
     for motion in motions:
         parts.append(motion)
         if len(parts) == block:
@@ -77,12 +115,6 @@ def concat_motion(motions: Iterable[HybridMotion], *, block: int = 256) -> Hybri
     return _joined([*blocks, *parts])
 
 
-def _joined(parts: Sequence[HybridMotion]) -> HybridMotion:
-    poses = [part.pose for part in parts]
-    return HybridMotion(
-        torch.cat([part.embedding for part in parts]),
-        torch.cat([part.keypoints for part in parts]),
-        HeadPose(*(torch.cat([getattr(pose, f.name) for pose in poses]) for f in fields(HeadPose))),
-        torch.cat([part.box for part in parts]),
-        torch.cat([part.valid for part in parts]),
-    )
+def _joined(parts: Sequence[MotionT]) -> MotionT:
+    tensors = [part.tensors() for part in parts]
+    return parts[0].of({name: torch.cat([part[name] for part in tensors]) for name in tensors[0]})

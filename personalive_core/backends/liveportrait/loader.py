@@ -23,7 +23,7 @@ from ...modules.warping import WarpingNetwork
 from ...weights.fill import NetworkFacts, load_into
 from ...weights.index import WeightIndex, read_state
 from ...weights.read import State
-from ..personalive.loader import build_on_meta, keypoint_config
+from ..building import build_on_meta, keypoint_config
 from .files import LIVE_FACTS, RETARGETING, locate_live
 from .model import LivePortrait
 from .networks import TensorShapes, appearance_config, decoder_config, retargeting_config, warping_config

@@ -13,7 +13,7 @@ from ...modules.retargeting import Perceptron, RetargetingNetworks
 from ...modules.spade import SpadeDecoder
 from ...modules.warping import WarpingNetwork
 from ...motion.types import HeadPose
-from ..personalive.model import Placement, in_parts
+from ..placement import Placement, in_parts
 
 
 @dataclass(frozen=True)

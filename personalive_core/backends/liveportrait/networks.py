@@ -15,7 +15,7 @@ from ...modules.layers import Ops
 from ...modules.retargeting import RetargetingConfig, RetargetingNetworks
 from ...modules.spade import SpadeConfig, SpadeDecoder
 from ...modules.warping import WarpingNetwork
-from ..personalive.loader import count
+from ..building import count
 from .model import LivePortrait
 
 TensorShapes = Mapping[str, tuple[int, ...]]

@@ -13,7 +13,7 @@ from .kalman import kalman_smoothed
 from .regions import check_region, region_mask, turns
 from .types import Placing
 
-MODES = ("relative", "absolute")
+TRANSFER_MODES = ("relative", "absolute")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class TransferOptions:
 
     def __post_init__(self) -> None:
         check_region(self.region)
-        if self.mode not in MODES:
-            raise InputError(f"motion is taken {' or '.join(MODES)}, got {self.mode!r}: choose one of these")
+        if self.mode not in TRANSFER_MODES:
+            raise InputError(f"motion is taken {' or '.join(TRANSFER_MODES)}, got {self.mode!r}: choose one of these")
 
     @property
     def relative(self) -> bool:

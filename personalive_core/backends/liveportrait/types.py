@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...modules.keypoints import rotation_matrix
-from ...motion.types import HeadPose
+from ...motion.types import AnyMotion, HeadPose
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Placing:
         return self.scale[..., None] * (canonical @ self.rotation + self.expression) + shift[:, None]
 
 
-@dataclass(frozen=True)
-class ImplicitMotion:
+@dataclass(frozen=True, repr=False)
+class ImplicitMotion(AnyMotion):
     """What the motion extractor reads from F pictures, and how open eyes and lips are; float32 on the CPU."""
 
     canonical: Tensor  # [F, 21, 3] keypoints of the face, neither turned nor moved
@@ -43,25 +43,6 @@ class ImplicitMotion:
     lips: Tensor  # [F, 1] openness of the lips; likewise
     box: Tensor  # [F, 4] face box in the frame: left, top, right, bottom in pixels
     valid: Tensor  # [F] bool: False where no face was found
-
-    def __len__(self) -> int:
-        return len(self.canonical)
-
-    def __getitem__(self, frames: slice) -> ImplicitMotion:
-        if not isinstance(frames, slice):
-            raise TypeError(f"index an ImplicitMotion with a slice, such as motion[3:4], not {frames!r}")
-        return ImplicitMotion(
-            self.canonical[frames],
-            self.expression[frames],
-            self.pose[frames],
-            self.eyes[frames],
-            self.lips[frames],
-            self.box[frames],
-            self.valid[frames],
-        )
-
-    def __repr__(self) -> str:
-        return f"ImplicitMotion({len(self)} frames, {int(self.valid.sum())} with a face)"
 
     @property
     def placing(self) -> Placing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 from ...errors import InputError, WeightsError
 from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ...modules.kernels import fast_ops
-from ...modules.keypoints import KeypointConfig, KeypointExtractor
+from ...modules.keypoints import KeypointExtractor
 from ...modules.layers import Ops
 from ...modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ...modules.unet import UNet, UNetConfig
@@ -23,13 +23,12 @@ from ...text import warn_once
 from ...weights.fill import hold_in, load_into, missing_keys
 from ...weights.index import WeightIndex, locate, read_state
 from ...weights.read import State, read_config
+from ..building import Shapes, build_on_meta, count, keypoint_config
 from .files import FILES, facts_of
 from .model import PersonaLive
 from .networks import build_image_encoder, build_tiny_vae, build_vae
 from .speed.choice import choose_speed
 from .speed.runner import with_speed
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 OWN = ("reference_unet", "denoising_unet", "pose_guider", "motion_encoder", "motion_extractor")  # PersonaLive's own
 NEEDED = (*OWN, "vae", "image_encoder")
@@ -116,25 +115,6 @@ def library_ops(device: torch.device) -> Ops:
     return ops
 
 
-def build_on_meta(network: str, build: Callable[[Shapes], nn.Module], shapes: Shapes) -> nn.Module:
-    """Builds the network on the meta device. Raises WeightsError if a key is missing whose shape `build` reads."""
-    try:
-        with torch.device("meta"):
-            return build(shapes)
-    except KeyError as error:
-        raise WeightsError(
-            f"the weights of {network} lack the key {error.args[0]}: the file belongs to another network, replace it"
-        ) from error
-
-
-def count(shapes: Shapes, pattern: str) -> int:
-    """The number of consecutive keys pattern.format(0), pattern.format(1), ... in `shapes`."""
-    found = 0
-    while pattern.format(found) in shapes:
-        found += 1
-    return found
-
-
 def unet_config(
     shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, preconditioned: int = 0
 ) -> UNetConfig:
@@ -178,15 +158,6 @@ def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) ->
         maps=shapes["model.l0.weight"][0],
         tokens=shapes["final_proj.weight"][0] // token_dim,
         token_dim=token_dim,
-    )
-
-
-def keypoint_config(shapes: Shapes) -> KeypointConfig:
-    """Config of a keypoint extractor from its checkpoint's shapes."""
-    stages = count(shapes, "detector.stages.{}.0.dwconv.weight")
-    return KeypointConfig(
-        widths=tuple(shapes[f"detector.stages.{i}.0.dwconv.weight"][0] for i in range(max(stages, 1))),
-        depths=tuple(count(shapes, f"detector.stages.{i}." + "{}.dwconv.weight") for i in range(max(stages, 1))),
     )
 
 

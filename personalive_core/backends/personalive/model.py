@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +16,9 @@ from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.unet import UNet
 from ...motion.types import HeadPose, HybridMotion
+from ..placement import Placement, in_parts
 from .stages import StageRunner, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
 from .types import LATENT_SCALE, Reference
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Compute device and dtype where a host program manages memory: weights may lie elsewhere, or in fewer bits."""
-
-    device: torch.device
-    dtype: torch.dtype
-    bring: Callable[[tuple[nn.Module, ...]], None]  # callback: gets the networks that are about to run
-    # callback: a value that changes with the weights of these networks; None while they lie elsewhere, are kept in
-    # another form, or are added to as they are used. Without it all runs plain.
-    token: Callable[[tuple[nn.Module, ...]], Hashable | None] = lambda _networks: None
 
 
 @dataclass(frozen=True)
@@ -134,21 +122,3 @@ class PersonaLive:
     def _bring(self, *networks: nn.Module) -> None:
         if self.placement:
             self.placement.bring(networks)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """True if a device ran out of memory: CUDA and ROCm have an exception type for it, MPS only a message."""
-    told = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    return told or isinstance(error, torch.cuda.OutOfMemoryError)
-
-
-def in_parts(call: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """`call` on all `frames` at once; if the device runs out of memory, on each half, down to single frames."""
-    try:
-        return call(frames)
-    except RuntimeError as error:
-        if len(frames) == 1 or not out_of_memory(error):
-            raise
-    # outside the handler: inside it, the error would keep the failed attempt's tensors in memory
-    torch.cuda.empty_cache()
-    return torch.cat([in_parts(call, part) for part in frames.tensor_split(2)])

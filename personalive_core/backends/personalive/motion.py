@@ -91,13 +91,12 @@ def extract_motion(model: PersonaLive, pictures: Tensor) -> HybridMotion:
 def extract_shape(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     """Like `extract_motion`, but also returns the canonical keypoints [F, 21, 3], without the pose."""
     motion, canonical = _look(model, pictures)
-    return _of_tensors(*copy_down(*_tensors(motion)).read()), canonical.cpu()
+    return _copied(motion)(), canonical.cpu()
 
 
 def extract_later(model: PersonaLive, pictures: Tensor) -> Callable[[], HybridMotion]:
     """Begins `extract_motion`: the result waits for the device only when it is called."""
-    motion = copy_down(*_tensors(_look(model, pictures)[0]))
-    return lambda: _of_tensors(*motion.read())
+    return _copied(_look(model, pictures)[0])
 
 
 @torch.inference_mode()
@@ -112,14 +111,11 @@ def _look(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     return HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, size)), canonical
 
 
-def _tensors(motion: HybridMotion) -> tuple[Tensor, ...]:
-    pose = motion.pose
-    return motion.embedding, motion.keypoints, pose.angles, pose.translation, pose.scale, motion.box, motion.valid
-
-
-def _of_tensors(*tensors: Tensor) -> HybridMotion:
-    embedding, keypoints, angles, translation, scale, box, valid = tensors
-    return HybridMotion(embedding, keypoints, HeadPose(angles, translation, scale), box, valid)
+def _copied(motion: HybridMotion) -> Callable[[], HybridMotion]:
+    """Begins to copy a motion to the CPU; gives it once it is there."""
+    tensors = motion.tensors()
+    copies = copy_down(*tensors.values())
+    return lambda: HybridMotion.of(dict(zip(tensors, copies.read(), strict=True)))
 
 
 @dataclass(frozen=True)

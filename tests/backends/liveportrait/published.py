@@ -17,7 +17,7 @@ from personalive_core.backends.liveportrait.animation import (
 from personalive_core.backends.liveportrait.kalman import kalman_smoothed
 from personalive_core.backends.liveportrait.motion import openness_of
 from personalive_core.backends.liveportrait.regions import FACE_REGIONS
-from personalive_core.backends.liveportrait.transfer import MODES, TransferOptions
+from personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
 from personalive_core.backends.liveportrait.types import ImplicitMotion
 from personalive_core.modules.retargeting import Perceptron, RetargetingConfig
 from personalive_core.motion.types import HeadPose
@@ -98,7 +98,7 @@ def picture_outputs(x):
         return animate_picture(source, x.driving, x.driving[:1], x.networks, chosen)
 
     found = {"motion/source_keypoints": x.source.keypoints, "motion/lip_zero/closed/ratio": x.closed.lips}
-    for mode in MODES:
+    for mode in TRANSFER_MODES:
         for region in FACE_REGIONS:
             name = f"motion/{mode}/{region}"
             found[f"{name}/plain"] = moved(options(mode, region))
@@ -133,7 +133,7 @@ def video_outputs(x):
     def moved(chosen, source=x.video):
         return animate_video(source, x.driving, x.networks, chosen)
 
-    for mode in MODES:
+    for mode in TRANSFER_MODES:
         name = f"motion/source_video/{mode}"
         for region in FACE_REGIONS:
             found[f"{name}/{region}"] = moved(options(mode, region))

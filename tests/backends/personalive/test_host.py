@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from personalive_core.backends.personalive.loader import Host, load_model
-from personalive_core.backends.personalive.model import Placement, in_parts
+from personalive_core.backends.placement import Placement, in_parts
 from personalive_core.errors import WeightsError
 from personalive_core.modules.layers import with_ops
 from personalive_core.weights.fill import hold_in

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from personalive_core.backends.building import keypoint_config
 from personalive_core.backends.personalive import loader
 from personalive_core.backends.personalive.files import FILES
 from personalive_core.backends.personalive.loader import load_model
@@ -119,7 +120,7 @@ def test_published_shapes_give_the_default_configurations():
     assert loader.unet_config(published("reference_unet"), denoises=False) == UNetConfig(denoises=False)
     assert loader.pose_guider_config(published("pose_guider")) == PoseGuiderConfig()
     assert loader.face_encoder_config(published("motion_encoder")) == FaceEncoderConfig()
-    assert loader.keypoint_config(published("motion_extractor")) == KeypointConfig()
+    assert keypoint_config(published("motion_extractor")) == KeypointConfig()
 
 
 # --- what does not fit

@@ -13,7 +13,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from personalive_core.backends.personalive.lora import Lora, with_lora
-from personalive_core.backends.personalive.model import PersonaLive, Placement
+from personalive_core.backends.personalive.model import PersonaLive
 from personalive_core.backends.personalive.speed import cache, fp8, prepare
 from personalive_core.backends.personalive.speed.choice import (
     AS_IT_IS,
@@ -32,6 +32,7 @@ from personalive_core.backends.personalive.speed.units import opaque_kernels
 from personalive_core.backends.personalive.speed.values import fewer_frames, shape_of
 from personalive_core.backends.personalive.stages import guide, predict_noise, read_faces
 from personalive_core.backends.personalive.types import Reference
+from personalive_core.backends.placement import Placement
 from personalive_core.errors import InputError
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.unet import UNet, UNetConfig
