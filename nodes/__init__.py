@@ -18,6 +18,8 @@ from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
 from .live import LiveSession
+from .liveportrait_motion import ExtractLiveMotion, PrepareSource
+from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
@@ -50,6 +52,11 @@ NODES: list[type[io.ComfyNode]] = [
     LoadExpression,
     BlendExpressions,
     ExpressionTimeline,
+    PrepareSource,
+    ExtractLiveMotion,
+    Retarget,
+    RenderImages,
+    RenderVideo,
 ]
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.expressions import Expression
 from ..personalive_core.backends.liveportrait.keyframes import read_timeline
-from ..personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
 from ..personalive_core.backends.liveportrait.stitching import stitched
 from ..personalive_core.backends.liveportrait.timelines import timeline_keypoints
-from ..personalive_core.media.picture import Picture
 from .host.errors import readable
-from .host.liveportrait import ready
-from .host.liveportrait_source import FaceChoice, SourceFace, choice_inputs, read_source_face
-from .host.memory import check_fits, check_interrupt, free_ram
+from .host.liveportrait_draw import drawn_frames
+from .host.liveportrait_source import FaceChoice, choice_inputs, read_source_face
+from .host.memory import check_fits, free_ram
 from .host.schema import schema
 from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
 
@@ -97,7 +93,7 @@ class ExpressionTimeline(io.ComfyNode):
         moved = timeline_keypoints(motion, keys)
         moved = stitched(model.networks, motion.keypoints, moved) if stitching else moved
         images = torch.empty(keys.frames, height, width, 3)
-        for frame, picture in enumerate(drawn(model, portrait, moved, paste_back)):
+        for frame, picture in enumerate(drawn_frames(model, portrait, moved, paste_back)):
             images[frame] = to_image([picture])[0]
         return io.NodeOutput(images)
 
@@ -107,17 +103,3 @@ def in_order(expressions: dict[str, Expression | None]) -> list[Expression]:
     slots = [expressions.get(f"expression_{number}") for number in range(1, MOST_EXPRESSIONS + 1)]
     last = max((index for index, one in enumerate(slots) if one is not None), default=-1)
     return [one or Expression.none() for one in slots[: last + 1]]
-
-
-def drawn(model: LoadedLivePortrait, portrait: SourceFace, moved: torch.Tensor, paste_back: bool) -> Iterator[Picture]:
-    """Yields the picture of each frame's keypoints `moved` [F, 21, 3], pasted back if asked."""
-    networks, source = ready(model.networks), portrait.source.motion.keypoints
-    paste = prepare_live_paste(portrait.whole, portrait.crop.matrix)
-    volume = portrait.source.volume.to(networks.device, networks.dtype)
-    bar = comfy.utils.ProgressBar(len(moved))
-    for points in moved.split(1):
-        check_interrupt()
-        image = networks.render(volume, source, points)[0]
-        square = eight_bits(image.permute(1, 2, 0).cpu().numpy())
-        yield paste(square) if paste_back else square
-        bar.update(1)

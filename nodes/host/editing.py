@@ -25,7 +25,7 @@ from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.liveportrait.pasting import LivePaste, eight_bits, prepare_live_paste
 from ...personalive_core.backends.liveportrait.sliders import ALL_SLIDERS
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion, LiveSource
-from ...personalive_core.backends.personalive.model import out_of_memory
+from ...personalive_core.backends.placement import out_of_memory
 from ...personalive_core.errors import InputError, PersonaLiveError, remedy_first
 from ...personalive_core.live.access import is_token, why_refused
 from ...personalive_core.live.types import DeviceTakenError

@@ -18,13 +18,14 @@ from ...personalive_core.errors import InputError
 from ...personalive_core.faces.crop import Crop
 from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.times import duration_at, time_at
-from ...personalive_core.motion.types import FittedMotion, HybridMotion
+from ...personalive_core.motion.types import AnyMotion, FittedMotion
 from .memory import patchers_of
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
 MotionSocket = io.Custom("PERSONALIVE_MOTION")
 BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
+SourceSocket = io.Custom("PERSONALIVE_SOURCE")  # a SourceFace
 LivePortraitSocket = io.Custom("PERSONALIVE_LIVEPORTRAIT")
 ExpressionSocket = io.Custom("PERSONALIVE_EXPRESSION")  # an Expression of backends/liveportrait
 
@@ -99,7 +100,7 @@ class Footage:
 class Motion:
     """PERSONALIVE_MOTION: driving motion, as extracted or also fitted to a reference."""
 
-    frames: HybridMotion  # the driving's motion; stays unfitted when `fitted` is set
+    frames: AnyMotion  # the driving's motion, of either system; stays unfitted when `fitted` is set
     rate: Fraction  # frames per second
     footage: Footage | None = None
     fitted: FittedMotion | None = None

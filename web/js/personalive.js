@@ -38,11 +38,17 @@ const PANELS = {
   PersonaLivePasteBack: [COMPARE],
   PersonaLiveLiveSession: [LIVE],
   PersonaLiveExpressionEditor: [EDITOR],
+  PersonaLivePrepareSource: [{ key: FACES, panel: facePicker }],
+  PersonaLiveExtractLiveMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
+  PersonaLiveLiveRenderVideo: [COMPARE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
   ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
 };
 
-const SAVES = new Set(["PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion"]);
+const SAVES = new Set([
+  "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion", "PersonaLiveSaveExpression",
+  "PersonaLiveLiveRenderVideo",
+]);
 
 const root = () => app.rootGraph ?? app.graph;
 
