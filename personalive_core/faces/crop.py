@@ -70,6 +70,7 @@ class Face(NamedTuple):
 
     box: Box
     score: float
+    points: tuple[tuple[float, float], ...] | None = None  # x, y of two eyes, nose, two mouth corners, if it says them
 
 
 class FaceDetector(Protocol):

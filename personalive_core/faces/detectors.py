@@ -51,7 +51,7 @@ class YuNetDetector:
             self._network.setInputSize((seen.shape[1], seen.shape[0]))
             _, found = self._network.detect(seen)
         rows = [] if found is None else found  # [faces, 15]: x, y, width, height, ten landmark coordinates, score
-        return tuple(Face(_box(row[:4], scale), float(row[-1])) for row in rows)
+        return tuple(Face(_box(row[:4], scale), float(row[-1]), _points(row[4:14], scale)) for row in rows)
 
     @contextmanager
     def _used(self) -> Iterator[None]:
@@ -108,7 +108,14 @@ class InsightFaceDetector:
     def __call__(self, image: Picture) -> tuple[Face, ...]:
         check_picture(image)
         found = self._analysis.get(_bgr(image))
-        return tuple(Face(Box(*(float(edge) for edge in face.bbox)), float(face.det_score)) for face in found)
+        return tuple(
+            Face(
+                Box(*(float(edge) for edge in face.bbox)),
+                float(face.det_score),
+                None if getattr(face, "kps", None) is None else _points(face.kps, 1.0),
+            )
+            for face in found
+        )
 
 
 def detector_for(name: str, picture: Picture, yunet: Callable[[], Path]) -> FaceDetector | None:
@@ -207,3 +214,9 @@ def _bgr(image: Picture) -> Picture:
 def _box(corner_and_size: Any, scale: float) -> Box:  # noqa: ANN401
     left, top, width, height = (float(number) * scale for number in corner_and_size)
     return Box(left, top, left + width, top + height)
+
+
+def _points(numbers: Any, scale: float) -> tuple[tuple[float, float], ...] | None:  # noqa: ANN401
+    """Five points in pixels of the original; None where all lie in one place, and so say nothing."""
+    found = scale * np.asarray(numbers, np.float64).reshape(-1, 2)
+    return tuple((float(x), float(y)) for x, y in found) if np.ptp(found, axis=0).any() else None
