@@ -18,7 +18,7 @@ from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
 from .live import LiveSession
-from .liveportrait_motion import ExtractLiveMotion, PrepareSource
+from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
@@ -53,7 +53,7 @@ NODES: list[type[io.ComfyNode]] = [
     BlendExpressions,
     ExpressionTimeline,
     PrepareSource,
-    ExtractLiveMotion,
+    ExtractImplicitMotion,
     Retarget,
     RenderImages,
     RenderVideo,

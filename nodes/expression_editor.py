@@ -7,13 +7,14 @@ import weakref
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..personalive_core.backends.liveportrait.crops import EDITOR_CROP
 from ..personalive_core.backends.liveportrait.expressions import SAMPLE_PARTS, Expression
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
 from ..personalive_core.backends.liveportrait.sliders import EDITORS
 from .host.editing import EDITS, Choices, Sitting, draw_edit, jpeg, small_paste
 from .host.errors import readable
 from .host.folders import temp_file, viewable
-from .host.liveportrait_source import FaceChoice, choice_inputs, read_expression, read_source_face, roomy
+from .host.liveportrait_source import FaceChoice, choice_inputs, read_expression, read_source, roomy
 from .host.panel import for_page
 from .host.schema import schema
 from .host.sliders import slider_inputs
@@ -131,7 +132,9 @@ class ExpressionEditor(io.ComfyNode):
         added = expression or Expression.none()
         choices = Choices(values, editor, stitching, sample_part, sample_ratio, codes, sample, added)
         edit = choices.edit()
-        portrait = read_source_face(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
+        portrait = read_source(
+            model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y), EDITOR_CROP
+        )
         square = draw_edit(roomy(model), portrait.source, edit)
         paste = prepare_live_paste(whole, portrait.crop.matrix)
         result = paste(square) if paste_back else square

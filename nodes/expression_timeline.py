@@ -12,8 +12,8 @@ from ..personalive_core.backends.liveportrait.keyframes import read_timeline
 from ..personalive_core.backends.liveportrait.stitching import stitched
 from ..personalive_core.backends.liveportrait.timelines import timeline_keypoints
 from .host.errors import readable
-from .host.liveportrait_draw import drawn_frames
-from .host.liveportrait_source import FaceChoice, choice_inputs, read_source_face
+from .host.liveportrait_draw import keypoint_pictures
+from .host.liveportrait_source import FaceChoice, choice_inputs, read_source
 from .host.memory import check_fits, free_ram
 from .host.schema import schema
 from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
@@ -86,14 +86,14 @@ class ExpressionTimeline(io.ComfyNode):
         keys = read_timeline(timeline, in_order(expressions))
         keys = replace(keys, frames=frames or keys.frames)
         choice = FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y)
-        portrait = read_source_face(model, only_picture(image, "Expression Timeline"), choice)
+        portrait = read_source(model, only_picture(image, "Expression Timeline"), choice)
         height, width = (portrait.whole if paste_back else portrait.crop.picture).shape[:2]
         check_fits(keys.frames, (width, height), free_ram(), INSTEAD)
         motion = portrait.source.motion
         moved = timeline_keypoints(motion, keys)
         moved = stitched(model.networks, motion.keypoints, moved) if stitching else moved
         images = torch.empty(keys.frames, height, width, 3)
-        for frame, picture in enumerate(drawn_frames(model, portrait, moved, paste_back)):
+        for frame, picture in enumerate(keypoint_pictures(model, portrait, moved, paste_back)):
             images[frame] = to_image([picture])[0]
         return io.NodeOutput(images)
 

@@ -1,25 +1,30 @@
-"""PrepareSource and ExtractLiveMotion: a picture to animate with LivePortrait, and the motion of a driving for it."""
+"""PrepareSource and ExtractImplicitMotion: a picture to animate with LivePortrait, and the motion of a driving for it."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..personalive_core.backends.liveportrait.finding import Finder
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
-from ..personalive_core.faces.detectors import detector_for
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.motion.gaps import MISSING_POLICIES
 from ..personalive_core.motion.times import time_at, usual_rate
-from .extract import crop_box
 from .host.errors import readable
-from .host.faces import choice, face_inputs, parse_box, yunet
+from .host.faces import choice, parse_box
 from .host.footage import open_frames
-from .host.liveportrait import detector_place
 from .host.liveportrait_motion import read_driving
-from .host.liveportrait_source import FaceChoice, choice_inputs, read_source_face, roomy
+from .host.liveportrait_source import (
+    FaceChoice,
+    choice_inputs,
+    found_inputs,
+    landmarker,
+    live_face_detector,
+    read_source,
+    roomy,
+)
 from .host.schema import schema
 from .host.sockets import (
     LivePortraitSocket,
@@ -74,18 +79,18 @@ class PrepareSource(io.ComfyNode):
         crop_y: float,
     ) -> io.NodeOutput:
         whole = only_picture(image, "Prepare Source")
-        found = read_source_face(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
+        found = read_source(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
         mask = torch.from_numpy(prepare_live_paste(whole, found.crop.matrix).mask[None, ..., 0])
         return io.NodeOutput(found, to_image([found.crop.picture]), mask)
 
 
-class ExtractLiveMotion(io.ComfyNode):
+class ExtractImplicitMotion(io.ComfyNode):
     """Reads the motion of a driving for LivePortrait."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="PersonaLiveExtractLiveMotion",
+            node_id="PersonaLiveExtractImplicitMotion",
             display_name="Extract Motion (LivePortrait, PersonaLive)",
             description="Reads the motion of a driving video for LivePortrait: head pose, 21 keypoints and their "
             "expression. Reads the file frame by frame, so that length does not matter.",
@@ -97,7 +102,7 @@ class ExtractLiveMotion(io.ComfyNode):
                     tooltip="The video whose motion is taken: a VIDEO (for any length), or a batch of images. "
                     "One image gives its expression alone.",
                 ),
-                *face_inputs(),
+                *found_inputs(),
                 io.Combo.Input(
                     "missing_face",
                     options=POLICIES,
@@ -147,11 +152,10 @@ class ExtractLiveMotion(io.ComfyNode):
         count: int,
         frame_rate: float,
     ) -> io.NodeOutput:
-        source = open_frames(driving, start, count, frame_rate)
-        box, first = parse_box(face_box), source.first.image
-        finder = None if box else detector_for(detector, first, partial(yunet, detector_place()))
-        track = TrackOptions(choice=choice(face), manual=box and crop_box(box, first))
-        frames, ticks = read_driving(roomy(model), source, finder, track, missing_face)
+        source, box = open_frames(driving, start, count, frame_rate), parse_box(face_box)
+        detector_used = None if box else live_face_detector(detector, source.first.image)
+        finder = Finder(detector_used, landmarker(model), TrackOptions(choice=choice(face), manual=box))
+        frames, ticks = read_driving(roomy(model), source, finder, missing_face)
         motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
         sound = sound_of(source.footage, time_at(ticks, len(frames)) - time_at(ticks, 0))
         return io.NodeOutput(motion, float(motion.rate), sound)

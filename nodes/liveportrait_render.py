@@ -16,6 +16,7 @@ from ..personalive_core.backends.liveportrait.animation import (
     animate_by_picture,
     animate_picture,
 )
+from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
 from ..personalive_core.backends.liveportrait.types import ImplicitMotion
@@ -26,7 +27,7 @@ from .host.errors import readable
 from .host.film import chosen_format, workflow_tags
 from .host.folders import new_output, refused_prefix
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
-from .host.liveportrait_source import SourceFace, roomy
+from .host.liveportrait_source import roomy
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
@@ -93,7 +94,7 @@ class Retarget(io.ComfyNode):
     def execute(
         cls,
         model: LoadedLivePortrait,
-        source: SourceFace,
+        source: SourcePortrait,
         motion: Motion,
         mode: str,
         region: str,
@@ -153,7 +154,7 @@ class RenderImages(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="PersonaLiveLiveRender",
+            node_id="PersonaLiveRender",
             display_name="LivePortrait Render (PersonaLive)",
             description="Draws the moving picture as images. For clips; for long videos use LivePortrait Render "
             "(Video), which needs no memory for them.",
@@ -178,7 +179,7 @@ class RenderVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="PersonaLiveLiveRenderVideo",
+            node_id="PersonaLiveRenderVideo",
             display_name="LivePortrait Render (Video, PersonaLive)",
             description="Draws the moving picture and writes a video into the output folder as it goes, with the "
             "driving's sound: for any length. Cancel keeps what is there.",

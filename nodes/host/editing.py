@@ -23,6 +23,7 @@ from ...personalive_core.backends.liveportrait.editor import EditorEdit, edited,
 from ...personalive_core.backends.liveportrait.expressions import Expression, sampled_expression, written_codes
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.liveportrait.pasting import LivePaste, eight_bits, prepare_live_paste
+from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ...personalive_core.backends.liveportrait.sliders import ALL_SLIDERS
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion, LiveSource
 from ...personalive_core.backends.placement import out_of_memory
@@ -33,7 +34,7 @@ from ...personalive_core.media.picture import Picture
 from .faces import PAGE_HEADER
 from .live import SERVICE as LIVE_ON
 from .live_device import PromptGate, whatever_is_cancelled
-from .liveportrait_source import SourceFace, roomy
+from .liveportrait_source import roomy
 from .sockets import LoadedLivePortrait
 
 EDIT_ROUTE = "/personalive/expression"
@@ -89,7 +90,7 @@ def draw_edit(model: LivePortrait, source: LiveSource, edit: EditorEdit) -> Pict
     return eight_bits(image.permute(1, 2, 0).cpu().numpy())
 
 
-def small_paste(portrait: SourceFace, side: int = PREVIEW_SIDE) -> LivePaste:
+def small_paste(portrait: SourcePortrait, side: int = PREVIEW_SIDE) -> LivePaste:
     """Pastes into a copy of the whole picture whose longer side is at most `side` pixels."""
     picture = Image.fromarray(portrait.whole)
     picture.thumbnail((side, side))

@@ -10,9 +10,9 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ...personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
+from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ...personalive_core.media.picture import Picture
 from .liveportrait import ready
-from .liveportrait_source import SourceFace
 from .memory import check_interrupt
 from .sockets import LoadedLivePortrait, Motion
 
@@ -23,7 +23,7 @@ RetargetedSocket = io.Custom("PERSONALIVE_KEYPOINTS")
 class Retargeted:
     """PERSONALIVE_KEYPOINTS: where a driving's motion moves a source's keypoints."""
 
-    source: SourceFace
+    source: SourcePortrait
     keypoints: torch.Tensor  # [F, 21, 3]
     motion: Motion  # of the driving: times and sound
 
@@ -41,11 +41,11 @@ class Retargeted:
 
 def drawn(model: LoadedLivePortrait, moved: Retargeted, paste_back: bool) -> Iterator[Picture]:
     """Yields the picture of each frame, pasted back if asked, with a progress bar."""
-    yield from drawn_frames(model, moved.source, moved.keypoints, paste_back)
+    yield from keypoint_pictures(model, moved.source, moved.keypoints, paste_back)
 
 
-def drawn_frames(
-    model: LoadedLivePortrait, found: SourceFace, keypoints: torch.Tensor, paste_back: bool
+def keypoint_pictures(
+    model: LoadedLivePortrait, found: SourcePortrait, keypoints: torch.Tensor, paste_back: bool
 ) -> Iterator[Picture]:
     """`drawn`, for keypoints [F, 21, 3] of any origin."""
     networks, own = ready(model.networks), found.source.motion.keypoints

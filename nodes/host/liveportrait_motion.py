@@ -10,11 +10,12 @@ import comfy.utils
 import torch
 
 from ...personalive_core.backends.liveportrait.crops import SIDE
+from ...personalive_core.backends.liveportrait.finding import Finder, FollowState, FoundFace, follow_face
 from ...personalive_core.backends.liveportrait.model import LivePortrait
-from ...personalive_core.backends.liveportrait.motion import FaceFacts, read_implicit, unit_pictures
+from ...personalive_core.backends.liveportrait.motion import read_implicit, unit_pictures
+from ...personalive_core.backends.liveportrait.portrait import WINDOW, face_facts
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion
-from ...personalive_core.faces.crop import FaceDetector
-from ...personalive_core.faces.tracking import CroppedFrame, TrackOptions, crop_frames
+from ...personalive_core.faces.crop import Crop, crop_image, portrait_crop, whole_frame
 from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.gaps import fill_missing
 from ...personalive_core.motion.times import times_of
@@ -22,11 +23,9 @@ from ...personalive_core.motion.types import concat_motion
 from .footage import DrivingFrames
 from .memory import check_interrupt
 
-WINDOW = 4  # frames that are read at once
-
 
 def read_driving(
-    model: LivePortrait, driving: DrivingFrames, detector: FaceDetector | None, track: TrackOptions, missing: str
+    model: LivePortrait, driving: DrivingFrames, finder: Finder, missing: str
 ) -> tuple[ImplicitMotion, torch.Tensor]:
     """The motion of all frames, and their times [F + 1].
 
@@ -43,16 +42,32 @@ def read_driving(
             shown.append((frame.time, frame.duration))
             yield frame.image
 
-    parts = crop_frames(noted(), SIDE // 2, detector, track)
-    motion = concat_motion(fill_missing(windows(model, parts), missing))
+    motion = concat_motion(fill_missing(windows(model, noted(), finder), missing))
     return motion, times_of(shown, driving.rate)
 
 
-def windows(model: LivePortrait, parts: Iterable[CroppedFrame]) -> Iterator[ImplicitMotion]:
-    """Yields the motion of each window of cropped frames."""
-    parts = iter(parts)
+def windows(model: LivePortrait, frames: Iterable[Picture], finder: Finder) -> Iterator[ImplicitMotion]:
+    """Yields the motion of each window of frames."""
+    parts = followed(frames, finder)
     while window := list(islice(parts, WINDOW)):
-        squares = ((part.crop.left, part.crop.top, part.crop.size) for part in window)
-        box = torch.tensor([(left, top, left + size, top + size) for left, top, size in squares])
-        facts = FaceFacts(box=box.float(), valid=torch.tensor([part.found for part in window]))
-        yield read_implicit(model, unit_pictures([part.picture for part in window]), facts)
+        found = [face for _, face in window]
+        facts = face_facts(found, [face is not None or not finder.looks for face in found])
+        yield read_implicit(model, unit_pictures([picture for picture, _ in window]), facts)
+
+
+def followed(frames: Iterable[Picture], finder: Finder) -> Iterator[tuple[Picture, FoundFace | None]]:
+    """Yields the square [256, 256, 3] around the followed face of each frame, and the face; None if it is missing.
+
+    The square is the tracker's, which moves only when it must: the motion that is read is then the head's.
+    """
+    state = FollowState()
+    for frame in frames:
+        state, found = follow_face(state, frame, finder)
+        yield crop_image(frame, square_of(state, frame, finder), SIDE // 2), found
+
+
+def square_of(state: FollowState, frame: Picture, finder: Finder) -> Crop:
+    """The square that is read of a frame."""
+    if finder.track.manual is not None:
+        return portrait_crop(finder.track.manual, frame.shape[:2])
+    return state.track.crop if state.track else whole_frame(frame.shape[:2])

@@ -25,7 +25,7 @@ ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
 MotionSocket = io.Custom("PERSONALIVE_MOTION")
 BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
-SourceSocket = io.Custom("PERSONALIVE_SOURCE")  # a SourceFace
+SourceSocket = io.Custom("PERSONALIVE_SOURCE")  # a SourcePortrait
 LivePortraitSocket = io.Custom("PERSONALIVE_LIVEPORTRAIT")
 ExpressionSocket = io.Custom("PERSONALIVE_EXPRESSION")  # an Expression of backends/liveportrait
 

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from personalive_core.backends.liveportrait.expression_files import load_expression
+from personalive_core.media.audio import has_audio
+from personalive_core.media.video import read_frames
 from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import load_api, open_page
 from tests.comfyui.server import ComfyUI
@@ -28,7 +30,8 @@ FACE = {"detector": "none", "face": "largest", "face_box": "", "crop_scale": 1.0
 def server(tmp_path_factory, media, checkout):  # noqa: ARG001 - ends before the next ComfyUI's turn
     """A ComfyUI of these tests alone: others' prompts would make previews wait."""
     comfyui = ComfyUI(
-        tmp_path_factory.mktemp("liveportrait"), inputs=[media / "portrait.png", media / "expression.png"]
+        tmp_path_factory.mktemp("liveportrait"),
+        inputs=[media / name for name in ("portrait.png", "expression.png", "spoken.mp4")],
     )
     write_live_standin(comfyui.base / "models" / "liveportrait")
     with comfyui:
@@ -215,6 +218,104 @@ def test_a_timeline_draws_its_frames(server, text, count):
 )
 def test_errors_begin_with_what_to_do(server, workflow, words):
     assert server.run(workflow).error.startswith(words), server.run(workflow).error
+
+
+# --- a driving moves a picture
+
+COUNT = 7
+
+
+def animated(**retarget):
+    """A film moves the portrait: frames as images (6, shown by 7) and a film (8)."""
+    options = {"mode": "relative", "region": "all", "multiplier": 1.0, "stitching": True, "expression_friendly": True}
+    options |= {"eyes": False, "lips": False, "close_lips": False}
+    driving = {name: FACE[name] for name in ("detector", "face", "face_box")}
+    taken = {"missing_face": "hold", "start": 0.2, "count": COUNT, "frame_rate": 0.0}
+    film = {"filename_prefix": "video/moved", "format": "mp4", "lossless": False, "audio": True, "crf": 0}
+    nodes = {
+        "1": loader(),
+        "2": {"class_type": "LoadImage", "inputs": {"image": "portrait.png"}},
+        "3": {"class_type": "PersonaLivePrepareSource", "inputs": {"model": ["1", 0], "image": ["2", 0], **FACE}},
+        "4": {"class_type": "LoadVideo", "inputs": {"file": "spoken.mp4"}},
+        "5": {
+            "class_type": "PersonaLiveExtractImplicitMotion",
+            "inputs": {"model": ["1", 0], "driving": ["4", 0], **driving, **taken},
+        },
+        "9": {"class_type": "PersonaLiveRetarget", "inputs": {"source": ["3", 0], "motion": ["5", 0], **options}},
+        "6": {"class_type": "PersonaLiveRender", "inputs": {"paste_back": False}},
+        "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "moved"}},
+        "8": {"class_type": "PersonaLiveRenderVideo", "inputs": {"paste_back": True, **film}},
+        "10": {
+            "class_type": "PersonaLiveSaveMotion",
+            "inputs": {"motion": ["5", 0], "filename_prefix": "motion/implicit"},
+        },
+    }
+    for key in ("6", "8", "9"):
+        nodes[key]["inputs"]["model"] = ["1", 0]
+    for key in ("6", "8"):
+        nodes[key]["inputs"]["keypoints"] = ["9", 0]
+    nodes["9"]["inputs"] |= retarget
+    return nodes
+
+
+def images_of(server, run):
+    return [read(server.base / "output" / one["filename"]) for one in run.outputs["7"]["images"]]
+
+
+def test_a_film_moves_a_picture(server):
+    run = server.run(animated())
+    assert not run.error, run.error
+    images = images_of(server, run)
+    assert [image.shape for image in images] == [(512, 512, 3)] * COUNT
+    assert max(np.abs(image - images[0]).max() for image in images) > 0
+    path = sorted((server.base / "output" / "video").glob("moved*.mp4"))[-1]
+    frames = [frame.image for frame in read_frames(path)]
+    assert len(frames) == COUNT
+    portrait = read(server.base / "input" / "portrait.png")
+    assert frames[0].shape == portrait.shape
+    assert has_audio(path)
+    assert run.outputs["8"]["personalive_compare"][0]["driving"]["filename"] == "spoken.mp4"
+
+
+def test_none_of_the_motion_is_a_still(server):
+    images = images_of(server, server.run(animated(multiplier=0.0)))
+    assert len(images) == COUNT
+    assert all((image == images[0]).all() for image in images)
+
+
+def test_saved_motion_moves_the_same(server):
+    workflow = animated()
+    fresh = images_of(server, server.run(workflow))
+    (path,) = sorted((server.base / "output" / "motion").glob("implicit_*"))[-1:]
+    given = {"file": f"motion/{path.name} [output]", "start": 0.0, "count": 0}
+    workflow["5"] = {"class_type": "PersonaLiveLoadMotion", "inputs": given}
+    del workflow["10"], workflow["4"]
+    loaded = images_of(server, server.run(workflow))
+    assert all((one == other).all() for one, other in zip(fresh, loaded, strict=True))
+
+
+def test_one_picture_drives_by_its_expression(server):
+    workflow = animated()
+    workflow["4"] = {"class_type": "LoadImage", "inputs": {"image": "expression.png"}}
+    workflow["5"]["inputs"]["start"] = 0.0
+    run = server.run(workflow)
+    assert not run.error, run.error
+    assert len(images_of(server, run)) == 1
+
+
+def test_what_needs_landmarks_says_so(server):
+    error = server.run(animated(eyes=True)).error
+    assert error.startswith("Turn eyes, lips and close_lips off, or put landmark.onnx"), error
+
+
+def test_the_systems_motions_are_not_confused(server):
+    workflow = animated()
+    workflow["11"] = {
+        "class_type": "PersonaLiveMotionPlot",
+        "inputs": {"motion": ["5", 0]},
+    }
+    error = server.run(workflow).error
+    assert error.startswith("Connect it to Retarget (LivePortrait), or read the driving"), error
 
 
 PICTURE = "() => document.querySelector('.personalive-editor img').src"

@@ -54,7 +54,7 @@ def face(node_module):
     model = build_live(SIZES)
     whole = draw_portrait(DRIVER, FaceMotion(), 128)
     crop = crop_source(whole, POINTS)
-    found = node_module("host.liveportrait_source").SourceFace(whole, crop, live_source(model, [crop.small]))
+    found = node_module("host.editing").SourcePortrait(whole, crop, live_source(model, [crop.small]))
     return SimpleNamespace(model=model, found=found)
 
 
@@ -143,7 +143,7 @@ def test_a_preview_is_the_small_picture_with_the_face_moved(editing, face):
 def test_a_large_picture_is_pasted_into_a_small_copy(editing, face, node_module):
     large = np.asarray(Image.fromarray(face.found.whole).resize((2000, 1000)))
     crop = crop_source(large, POINTS * [2000 / 128, 1000 / 128])
-    kind = node_module("host.liveportrait_source").SourceFace
+    kind = node_module("host.editing").SourcePortrait
     paste = editing.small_paste(kind(large, crop, face.found.source))
     assert paste.original.shape == (384, 768, 3)
     error = np.abs(paste(crop.picture).astype(int) - paste.original)

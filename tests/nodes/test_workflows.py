@@ -203,4 +203,9 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveLoadExpression",
         "PersonaLiveBlendExpressions",
         "PersonaLiveExpressionTimeline",
+        "PersonaLivePrepareSource",
+        "PersonaLiveExtractImplicitMotion",
+        "PersonaLiveRetarget",
+        "PersonaLiveRender",
+        "PersonaLiveRenderVideo",
     }

@@ -39,15 +39,15 @@ const PANELS = {
   PersonaLiveLiveSession: [LIVE],
   PersonaLiveExpressionEditor: [EDITOR],
   PersonaLivePrepareSource: [{ key: FACES, panel: facePicker }],
-  PersonaLiveExtractLiveMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
-  PersonaLiveLiveRenderVideo: [COMPARE],
+  PersonaLiveExtractImplicitMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
+  PersonaLiveRenderVideo: [COMPARE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
   ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
 };
 
 const SAVES = new Set([
   "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion", "PersonaLiveSaveExpression",
-  "PersonaLiveLiveRenderVideo",
+  "PersonaLiveRenderVideo",
 ]);
 
 const root = () => app.rootGraph ?? app.graph;
