@@ -132,9 +132,8 @@ class ExpressionEditor(io.ComfyNode):
         added = expression or Expression.none()
         choices = Choices(values, editor, stitching, sample_part, sample_ratio, codes, sample, added)
         edit = choices.edit()
-        portrait = read_source(
-            model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y), EDITOR_CROP
-        )
+        chosen = FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y)
+        portrait = read_source(model, whole, chosen, EDITOR_CROP)
         square = draw_edit(roomy(model), portrait.source, edit)
         paste = prepare_live_paste(whole, portrait.crop.matrix)
         result = paste(square) if paste_back else square

@@ -1,4 +1,4 @@
-"""PrepareSource and ExtractImplicitMotion: a picture to animate with LivePortrait, and the motion of a driving for it."""
+"""PrepareSource and ExtractImplicitMotion: a picture for LivePortrait to animate, and the motion of a driving."""
 
 from __future__ import annotations
 

@@ -29,10 +29,8 @@ FACE = {"detector": "none", "face": "largest", "face_box": "", "crop_scale": 1.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, media, checkout):  # noqa: ARG001 - ends before the next ComfyUI's turn
     """A ComfyUI of these tests alone: others' prompts would make previews wait."""
-    comfyui = ComfyUI(
-        tmp_path_factory.mktemp("liveportrait"),
-        inputs=[media / name for name in ("portrait.png", "expression.png", "spoken.mp4")],
-    )
+    inputs = [media / name for name in ("portrait.png", "expression.png", "spoken.mp4")]
+    comfyui = ComfyUI(tmp_path_factory.mktemp("liveportrait"), inputs=inputs)
     write_live_standin(comfyui.base / "models" / "liveportrait")
     with comfyui:
         yield comfyui
