@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..backends.personalive.files import yunet_file
 from ..backends.personalive.model import PersonaLive
@@ -19,9 +20,10 @@ from ..faces.tracking import TrackOptions
 from ..media.ahead import ahead
 from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
-from ..motion.files import read_part
+from ..motion.files import HYBRID, TEMPLATE_SUFFIXES, MotionFile, MotionKind, part_of, read_kind
 from ..motion.smoothing import pose_smoothing
 from ..motion.times import duration_at, time_at
+from ..motion.types import MotionT
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
 from .sheet import thinning_stride, thumbnail
 
@@ -43,6 +45,7 @@ class DrivingClip:
     detector: str = "auto"  # auto: none for square pictures, yunet for others
     choice: str = "largest"  # the face to follow, see `choose_face`
     box: Box | None = None  # the user's crop for every frame, in pixels; replaces the detector
+    head_alone: bool = False  # only the head pose is used: a motion file of the other system will do
 
 
 class Thumbnails:
@@ -124,7 +127,7 @@ class SavedMotion:
     ) -> Iterator[AnimatedFrame]:
         """Yields one animated frame per driving frame, at its time in the file; `shown` is not used."""
         del shown  # a motion file has no pictures
-        part = read_part(self.clip.path, self.clip.start, self.clip.count)
+        part = read_clip(HYBRID, self.clip)
         for frame in animate_motion(model, reference, [part.motion], options):
             time, duration = time_at(part.times, frame.index), duration_at(part.times, frame.index)
             yield replace(frame, time=time, duration=duration)
@@ -164,20 +167,30 @@ def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
     return DrivingVideo(clip, rate, _fewer(clip.count, left), options, info.has_audio, detector, first.time)
 
 
-def open_motion(clip: DrivingClip) -> SavedMotion:
+def open_motion(clip: DrivingClip, kind: MotionKind[Any] = HYBRID) -> SavedMotion:
     """Opens the motion file at `clip.path`.
 
     Raises InputError for any other file, one that ends before `clip.start`, or if `clip.rate` is given.
     """
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
-    part = read_part(clip.path, clip.start, clip.count)
+    part = read_clip(kind, clip)
     return SavedMotion(clip, part.rate, len(part.motion))
+
+
+def read_clip(kind: MotionKind[MotionT], clip: DrivingClip) -> MotionFile[MotionT]:
+    """The part of the motion file at `clip.path` that the clip names. Raises as `read_kind` and `part_of` do."""
+    return part_of(read_kind(kind, clip.path, clip.head_alone), clip.path, clip.start, clip.count)
+
+
+def is_motion(path: Path) -> bool:
+    """True if the suffix says that `path` holds motion; templates that are pickles are refused where they are read."""
+    return path.suffix.lower() in (MOTION_SUFFIX, *TEMPLATE_SUFFIXES)
 
 
 def open_source(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo | SavedMotion:
     """Opens `clip.path` according to its suffix: a motion file, otherwise a video or picture folder."""
-    return open_motion(clip) if clip.path.suffix.lower() == MOTION_SUFFIX else open_driving(clip, size, weights)
+    return open_motion(clip) if is_motion(clip.path) else open_driving(clip, size, weights)
 
 
 def _fewer(*counts: int | None) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -67,6 +67,38 @@ class AnimationJob:
     codec: str | None = None  # see WriteOptions
     crf: int | None = None
     crop_scale: float = 1.0  # larger: the square shows more around the reference's face
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the result's metadata say of how it was made."""
+        return {"seed": str(self.seed), "steps": str(self.steps)}
+
+
+class ResultJob(Protocol):
+    """What the job of every system says of its files."""
+
+    @property
+    def reference(self) -> Path: ...
+    @property
+    def clip(self) -> DrivingClip: ...
+    @property
+    def output(self) -> Path: ...
+    @property
+    def sheet(self) -> Path | None: ...
+    @property
+    def audio(self) -> bool: ...
+    @property
+    def lossless(self) -> bool: ...
+    @property
+    def label(self) -> bool: ...
+    @property
+    def mark(self) -> bool: ...
+    @property
+    def codec(self) -> str | None: ...
+    @property
+    def crf(self) -> int | None: ...
+    @property
+    def told(self) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +180,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
 
 
 def make(
-    job: AnimationJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Thumbnails, writer: VideoWriter
+    job: ResultJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Thumbnails, writer: VideoWriter
 ) -> FrameNotes:
     """Writes each animated frame as soon as it is finished; returns the facts for the summary and the sheet."""
     began, made = time.perf_counter(), FrameNotes()
@@ -202,7 +234,7 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     return motion
 
 
-def check_files(job: AnimationJob) -> None:
+def check_files(job: ResultJob) -> None:
     """Raises InputError if an output would overwrite an input, OutputError if the sheet cannot be written."""
     read = {"reference": job.reference, "driving": job.clip.path}
     refuse_reading(job.output, read)
@@ -212,9 +244,9 @@ def check_files(job: AnimationJob) -> None:
         check_written(job.sheet, SHEET_SUFFIXES, read)
 
 
-def write_options(job: AnimationJob, source: DrivingVideo | SavedMotion) -> WriteOptions:
+def write_options(job: ResultJob, source: DrivingVideo | SavedMotion) -> WriteOptions:
     """How the result of `job` is written; without `job.label` its metadata are empty."""
-    details = {"seed": str(job.seed), "steps": str(job.steps)} if job.label else {}
+    details = job.told if job.label else {}
     audio = job.clip.path if job.audio and source.has_audio else None
     return WriteOptions(
         source.rate, audio, source.began, job.lossless, job.label, job.mark, details, job.codec, job.crf

@@ -54,9 +54,11 @@ def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
     return begin_pictures(pixels, dtype)()
 
 
-def begin_pictures(pixels: Tensor, dtype: torch.dtype) -> Callable[[], np.ndarray]:
-    """Begins `to_pictures`: the result waits for the device only when it is called."""
-    levels = rearrange((pixels * 255).round().byte(), "f c h w -> f h w c")
+def begin_pictures(
+    pixels: Tensor, dtype: torch.dtype, whole: Callable[[Tensor], Tensor] = torch.round
+) -> Callable[[], np.ndarray]:
+    """Begins `to_pictures`: the result waits for the device only when it is called. `whole` makes levels whole."""
+    levels = rearrange(whole(pixels * 255).byte(), "f c h w -> f h w c")
     copies = copy_down(levels, torch.stack([pixels.isfinite().all(), (pixels < BLACK).all()]))
 
     def read() -> np.ndarray:

@@ -1,0 +1,175 @@
+"""Runs `animate` and `motion` with LivePortrait, from files to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+
+from ..backends.liveportrait.crops import SOURCE_CROP, CropRule
+from ..backends.liveportrait.driving import DrivingFaces, boxed_driving, find_driving, read_driving
+from ..backends.liveportrait.files import locate_live
+from ..backends.liveportrait.finding import Finder, FoundFace, Landmarks, face_at_points, face_in_box, find_face
+from ..backends.liveportrait.landmarker import open_landmarker
+from ..backends.liveportrait.loader import load_live
+from ..backends.liveportrait.model import LivePortrait
+from ..backends.liveportrait.motion_files import IMPLICIT
+from ..backends.liveportrait.types import ImplicitMotion
+from ..errors import FaceError, InputError
+from ..faces.crop import Box
+from ..media.files import check_written
+from ..media.picture import Picture
+from ..media.video import Frame, is_pictures, probe
+from ..motion.files import SUFFIXES as MOTION_SUFFIXES
+from ..motion.files import save_kind
+from ..motion.gaps import fill_missing
+from ..motion.smoothing import smooth
+from ..motion.times import times_of
+from ..motion.types import concat_motion
+from .driving import DrivingClip, DrivingVideo, find_detector, open_driving
+from .job import progress
+
+
+@dataclass(frozen=True)
+class ImplicitEngine:
+    """The requested networks of LivePortrait, not yet loaded."""
+
+    weights: Path
+    device: torch.device
+    precision: torch.dtype
+    subject: str = "human"  # one of SUBJECTS
+
+    def require(self) -> None:
+        """Raises WeightsError that says where each missing file was searched; reads no weights."""
+        locate_live(self.weights, self.subject)
+
+    def load(self) -> LivePortrait:
+        """Loads the networks. Raises WeightsError if a file or key does not fit."""
+        return load_live(self.weights, self.device, self.precision, self.subject)
+
+
+@dataclass(frozen=True)
+class SourceFace:
+    """How the face in the source picture or video is found and cropped."""
+
+    detector: str = "auto"  # auto: yunet; none: the whole picture is the face
+    choice: str = "largest"  # of the detected faces, see `choose_face`
+    box: Box | None = None  # the face, in pixels; of a video, in its first frame
+    points: tuple[tuple[float, float], ...] | None = None  # landmarks by hand, such as the nine of an animal
+    rule: CropRule = SOURCE_CROP
+    limit: int = 1280  # pixels of the longer side to which a larger source is resized; 0: it stays as large as it is
+
+
+def find_source(picture: Picture, face: SourceFace, weights: Path, landmarks: Landmarks | None) -> FoundFace | None:
+    """The face of a source picture [H, W, 3]; None if the whole picture is to be the face.
+
+    Raises FaceError if it is not found, WeightsError if the detector's file is missing.
+    """
+    if face.points:
+        return face_at_points(torch.tensor(face.points).numpy())
+    if face.box:
+        return face_in_box(picture, face.box, landmarks)
+    detector = find_detector(_always(face.detector), picture, weights)
+    if detector is None:
+        return None
+    found = find_face(picture, detector, face.choice, landmarks)
+    if found is None:
+        raise FaceError(
+            f"the face {face.choice!r} is not in the reference picture: give --reference-box with the face's box, "
+            "another --detector, or --detector none for a picture that is cropped already"
+        )
+    return found
+
+
+def is_film(path: Path) -> bool:
+    """True if the reference is a video, whose every frame is animated. Raises InputError if it cannot be read."""
+    return not is_pictures(path) or (probe(path).frames or 1) > 1
+
+
+def film_finder(face: SourceFace, picture: Picture, weights: Path, landmarks: Landmarks | None) -> Finder:
+    """How faces of a source video are found, whose first frame is `picture`. Raises InputError for points by hand."""
+    from ..faces.tracking import TrackOptions
+
+    if face.points:
+        raise InputError("points by hand are those of one picture, and the reference is a video: give --reference-box")
+    detector = None if face.box else find_detector(_always(face.detector), picture, weights)
+    return Finder(detector, landmarks, TrackOptions(choice=face.choice, manual=face.box))
+
+
+def _always(detector: str) -> str:
+    """Square pictures are cropped to their face too."""
+    return "yunet" if detector == "auto" else detector
+
+
+@dataclass(frozen=True, eq=False)
+class FilmDriving:
+    """A driving video or picture whose first frame could be read."""
+
+    video: DrivingVideo
+    landmarks: Landmarks | None = None
+
+    def faces(self, quiet: bool) -> DrivingFaces:
+        """Finds its faces in a first pass, if they are to be found. Raises FaceError if there are none."""
+        clip, options = self.video.clip, self.video.options
+        if clip.box:
+            return boxed_driving(clip.box)
+        if options.detector is None:
+            return DrivingFaces()
+        finder = Finder(options.detector, self.landmarks, options.track)
+        with closing(self.video.read()) as frames:
+            bar = progress(frames, self.video.count, "faces", quiet)
+            return find_driving((frame.image for frame in bar), finder)
+
+    def motion(
+        self, model: LivePortrait, frames: Iterable[Frame], faces: DrivingFaces, neutral: ImplicitMotion | None = None
+    ) -> Iterator[ImplicitMotion]:
+        """The motion of its `frames`, smoothed and filled, in pieces."""
+        times: list[Fraction] = []
+
+        def pictures() -> Iterator[Picture]:
+            for frame in frames:
+                times.append(frame.time)
+                yield frame.image
+
+        def taken() -> Iterator[Fraction]:
+            while True:
+                yield times.pop(0)
+
+        options = self.video.options
+        smoothed = smooth(read_driving(model, pictures(), faces), options.smoothing, taken())
+        return fill_missing(smoothed, options.missing, neutral)
+
+
+def open_film(clip: DrivingClip, weights: Path) -> FilmDriving:
+    """Opens a driving video, picture or folder. Raises as `open_driving` and `open_landmarker` do."""
+    video = open_driving(clip, 256, weights)
+    return FilmDriving(video, open_landmarker(weights) if video.options.detector else None)
+
+
+def extract_implicit(clip: DrivingClip, engine: ImplicitEngine, output: Path, quiet: bool) -> ImplicitMotion:
+    """Extracts the motion of `clip`'s frames and writes it, with their times, to the motion file `output`.
+
+    Raises PersonaLiveError; wrong inputs are rejected before the networks load.
+    """
+    if clip.missing == "neutral":
+        raise InputError("neutral is the reference's own motion and none is given: use hold, interpolate or error")
+    check_written(output, MOTION_SUFFIXES, {"driving": clip.path})
+    engine.require()
+    driving = open_film(clip, engine.weights)
+    model, faces = engine.load(), driving.faces(quiet)
+    shown: list[tuple[Fraction, Fraction | None]] = []
+
+    def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in progress(frames, driving.video.count, "motion", quiet):
+            shown.append((frame.time, frame.duration))
+            yield frame
+
+    with closing(driving.video.read()) as frames:
+        motion = concat_motion(driving.motion(model, noted(frames), faces))
+    details = {"rate": str(driving.video.rate), "driving": clip.path.name}
+    save_kind(IMPLICIT, output, motion, details, times_of(shown, driving.video.rate))
+    return motion
