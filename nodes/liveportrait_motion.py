@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..personalive_core.motion.times import time_at, usual_rate
 from .host.errors import readable
 from .host.faces import choice, parse_box
 from .host.footage import open_frames
-from .host.liveportrait_motion import read_driving
+from .host.liveportrait_motion import extract_implicit
 from .host.liveportrait_source import (
     FaceChoice,
     choice_inputs,
@@ -152,10 +153,11 @@ class ExtractImplicitMotion(io.ComfyNode):
         count: int,
         frame_rate: float,
     ) -> io.NodeOutput:
-        source, box = open_frames(driving, start, count, frame_rate), parse_box(face_box)
-        detector_used = None if box else live_face_detector(detector, source.first.image)
-        finder = Finder(detector_used, landmarker(model), TrackOptions(choice=choice(face), manual=box))
-        frames, ticks = read_driving(roomy(model), source, finder, missing_face)
+        opened = partial(open_frames, driving, start, count, frame_rate)
+        source, box = opened(), parse_box(face_box)
+        detects = None if box else live_face_detector(detector, source.first.image)
+        finder = Finder(detects, landmarker(model), TrackOptions(choice=choice(face), manual=box))
+        frames, ticks = extract_implicit(roomy(model), opened, finder, missing_face)
         motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
         sound = sound_of(source.footage, time_at(ticks, len(frames)) - time_at(ticks, 0))
         return io.NodeOutput(motion, float(motion.rate), sound)

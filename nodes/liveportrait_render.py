@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from comfy_api.v0_0_2 import InputImpl, io
 
-from ..personalive_core.backends.liveportrait.animation import (
-    MULTIPLIER_RANGE,
-    AnimationOptions,
-    animate_animal,
-    animate_by_picture,
-    animate_picture,
-)
+from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
+from ..personalive_core.backends.liveportrait.driving import with_openness
 from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
+from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
-from ..personalive_core.backends.liveportrait.types import ImplicitMotion
 from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
 from ..personalive_core.media.write import VideoWriter, WriteOptions
@@ -27,7 +23,6 @@ from .host.errors import readable
 from .host.film import chosen_format, workflow_tags
 from .host.folders import new_output, refused_prefix
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
-from .host.liveportrait_source import roomy
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
@@ -109,34 +104,11 @@ class Retarget(io.ComfyNode):
             TransferOptions(mode, region), expression_friendly, multiplier, stitching, eyes, lips, close_lips
         )
         driving = implicit(motion)
-        check_openness(source.source.motion, driving, options)
-        return io.NodeOutput(Retargeted(source, moved(model, source.source.motion, driving, options), motion))
-
-
-def moved(
-    model: LoadedLivePortrait, source: ImplicitMotion, driving: ImplicitMotion, options: AnimationOptions
-) -> torch.Tensor:
-    """The source's keypoints [F, 21, 3]; a driving of one frame is a picture."""
-    networks, first = roomy(model), driving[:1]
-    if model.subject == "animal":
-        return animate_animal(source, driving, first if len(driving) > 1 else None, networks, options)
-    if len(driving) == 1:
-        return animate_by_picture(source, driving, networks, options)
-    return animate_picture(source, driving, first, networks, options)
-
-
-def check_openness(source: ImplicitMotion, driving: ImplicitMotion, options: AnimationOptions) -> None:
-    """Raises InputError if options need to know how open eyes or lips are, where it is not known."""
-    needed = [
-        *((source.eyes, driving.eyes) if options.eyes else ()),
-        *((source.lips, driving.lips) if options.lips else ()),
-        *((source.lips,) if options.close_lips else ()),
-    ]
-    if not all(bool(torch.isfinite(ratios).all()) for ratios in needed):
-        raise InputError(
-            "how open eyes and lips are is read from 203 landmarks, which the picture or the driving lacks: turn eyes, "
-            "lips and close_lips off, or put landmark.onnx into the weights folder"
-        )
+        check_openness(source.source.motion, options)
+        if eyes or lips:
+            deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
+        how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
+        return io.NodeOutput(Retargeted(source, driving, how, motion))
 
 
 def render_inputs() -> list[io.Input]:

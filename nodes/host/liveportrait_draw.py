@@ -1,9 +1,9 @@
-"""Keypoints of a source picture over the frames of a driving, and the pictures that LivePortrait draws of them."""
+"""A source picture with the motion that is to move it, and the pictures that LivePortrait draws of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.utils
 import torch
@@ -11,6 +11,8 @@ from comfy_api.v0_0_2 import io
 
 from ...personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
 from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
+from ...personalive_core.backends.liveportrait.stream import RenderOptions, animate_portrait
+from ...personalive_core.backends.liveportrait.types import ImplicitMotion
 from ...personalive_core.media.picture import Picture
 from .liveportrait import ready
 from .memory import check_interrupt
@@ -21,36 +23,41 @@ RetargetedSocket = io.Custom("PERSONALIVE_KEYPOINTS")
 
 @dataclass(frozen=True, eq=False)
 class Retargeted:
-    """PERSONALIVE_KEYPOINTS: where a driving's motion moves a source's keypoints."""
+    """PERSONALIVE_KEYPOINTS: how a driving's motion moves a source's keypoints, which are found as they are drawn."""
 
-    source: SourcePortrait
-    keypoints: torch.Tensor  # [F, 21, 3]
-    motion: Motion  # of the driving: times and sound
+    portrait: SourcePortrait
+    driving: ImplicitMotion
+    how: RenderOptions
+    motion: Motion  # that of `driving`: times and sound
 
     def __len__(self) -> int:
-        return len(self.keypoints)
+        return len(self.driving)
 
     def size(self, paste_back: bool) -> tuple[int, int]:
         """Width and height of the pictures in pixels."""
-        height, width = (self.source.whole if paste_back else self.source.crop.picture).shape[:2]
+        height, width = (self.portrait.whole if paste_back else self.portrait.crop.picture).shape[:2]
         return width, height
 
     def __repr__(self) -> str:
-        return f"{len(self)} frames of a {self.source.whole.shape[1]}x{self.source.whole.shape[0]} picture"
+        return f"{len(self)} frames of a {self.portrait.whole.shape[1]}x{self.portrait.whole.shape[0]} picture"
 
 
 def drawn(model: LoadedLivePortrait, moved: Retargeted, paste_back: bool) -> Iterator[Picture]:
-    """Yields the picture of each frame, pasted back if asked, with a progress bar."""
-    yield from keypoint_pictures(model, moved.source, moved.keypoints, paste_back)
+    """Yields the picture of each frame, pasted back if asked, with a progress bar. Raises as `animate_portrait`."""
+    bar, how = comfy.utils.ProgressBar(len(moved)), replace(moved.how, paste=paste_back)
+    for frame in animate_portrait(ready(model.networks), moved.portrait, [moved.driving], how):
+        check_interrupt()
+        yield frame.picture
+        bar.update(1)
 
 
 def keypoint_pictures(
-    model: LoadedLivePortrait, found: SourcePortrait, keypoints: torch.Tensor, paste_back: bool
+    model: LoadedLivePortrait, portrait: SourcePortrait, keypoints: torch.Tensor, paste_back: bool
 ) -> Iterator[Picture]:
-    """`drawn`, for keypoints [F, 21, 3] of any origin."""
-    networks, own = ready(model.networks), found.source.motion.keypoints
-    paste = prepare_live_paste(found.whole, found.crop.matrix)
-    volume = found.source.volume.to(networks.device, networks.dtype)
+    """Likewise for keypoints [F, 21, 3] of any origin."""
+    networks, own = ready(model.networks), portrait.source.motion.keypoints
+    paste = prepare_live_paste(portrait.whole, portrait.crop.matrix)
+    volume = portrait.source.volume.to(networks.device, networks.dtype)
     bar = comfy.utils.ProgressBar(len(keypoints))
     for points in keypoints.split(1):
         check_interrupt()

@@ -303,7 +303,7 @@ def test_one_picture_drives_by_its_expression(server):
 
 def test_what_needs_landmarks_says_so(server):
     error = server.run(animated(eyes=True)).error
-    assert error.startswith("Turn eyes, lips and close_lips off, or put landmark.onnx"), error
+    assert error.startswith("Put landmark.onnx into the weights folder"), error
 
 
 def test_the_systems_motions_are_not_confused(server):
