@@ -43,6 +43,8 @@ LIVEPORTRAIT = (
     "**Download**: the first run fetches about 0.5 GB into `models/liveportrait`; other packs' files are used.\n\n"
     "**Licence**: MIT, the weights too."
 )
+# Nodes of LivePortrait that look for a face, which the sample media do without.
+LIVE_FACES = {"PersonaLiveExpressionEditor", "PersonaLivePrepareSource", "PersonaLiveExtractImplicitMotion"}
 # in the order of use, by which the page lists them
 NOTES = {
     "try_it": "## A first film\n"
@@ -95,6 +97,13 @@ NOTES = {
     "2. Move the sliders of *Expression Editor*: its picture follows. **Before**, held, shows it as it was.\n"
     "3. Press **Run** again: the picture is in `output`, its expression in `output/expressions`, for *Load Expression* "
     "in other workflows.\n\n"
+    f"{LIVEPORTRAIT}",
+    "liveportrait_video": "## A picture moves like a film, with LivePortrait\n"
+    "1. Choose the picture in *Reference* and the film in *Driving*. Several people? Click the face in *Prepare "
+    "Source*.\n"
+    "2. Press **Run**.\n"
+    "3. The film plays below *LivePortrait Render* and is in `output/video`. *Retarget* changes what moves, and how "
+    "much.\n\n"
     f"{LIVEPORTRAIT}",
 }
 
@@ -163,6 +172,8 @@ def quick(workflow):
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
         if node["class_type"] == "LoadLivePortrait":
             node["inputs"] |= {"download_if_missing": False}
+        if node["class_type"] in LIVE_FACES:
+            node["inputs"] |= {"detector": "none"}
         moving = node["inputs"].get("driving", [""])[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
         if moving:
             node["inputs"] |= PART
