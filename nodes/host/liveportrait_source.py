@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -104,8 +104,9 @@ def _opened(folder: Path, _path: Path, _changed: int) -> LiveLandmarker | None:
 
 def live_face_detector(name: str, picture: Picture) -> FaceDetector | None:
     """The detector called `name`; None: the picture itself is the face. Raises as `make_detector` does."""
-    finder = partial(yunet_file, detector_place(), NO_LIVE_YUNET)
-    return detector_for("yunet" if name == "auto" else name, picture, finder)
+    return detector_for(
+        "yunet" if name == "auto" else name, picture, lambda: yunet_file(detector_place(), NO_LIVE_YUNET)
+    )
 
 
 def found_face(model: LoadedLivePortrait, whole: Picture, wanted: FaceChoice) -> FoundFace | None:

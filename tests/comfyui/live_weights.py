@@ -11,7 +11,7 @@ from personalive_core.modules.keypoints import KeypointExtractor
 from personalive_core.modules.retargeting import RetargetingNetworks
 from personalive_core.modules.spade import SpadeDecoder
 from personalive_core.modules.warping import WarpingNetwork
-from tests.backends.liveportrait.test_loader import SIZES, write_repack
+from tests.backends.liveportrait.tiny import SIZES, write_repack
 from tests.comfyui.server import ROOT
 from tests.conftest import load_module
 

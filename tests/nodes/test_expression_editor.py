@@ -25,7 +25,7 @@ from personalive_core.backends.liveportrait.sliders import ALL_SLIDERS
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER
-from tests.backends.liveportrait.test_loader import SIZES
+from tests.backends.liveportrait.tiny import SIZES
 
 OURS = {"X-PersonaLive": "1"}
 POINTS = np.array([[50, 60], [80, 60], [65, 75], [55, 92], [75, 92]], np.float32)  # eyes, nose, mouth's corners
