@@ -16,7 +16,7 @@ from ..personalive_core.motion.times import time_at, usual_rate
 from .host.errors import readable
 from .host.faces import choice, parse_box
 from .host.footage import open_frames
-from .host.liveportrait_motion import extract_implicit
+from .host.liveportrait_motion import motion_of_driving
 from .host.liveportrait_source import (
     FaceChoice,
     choice_inputs,
@@ -157,7 +157,7 @@ class ExtractImplicitMotion(io.ComfyNode):
         source, box = opened(), parse_box(face_box)
         detects = None if box else live_face_detector(detector, source.first.image)
         finder = Finder(detects, landmarker(model), TrackOptions(choice=choice(face), manual=box))
-        frames, ticks = extract_implicit(roomy(model), opened, finder, missing_face)
+        frames, ticks = motion_of_driving(roomy(model), opened, finder, missing_face)
         motion = Motion(frames, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
         sound = sound_of(source.footage, time_at(ticks, len(frames)) - time_at(ticks, 0))
         return io.NodeOutput(motion, float(motion.rate), sound)

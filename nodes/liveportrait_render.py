@@ -192,7 +192,7 @@ class RenderVideo(io.ComfyNode):
         sound: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
-        writer = open_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
+        writer = open_live_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
         motion = keypoints.motion
         try:
             with writer, Behind(writer.write, ENCODED_BEHIND) as write:
@@ -206,7 +206,7 @@ class RenderVideo(io.ComfyNode):
         return io.NodeOutput(video, ui=compare_ui(writer, motion.footage))
 
 
-def open_film(keypoints: Retargeted, paste_back: bool, file: FilmFile, tags: Mapping[str, str]) -> VideoWriter:
+def open_live_film(keypoints: Retargeted, paste_back: bool, file: FilmFile, tags: Mapping[str, str]) -> VideoWriter:
     """Opens a new video file in the output folder. Raises as the streaming sampler's `open_writer` does."""
     form, size = chosen_format(file.format, file.lossless, file.crf), keypoints.size(paste_back)
     audio, start = sound_source(keypoints.motion.footage, file.sound)

@@ -23,7 +23,7 @@ from .memory import check_interrupt
 Shown = list[tuple[Fraction, Fraction | None]]  # time and duration of the frames that were read
 
 
-def extract_implicit(
+def motion_of_driving(
     model: LivePortrait, opened: Callable[[], DrivingFrames], finder: Finder, missing: str
 ) -> tuple[ImplicitMotion, torch.Tensor]:
     """The motion of all frames of a driving, which is `opened` for each pass, and their times [F + 1].

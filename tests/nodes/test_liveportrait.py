@@ -134,7 +134,7 @@ def driving(node_module, core, monkeypatch):
         frames = (frame(one, Fraction(n, 25), Fraction(1, 25)) for n, one in enumerate(pictures))
         return kind(frames, next(frames), Fraction(25), 6, None)
 
-    state.open, state.extract = opened, module.extract_implicit
+    state.open, state.extract = opened, module.motion_of_driving
     return state
 
 
