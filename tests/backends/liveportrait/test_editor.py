@@ -124,6 +124,9 @@ def test_none_of_the_own_expression_is_the_same_whatever_it_is(x):
     for editor in ("gradio", "advanced"):
         edit = EditorEdit(editor, own=0.0, stitching=False)
         assert torch.allclose(edited(x.source, edit, x.networks), edited(other, edit, x.networks), atol=1e-6)
+        nodding = replace(other, expression=other.expression.clone())
+        nodding.expression[:, 5, 1] += 0.1
+        assert not torch.allclose(edited(other, edit, x.networks), edited(nodding, edit, x.networks), atol=1e-3), "neck"
         one = replace(edit, own=1.0)
         assert not torch.allclose(edited(x.source, one, x.networks), edited(other, one, x.networks), atol=1e-3)
 
