@@ -16,7 +16,7 @@ from ..personalive_core.live.performer import PersonaLivePerformer
 from ..personalive_core.live.types import MODES, Settings
 from .fit import DEFAULTS, strength
 from .host.errors import readable
-from .host.faces import CHOICES, LARGEST, choice, detector_input, yunet
+from .host.faces import CHOICES, LARGEST, choice, detector_input, yunet, yunet_if_there
 from .host.live import SERVICE, Wanted
 from .host.memory import activation_bytes, with_room
 from .host.panel import for_page
@@ -141,7 +141,7 @@ def live_detector(name: str, model: LoadedModel) -> FaceDetector | None:
 
     Raises InputError and WeightsError as `make_detector` does, for a choice that cannot be had.
     """
-    return helpful_detector(name, partial(yunet, model.weights))
+    return helpful_detector(name, partial(yunet_if_there if name == "auto" else yunet, model.weights))
 
 
 def step_bytes(run: BankedRun) -> int:

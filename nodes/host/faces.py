@@ -119,6 +119,16 @@ def yunet(weights: Path) -> Path:
         raise
 
 
+def yunet_if_there(weights: Path) -> Path:
+    """Like `yunet`, for a node that goes on without it: it is noted once, so that offline not every run loads anew."""
+    folder = detector_folder(weights)
+    try:
+        return yunet_file(folder, NO_YUNET)
+    except WeightsError:
+        LACKED[folder] = LACKED[folder] or 1
+        raise
+
+
 def look_for(picture: Picture, name: str, weights: Path) -> tuple[Face, ...] | None:
     """The faces that the detector called `name` finds; None if that choice means no detection.
 

@@ -127,7 +127,7 @@ class SavedMotion:
     ) -> Iterator[AnimatedFrame]:
         """Yields one animated frame per driving frame, at its time in the file; `shown` is not used."""
         del shown  # a motion file has no pictures
-        part = read_clip(HYBRID, self.clip)
+        part = read_motion_clip(HYBRID, self.clip)
         for frame in animate_motion(model, reference, [part.motion], options):
             time, duration = time_at(part.times, frame.index), duration_at(part.times, frame.index)
             yield replace(frame, time=time, duration=duration)
@@ -174,11 +174,11 @@ def open_motion(clip: DrivingClip, kind: MotionKind[Any] = HYBRID) -> SavedMotio
     """
     if clip.rate is not None:
         raise InputError(f"{clip.path} is a motion file, whose frames have their rate: leave --rate out")
-    part = read_clip(kind, clip)
+    part = read_motion_clip(kind, clip)
     return SavedMotion(clip, part.rate, len(part.motion))
 
 
-def read_clip(kind: MotionKind[MotionT], clip: DrivingClip) -> MotionFile[MotionT]:
+def read_motion_clip(kind: MotionKind[MotionT], clip: DrivingClip) -> MotionFile[MotionT]:
     """The part of the motion file at `clip.path` that the clip names. Raises as `read_kind` and `part_of` do."""
     return part_of(read_kind(kind, clip.path, clip.head_alone), clip.path, clip.start, clip.count)
 

@@ -21,6 +21,7 @@ from ..backends.liveportrait.motion_files import IMPLICIT
 from ..backends.liveportrait.types import ImplicitMotion
 from ..errors import FaceError, InputError
 from ..faces.crop import Box
+from ..faces.tracking import TrackOptions
 from ..media.files import check_written
 from ..media.picture import Picture
 from ..media.video import Frame, is_pictures, probe
@@ -92,8 +93,6 @@ def is_film(path: Path) -> bool:
 
 def film_finder(face: SourceFace, picture: Picture, weights: Path, landmarks: Landmarks | None) -> Finder:
     """How faces of a source video are found, whose first frame is `picture`. Raises InputError for points by hand."""
-    from ..faces.tracking import TrackOptions
-
     if face.points:
         raise InputError("points by hand are those of one picture, and the reference is a video: give --reference-box")
     detector = None if face.box else find_detector(_always(face.detector), picture, weights)

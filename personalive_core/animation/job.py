@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..backends.personalive.motion import Strengths
 from ..backends.personalive.reference import check_size, encode_reference
 from ..backends.personalive.types import StreamConfig
+from ..backends.registry import PERSONALIVE
 from ..device import peak_memory, synchronize
 from ..errors import InputError
 from ..faces.crop import Box
@@ -126,6 +127,7 @@ class Summary:
     seconds: Seconds
     peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None if the system gives no figure
     detector: str  # the face detector that was used, for the driving or the reference; "none" if none was
+    system: str = PERSONALIVE
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The figures of a report that were once measured by hand: loops, ceilings, kernels, host stages, accuracy."""
+"""A report's further figures: loops, live sessions, ceilings, kernels, host stages, accuracy."""
 
 from __future__ import annotations
 
@@ -23,6 +23,26 @@ class LoopCost:
     def name(self) -> str:
         """Which loop this is."""
         return f"{self.speed}, {self.decoder} decoder, {self.keyframes} keyframes"
+
+
+@dataclass(frozen=True)
+class LiveCost:
+    """A live session in its steady state, with a generated camera of 25 frames a second."""
+
+    speed: str
+    decoder: str
+    mode: str  # quality or quick
+    fps: float  # encoded result frames a second
+    step_p50: float | None  # seconds of a step; None: there was none
+    step_p95: float | None
+    delay_p50: float | None  # seconds from capture to the encoded result frame; None: there was none
+    delay_p95: float | None
+    peak_memory: int | None  # bytes: as in `BenchReport`
+
+    @property
+    def name(self) -> str:
+        """Which session this is."""
+        return f"live {self.mode}, {self.speed}, {self.decoder} decoder"
 
 
 @dataclass(frozen=True)

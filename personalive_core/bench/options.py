@@ -10,6 +10,7 @@ from ..backends.personalive.loader import DECODERS
 from ..backends.personalive.reference import check_size
 from ..backends.personalive.types import STREAM
 from ..errors import InputError
+from ..live.types import MODES
 from ..modules.unet import UNetConfig
 from .standin import WIDTHS
 from .variants import VARIANTS
@@ -38,6 +39,8 @@ class BenchOptions:
     decoders: tuple[str, ...] = ()  # of the loops; none: that of the stream
     keyframes: tuple[int, ...] = ()  # numbers of keyframes besides the reference, a loop for each; none: no loops
     profile: bool = False  # also ceilings, kernels, the host's part, accuracy
+    live: tuple[str, ...] = ()  # modes of live sessions, each measured with each variant and decoder
+    live_seconds: float = 10.0  # of each session's steady state
 
     def __post_init__(self) -> None:
         groups = UNetConfig.groups
@@ -54,6 +57,11 @@ class BenchOptions:
                 raise InputError(f"unknown {what} {name!r}: use {' or '.join(known)}")
         if any(not 0 <= count <= MOST_KEYFRAMES for count in self.keyframes):
             raise InputError(f"a stream has 0 to {MOST_KEYFRAMES} keyframes, got {self.keyframes}: choose among these")
+        if any(mode not in MODES for mode in self.live) or self.live_seconds <= 0:
+            raise InputError(
+                f"live is measured in {' and '.join(MODES)} for some seconds, got {', '.join(self.live)} for "
+                f"{self.live_seconds:g}: choose among these"
+            )
         if self.frames < FEWEST_FRAMES or self.repeats < 1:
             raise InputError(
                 f"a stream of at least {FEWEST_FRAMES} frames and 1 repeat can be measured, got {self.frames} and "

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .figures import Accuracy, Ceiling, HostStage, KernelFamily, LoopCost
+from .figures import Accuracy, Ceiling, HostStage, KernelFamily, LiveCost, LoopCost
 
 LISTS = {
     "loops": LoopCost,
@@ -15,6 +15,7 @@ LISTS = {
     "kernels": KernelFamily,
     "host": HostStage,
     "accuracy": Accuracy,
+    "live": LiveCost,
 }
 
 
@@ -61,15 +62,18 @@ class BenchReport:
     host: tuple[HostStage, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
     command: str = ""  # that made the report
+    live: tuple[LiveCost, ...] = ()
+    system: str = ""  # empty: PersonaLive
 
     @property
     def title(self) -> str:
         """The settings in one line."""
         speed = self.speed or ("compiled" if self.compiled else "plain")
         how = "" if speed == "plain" else f", {speed}"
+        what, decoder = (f"{self.system}, ", "") if self.system else ("", f", {self.decoder} decoder")
         return (
-            f"widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}, "
-            f"{self.decoder} decoder{how}, {self.frames} frames, torch {self.torch}"
+            f"{what}widths {'-'.join(map(str, self.widths))}, {self.size}x{self.size}, {self.precision}, {self.device}"
+            f"{decoder}{how}, {self.frames} frames, torch {self.torch}"
         )
 
     def to_json(self) -> str:
@@ -126,6 +130,10 @@ def _figures(report: BenchReport) -> dict[str, float]:
         figures[f"{name} FLOPs"] = stage.flops
     figures |= {"first frame seconds": report.first_frame_seconds, "FPS": report.fps, "FPS whole": report.fps_whole}
     figures |= {f"FPS {loop.name}": loop.fps for loop in report.loops}
+    for session in report.live:
+        figures[f"FPS {session.name}"] = session.fps
+        if session.delay_p95 is not None:
+            figures[f"delay p95 {session.name}"] = session.delay_p95
     figures |= {f"error {one.speed} {one.precision}": one.error for one in report.accuracy}
     if report.peak_memory is not None:
         figures["peak memory"] = report.peak_memory

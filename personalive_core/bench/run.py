@@ -13,8 +13,9 @@ from ..device import device_name, peak_memory, reset_peak_memory
 from ..errors import InputError
 from .accuracy import make_case, measure_accuracy
 from .ceilings import measure_ceilings
-from .figures import KernelFamily, LoopCost
+from .figures import KernelFamily, LiveCost, LoopCost
 from .host import measure_host
+from .live import measure_live
 from .loop import frame_rates, measure_loop, time_stream, with_decoder
 from .measure import size_of
 from .networks import random_model
@@ -63,6 +64,7 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         peak_memory=peak_memory(model.device),
         speed=speed,
         loops=tuple(cost for name, variant in variants.items() for cost in _loops(name, variant, options)),
+        live=tuple(cost for name, variant in variants.items() for cost in _live(name, variant, options)),
     )
     return _profiled(report, variants, options) if options.profile else report
 
@@ -80,6 +82,14 @@ def _stages(speed: str, model: PersonaLive, flops: dict[str, int], options: Benc
 
 def _loops(speed: str, model: PersonaLive, options: BenchOptions) -> list[LoopCost]:
     return [measure_loop(with_decoder(model, decoder), speed, count, options) for decoder, count in options.loops]
+
+
+def _live(speed: str, model: PersonaLive, options: BenchOptions) -> list[LiveCost]:
+    return [
+        measure_live(with_decoder(model, decoder), speed, mode, options.size, options.live_seconds)
+        for decoder in options.decoders or (options.decoder,)
+        for mode in options.live
+    ]
 
 
 def _profiled(report: BenchReport, variants: dict[str, PersonaLive], options: BenchOptions) -> BenchReport:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..backends.registry import LIVEPORTRAIT
 from ..device import MIB
+from .liveportrait_networks import PUBLISHED_WIDTH
 from .report import BenchReport, StageCost
 
 TERA, GIGA, MILLI = 1e12, 1e9, 1e-3
 UNKNOWN = "?"
+# arXiv 2407.03168, table of inference times: LivePortrait's published sizes, a frame at a time.
+PAPER_MS = {"appearance": 0.8, "motion": 0.8, "warping": 5.2, "decoder": 7.6, "stitching": 0.3}
 
 
 def report_table(report: BenchReport) -> str:
@@ -44,6 +48,7 @@ Section = tuple[str, Sequence[str], list[Sequence[str]]]  # title, heads, rows
 def _sections(report: BenchReport) -> Iterable[Section]:
     """The parts of a report that were measured."""
     parts: list[Section] = [
+        _papers_section(report),
         (
             "streams, frames in to pictures out",
             ("speed", "decoder", "keyframes", "FPS", "GPU works", "waits", "ready s", "first frame s", "peak MiB"),
@@ -62,6 +67,7 @@ def _sections(report: BenchReport) -> Iterable[Section]:
                 for loop in report.loops
             ],
         ),
+        _live_section(report),
         (
             "kernels of one step",
             ("speed", "kind", "ms", "number"),
@@ -76,6 +82,42 @@ def _sections(report: BenchReport) -> Iterable[Section]:
         ),
     ]
     return [part for part in parts if part[2]]
+
+
+def _papers_section(report: BenchReport) -> Section:
+    return (
+        "networks beside the paper's, which were compiled and ran on an RTX 4090",
+        ("network", "ms", "paper ms"),
+        [
+            (stage.name, f"{stage.seconds / MILLI:.2f}", f"{PAPER_MS[stage.name]:.1f}")
+            for stage in report.stages
+            if is_papers(report) and stage.name in PAPER_MS
+        ],
+    )
+
+
+def _live_section(report: BenchReport) -> Section:
+    return (
+        "live, a camera of 25 frames a second to encoded result frames",
+        ("speed", "decoder", "mode", "FPS", "step p50 ms", "p95", "delay p50 ms", "p95", "peak MiB"),
+        [
+            (
+                session.speed,
+                session.decoder,
+                session.mode,
+                f"{session.fps:.2f}",
+                *map(_known, (session.step_p50, session.step_p95, session.delay_p50, session.delay_p95)),
+                _mebibytes(session.peak_memory),
+            )
+            for session in report.live
+        ],
+    )
+
+
+def is_papers(report: BenchReport) -> bool:
+    """Whether the report is of the networks that LivePortrait's paper timed, on a GPU as there."""
+    published = report.widths == (PUBLISHED_WIDTH,)
+    return report.system == LIVEPORTRAIT and published and not report.device.startswith("cpu")
 
 
 def _aligned(rows: list[Sequence[str]]) -> list[str]:
@@ -102,6 +144,10 @@ def _stage_line(stage: StageCost, speed: str) -> str:
 
 def _mebibytes(size: int | None) -> str:
     return UNKNOWN if size is None else f"{size / MIB:.0f}"
+
+
+def _known(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else f"{seconds / MILLI:.0f}"
 
 
 def _percent(share: float | None) -> str:

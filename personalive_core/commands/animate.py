@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..animation.implicit_animate import animate_implicit
 from ..animation.job import AnimationJob, Summary, animate_to_file
 from ..backends.personalive.motion import Strengths
+from ..backends.registry import LIVEPORTRAIT
 from ..faces.paste import PasteOptions
 from ..media.encode import CODECS
 from ..text import plural
-from .options import add_clip, add_engine, add_loras, clip_of, engine_of, loras_of
+from .liveportrait import add_liveportrait, implicit_job, refuse_others
+from .options import add_clip, add_engine, add_loras, add_system, clip_of, engine_of, loras_of
 from .readers import box, face_choice, number, step_count, whole
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive animate`."""
+    add_system(parser)
     parser.add_argument(
-        "--reference", type=Path, required=True, help="portrait: a picture, or a video (its first frame is used)"
+        "--reference",
+        type=Path,
+        required=True,
+        help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
     )
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
     parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
@@ -50,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default = getattr(published, name)
         strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
     add_clip(parser)
+    add_liveportrait(parser)
     _add_result(parser.add_argument_group("result"))
 
 
@@ -82,10 +90,13 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive animate`."""
+    refuse_others(a)
+    if a.system == LIVEPORTRAIT:
+        return _result(animate_implicit(implicit_job(a)))
     return result_of(
         AnimationJob(
             reference=a.reference,
-            clip=clip_of(a),
+            clip=replace(clip_of(a), head_alone=a.expression == 0),
             output=a.output,
             engine=engine_of(a, loras_of(a)),
             reference_box=a.reference_box,
@@ -110,16 +121,19 @@ def run(a: argparse.Namespace) -> Result:
 
 def result_of(job: AnimationJob) -> Result:
     """Runs the job; returns its summary as a sentence and as values. Raises PersonaLiveError."""
-    summary = animate_to_file(job)
+    return _result(animate_to_file(job))
+
+
+def _result(summary: Summary) -> Result:
     return Result(_sentence(summary), asdict(summary))
 
 
 def _sentence(made: Summary) -> str:
-    keyframes = plural(len(made.keyframes), "keyframe")
+    keyframes = "" if made.system == LIVEPORTRAIT else f"{plural(len(made.keyframes), 'keyframe')}, "
     found = "" if made.detector == "none" else f", faces found by {made.detector}"
     sheet = f"\n{made.sheet}: contact sheet" if made.sheet else ""
     return (
         f"{made.output}: {plural(made.frames, 'frame')} of {made.size[0]}x{made.size[1]} in "
         f"{made.seconds.animation:.1f} s ({made.fps:.2f} a second, the first after {made.seconds.first_frame:.1f} s), "
-        f"{keyframes}, {made.filled} without a face{found}{sheet}"
+        f"{keyframes}{made.filled} without a face{found}{sheet}"
     )

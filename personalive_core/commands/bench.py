@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..backends.personalive.loader import DECODERS
+from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
+from ..bench.liveportrait import LivePortraitOptions, run_liveportrait_bench
+from ..bench.liveportrait_networks import PUBLISHED_WIDTH, SMALL_WIDTH
 from ..bench.options import KEYFRAMES, BenchOptions
-from ..bench.report import compare, read_report
+from ..bench.report import BenchReport, compare, read_report
 from ..bench.run import run_bench
 from ..bench.tables import markdown, report_table
 from ..bench.variants import VARIANTS
 from ..device import pick_device, pick_precision
+from ..errors import InputError
+from ..live.types import MODES
 from ..media.files import check_written, whole_file
-from .options import add_device, add_precision, add_size
+from .options import add_device, add_precision, add_size, add_system, refuse_options
 from .readers import whole
 from .result import Result
 
@@ -44,12 +49,29 @@ def among(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
+_COUNTS = ",".join(map(str, KEYFRAMES))
+
+# PersonaLive's own arguments, and what they are where they were not given.
+DEFAULT_SIZE = 512
+_OWN: Mapping[str, object] = {
+    "size": DEFAULT_SIZE,
+    "decoder": ("full",),
+    "speed": (),
+    "keyframes": (),
+    "compile": False,
+    "profile": False,
+    "live": (),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive bench`."""
     parser.add_argument(
-        "--widths", type=widths, default=widths(SMALL_WIDTHS), help=f"{SMALL_WIDTHS} or {PUBLISHED_WIDTHS} (published)"
+        "--widths",
+        type=widths,
+        help=f"{SMALL_WIDTHS} or {PUBLISHED_WIDTHS} (published); LivePortrait: {SMALL_WIDTH} or {PUBLISHED_WIDTH}",
     )
-    add_size(parser)
+    add_size(parser, DEFAULT_SIZE)
     add_device(parser)
     add_precision(parser)
     parser.add_argument(
@@ -61,13 +83,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         help=f"{', '.join(VARIANTS)}; several, with commas between, are measured beside one another (default: plain)",
     )
-    counts = ",".join(map(str, KEYFRAMES))
     parser.add_argument(
         "--keyframes",
         type=among(map(str, range(KEYFRAMES[-1] + 1))),
         default=(),
         metavar="N,...",
-        help=f"a steady stream with each number of keyframes (default: {counts} where speeds or decoders are several)",
+        help=f"a steady stream with each number of keyframes (default: {_COUNTS} where speeds or decoders are several)",
+    )
+    parser.add_argument(
+        "--live",
+        type=among(MODES),
+        default=(),
+        help=f"also live sessions with a generated camera: {', '.join(MODES)}, or both with a comma between",
     )
     parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
     parser.add_argument("--repeats", type=whole(1), default=3)
@@ -75,6 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="also the machine's ceilings, kernels, the CPU's part, and accuracy"
     )
+    _add_files(parser)
+    add_system(parser)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a .json file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to a .md file")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print ratios to figures saved by --json")
@@ -85,7 +117,7 @@ def options_of(a: argparse.Namespace) -> BenchOptions:
     device = pick_device(a.device)
     several = len(a.speed) > 1 or len(a.decoder) > 1
     return BenchOptions(
-        widths=a.widths,
+        widths=a.widths or widths(SMALL_WIDTHS),
         size=a.size,
         precision=pick_precision(a.precision, device),
         device=device,
@@ -97,18 +129,41 @@ def options_of(a: argparse.Namespace) -> BenchOptions:
         decoders=a.decoder,
         keyframes=tuple(map(int, a.keyframes)) or (KEYFRAMES if several or a.profile else ()),
         profile=a.profile,
+        live=a.live,
     )
+
+
+def liveportrait_options_of(a: argparse.Namespace) -> LivePortraitOptions:
+    """As `options_of`, of LivePortrait."""
+    refuse_options(a, PERSONALIVE, _OWN)
+    if a.widths and len(a.widths) > 1:
+        raise InputError(f"LivePortrait has one width, got {len(a.widths)}: give {SMALL_WIDTH} or {PUBLISHED_WIDTH}")
+    device = pick_device(a.device)
+    width = a.widths[0] if a.widths else SMALL_WIDTH
+    return LivePortraitOptions(width, pick_precision(a.precision, device), device, a.frames, a.repeats)
+
+
+def check_same_system(a: argparse.Namespace, before: BenchReport | None) -> None:
+    """Raises InputError if the figures to compare with are another system's."""
+    other = None if before is None else before.system or PERSONALIVE
+    if other not in (None, a.system):
+        raise InputError(f"{a.compare} has figures of {other}, got --system {a.system}: compare within one system")
+
+
+def measured_report(a: argparse.Namespace) -> BenchReport:
+    """The report of the chosen system."""
+    return run_liveportrait_bench(liveportrait_options_of(a)) if a.system == LIVEPORTRAIT else run_bench(options_of(a))
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive bench`."""
     before = read_report(a.compare) if a.compare else None
-    options = options_of(a)
+    check_same_system(a, before)
     for path, suffixes in ((a.json, REPORT_SUFFIXES), (a.markdown, MARKDOWN_SUFFIXES)):
         if path:
             check_written(path, suffixes, {})
     command = shlex.join(["personalive", *sys.argv[1:]]) if "bench" in sys.argv else ""
-    report = replace(run_bench(options), command=command)
+    report = replace(measured_report(a), command=command)
     if a.json:
         with whole_file(a.json, REPORT_SUFFIXES) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")

@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 
 from ..animation.engine import weight_index
+from ..backends.liveportrait.files import convert_live, live_folder
 from ..backends.personalive.files import FACTS, FILES
+from ..backends.registry import LIVEPORTRAIT
 from ..device import PRECISIONS
 from ..weights.convert import convert
-from .options import add_weights
+from .options import add_system, add_weights
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive convert`."""
+    add_system(parser)
     add_weights(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="another folder (default: beside the originals)")
     parser.add_argument("--precision", default="fp16", choices=[*PRECISIONS], help="default: %(default)s")
@@ -22,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive convert`."""
-    weight_index(a.weights)
-    paths = convert(a.weights, FILES, FACTS, a.output, PRECISIONS[a.precision])
+    if a.system == LIVEPORTRAIT:
+        live_folder(a.weights)
+        paths = convert_live(a.weights, a.output, PRECISIONS[a.precision])
+    else:
+        weight_index(a.weights)
+        paths = convert(a.weights, FILES, FACTS, a.output, PRECISIONS[a.precision])
     return Result("\n".join(map(str, paths)) or f"{a.weights}: nothing to convert, no .pth or .bin is there")

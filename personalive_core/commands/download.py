@@ -8,20 +8,23 @@ from contextlib import ExitStack
 from tqdm import tqdm
 
 from ..backends.building import build_on_meta
+from ..backends.liveportrait.files import live_to_download
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import DECODERS, unet_config
+from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
 from ..errors import OutputError
 from ..modules.unet import UNet
 from ..text import plural
 from ..weights.download import download
 from ..weights.fill import missing_keys
 from ..weights.index import WeightFile, WeightIndex, locate, read_state
-from .options import add_decoder, add_weights
+from .options import add_animal, add_decoder, add_system, add_weights, refuse_options
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive download`."""
+    add_system(parser)
     add_weights(parser)
     add_decoder(parser)
     parser.add_argument(
@@ -35,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", help="mirror of the hub (default: HF_ENDPOINT)")
     parser.add_argument("--offline", action="store_true", help="no network: only list what is missing")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_animal(parser)
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive download`."""
+    refuse_options(a, PERSONALIVE, {"decoder": "full"})
+    refuse_options(a, LIVEPORTRAIT, {"animal": False})
     try:
         a.weights.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,6 +54,9 @@ def run(a: argparse.Namespace) -> Result:
         fetched += _fetch(a, locate(a.weights, FILES).missing(["yunet"]))
     if a.only == "detector":
         return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, the face detector is there")
+    if a.system == LIVEPORTRAIT:
+        fetched += _fetch(a, live_to_download(a.weights, "animal" if a.animal else "human"))
+        return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, nothing is missing")
     fetched += _fetch(a, locate(a.weights, FILES).missing(DECODERS[a.decoder]))
     if lacks_base(locate(a.weights, FILES)):
         fetched += _fetch(a, locate(a.weights, FILES).missing(["base_unet"]))

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
 from ..animation.engine import weight_index
+from ..backends.liveportrait.files import BASE_NETWORKS, LIVE_NETWORKS, SUBJECTS, best_live, is_complete, live_folder
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import DECODERS
+from ..backends.registry import LIVEPORTRAIT
 from ..device import MIB
 from ..errors import WeightsError
 from ..text import plural
-from ..weights.index import WeightFile, WeightIndex, WeightRow, candidates, describe, read_state
+from ..weights.index import WeightFile, WeightIndex, WeightRow, candidates, describe, locate, read_state
 from ..weights.lock import verify
 from ..weights.read import TensorInfo
-from .options import add_weights
+from .options import add_system, add_weights
 from .result import Result
 
 HALF, SINGLE = 2, 4  # bytes per parameter in fp16 or bf16, and in fp32
+Missing = tuple[WeightIndex, tuple[WeightFile, ...]]  # files, and the index that they are missing from
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `info` says of the weights of one system."""
+
+    rows: tuple[WeightRow, ...]
+    needed: tuple[Missing, ...]  # missing, and nothing runs without them
+    optional: tuple[Missing, ...]  # missing, but only some options need them
+    numbers: int  # parameters of the networks that run together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,42 +42,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--verify", action="store_true", help="hash every downloaded file again")
     parser.add_argument("--json", action="store_true", help="the same as one line of JSON")
+    add_system(parser)
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive info`."""
-    index = weight_index(a.weights)
-    rows = describe(index)
+    listing = live_listing(a.weights) if a.system == LIVEPORTRAIT else listing_of(a.weights)
     verified = verify(a.weights) if a.verify else ()
-    required, optional = _missing(index)
-    memory = {name: weight_count(index, name) for name in DECODERS["tiny"]}
-    lines = [f"weights in {a.weights}", *map(_line, rows), ""]
-    lines += _block("missing, but needed:", index, required)
-    lines += _block("not there, needed only for some options:", index, optional)
-    lines.append(_memory_line(sum(memory.values())))
+    width = max(16, *(len(row.network) for row in listing.rows))
+    lines = [f"weights in {a.weights}", *(_line(row, width) for row in listing.rows), ""]
+    lines += _block("missing, but needed:", listing.needed)
+    lines += _block("not there, needed only for some options:", listing.optional)
+    lines.append(_memory_line(listing.numbers))
     if a.verify:
         lines.append(f"verified: {plural(len(verified), 'downloaded file')} with the hub's hashes")
     values = {
         "weights": str(a.weights),
-        "files": [asdict(row) for row in rows],
+        "files": [asdict(row) for row in listing.rows],
         "missing": [
             {
                 "place": file.place,
-                "needed": file in required,
-                "looked_for": list(map(str, candidates(a.weights, file, FILES))),
+                "needed": needed,
+                "looked_for": list(map(str, candidates(a.weights, file, index.files))),
             }
-            for file in (*required, *optional)
+            for needed, parts in ((True, listing.needed), (False, listing.optional))
+            for index, files in parts
+            for file in files
         ],
-        "memory": {"half": HALF * sum(memory.values()), "float32": SINGLE * sum(memory.values())},
+        "memory": {"half": HALF * listing.numbers, "float32": SINGLE * listing.numbers},
     }
     return Result("\n".join(lines), values)
 
 
-def _missing(index: WeightIndex) -> tuple[tuple[WeightFile, ...], tuple[WeightFile, ...]]:
-    """The missing files that every animation needs, and those that only some options need."""
+def listing_of(folder: Path) -> Listing:
+    """PersonaLive's weights in `folder`. Raises WeightsError if it is no folder."""
+    index = weight_index(folder)
+    # what every animation needs, and what only some options need
     required = index.missing(DECODERS["full"])
     optional = tuple(found.file for found in index.found if not found.paths and not found.file.required)
-    return required, optional
+    numbers = sum(weight_count(index, name) for name in DECODERS["tiny"])
+    return Listing(describe(index), ((index, required),), ((index, optional),), numbers)
+
+
+def live_listing(folder: Path) -> Listing:
+    """LivePortrait's weights in `folder`: people's and animals', of which one set is needed, and the face detector.
+
+    Raises WeightsError if it is no folder.
+    """
+    human, animal = (best_live(live_folder(folder), subject) for subject in SUBJECTS)
+    detector = locate(folder, [file for file in FILES if file.network == "yunet"])
+    # people's stitching serves animals too, and is listed once
+    animals = (
+        replace(row, network=f"animal {row.network}") for row in describe(animal) if row.network in BASE_NETWORKS
+    )
+    rows = (*describe(human), *animals, *describe(detector))
+    lacking = [(index, index.missing(LIVE_NETWORKS)) for index in (human, animal)]
+    needed = () if is_complete(human) or is_complete(animal) else (lacking[0],)
+    others = ((human, human.missing(["landmark"])), (detector, detector.missing(["yunet"])))
+    used = human if is_complete(human) or not is_complete(animal) else animal
+    numbers = sum(weight_count(used, name) for name in LIVE_NETWORKS)
+    optional = tuple(one for one in (*lacking, *others) if one not in needed)
+    return Listing(rows, needed, optional, numbers)
 
 
 def weight_count(index: WeightIndex, network: str) -> int:
@@ -78,13 +117,14 @@ def _numbers(infos: Iterable[TensorInfo]) -> list[int]:
     return [torch.Size(info.shape).numel() for info in infos]
 
 
-def _line(row: WeightRow) -> str:
+def _line(row: WeightRow, width: int) -> str:
     state = f"{row.size / MIB:8.1f} MiB {row.dtype}" if row.found else " missing"
-    return f"{row.network:16} {state:25} {row.file}  [{row.licence}]"
+    return f"{row.network:{width}} {state:25} {row.file}  [{row.licence}]"
 
 
-def _block(heading: str, index: WeightIndex, files: tuple[WeightFile, ...]) -> list[str]:
-    return [heading, index.report(files), ""] if files else []
+def _block(heading: str, parts: Iterable[Missing]) -> list[str]:
+    texts = [index.report(files) for index, files in parts if files]
+    return [heading, *texts, ""] if texts else []
 
 
 def _memory_line(numbers: int) -> str:

@@ -16,20 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..animation.engine import Engine
-from ..animation.portrait import ReferenceFace, open_portrait
-from ..backends.personalive.files import SHIPPED, own_size, yunet_file
+from ..backends.personalive.files import SHIPPED
 from ..backends.personalive.motion import Strengths
-from ..backends.personalive.reference import encode_reference
 from ..device import device_name
-from ..drawn.canvas import FaceMotion
-from ..drawn.person import draw_portrait
-from ..drawn.sample import SITTER
 from ..errors import InputError
-from ..faces.detectors import helpful_detector
 from ..live.app import Fed, on_loopback, serve
 from ..live.figures import Figures
-from ..live.performer import PersonaLivePerformer
+from ..live.liveportrait import LIVE_STRENGTHS
 from ..live.record import FilmRecorder, Recorded, RecordOptions
 from ..live.server import LiveHub, Rules
 from ..live.session import LiveSession
@@ -38,7 +31,10 @@ from ..live.takes import show_window
 from ..live.types import MODES, QUALITY, Made, Settings
 from ..live.virtual_camera import VirtualCamera, open_virtual_camera
 from ..media.files import check_written
+from .live_performers import engine_for, performer_of, settle_live
+from .liveportrait_options import add_transfer
 from .options import (
+    DEFAULT_WEIGHTS,
     add_decoder,
     add_detector,
     add_device,
@@ -46,15 +42,13 @@ from .options import (
     add_precision,
     add_reporting,
     add_speed,
-    engine_of,
-    loras_of,
+    add_system,
 )
 from .readers import face_choice, number, picture_size, whole
 from .result import Result
 
 PORT = 8190
 FILMS = (".mp4", ".mov", ".mkv", ".webm")
-_NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         type=Path,
-        default=SHIPPED["small"],
         metavar="DIR",
-        help="weights (default: the small model)",
+        help=f"weights (default: PersonaLive's small model; for LivePortrait ./{DEFAULT_WEIGHTS})",
     )
     parser.add_argument("--size", type=picture_size, default=0, help="pixels a side (default: the model's own)")
     for add in (add_device, add_precision, add_decoder, add_speed, add_loras, add_reporting):
@@ -87,12 +80,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     page.add_argument("--port", type=whole(0, 65535), default=PORT, help="default: %(default)s; 0 takes a free one")
     page.add_argument("--no-browser", action="store_true", help="do not open the page")
+    add_system(parser)
+    add_transfer(parser)
 
 
 def _add_motion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("motion")
     for name, default in vars(Strengths()).items():
-        group.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
+        ours = vars(LIVE_STRENGTHS)[name]
+        group.add_argument(f"--{name}", type=number(0, 3), help=f"0 to 3 (default: {default}; LivePortrait: {ours})")
     group.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="smooth the pose with this cutoff")
     group.add_argument("--face", type=face_choice, default="largest", help="the face to follow (default: largest)")
     group.add_argument("--seed", type=whole(0), default=0)
@@ -101,11 +97,11 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive live` until its page ends it, is closed, or Ctrl-C."""
+    settle_live(a)
     if a.record:
         read = {"--reference": a.reference, "--driving": a.driving}
         check_written(a.record, FILMS, {name: path for name, path in read.items() if path})
-    a.size = a.size or own_size(a.weights)
-    engine = engine_of(a, loras_of(a))
+    engine = engine_for(a)
     engine.require()
     camera = open_virtual_camera(a.size) if a.virtual_camera else None
     performer = performer_of(a, engine)
@@ -134,20 +130,6 @@ def run(a: argparse.Namespace) -> Result:
             asyncio.run(serve(hub, token, (a.host, a.port), partial(announce, a)))
         tally.end(session.figures())
     return tally.result()
-
-
-def performer_of(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
-    """Loads the networks and reads the reference. Raises as `open_portrait` and `Engine.load` do."""
-    if a.reference:
-        face = ReferenceFace(detector=a.detector)
-        portrait = open_portrait(a.reference, face, engine)
-        source, shown = portrait.source, portrait.picture
-    else:
-        source = shown = draw_portrait(SITTER, FaceMotion(), a.size)
-    detector = helpful_detector(a.detector, partial(yunet_file, a.weights, _NO_YUNET))
-    model = engine.load()
-    reference = encode_reference(model, source, a.size)
-    return PersonaLivePerformer(model, reference, shown, detector, seed=a.seed)
 
 
 def source_of(a: argparse.Namespace) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..animation.implicit_job import extract_implicit
 from ..animation.job import extract_to_file
+from ..backends.registry import LIVEPORTRAIT
+from ..motion.types import AnyMotion
 from ..text import plural
-from .options import add_clip, add_engine, clip_of, engine_of
+from .liveportrait import implicit_engine
+from .options import add_clip, add_engine, add_system, clip_of, engine_of
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive motion`."""
+    add_system(parser)
     parser.add_argument("--driving", type=Path, required=True, help="video or folder of pictures")
     parser.add_argument("--output", type=Path, required=True, help=".safetensors")
     add_engine(parser)
@@ -21,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive motion`."""
-    motion = extract_to_file(clip_of(a), engine_of(a), a.output, a.quiet)
+    motion: AnyMotion
+    if a.system == LIVEPORTRAIT:
+        motion = extract_implicit(clip_of(a), implicit_engine(a), a.output, a.quiet)
+    else:
+        motion = extract_to_file(clip_of(a), engine_of(a), a.output, a.quiet)
     valid = int(motion.valid.sum())
     return Result(
         f"{a.output}: {plural(len(motion), 'frame')}, {valid} with a face",

@@ -98,6 +98,21 @@ def box(text: str) -> Box:
     return _or_refuse(lambda: Box(*numbers))
 
 
+def points(text: str) -> tuple[tuple[float, float], ...]:
+    """Parses landmarks X,Y,X,Y,... in pixels, of a layout that LivePortrait's crops know."""
+    from ..backends.liveportrait.crops import AXIS_POINTS
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    pairs = tuple(zip(numbers[::2], numbers[1::2], strict=False))
+    if 2 * len(pairs) != len(numbers) or len(pairs) not in AXIS_POINTS or not all(map(math.isfinite, numbers)):
+        counts = ", ".join(str(count) for count in sorted(AXIS_POINTS))
+        raise argparse.ArgumentTypeError(f"expected X,Y,... in pixels of {counts} points, got {text[:40]!r}")
+    return pairs
+
+
 def _or_refuse(make: Callable[[], _T]) -> _T:
     """Returns `make()`; turns its InputError or ValueError into argparse's error, which names the option."""
     try:

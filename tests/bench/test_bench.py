@@ -232,7 +232,8 @@ from personalive_core.media.video import Frame
 torch.set_num_threads(1)
 model = random_model((32, 64, 64, 64), torch.device("cpu"), torch.float32)
 reference = encode_reference(model, draw_portrait(SITTER, FaceMotion(), 64), 64)
-film = (Frame(draw_portrait(DRIVER, sample_motion(i, RATE), 64), Fraction(i, RATE)) for i in range(1000))
+drawn = [draw_portrait(DRIVER, sample_motion(i, RATE), 64) for i in range(8)]
+film = (Frame(drawn[i % 8].copy(), Fraction(i, RATE)) for i in range(1000))
 for count, _ in enumerate(animate(model, reference, film, AnimateOptions(motion=MotionOptions(size=64))), 1):
     if count in (100, 1000):
         print(peak_memory(torch.device("cpu")))

@@ -7,9 +7,10 @@ import json
 import pytest
 import torch
 
+from personalive_core.bench import live as bench_live
 from personalive_core.bench.accuracy import make_case, measure_accuracy
 from personalive_core.bench.ceilings import measure_ceilings
-from personalive_core.bench.figures import Accuracy, Ceiling, HostStage, KernelFamily, LoopCost
+from personalive_core.bench.figures import Accuracy, Ceiling, HostStage, KernelFamily, LiveCost, LoopCost
 from personalive_core.bench.host import measure_host
 from personalive_core.bench.loop import measure_loop, with_decoder
 from personalive_core.bench.networks import random_model
@@ -56,6 +57,7 @@ def example():
         host=(HostStage("crop", 0.002), HostStage("encode", None)),
         accuracy=(Accuracy("compiled", "float16", 2.8e-3),),
         command="personalive bench --profile",
+        live=(LiveCost("compiled", "tiny", "quick", 25.0, 0.07, 0.08, 0.31, 0.34, None),),
     )
 
 
@@ -143,6 +145,19 @@ def test_a_loop_keeps_its_keyframes():
     assert (loop.speed, loop.decoder, loop.keyframes) == ("plain", "tiny", 3)
     assert loop.fps > 0
     assert loop.busy is loop.waits is None  # a CPU has no queue of its own
+
+
+@pytest.mark.slow
+def test_a_live_session_is_measured_in_its_steady_state(monkeypatch):
+    monkeypatch.setattr(bench_live, "SETTLED_AFTER", 1)
+    monkeypatch.setattr(bench_live, "FEWEST_WINDOWS", 1)
+    model = random_model(SMALL, CPU, torch.float32)
+    live = bench_live.measure_live(model, "plain", "quick", 64, 0.5)
+    assert (live.speed, live.decoder, live.mode) == ("plain", "tiny", "quick")
+    assert live.fps > 0
+    assert live.step_p50 <= live.step_p95
+    # a result is that of a driving frame three steps and more before it
+    assert 3 * live.step_p50 < live.delay_p50 <= live.delay_p95
 
 
 def test_ceilings_are_of_the_networks_sizes():

@@ -102,6 +102,13 @@ def test_a_wide_picture_without_yunet_names_the_one_switch(faces, weights):
     assert {weights: 1} == faces.LACKED
 
 
+def test_a_node_that_goes_on_without_yunet_notes_that_once(faces, weights):
+    for _ in range(3):
+        with pytest.raises(faces.WeightsError):
+            faces.yunet_if_there(weights)
+    assert {weights: 1} == faces.LACKED
+
+
 # --- Load PersonaLive
 
 

@@ -17,7 +17,9 @@ from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.bench import run as bench
 from personalive_core.cli import build_parser
+from personalive_core.commands import live
 from personalive_core.drawn.sample import write_sample
+from personalive_core.live.app import serve
 from tests.batch import fake_comfyui
 
 # How a line begins -> the options added at its end, which make it small; the first row that fits counts. argparse takes
@@ -32,6 +34,7 @@ ADDED = {
     "motion": f"{SMALL} --frames 2 --quiet",
     "check": f"{SMALL} --quiet",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
+    "live": f"{SMALL} --port 0 --no-browser --quiet",
     "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",
     "train --stage": "--preset small --steps 1 --clips 1 --quiet",
@@ -86,7 +89,8 @@ def run(personalive, folder, one_thread):  # noqa: ARG001 - one thread: other te
         outcome = personalive(*words)
         assert outcome.code in CODES.get(begin, (0,)), f"{line}\n{outcome.err}"
         parsed = vars(build_parser(words).parse_args(words))
-        for path in (parsed.get(name) for name in ("output", "sheet", "json")):
+        written = () if begin == "live" else ("output", "sheet", "json")  # its folder is for what the page records
+        for path in map(parsed.get, written):
             assert not isinstance(path, Path) or size_of(folder / path), f"{path} is missing or empty: {line}"
 
     return run
@@ -95,6 +99,16 @@ def run(personalive, folder, one_thread):  # noqa: ARG001 - one thread: other te
 def size_of(path):
     """Bytes of a file, or of all files in a folder; 0 if there is none."""
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
+
+
+async def served_briefly(hub, token, at, ready):
+    """The page's server, which ends once it says its address."""
+
+    def told(*addresses):
+        ready(*addresses)
+        hub.close()
+
+    await serve(hub, token, at, told)
 
 
 def test_every_line_is_run_or_known():
@@ -111,6 +125,7 @@ def test_command_lines_run(run, monkeypatch):
     nodes = Path("workflows/api/batch.json").read_text(encoding="utf-8")
     monkeypatch.setattr(fake_comfyui, "KNOWN", set(re.findall(r'"class_type": "(\w+)"', nodes)))
     monkeypatch.setattr(engine, "load_model", functools.cache(load_model))  # the same folder in most lines
+    monkeypatch.setattr(live, "serve", served_briefly)
     server = fake_comfyui.FakeComfyUI()
     try:
         for line in lines():

@@ -29,7 +29,7 @@ test("a locale's language counts; other languages get English", () => {
 });
 
 test("every text is used, and every text that is used is there", () => {
-  const sources = ["board", "panel", "recording", "reference", "settings", "shooting", "sound", "state", "view"];
+  const sources = ["board", "mjpeg", "panel", "recording", "reference", "settings", "shooting", "sound", "state", "view"];
   const code = sources.map((name) => readFileSync(new URL(`../../web/js/live/${name}.js`, import.meta.url), "utf8")).join();
   for (const [, key] of code.matchAll(/words\.(?!js\b)(\w+)/g)) assert.ok(Object.hasOwn(en, key), key);
   const composed = /^(said_|over|camera|microphone|face|smoothing|insecure)|Title$/;

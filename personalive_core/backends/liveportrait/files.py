@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ...errors import WeightsError
+from ...weights.convert import convert
 from ...weights.fill import NetworkFacts
 from ...weights.index import WeightFile, WeightIndex, locate
 
@@ -88,12 +91,72 @@ def locate_live(folder: Path, subject: str = "human") -> WeightIndex:
 
     Raises WeightsError that says where each file was searched, and for another subject than SUBJECTS.
     """
-    if subject not in LIVE_TABLES:
-        raise WeightsError(f"LivePortrait has weights for {' and '.join(SUBJECTS)}, got {subject!r}: choose one")
-    found = [_located(folder, table, subject) for table in LIVE_TABLES[subject]]
-    index = next((index for index in found if not index.missing(LIVE_NETWORKS)), found[0])
+    index = best_live(folder, subject)
     index.require(LIVE_NETWORKS)
     return index
+
+
+def best_live(folder: Path, subject: str = "human") -> WeightIndex:
+    """The files of the table of `subject` that `folder` holds most of, complete or not. Raises as `locate`."""
+    if subject not in LIVE_TABLES:
+        raise WeightsError(f"LivePortrait has weights for {' and '.join(SUBJECTS)}, got {subject!r}: choose one")
+    indexes = (_located(folder, table, subject) for table in LIVE_TABLES[subject])
+    return min(indexes, key=lambda index: len(index.missing(LIVE_NETWORKS)))
+
+
+def is_complete(index: WeightIndex) -> bool:
+    """True if no file of LivePortrait's five networks is missing; the landmark network may be."""
+    return not index.missing(LIVE_NETWORKS)
+
+
+def live_folder(folder: Path, subject: str = "human") -> Path:
+    """`folder`. Raises WeightsError with the command that downloads the weights if it is no folder."""
+    if not folder.is_dir():
+        raise WeightsError(
+            f"the weights folder {folder} does not exist: run {_command(folder, subject)} to fetch the weights, or "
+            "name another folder with --weights"
+        )
+    return folder
+
+
+def require_live(folder: Path, subject: str = "human") -> None:
+    """Raises WeightsError that names the missing files and the command to download them; reads no weights."""
+    index = best_live(live_folder(folder, subject), subject)
+    missing = index.missing(LIVE_NETWORKS)
+    if missing:
+        raise WeightsError(
+            f"weights are missing: run {_command(folder, subject)}, or name another folder with --weights\n"
+            f"{index.report(missing)}"
+        )
+
+
+def _command(folder: Path, subject: str) -> str:
+    return f"`personalive download --system liveportrait{' --animal' * (subject == 'animal')} --weights {folder}`"
+
+
+def live_to_download(folder: Path, subject: str = "human") -> tuple[WeightFile, ...]:
+    """The files of `subject` that `folder` lacks, where the hub has them; none for a folder that can be used as it is.
+
+    The landmark network, which people's pictures are cropped by, is among them.
+    """
+    index = best_live(folder, subject)
+    hub = index if is_complete(index) else _located(folder, LIVE_TABLES[subject][0], subject)
+    landmark = ["landmark"] if "landmark" in hub.networks and landmark_file(folder) is None else []
+    return hub.missing([*LIVE_NETWORKS, *landmark])
+
+
+def convert_live(folder: Path, output: Path | None, dtype: torch.dtype) -> list[Path]:
+    """Converts what `folder` holds of people's and animals' weights, as `convert` does; returns the files' paths."""
+    written: list[Path] = []
+    files: list[WeightFile] = []
+    for subject in SUBJECTS:
+        # a table of the files that are there, without those that the other subject's has converted
+        there = [found.file for found in best_live(folder, subject).found if found.paths]
+        new = [file for file in there if file.place not in {done.place for done in files}]
+        if new:
+            written += convert(folder, new, LIVE_FACTS, output, dtype)
+        files += new
+    return written
 
 
 def landmark_file(folder: Path) -> Path | None:

@@ -61,20 +61,24 @@ def load_live(
     `ops` are a host's own layer classes. Raises WeightsError that names missing files, or keys that do not fit.
     """
     index = locate_live(folder, subject)
-    appearance, warping, decoder = (_load_folded(index, folding, device, dtype, ops) for folding in _FOLDINGS)
-    return LivePortrait(
-        appearance,
-        _load(index, "motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops), device, dtype),
-        warping,
-        decoder,
-        _load(
-            index,
-            RETARGETING,
-            lambda shapes: RetargetingNetworks(retargeting_config(shapes), ops),
-            device,
-            torch.float32,
-        ),
+    return assemble_live(lambda network: live_state(index, network), device, dtype, ops)
+
+
+def assemble_live(
+    state_of: Callable[[str], State], device: torch.device, dtype: torch.dtype, ops: Ops = nn
+) -> LivePortrait:
+    """As `load_live`, from the tensors that `state_of` gives for each network, by the keys of the hub's files."""
+    appearance, warping, decoder = (
+        _load_folded(state_of(folding.network), folding, device, dtype, ops) for folding in _FOLDINGS
     )
+    extractor, retargeting = (
+        _load(network, state_of(network), build, device, kind)
+        for network, build, kind in (
+            ("motion_extractor", lambda shapes: KeypointExtractor(keypoint_config(shapes), ops), dtype),
+            (RETARGETING, lambda shapes: RetargetingNetworks(retargeting_config(shapes), ops), torch.float32),
+        )
+    )
+    return LivePortrait(appearance, extractor, warping, decoder, retargeting)
 
 
 def live_state(index: WeightIndex, network: str) -> State:
@@ -86,20 +90,18 @@ def live_state(index: WeightIndex, network: str) -> State:
 
 
 def _load(
-    index: WeightIndex,
     network: str,
+    state: State,
     build: Callable[[TensorShapes], nn.Module],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Any:  # noqa: ANN401 - each network has its own type
-    state = live_state(index, network)
     module = build_on_meta(network, build, state.shapes)
     load_into(module, state, network=network, device=device, dtype=dtype, facts=LIVE_FACTS[network])
     return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
-def _load_folded(index: WeightIndex, folding: _Folding, device: torch.device, dtype: torch.dtype, ops: Ops) -> Any:  # noqa: ANN401 - as above
-    state = live_state(index, folding.network)
+def _load_folded(state: State, folding: _Folding, device: torch.device, dtype: torch.dtype, ops: Ops) -> Any:  # noqa: ANN401 - as above
     module = build_on_meta(folding.network, lambda shapes: folding.build(folding.config(shapes), nn), state.shapes)
     load_into(module, state, network=folding.network, device="cpu", dtype=torch.float32, facts=_FLOAT32)
     config = replace(folding.config(state.shapes), folded=True)

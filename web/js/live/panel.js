@@ -6,6 +6,7 @@ import { addKeyframe, figureBoard, latestOnly, screen, setPicture } from "./boar
 import { frameGrabber } from "./grabber.js";
 import { openLink } from "./link.js";
 import { decodeJpeg, livePlayer } from "./player.js";
+import { copied, mjpegAddress } from "./mjpeg.js";
 import { openWindow } from "./pop_out.js";
 import { bindRecording } from "./recording.js";
 import { bindReference } from "./reference.js";
@@ -67,7 +68,11 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     },
   });
   const showSettings = bindSettings(parts.settings, words, (fields) => send("set", fields));
-  const recording = bindRecording({ ...devices, record: buttons.record }, words, { send, note });
+  const recording = bindRecording({ ...devices, record: buttons.record }, words, {
+    send,
+    note,
+    changed: () => showState(),
+  });
   const camera = shooting({
     video: stage.video,
     watch: grabber.watch,
@@ -89,10 +94,12 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
     const { tone, text } = stateOf(is, words);
     if (parts.state.textContent !== text) parts.state.textContent = text; // read aloud only when it changes
     parts.state.dataset.tone = tone;
+    parts.offer.hidden = !recording.offered(is.said);
     const open = is.link === "open" && is.over === null;
     buttons.start.textContent = wantsLive ? words.pause : words.start;
     buttons.start.disabled = !open && is.over === null;
-    for (const one of [buttons.stop, buttons.snapshot, buttons.record, parts.settings.calibrate]) one.disabled = !open;
+    const { stop, snapshot, record, address } = buttons;
+    for (const one of [stop, snapshot, record, address, parts.settings.calibrate]) one.disabled = !open;
     parts.settings.root.disabled = parts.reference.root.disabled = !open;
     stage.video.hidden = fromServer;
     stage.film.hidden = !fromServer;
@@ -224,6 +231,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   };
   buttons.stop.onclick = () => send("stop", {});
   buttons.snapshot.onclick = () => send("snapshot", {});
+  parts.offer.onclick = () => recording.camera();
+  buttons.address.onclick = async () => note(await copied(mjpegAddress(socketUrl, token), words));
   buttons.popOut.onclick = () => (popup === null ? popOut() : popup.close());
   parts.settings.calibrate.onclick = () => send("calibrate", {});
   devices.camera.onchange = () => camera.choose(devices.camera.value);

@@ -5,10 +5,12 @@ import { fill } from "../strings.js";
 import { sendSound } from "./sound.js";
 
 /**
- * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells. Returns {stopped, close}: call `stopped()`
- * when the server no longer records.
+ * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells, `changed()` is
+ * called when a recording begins or ends. Returns {stopped, offered, camera, close}: call
+ * `stopped()` when the server no longer records; `offered(said)` tells whether the session's word offers to record the
+ * camera instead, and no recording is on; `camera()` does so.
  */
-export function bindRecording({ record, what, sound }, words, { send, note }) {
+export function bindRecording({ record, what, sound }, words, { send, note, changed }) {
   let [on, silence, busy] = [false, null, false];
 
   const show = () => {
@@ -20,6 +22,7 @@ export function bindRecording({ record, what, sound }, words, { send, note }) {
     silence?.();
     [on, silence] = [false, null];
     show();
+    changed();
   };
   const start = async () => {
     try {
@@ -30,7 +33,8 @@ export function bindRecording({ record, what, sound }, words, { send, note }) {
     }
     on = send("record", { on: true, what: what.value, sound: sound.checked });
     if (!on) stopped();
-    return show();
+    show();
+    return changed();
   };
   record.onclick = async () => {
     if (busy) return;
@@ -42,5 +46,10 @@ export function bindRecording({ record, what, sound }, words, { send, note }) {
     busy = false;
   };
   show();
-  return { stopped, close: () => silence?.() };
+  const offered = (said) => !on && said?.word === "too_slow" && (said.values?.offers ?? []).includes("record");
+  const camera = () => {
+    what.value = "camera";
+    record.click();
+  };
+  return { stopped, offered, camera, close: () => silence?.() };
 }

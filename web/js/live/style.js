@@ -27,6 +27,7 @@ const STYLE = `
 .personalive-live-state[data-tone="wait"]::before { background: #e3a008; }
 .personalive-live-state[data-tone="bad"]::before { background: var(--bad); }
 .personalive-live-state[data-tone="bad"], .personalive-live-note[data-tone="bad"] { color: var(--bad); }
+.personalive-live-offer { align-self: flex-start; }
 .personalive-live-note { overflow-wrap: anywhere; user-select: text; }
 .personalive-live-stage { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 7fr); gap: 8px;
   align-items: start; }

@@ -48,6 +48,7 @@ function buttons(words) {
     snapshot: button(words.snapshot),
     record: button(words.record),
     popOut: button(words.popOut, words.popOutTitle),
+    address: button(words.address, words.addressTitle),
   };
   parts.start.classList.add("personalive-live-first");
   parts.record.setAttribute("aria-pressed", "false");
@@ -108,9 +109,10 @@ function reference(words) {
   return { root, portrait, file, choose, graph };
 }
 
-/** All elements of a panel: {root, state, note, stage, buttons, figures, keyframes, devices, settings, reference}. */
+/** Elements: {root, state, offer, note, stage, buttons, figures, keyframes, strip, devices, settings, reference}. */
 export function liveElements(words) {
   const state = element("p", { class: "personalive-live-state", role: "status", "aria-live": "polite" });
+  const offer = element("button", { type: "button", class: "personalive-live-offer", hidden: "" }, words.offerRecord);
   const note = element("p", { class: "personalive-live-note", role: "status", "aria-live": "polite", hidden: "" });
   const strip = element("div", { class: "personalive-live-strip" });
   const keyframes = element("section", { hidden: "", "aria-label": words.keyframes });
@@ -123,13 +125,13 @@ export function liveElements(words) {
     settings: settings(words),
     reference: reference(words),
   };
-  const left = element("div", { class: "personalive-live-main" }, state, parts.stage.root, parts.buttons.root, note);
-  left.append(parts.figures.root, keyframes);
+  const left = element("div", { class: "personalive-live-main" }, state, offer, parts.stage.root);
+  left.append(parts.buttons.root, note, parts.figures.root, keyframes);
   const right = element("div", { class: "personalive-live-side" }, ...parts.devices.rows, parts.settings.root);
   right.append(parts.reference.root);
   const grid = element("div", { class: "personalive-live-grid" }, left, right);
   const root = element("div", { class: "personalive-live" }, grid);
-  return { root, state, note, keyframes, strip, ...parts };
+  return { root, state, offer, note, keyframes, strip, ...parts };
 }
 
 /** The choice of a `select` that may lack it: it is added. */

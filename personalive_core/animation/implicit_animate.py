@@ -1,0 +1,245 @@
+"""Animates a portrait or a source video with LivePortrait, from files to a file."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+from ..backends.liveportrait.animation import AnimationOptions
+from ..backends.liveportrait.crops import SIDE, limited
+from ..backends.liveportrait.finding import Finder, FoundFace
+from ..backends.liveportrait.landmarker import open_landmarker
+from ..backends.liveportrait.model import LivePortrait
+from ..backends.liveportrait.motion_files import IMPLICIT
+from ..backends.liveportrait.portrait import SourceFilm, SourcePortrait, prepare_source, read_film, source_crop
+from ..backends.liveportrait.stream import (
+    RenderedFrame,
+    RenderOptions,
+    animate_film,
+    animate_portrait,
+    check_openness,
+    film_keypoints,
+)
+from ..backends.liveportrait.types import ImplicitMotion
+from ..backends.registry import LIVEPORTRAIT
+from ..device import peak_memory
+from ..media.picture import Picture, write_image
+from ..media.video import Frame, is_pictures, probe, read_frames
+from ..media.write import VideoWriter, WriteOptions
+from ..motion.times import duration_at, time_at
+from ..motion.types import concat_motion
+from ..text import plural
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_motion_clip
+from .implicit_job import FilmDriving, ImplicitEngine, SourceFace, film_finder, find_source, is_film, open_film
+from .job import Seconds, Summary, check_files, make, progress, timed, write_options
+from .pipeline import AnimatedFrame
+from .portrait import Portrait, read_portrait
+from .sheet import contact_sheet
+
+
+@dataclass(frozen=True)
+class ImplicitJob:
+    """Everything that the user requests for one animation with LivePortrait."""
+
+    reference: Path  # a picture, or a source video, whose every frame is animated
+    clip: DrivingClip
+    output: Path
+    engine: ImplicitEngine
+    face: SourceFace = field(default_factory=SourceFace)
+    animation: AnimationOptions = field(default_factory=AnimationOptions)
+    paste: bool = False
+    sheet: Path | None = None
+    audio: bool = True
+    lossless: bool = False
+    label: bool = True
+    mark: bool = False
+    quiet: bool = False
+    codec: str | None = None
+    crf: int | None = None
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the result's metadata say of how it was made."""
+        how = self.animation
+        return {"system": "liveportrait", "mode": how.transfer.mode, "region": how.transfer.region}
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The reference, opened: its first picture, and how its face is found."""
+
+    picture: Picture  # [H, W, 3]
+    found: FoundFace | None = None
+    finder: Finder | None = None  # of a source video
+
+
+@dataclass(frozen=True, eq=False)
+class _Driving:
+    """The driving, opened: a film or picture, or a motion file."""
+
+    facts: DrivingVideo | SavedMotion
+    film: FilmDriving | None = None  # None: a motion file
+    is_still: bool = False  # one picture
+
+
+def animate_implicit(job: ImplicitJob) -> Summary:
+    """Animates a portrait, or a source video; writes the video and, if `job.sheet` is set, the contact sheet.
+
+    Wrong inputs are rejected before the networks load. Raises PersonaLiveError; then the frames made so far are in a
+    partial file next to the output, and an older output is unchanged.
+    """
+    began, engine = time.perf_counter(), job.engine
+    check_files(job)
+    engine.require()
+    driving, source = open_job_driving(job), open_job_source(job)
+    crop = source_crop(source.picture, source.found, job.face.rule).picture
+    height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
+    shown = Portrait(crop, crop, None, (width, height))
+    options = RenderOptions(job.animation, engine.subject == "animal", driving.is_still, job.paste)
+    # load the networks, animate, write
+    with VideoWriter(job.output, (width, height), job_write_options(job, driving)) as writer:
+        model, loading = timed(engine.load, engine.device)
+        pictures = Thumbnails()
+        work = _Work(job, driving, options, pictures if job.sheet else None)
+        ready, encoding = timed(lambda: work.ready(model, source), engine.device)
+        started = time.perf_counter()
+        frames = work.film(model, ready) if isinstance(ready, SourceFilm) else work.portrait(model, ready)
+        made = make(job, progress(frames, work.count(ready), "animate", job.quiet), shown, pictures, writer)
+    ended = time.perf_counter()
+    summary = Summary(
+        output=str(job.output),
+        sheet=str(job.sheet) if job.sheet else None,
+        frames=writer.frames,
+        fps=writer.frames / (ended - started),
+        keyframes=(),
+        filled=made.filled,
+        size=(width, height),
+        seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
+        peak_memory=peak_memory(engine.device),
+        detector=driving.facts.detector,
+        system=LIVEPORTRAIT,
+    )
+    if job.sheet:
+        title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
+        write_image(job.sheet, contact_sheet(crop, made.collector.rows(), title), job.label)
+    return summary
+
+
+def open_job_driving(job: ImplicitJob) -> _Driving:
+    """Opens the driving. Raises InputError for a bad file, or for the motion of another system."""
+    path = job.clip.path
+    if is_motion(path):
+        return _Driving(open_motion(job.clip, IMPLICIT))
+    film = open_film(job.clip, job.engine.weights)
+    return _Driving(film.video, film, is_pictures(path) and probe(path).frames == 1)
+
+
+def open_job_source(job: ImplicitJob) -> _Source:
+    """Opens the reference and looks for its face. Raises as `find_source` and `film_finder` do."""
+    picture, weights = limited(read_portrait(job.reference), job.face.limit), job.engine.weights
+    landmarks = open_landmarker(weights)
+    if is_film(job.reference):
+        return _Source(picture, None, film_finder(job.face, picture, weights, landmarks))
+    return _Source(picture, find_source(picture, job.face, weights, landmarks))
+
+
+def job_write_options(job: ImplicitJob, driving: _Driving) -> WriteOptions:
+    """How the result is written: a source video keeps its own rate, and its sound if the driving has none."""
+    options = write_options(job, driving.facts)
+    if not is_film(job.reference):
+        return options
+    info = probe(job.reference)
+    silent = job.audio and options.audio is None and info.has_audio
+    return replace(options, rate=info.rate, audio=job.reference if silent else options.audio)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One job at work, with loaded networks."""
+
+    job: ImplicitJob
+    driving: _Driving
+    options: RenderOptions
+    shown: Thumbnails | None  # gets the driving's pictures
+
+    def ready(self, model: LivePortrait, source: _Source) -> SourcePortrait | SourceFilm:
+        """Reads the reference: a picture, or a source video in a first pass."""
+        if source.finder is None:
+            found = prepare_source(model, source.picture, source.found, self.job.face.rule)
+            check_openness(found.source.motion, self.options.animation)
+            return found
+        with closing(self._source_frames()) as frames:
+            return read_film(model, (frame.image for frame in frames), source.finder, self.job.face.rule)
+
+    def count(self, ready: SourcePortrait | SourceFilm) -> int | None:
+        """About how many frames the result has, for the progress bar."""
+        count = self.driving.facts.count
+        if isinstance(ready, SourceFilm):
+            return len(ready) if count is None or self.driving.is_still else min(count, len(ready))
+        return count
+
+    def portrait(self, model: LivePortrait, portrait: SourcePortrait) -> Iterator[AnimatedFrame]:
+        """The animated frames of a source picture, at the times of the driving's."""
+        times: deque[tuple[Fraction, Fraction | None]] = deque()
+        with closing(self._motions(model, times, portrait.source.motion)) as motions:
+            for index, frame in enumerate(animate_portrait(model, portrait, motions, self.options)):
+                yield _animated(index, frame, *times.popleft())
+
+    def film(self, model: LivePortrait, film: SourceFilm) -> Iterator[AnimatedFrame]:
+        """The animated frames of a source video, at its own times."""
+        with closing(self._motions(model, deque(), film.motion[:1])) as motions:
+            limit = None if self.driving.is_still else len(film)
+            driving = concat_motion(islice(_one_by_one(motions), limit))
+        keypoints = film_keypoints(model, film, driving, self.options)
+        valid = driving.valid.tolist() * (len(film) if self.driving.is_still else 1)
+        times: deque[tuple[Fraction, Fraction | None]] = deque()
+
+        def pictures(frames: Iterable[Frame]) -> Iterator[Picture]:
+            for frame in frames:
+                times.append((frame.time, frame.duration))
+                yield frame.image
+
+        with closing(self._source_frames()) as frames:
+            made = animate_film(model, film, pictures(frames), keypoints, self.options)
+            for index, frame in enumerate(made):
+                yield _animated(index, replace(frame, valid=frame.valid and valid[index]), *times.popleft())
+
+    def _source_frames(self) -> Generator[Frame, None, None]:
+        for frame in read_frames(self.job.reference):
+            yield replace(frame, image=limited(frame.image, self.job.face.limit))
+
+    def _motions(
+        self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion
+    ) -> Generator[ImplicitMotion, None, None]:
+        """The driving's motion in pieces; notes when its frames are, and their pictures."""
+        if self.driving.film is None:
+            part = read_motion_clip(IMPLICIT, self.job.clip)
+            times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
+            yield part.motion
+            return
+        film, faces = self.driving.film, self.driving.film.faces(self.job.quiet)
+
+        def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
+            for index, frame in enumerate(frames):
+                times.append((frame.time, frame.duration))
+                if self.shown is not None:
+                    self.shown.note(index, frame.image)
+                yield frame
+
+        with closing(film.video.read()) as frames:
+            yield from film.motion(model, noted(frames), faces, neutral)
+
+
+def _one_by_one(motions: Iterable[ImplicitMotion]) -> Iterator[ImplicitMotion]:
+    for motion in motions:
+        yield from (motion[i : i + 1] for i in range(len(motion)))
+
+
+def _animated(index: int, frame: RenderedFrame, time: Fraction, duration: Fraction | None) -> AnimatedFrame:
+    return AnimatedFrame(index, time, frame.picture, keyframe=False, valid=frame.valid, duration=duration)

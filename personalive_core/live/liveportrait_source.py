@@ -1,0 +1,69 @@
+"""The reference of a live LivePortrait: the portrait that is shown, and the face in it that is animated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backends.liveportrait.crops import SIDE, CropMatrix, FaceSquare, crop_matrix, halved, limited, warped
+from ..backends.liveportrait.driving import INPUT_SIDE
+from ..backends.liveportrait.model import LivePortrait
+from ..backends.liveportrait.pasting import LivePaste, prepare_live_paste
+from ..backends.liveportrait.reference import live_source
+from ..backends.liveportrait.types import LiveSource
+from ..errors import FaceError
+from ..faces.crop import Crop, FaceDetector, choose_face, crop_image, portrait_crop, whole_frame
+from ..media.picture import Picture
+
+FACE_EXPAND = 1.7  # side of the animated square in sides of the face's box, as AdvancedLivePortrait has it
+
+
+@dataclass(frozen=True, eq=False)
+class LiveReference:
+    """A reference, read."""
+
+    source: LiveSource  # [1], on the model's device
+    portrait: Picture  # [S, S, 3] what is shown of it
+    paste: LivePaste | None  # puts the animated face into the portrait; None: all of the portrait is animated
+
+
+def read_live_reference(
+    model: LivePortrait, picture: Picture, size: int, detector: FaceDetector | None
+) -> LiveReference:
+    """Reads any picture [H, W, 3] as a reference that is shown with `size` pixels a side.
+
+    A square picture is shown whole, of others the square around the largest face; the centred one without a detector.
+    Its face is animated and pasted back; where none was looked for, or a square picture shows none, the whole picture.
+    Raises FaceError if a picture that is not square shows no face.
+    """
+    picture = limited(picture)
+    frame_size = picture.shape[:2]
+    is_square = frame_size[0] == frame_size[1]
+    face = choose_face(detector(picture) if detector else (), "largest", None)
+    if face is None and detector and not is_square:
+        raise FaceError("no face was found in the new portrait: use a picture with one clear face")
+    shown = whole_frame(frame_size) if is_square or face is None else portrait_crop(face.box, frame_size)
+    portrait = crop_image(picture, shown, size)
+    if face is None:
+        small, paste = crop_image(picture, shown, INPUT_SIDE), None
+    else:
+        animated = portrait_crop(face.box, frame_size, FACE_EXPAND)
+        small = halved(warped(picture, _to_crop(animated), SIDE, SIDE))
+        back = np.asarray(np.linalg.inv(_to_crop(_seen_in(animated, shown, size))), np.float64)
+        paste = prepare_live_paste(portrait, back)
+    source = live_source(model, [small]).to(model.device, model.dtype)
+    return LiveReference(source, portrait, paste)
+
+
+def _to_crop(square: Crop) -> CropMatrix:
+    """From pixels of the picture to pixels of the face's crop."""
+    return crop_matrix(FaceSquare(square.centre, square.size, 0.0), SIDE)
+
+
+def _seen_in(square: Crop, shown: Crop, size: int) -> Crop:
+    """`square` in pixels of the part `shown`, resized to `size` a side; crops count from the middles of pixels."""
+    scale = size / shown.size
+    x, y = square.centre
+    centre = ((x + 0.5 - shown.left) * scale - 0.5, (y + 0.5 - shown.top) * scale - 0.5)
+    return Crop.around(centre, square.size * scale)

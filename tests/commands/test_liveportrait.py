@@ -1,0 +1,170 @@
+"""animate, motion and check with --system liveportrait, and which options belong to whom."""
+
+import json
+
+import numpy as np
+import pytest
+
+from personalive_core.backends.liveportrait.motion_files import IMPLICIT
+from personalive_core.errors import InputError, WeightsError
+from personalive_core.media.picture import read_image
+from personalive_core.media.video import probe, read_frames, read_label
+from personalive_core.motion.files import read_kind, save_motion
+from tests.backends.liveportrait.onnx_file import landmark_onnx
+from tests.backends.liveportrait.tiny import ANIMAL, tiny_states, write_hub
+from tests.motion.samples import motion as hybrid
+
+LIVE = ("--system", "liveportrait", "--device", "cpu", "--precision", "fp32", "--quiet")
+BOX = "20,12,46,46"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, synth, live_cases):
+    folder, states = tmp_path_factory.mktemp("weights"), tiny_states(synth)
+    write_hub(write_hub(folder, states), states, ANIMAL)
+    face = (0.5 + 0.3 * live_cases.unit_face(203, 0.3, 0.2)).astype(np.float32)
+    (folder / "liveportrait" / "landmark.onnx").write_bytes(landmark_onnx(face))
+    return folder
+
+
+@pytest.fixture
+def animate(personalive, sample, weights, tmp_path):
+    """Animates the drawn portrait; what was said, and the path of the result."""
+
+    def run(*more, reference=sample[0], driving=sample[1], name="out.mkv"):
+        files = ("--reference", reference, "--driving", driving, "--output", tmp_path / name)
+        outcome = personalive("animate", *files, "--weights", weights, "--json", "--lossless", *LIVE, *more)
+        return outcome, tmp_path / name
+
+    return run
+
+
+def frames_of(path):
+    return np.stack([frame.image for frame in read_frames(path)])
+
+
+def test_a_portrait_is_animated(animate, sample, tmp_path):
+    outcome, path = animate("--reference-box", BOX, "--sheet", tmp_path / "sheet.png")
+    assert outcome.code == 0, outcome.err
+    told, count = json.loads(outcome.out), len(frames_of(sample[1]))
+    assert (told["frames"], told["size"], told["filled"]) == (count, [512, 512], 0)
+    assert "keyframe" not in outcome.err
+    assert frames_of(path).shape == (count, 512, 512, 3)
+    assert probe(path).rate == probe(sample[1]).rate
+    assert probe(path).has_audio
+    assert read_label(path)["region"] == "all"
+    assert (tmp_path / "sheet.png").stat().st_size
+
+
+def test_pasted_back_nothing_but_the_face_changes(animate, sample):
+    outcome, path = animate("--reference-box", "24,20,40,38", "--paste-back")
+    assert outcome.code == 0, outcome.err
+    still, frames = read_image(sample[0]), frames_of(path)
+    assert frames.shape[1:] == still.shape
+    assert np.array_equal(frames[:, 0], np.broadcast_to(still[0], frames[:, 0].shape))
+    assert not np.array_equal(frames[1], still)
+
+
+def test_options_change_the_result(animate):
+    ways = [
+        (),
+        ("--region", "pose"),
+        ("--absolute",),
+        ("--multiplier", "0.5"),
+        ("--no-stitching",),
+        ("--lips",),
+        ("--animal",),
+    ]
+    results = []
+    for way in ways:
+        outcome, path = animate("--detector", "none", "--frames", "2", *way)
+        if "--lips" in way:
+            assert outcome.code == InputError.exit_code
+            assert "how open the source's lips are is read from 203 landmarks" in outcome.err
+            continue
+        assert outcome.code == 0, outcome.err
+        results.append(frames_of(path)[1].tobytes())
+    assert len(set(results)) == len(results)
+
+
+def test_a_source_video_is_animated_at_its_own_rate(animate, sample):
+    outcome, path = animate("--reference-box", BOX, reference=sample[1], driving=sample[1])
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["frames"] == len(frames_of(sample[1]))
+    assert probe(path).rate == probe(sample[1]).rate
+    outcome, path = animate("--reference-box", BOX, "--paste-back", reference=sample[1], driving=sample[0])
+    assert outcome.code == 0, outcome.err
+    assert len(frames_of(path)) == len(frames_of(sample[1]))
+    assert frames_of(path).shape == frames_of(sample[1]).shape
+
+
+def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, weights, tmp_path):
+    file = tmp_path / "talk.safetensors"
+    outcome = personalive("motion", "--driving", sample[1], "--output", file, "--weights", weights, *LIVE)
+    assert outcome.code == 0, outcome.err
+    assert len(read_kind(IMPLICIT, file).motion) == len(frames_of(sample[1]))
+    one, other = animate("--detector", "none", name="a.mkv"), animate("--detector", "none", driving=file, name="b.mkv")
+    assert other[0].code == 0, other[0].err
+    assert np.array_equal(frames_of(one[1]), frames_of(other[1]))
+
+
+def test_motion_of_the_other_system_gives_its_head_alone(animate, tmp_path):
+    file = tmp_path / "talk.safetensors"
+    save_motion(file, hybrid(3), {"rate": "25"})
+    outcome, _ = animate("--detector", "none", driving=file)
+    assert outcome.code == InputError.exit_code
+    assert "holds the motion of personalive" in outcome.err
+    outcome, path = animate("--detector", "none", "--region", "pose", driving=file)
+    assert outcome.code == 0, outcome.err
+    assert len(frames_of(path)) == 3
+
+
+def test_a_template_is_never_read(animate, tmp_path):
+    file = tmp_path / "talk.pkl"
+    file.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    outcome, _ = animate(driving=file)
+    assert outcome.code == InputError.exit_code
+    assert "is a pickle, which can run programs and is never read" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--steps 8", "--steps belongs to personalive, got --system liveportrait"),
+        ("--size 256", "--size belongs to personalive"),
+        ("--reference-crop 0,0,9,9", "--reference-crop belongs to personalive"),
+        ("--expression 0", "--expression belongs to personalive"),
+        ("--multiplier 3", "argument --multiplier/--driving-multiplier: expected a number from 0 to 2, got '3'"),
+        ("--region nose", "argument --region: invalid choice: 'nose'"),
+        ("--reference-points 1,2,3,4", "argument --reference-points: expected X,Y,... in pixels of 5, 9, 68"),
+        ("--system personalive --absolute", "--absolute belongs to liveportrait, got --system personalive"),
+        ("--system personalive --region lip", "--region belongs to liveportrait"),
+    ],
+)
+def test_options_of_the_other_system_are_refused(animate, more, words):
+    outcome, _ = animate(*more.split())
+    assert outcome.code == InputError.exit_code
+    assert words in outcome.err
+
+
+def test_what_is_missing_is_said_before_any_work(animate, personalive, sample, tmp_path):
+    files = ("--reference", sample[0], "--driving", sample[1], "--output", tmp_path / "out.mp4")
+    outcome = personalive("animate", *files, "--weights", tmp_path, *LIVE)
+    assert outcome.code == WeightsError.exit_code
+    assert "appearance_feature_extractor" in outcome.err
+    outcome, path = animate()  # square as it is, a source picture is cropped to its face
+    assert outcome.code == WeightsError.exit_code
+    assert "needs YuNet" in outcome.err
+    assert not path.exists()
+
+
+def test_an_animals_nine_points(animate):
+    nine = "40,24,36,24,28,24,24,24,32,32,28,38,36,38,32,37,32,41"
+    outcome, path = animate("--animal", "--reference-points", nine, "--frames", "2", "--paste-back")
+    assert outcome.code == 0, outcome.err
+    assert len(frames_of(path)) == 2
