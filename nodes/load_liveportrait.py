@@ -11,7 +11,7 @@ from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
 from .host.folders import LIVE_MODELS
-from .host.liveportrait import fetch_live, found_files, live_folder, live_folders, load_placed
+from .host.liveportrait import chosen_live_folder, fetch_live, found_files, live_folders, load_placed
 from .host.memory import FASTEST_FIRST, types
 from .host.schema import schema
 from .host.sockets import LivePortraitSocket, LoadedLivePortrait
@@ -78,7 +78,7 @@ class LoadLivePortrait(io.ComfyNode):
         """Refuses a missing folder before the workflow runs. None: the name comes from another node, not known yet."""
         try:
             if weights is not None:
-                live_folder(weights)
+                chosen_live_folder(weights)
         except WeightsError as error:
             return remedy_first(str(error))
         return True
@@ -86,6 +86,6 @@ class LoadLivePortrait(io.ComfyNode):
     @classmethod
     @readable
     def execute(cls, weights: str, subject: str, precision: str, download_if_missing: bool) -> io.NodeOutput:
-        folder, (dtype, _) = live_folder(weights), types(precision)
+        folder, (dtype, _) = chosen_live_folder(weights), types(precision)
         fetch_live(folder, subject, download_if_missing, str(cls.hidden.unique_id))
         return io.NodeOutput(LoadedLivePortrait(load_placed(folder, subject, dtype), folder, subject))

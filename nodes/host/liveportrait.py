@@ -71,7 +71,7 @@ def holds_live(folder: Path) -> bool:
     return any(found.file.network in LIVE_NETWORKS for found in found_files(folder))
 
 
-def live_folder(choice: str) -> Path:
+def chosen_live_folder(choice: str) -> Path:
     """The folder of an option of the weights widget. Raises WeightsError if there is no such option."""
     choices = live_folders()
     if choice not in choices:

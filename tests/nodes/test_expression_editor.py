@@ -350,7 +350,7 @@ def test_the_hubs_inner_folder_is_found(folders, tmp_path):
 
 def test_an_unknown_folder_is_refused(folders):
     with pytest.raises(folders.WeightsError, match="no weights at models/gone: put them there, or choose liveportrait"):
-        folders.live_folder("gone")
+        folders.chosen_live_folder("gone")
 
 
 def test_missing_weights_say_how_large_they_are(folders, tmp_path):
