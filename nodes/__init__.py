@@ -6,15 +6,22 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .blend import BlendMotion
 from .edit import EditMotion
+from .expression_editor import ExpressionEditor
+from .expression_timeline import ExpressionTimeline
+from .expressions import BlendExpressions, LoadExpression, SaveExpression
 from .extract import ExtractHybridMotion
 from .fit import KeypointInterpolate
+from .host.editing import add_edit_route
 from .host.faces import add_routes
 from .host.folders import register_model_folder
 from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
 from .live import LiveSession
+from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
+from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .load import LoadPersonaLive
+from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
 from .motion_files import LoadMotion, SaveMotion
 from .paste import PasteBack
@@ -39,6 +46,17 @@ NODES: list[type[io.ComfyNode]] = [
     LoadPersonaLiveLoRA,
     EditMotion,
     LiveSession,
+    LoadLivePortrait,
+    ExpressionEditor,
+    SaveExpression,
+    LoadExpression,
+    BlendExpressions,
+    ExpressionTimeline,
+    PrepareSource,
+    ExtractImplicitMotion,
+    Retarget,
+    RenderImages,
+    RenderVideo,
 ]
 
 
@@ -58,5 +76,6 @@ def comfy_entrypoint() -> PersonaLiveExtension:
     copy_samples()
     add_routes()
     add_live_routes()
+    add_edit_route()
     accept_old_ids()
     return PersonaLiveExtension()

@@ -33,6 +33,7 @@ from .host.sockets import (
     to_image,
 )
 from .host.streaming import SamplerRun, check
+from .host.systems import hybrid
 
 UNEDITED = Edit()
 ONLY_FITTED = ("x", "y", "size")  # fitting takes over changes since the first frame, and by default no size
@@ -157,7 +158,7 @@ def edited_motion(motion: Motion, change: Edit, weights: torch.Tensor) -> Motion
             f"{' and '.join(lost)} of a motion that is not fitted yet would not reach the portrait: put Edit Motion "
             "after Keypoint Interpolate"
         )
-    frames = edit_driving(motion.frames, change, weights)
+    frames = edit_driving(hybrid(motion), change, weights)
     if motion.fitted is None or motion.canonical is None:
         return replace(motion, frames=frames)
     return replace(motion, frames=frames, fitted=edit_fitted(motion.fitted, motion.canonical, change, weights))
@@ -171,7 +172,7 @@ def preview(
     Motion that is not fitted is fitted with the published strengths.
     """
     if motion.fitted is None:
-        fitted = fit(motion.frames, prepared.reference)
+        fitted = fit(hybrid(motion), prepared.reference)
         motion = replace(motion, fitted=fitted, canonical=prepared.reference.canonical)
     run = check((model, prepared, motion, None), 0, len(STREAM.timesteps))
     networks = settled(model.networks, activation_bytes(run.size, STREAM.window * STREAM.windows, model.networks.dtype))

@@ -11,6 +11,7 @@ from ..personalive_core.backends.personalive.types import LEAD_IN
 from .host.errors import readable
 from .host.schema import schema
 from .host.sockets import Motion, MotionSocket, PreparedReference, ReferenceSocket
+from .host.systems import hybrid
 
 DEFAULTS = Strengths()
 
@@ -64,5 +65,5 @@ class KeypointInterpolate(io.ComfyNode):
         expression: float,
     ) -> io.NodeOutput:
         strengths = Strengths(rotation, translation, scale, expression)
-        fitted = fit(motion.frames, reference.reference, lead_in, strengths)
+        fitted = fit(hybrid(motion), reference.reference, lead_in, strengths)
         return io.NodeOutput(replace(motion, fitted=fitted, canonical=reference.reference.canonical))

@@ -7,11 +7,11 @@ from pathlib import Path
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.errors import InputError, remedy_first
-from ..personalive_core.motion.files import read_part, save_motion
 from .host.errors import readable
 from .host.folders import motion_file, motion_files, new_output, refused_prefix, viewable
 from .host.schema import schema
 from .host.sockets import Motion, MotionSocket
+from .host.systems import read_any_part, save_any_motion
 
 NO_MOTION = "(no motion file yet)"
 
@@ -45,7 +45,7 @@ class SaveMotion(io.ComfyNode):
     @readable
     def execute(cls, motion: Motion, filename_prefix: str) -> io.NodeOutput:
         path = new_output(filename_prefix, ".safetensors")
-        save_motion(path, motion.frames, {"rate": str(motion.rate)}, motion.times)
+        save_any_motion(path, motion)
         return io.NodeOutput(ui={"text": [f"{path.name}: {motion!r}"], "motion": [viewable(path)]})
 
 
@@ -89,7 +89,7 @@ class LoadMotion(io.ComfyNode):
     @classmethod
     @readable
     def execute(cls, file: str, start: float, count: int) -> io.NodeOutput:
-        part = read_part(chosen_motion(file), start, count or None)
+        part = read_any_part(chosen_motion(file), start, count or None)
         return io.NodeOutput(Motion(part.motion, part.rate, ticks=part.times))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class DownloadState:
     """How far the download of some files is; the thread that downloads writes it, the node's thread reads it."""
 
     files: tuple[WeightFile, ...]
+    about: Callable[[WeightFile], int] = about_bytes  # a file's bytes, until the hub has told them
     sizes: dict[str, int] = field(default_factory=dict)  # place -> bytes in total, as the hub says
     done: dict[str, int] = field(default_factory=dict)  # place -> bytes received, those of an earlier run counted
     current: str = ""  # place
@@ -59,7 +60,7 @@ class DownloadState:
 
     def bytes(self) -> tuple[int, int]:
         """Bytes received and in total; what the hub has not told yet is taken from the table."""
-        known = {file.place: about_bytes(file) for file in self.files} | self.sizes
+        known = {file.place: self.about(file) for file in self.files} | self.sizes
         return sum(self.done.values()), max(sum(known.values()), 1)
 
     def line(self) -> str:
@@ -73,20 +74,22 @@ class DownloadState:
         return f"Downloading {name} ({len(places)} of {len(self.files)}): {size}, {speed / MB:.1f} MB/s"
 
 
-def gigabytes(files: Iterable[WeightFile]) -> str:
+def gigabytes(files: Iterable[WeightFile], about: Callable[[WeightFile], int] = about_bytes) -> str:
     """About how large the files are together, such as "12.1 GB"."""
-    return f"{sum(map(about_bytes, files)) / GB:.1f} GB"
+    return f"{sum(map(about, files)) / GB:.1f} GB"
 
 
-def fetch(folder: Path, files: tuple[WeightFile, ...], node: str = "") -> None:
+def fetch(
+    folder: Path, files: tuple[WeightFile, ...], node: str = "", about: Callable[[WeightFile], int] = about_bytes
+) -> None:
     """Downloads `files` with a progress bar and a line of text on `node`. A later call continues a cancelled one.
 
     Raises WeightsError as `download` does, and ComfyUI's InterruptProcessingException within a second after the user
     pressed Cancel, however slow the network is.
     """
-    state, bar = DownloadState(files), comfy.utils.ProgressBar(1, node_id=node or None)
+    state, bar = DownloadState(files, about), comfy.utils.ProgressBar(1, node_id=node or None)
     thread = threading.Thread(target=state.run, args=(folder,), name="personalive-download", daemon=True)
-    notify(node, f"Asking the hub for {len(files)} files, about {gigabytes(files)}")
+    notify(node, f"Asking the hub for {len(files)} files, about {gigabytes(files, about)}")
     thread.start()
     try:
         while thread.is_alive():

@@ -22,6 +22,7 @@ from .listing import files_below
 from .prefixes import plain_prefix
 
 MODELS, LORAS = "personalive", "loras"
+LIVE_MODELS = "liveportrait"  # where other packs keep these weights too
 SMALL = "small (drawn people, built in)"  # the option of the model that comes with the pack
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
 TYPES = ("input", "output", "temp")
@@ -37,10 +38,11 @@ class Viewable(TypedDict):
 
 
 def register_model_folder() -> None:
-    """Registers models/personalive in ComfyUI; folders from extra_model_paths.yaml stay, in their order."""
-    folder_paths.add_model_folder_path(MODELS, str(Path(folder_paths.models_dir) / MODELS), is_default=True)
-    paths, extensions = folder_paths.folder_names_and_paths[MODELS]
-    folder_paths.folder_names_and_paths[MODELS] = (paths, {*extensions, *EXTENSIONS})
+    """Registers our folders of ComfyUI's models folder; those from extra_model_paths.yaml stay, in their order."""
+    for name in (MODELS, LIVE_MODELS):
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name), is_default=True)
+        paths, extensions = folder_paths.folder_names_and_paths[name]
+        folder_paths.folder_names_and_paths[name] = (paths, {*extensions, *EXTENSIONS})
 
 
 def model_roots() -> list[Path]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.ldm.modules.attention as comfy_attention
 import comfy.lora
@@ -18,6 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
+from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import LATENT_PIXELS
@@ -38,6 +39,8 @@ ATTENTIONS = ("auto", "pytorch")
 # Peak activation memory in units of one feature map: the UNet's first level, for the 16 frames of a step. Counted for
 # the published widths at 512x512: a step needs 27 (29 with three keyframes), decoding its 4 finished frames needs 38.
 ACTIVATIONS = 40
+
+Networks = TypeVar("Networks", PersonaLive, LivePortrait)
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +184,7 @@ def weight_bytes(networks: Mapping[str, nn.Module]) -> int:
     return sum(weight.nbytes for network in networks.values() for weight in network.parameters())
 
 
-def patchers_of(model: PersonaLive) -> tuple[ModelPatcher, ...]:
+def patchers_of(model: PersonaLive | LivePortrait) -> tuple[ModelPatcher, ...]:
     """The patchers of a model's networks; none where they are not under ComfyUI's memory management."""
     bring = model.placement.bring if model.placement else None
     return tuple(bring.of.values()) if isinstance(bring, Patchers) else ()
@@ -218,7 +221,7 @@ def activation_bytes(size: int, frames: int, dtype: torch.dtype) -> int:
     return ACTIVATIONS * frames * (size // LATENT_PIXELS) ** 2 * UNetConfig().widths[0] * dtype.itemsize
 
 
-def with_room(model: PersonaLive, extra: int) -> PersonaLive:
+def with_room(model: Networks, extra: int) -> Networks:
     """`model`, changed to keep `extra` bytes free whenever it loads a network onto the device."""
     if not model.placement or not isinstance(model.placement.bring, Patchers):
         return model

@@ -11,7 +11,7 @@ from comfy_api.v0_0_2 import io
 CATEGORY = "PersonaLive"
 SEARCH_WORDS = ("PersonaLive", "live portrait", "LivePortrait", "talking head", "face animation", "talking face")
 # Seldom changed widgets, whatever their node: newer ComfyUI keeps them behind "Show advanced inputs".
-ADVANCED = {"attention", "detector", "lead_in", "lossless", "preview_every", "warm_up"}
+ADVANCED = {"attention", "codes", "detector", "lead_in", "lossless", "preview_every", "warm_up"}
 # Arguments of io.Schema that older ComfyUI, such as 0.3.64, does not take. No node has an essentials_category: the page
 # would no longer list it among those of extensions.
 NEWER = {"search_aliases", "has_intermediate_output"}

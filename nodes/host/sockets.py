@@ -11,30 +11,29 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 
+from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import Reference, StreamConfig
 from ...personalive_core.errors import InputError
 from ...personalive_core.faces.crop import Crop
 from ...personalive_core.media.picture import Picture
 from ...personalive_core.motion.times import duration_at, time_at
-from ...personalive_core.motion.types import FittedMotion, HybridMotion
+from ...personalive_core.motion.types import AnyMotion, FittedMotion
 from .memory import patchers_of
 
 ModelSocket = io.Custom("PERSONALIVE_MODEL")
 ReferenceSocket = io.Custom("PERSONALIVE_REFERENCE")
 MotionSocket = io.Custom("PERSONALIVE_MOTION")
 BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
+SourceSocket = io.Custom("PERSONALIVE_SOURCE")  # a SourcePortrait
+LivePortraitSocket = io.Custom("PERSONALIVE_LIVEPORTRAIT")
+ExpressionSocket = io.Custom("PERSONALIVE_EXPRESSION")  # an Expression of backends/liveportrait
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """PERSONALIVE_MODEL: the loaded networks.
+class Cached:
+    """What ComfyUI looks for in the outputs it caches, to tell models from the rest; of an object with `networks`."""
 
-    ComfyUI looks for `patcher`, `get_models` and `is_dynamic` in the outputs it caches, to tell models from the rest.
-    """
-
-    networks: PersonaLive
-    weights: Path  # the weights folder they were loaded from; it also holds the face detector
+    networks: PersonaLive | LivePortrait
 
     @property
     def patcher(self) -> ModelPatcher | None:
@@ -50,8 +49,28 @@ class LoadedModel:
         models = self.get_models()
         return bool(models) and all(hasattr(model, "is_dynamic") and model.is_dynamic() for model in models)
 
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel(Cached):
+    """PERSONALIVE_MODEL: the loaded networks."""
+
+    networks: PersonaLive
+    weights: Path  # the weights folder they were loaded from; it also holds the face detector
+
     def __repr__(self) -> str:
         return f"{self.networks} from {self.weights.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedLivePortrait(Cached):
+    """PERSONALIVE_LIVEPORTRAIT: LivePortrait's loaded networks."""
+
+    networks: LivePortrait
+    weights: Path  # the weights folder they were loaded from
+    subject: str  # whom they animate, of SUBJECTS
+
+    def __repr__(self) -> str:
+        return f"{self.networks} for {self.subject} faces from {self.weights.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +100,7 @@ class Footage:
 class Motion:
     """PERSONALIVE_MOTION: driving motion, as extracted or also fitted to a reference."""
 
-    frames: HybridMotion  # the driving's motion; stays unfitted when `fitted` is set
+    frames: AnyMotion  # the driving's motion, of either system; stays unfitted when `fitted` is set
     rate: Fraction  # frames per second
     footage: Footage | None = None
     fitted: FittedMotion | None = None

@@ -2,8 +2,8 @@
 
 COMFYUI_DIR=... PERSONALIVE_BROWSER=... python -m tests.comfyui.write_workflows [name ...]
 
-Each workflow runs once with the small model, which takes minutes: its nodes grow while they show what they made. The
-nodes are laid out with room for that, and the results are the thumbnail.
+Each workflow runs once with the small model, which takes minutes, those of LivePortrait with stand-in ones: its nodes
+grow while they show what they made. The nodes are laid out with room for that; the results are the thumbnail.
 """
 
 import json
@@ -13,7 +13,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import SITTER
 from personalive_core.media.video import read_frames
+from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import load_api, open_page, to_api, to_ui
 from tests.comfyui.server import ROOT, ComfyUI
 
@@ -35,6 +39,12 @@ BUILT_IN = (
     "The small model knows drawn people at 128 pixels alone. For photographs choose `personalive` in "
     "*Load PersonaLive*: about 12 GB, non-commercial (CC BY-NC 4.0)."
 )
+LIVEPORTRAIT = (
+    "**Download**: the first run fetches about 0.5 GB into `models/liveportrait`; other packs' files are used.\n\n"
+    "**Licence**: MIT, the weights too."
+)
+# Nodes of LivePortrait that look for a face, which the sample media do without.
+LIVE_FACES = {"PersonaLiveExpressionEditor", "PersonaLivePrepareSource", "PersonaLiveExtractImplicitMotion"}
 # in the order of use, by which the page lists them
 NOTES = {
     "try_it": "## A first film\n"
@@ -82,6 +92,19 @@ NOTES = {
     "3. Drop another portrait on the panel, move the strengths, record. Close the page to end it.\n\n"
     "What delay to expect, and OBS: docs/live.md.\n\n"
     f"{BUILT_IN}",
+    "liveportrait_edit": "## The expression of a picture, by sliders\n"
+    "1. Choose the picture in *Reference* and press **Run**.\n"
+    "2. Move the sliders of *Expression Editor*: its picture follows. **Before**, held, shows it as it was.\n"
+    "3. Press **Run** again: the picture is in `output`, its expression in `output/expressions`, for *Load Expression* "
+    "in other workflows.\n\n"
+    f"{LIVEPORTRAIT}",
+    "liveportrait_video": "## A picture moves like a film, with LivePortrait\n"
+    "1. Choose the picture in *Reference* and the film in *Driving*. Several people? Click the face in *Prepare "
+    "Source*.\n"
+    "2. Press **Run**.\n"
+    "3. The film plays below *LivePortrait Render* and is in `output/video`. *Retarget* changes what moves, and how "
+    "much.\n\n"
+    f"{LIVEPORTRAIT}",
 }
 
 SIZES = """() => Object.fromEntries(window.app.graph._nodes.map(n => [n.id, [...n.size]]))"""
@@ -147,6 +170,10 @@ def quick(workflow):
     for node in workflow.values():
         if node["class_type"] == "LoadPersonaLive":
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
+        if node["class_type"] == "LoadLivePortrait":
+            node["inputs"] |= {"download_if_missing": False}
+        if node["class_type"] in LIVE_FACES:
+            node["inputs"] |= {"detector": "none"}
         moving = node["inputs"].get("driving", [""])[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
         if moving:
             node["inputs"] |= PART
@@ -185,8 +212,18 @@ def camera_clip(folder):
     return path
 
 
+def illustration():
+    """What the stand-in weights of LivePortrait cannot show: a drawn person, and the same one with another face."""
+    faces = (FaceMotion(), FaceMotion(yaw=12, smile=0.9, gaze=(0.6, 0.0)))
+    before, after = (Image.fromarray(draw_portrait(SITTER, face, THUMBNAIL)) for face in faces)
+    after.paste(ImageOps.expand(before.resize((INSET, INSET)), 4, "white"), (8, THUMBNAIL - INSET - 16))
+    return after
+
+
 def thumbnail(server, name):
     """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
+    if name.startswith("liveportrait"):
+        return illustration()
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     if name == "clip":
         return whole
@@ -226,10 +263,17 @@ def write(page, server, number, name):
 def main():
     """One page, one workflow after the other; all, or those named."""
     wanted = sys.argv[1:] or list(NOTES)
+    with tempfile.TemporaryDirectory() as temporary:
+        comfyui = ComfyUI(Path(temporary))
+        write_live_standin(comfyui.base / "models" / "liveportrait")
+        write_all(comfyui, Path(temporary), wanted)
+
+
+def write_all(comfyui, temporary, wanted):
+    """The wanted ones, in a page of one server."""
     with (
-        tempfile.TemporaryDirectory() as temporary,
-        ComfyUI(Path(temporary)) as server,
-        open_page(server.url, {"Comfy.Minimap.Visible": False}, camera=camera_clip(Path(temporary))) as (page, _),
+        comfyui as server,
+        open_page(server.url, {"Comfy.Minimap.Visible": False}, camera=camera_clip(temporary)) as (page, _),
     ):
         page.set_viewport_size({"width": 1600, "height": 1000})
         for number, name in enumerate(NOTES, 1):

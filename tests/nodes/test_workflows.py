@@ -12,8 +12,10 @@ UI = sorted((ROOT / "workflows").glob("*.json"))
 ASSETS = ROOT / "nodes" / "assets"
 NOT_LISTED = {"batch"}  # for `personalive submit` alone
 ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
+ORDER += ["liveportrait_edit", "liveportrait_video"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
+FREE |= {("LoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
 
 named = {"ids": lambda path: path.stem}
 api_file = pytest.mark.parametrize("path", API, **named)
@@ -195,4 +197,15 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
         "PersonaLiveLiveSession",
+        "LoadLivePortrait",
+        "PersonaLiveExpressionEditor",
+        "PersonaLiveSaveExpression",
+        "PersonaLiveLoadExpression",
+        "PersonaLiveBlendExpressions",
+        "PersonaLiveExpressionTimeline",
+        "PersonaLivePrepareSource",
+        "PersonaLiveExtractImplicitMotion",
+        "PersonaLiveRetarget",
+        "PersonaLiveRender",
+        "PersonaLiveRenderVideo",
     }

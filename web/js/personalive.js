@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { comparePlayer } from "./compare_player.js";
 import { chain, element, widen } from "./dom.js";
+import { expressionEditor } from "./expression_editor.js";
 import { DRIVING, facePicker } from "./face_picker.js";
 import { readable } from "./films.js";
 import { fileOf, findNode, outputKey, widgetOf } from "./graph.js";
@@ -23,20 +24,31 @@ const WIDE = 420;
 /** Tells the pack's route that this page asks: no other site can set it. */
 const OURS = { "X-PersonaLive": "1" };
 
+/** Statuses of a preview whose edit is over: a wrong token, or no such path any more. */
+const GONE = [403, 404, 405];
+
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const FACES = "personalive_faces";
 const LIVE = { key: "personalive_live", panel: liveSessionPanel };
+const EDITOR = { key: "personalive_editor", panel: expressionEditor };
 const PANELS = {
   StreamingSampler: [SAMPLER, COMPARE],
   PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
   PersonaLivePasteBack: [COMPARE],
   PersonaLiveLiveSession: [LIVE],
+  PersonaLiveExpressionEditor: [EDITOR],
+  PersonaLivePrepareSource: [{ key: FACES, panel: facePicker }],
+  PersonaLiveExtractImplicitMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
+  PersonaLiveRenderVideo: [COMPARE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
   ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
 };
 
-const SAVES = new Set(["PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion"]);
+const SAVES = new Set([
+  "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion", "PersonaLiveSaveExpression",
+  "PersonaLiveRenderVideo",
+]);
 
 const root = () => app.rootGraph ?? app.graph;
 
@@ -56,6 +68,23 @@ async function findFaces({ filename, subfolder, type }, detector, start, words) 
     throw new Error(response.statusText);
   } catch (reason) {
     return { error: fill(words.facesFailed, { reason: reason.message }) };
+  }
+}
+
+/** Asks the server for a picture of what the Expression Editor's widgets say: see preview_loop.js for the answers. */
+async function askPreview(body, words) {
+  try {
+    const headers = { ...OURS, "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await api.fetchApi("/personalive/expression", options);
+    if (GONE.includes(response.status)) return { over: true };
+    if (response.status === 204) return { again: true };
+    if (response.ok && response.headers.get("Content-Type") === "image/jpeg") return { picture: await response.blob() };
+    const answer = await response.json();
+    if (answer.busy || answer.error) return answer;
+    throw new Error(response.statusText);
+  } catch (reason) {
+    return { error: fill(words.editorFailed, { reason: reason.message }) };
   }
 }
 
@@ -83,6 +112,7 @@ const tools = () => ({
   place: { canvas: () => app.canvas, isVue: () => Boolean(globalThis.LiteGraph?.vueNodesMode) },
   viewUrl,
   findFaces,
+  askPreview,
 });
 
 const shows = new WeakMap(); // node -> {output key: function that shows this output}
@@ -145,7 +175,7 @@ app.registerExtension({
     const panels = PANELS[node.comfyClass];
     if (!panels) return;
     const given = tools();
-    if (panels.includes(COMPARE) || panels.includes(LIVE)) widen(node, WIDE);
+    if (panels.includes(COMPARE) || panels.includes(LIVE) || panels.includes(EDITOR)) widen(node, WIDE);
     shows.set(node, Object.fromEntries(panels.map(({ key, panel }) => [key, panel(node, given)])));
     chain(node, "onExecuted", (output) => showOutput(node, output));
   },

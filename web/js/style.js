@@ -22,6 +22,7 @@ export const STYLE = `
 .personalive-strip { flex: none; display: flex; gap: 4px; height: 68px; overflow-x: auto; overflow-y: hidden; }
 .personalive-strip figure { flex: none; margin: 0; text-align: center; font-size: 10px; color: var(--descrip-text); }
 .personalive-strip img { display: block; height: 50px; width: auto; margin: auto; border-radius: 3px; }
+.personalive-editor img { object-fit: contain; background: var(--comfy-input-bg); }
 .personalive-picker img { object-fit: contain; }
 .personalive-picker svg { touch-action: none; outline-offset: -2px; }
 .personalive-picker rect { fill: transparent; stroke-width: 2; vector-effect: non-scaling-stroke;

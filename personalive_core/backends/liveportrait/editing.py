@@ -29,6 +29,7 @@ class PageEdit:
     eyes: float | None = None  # target ratio; None: as open as they are
     lips: float | None = None  # likewise
     stitching: bool = True
+    added: Expression = field(default_factory=Expression.none)  # to what the sliders move
 
 
 def initial_openness(source: ImplicitMotion) -> tuple[float, float]:
@@ -38,9 +39,14 @@ def initial_openness(source: ImplicitMotion) -> tuple[float, float]:
 
 def edited_by_page(source: ImplicitMotion, edit: PageEdit, networks: Retargeter) -> Tensor:
     """Keypoints [1, 21, 3] of the source picture [1] as LivePortrait's page moves them."""
-    delta, turn = slider_moves(edit.values, "gradio")
-    placing = source.turned(turn[None]).placing
-    placing = replace(placing, expression=placing.expression + delta, scale=placing.scale * edit.size)
+    total = Expression(*slider_moves(edit.values, "gradio")) + edit.added
+    placing = source.turned(total.turn[None]).placing
+    placing = replace(
+        placing,
+        expression=placing.expression + total.delta,
+        scale=placing.scale * edit.size * (1 + total.scale),
+        translation=placing.translation + torch.tensor(total.translation),
+    )
     own, found = source.keypoints, placing.keypoints(source.canonical, keep_depth=True)
     if edit.eyes is not None:
         found = found + eyes_moved(networks, own, source.eyes, torch.tensor([[edit.eyes]]))

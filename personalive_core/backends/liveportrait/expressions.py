@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,3 +90,21 @@ def read_codes(codes: Mapping[int, float]) -> Tensor:
             )
         delta[point, axis] = value * 0.001
     return delta
+
+
+def written_codes(text: str) -> Tensor:
+    """`read_codes` of a text such as `141=-20, 60=5`; separated by commas or lines. Empty: nothing is added.
+
+    Raises InputError for anything else, and for a number that is not finite.
+    """
+    codes: dict[int, float] = {}
+    for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", text))):
+        found = re.fullmatch(r"(\d{1,3})\s*=\s*(\S{1,24})", part)
+        try:
+            code, value = (int(found[1]), float(found[2])) if found else (0, math.nan)
+        except ValueError:
+            code, value = 0, math.nan
+        if not math.isfinite(value):
+            raise InputError(f"codes are code=value, such as 141=-20, got {part!r:.60}: correct it")
+        codes[code] = value
+    return read_codes(codes)

@@ -125,13 +125,40 @@ SLIDERS = (
     Slider("source_expression", "head", None, Variant("src_ratio", 0, 1, 1.0)),  # multiplies the source's own
 )
 
+# Ours, for each eye alone: wink and gaze with left and right exchanged, of the eye that `wink` leaves open.
+OTHER_EYE = (
+    Slider(
+        "wink_other",
+        "eyes",
+        Variant("wink_other", 0, 39),
+        Variant("wink_other", 0, 25, turns=(0, 0.1, 0.1)),
+        {"15y": 0.001, "16y": -0.0003, "17x": -0.0003, "17y": 0.0003, "7y": -0.0003},
+    ),
+    Slider(
+        "gaze_x_other",
+        "eyes",
+        Variant("gaze_x_other", -30, 30),
+        Variant("gaze_x_other", -15, 15),
+        {"15x": 0.001},
+        {"15x": 0.0007},
+    ),
+    Slider(  # with its half of the linked blink
+        "gaze_y_other",
+        "eyes",
+        Variant("gaze_y_other", -63, 63),
+        Variant("gaze_y_other", -15, 15),
+        {"15y": -0.0005, "16y": -0.00015},
+    ),
+)
+ALL_SLIDERS = (*SLIDERS, *OTHER_EYE)
+
 
 def slider(name: str) -> Slider:
     """The slider of this name, ours or that of an editor. Raises InputError for an unknown one."""
-    for one in SLIDERS:
+    for one in ALL_SLIDERS:
         if name in {one.name, *(variant.name for variant in (one.gradio, one.advanced) if variant)}:
             return one
-    raise InputError(f"there is no slider {name!r}: the sliders are {', '.join(one.name for one in SLIDERS)}")
+    raise InputError(f"there is no slider {name!r}: the sliders are {', '.join(one.name for one in ALL_SLIDERS)}")
 
 
 def slider_moves(values: Mapping[str, float], editor: str) -> tuple[Tensor, Tensor]:

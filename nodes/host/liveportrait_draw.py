@@ -1,0 +1,67 @@
+"""A source picture with the motion that is to move it, and the pictures that LivePortrait draws of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import comfy.utils
+import torch
+from comfy_api.v0_0_2 import io
+
+from ...personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
+from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
+from ...personalive_core.backends.liveportrait.stream import RenderOptions, animate_portrait
+from ...personalive_core.backends.liveportrait.types import ImplicitMotion
+from ...personalive_core.media.picture import Picture
+from .liveportrait import ready
+from .memory import check_interrupt
+from .sockets import LoadedLivePortrait, Motion
+
+RetargetedSocket = io.Custom("PERSONALIVE_KEYPOINTS")
+
+
+@dataclass(frozen=True, eq=False)
+class Retargeted:
+    """PERSONALIVE_KEYPOINTS: how a driving's motion moves a source's keypoints, which are found as they are drawn."""
+
+    portrait: SourcePortrait
+    driving: ImplicitMotion
+    how: RenderOptions
+    motion: Motion  # that of `driving`: times and sound
+
+    def __len__(self) -> int:
+        return len(self.driving)
+
+    def size(self, paste_back: bool) -> tuple[int, int]:
+        """Width and height of the pictures in pixels."""
+        height, width = (self.portrait.whole if paste_back else self.portrait.crop.picture).shape[:2]
+        return width, height
+
+    def __repr__(self) -> str:
+        return f"{len(self)} frames of a {self.portrait.whole.shape[1]}x{self.portrait.whole.shape[0]} picture"
+
+
+def drawn(model: LoadedLivePortrait, moved: Retargeted, paste_back: bool) -> Iterator[Picture]:
+    """Yields the picture of each frame, pasted back if asked, with a progress bar. Raises as `animate_portrait`."""
+    bar, how = comfy.utils.ProgressBar(len(moved)), replace(moved.how, paste=paste_back)
+    for frame in animate_portrait(ready(model.networks), moved.portrait, [moved.driving], how):
+        check_interrupt()
+        yield frame.picture
+        bar.update(1)
+
+
+def keypoint_pictures(
+    model: LoadedLivePortrait, portrait: SourcePortrait, keypoints: torch.Tensor, paste_back: bool
+) -> Iterator[Picture]:
+    """Likewise for keypoints [F, 21, 3] of any origin."""
+    networks, own = ready(model.networks), portrait.source.motion.keypoints
+    paste = prepare_live_paste(portrait.whole, portrait.crop.matrix)
+    volume = portrait.source.volume.to(networks.device, networks.dtype)
+    bar = comfy.utils.ProgressBar(len(keypoints))
+    for points in keypoints.split(1):
+        check_interrupt()
+        image = networks.render(volume, own, points)[0]
+        square = eight_bits(image.permute(1, 2, 0).cpu().numpy())
+        yield paste(square) if paste_back else square
+        bar.update(1)

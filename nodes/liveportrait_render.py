@@ -1,0 +1,222 @@
+"""Retarget and LivePortrait Render: a driving's motion on a source picture, drawn as images or into a video file."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from comfy_api.v0_0_2 import InputImpl, io
+
+from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
+from ..personalive_core.backends.liveportrait.driving import with_openness
+from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
+from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
+from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
+from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
+from ..personalive_core.errors import InputError, remedy_first
+from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
+from ..personalive_core.media.write import VideoWriter, WriteOptions
+from .host.errors import readable
+from .host.film import chosen_format, workflow_tags
+from .host.folders import new_output, refused_prefix
+from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
+from .host.memory import check_fits, free_ram
+from .host.panel import compare_ui
+from .host.schema import schema
+from .host.sockets import LivePortraitSocket, LoadedLivePortrait, Motion, MotionSocket, SourceSocket, to_image
+from .host.sound import sound_source
+from .host.systems import implicit
+from .sample_video import FilmFile, file_inputs, later_inputs
+
+_log = logging.getLogger(__name__)
+
+
+def switch(name: str, default: bool, tooltip: str) -> io.Boolean.Input:
+    """A widget of one option."""
+    return io.Boolean.Input(name, default=default, tooltip=tooltip)
+
+
+class Retarget(io.ComfyNode):
+    """Puts a driving's motion on a source picture."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        least, most = MULTIPLIER_RANGE
+        return schema(
+            node_id="PersonaLiveRetarget",
+            display_name="Retarget (LivePortrait, PersonaLive)",
+            description="Puts the motion of a driving on a picture: which part of it, how, and how much.",
+            inputs=[
+                LivePortraitSocket.Input("model", tooltip="From Load LivePortrait."),
+                SourceSocket.Input("source", tooltip="From Prepare Source."),
+                MotionSocket.Input("motion", tooltip="From Extract Motion (LivePortrait), Load or Blend Motion."),
+                io.Combo.Input(
+                    "mode",
+                    options=list(TRANSFER_MODES),
+                    default=TRANSFER_MODES[0],
+                    tooltip="relative takes what changes since the driving's first frame; absolute the pose itself.",
+                ),
+                io.Combo.Input(
+                    "region",
+                    options=list(FACE_REGIONS),
+                    default=FACE_REGIONS[0],
+                    tooltip="What is taken over: all, the expression (exp), the head's pose, the lips (lip), the eyes.",
+                ),
+                io.Float.Input(
+                    "multiplier",
+                    default=1.0,
+                    min=least,
+                    max=most,
+                    step=0.01,
+                    tooltip="How much of the motion. 0: the picture keeps still. 1.75 is usual for animals.",
+                ),
+                switch("stitching", True, "Moves neck and hair, so that the square joins the picture seamlessly."),
+                switch("expression_friendly", True, "Lets motion grow with the face; off keeps the head's pose exact."),
+                switch("eyes", False, "Opens the eyes as the driving's are; relative motion is then left out."),
+                switch("lips", False, "Opens the lips as the driving's are; relative motion is then left out."),
+                switch("close_lips", False, "Relative motion begins with the picture's lips closed."),
+            ],
+            outputs=[
+                RetargetedSocket.Output("keypoints", display_name="keypoints", tooltip="For LivePortrait Render.")
+            ],
+        )
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedLivePortrait,
+        source: SourcePortrait,
+        motion: Motion,
+        mode: str,
+        region: str,
+        multiplier: float,
+        stitching: bool,
+        expression_friendly: bool,
+        eyes: bool,
+        lips: bool,
+        close_lips: bool,
+    ) -> io.NodeOutput:
+        options = AnimationOptions(
+            TransferOptions(mode, region), expression_friendly, multiplier, stitching, eyes, lips, close_lips
+        )
+        driving = implicit(motion)
+        check_openness(source.source.motion, options)
+        if eyes or lips:
+            deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
+        how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
+        return io.NodeOutput(Retargeted(source, driving, how, motion))
+
+
+def render_inputs() -> list[io.Input]:
+    """The inputs that both renderers have."""
+    return [
+        LivePortraitSocket.Input("model", tooltip="From Load LivePortrait: the same as for Retarget."),
+        RetargetedSocket.Input("keypoints", tooltip="From Retarget."),
+        switch("paste_back", True, "Paste the square back into the picture. Off: the square alone."),
+    ]
+
+
+class RenderImages(io.ComfyNode):
+    """Draws retargeted motion as images."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="PersonaLiveRender",
+            display_name="LivePortrait Render (PersonaLive)",
+            description="Draws the moving picture as images. For clips; for long videos use LivePortrait Render "
+            "(Video), which needs no memory for them.",
+            inputs=render_inputs(),
+            outputs=[io.Image.Output("frames", display_name="frames", tooltip="One image per driving frame.")],
+        )
+
+    @classmethod
+    @readable
+    def execute(cls, model: LoadedLivePortrait, keypoints: Retargeted, paste_back: bool) -> io.NodeOutput:
+        width, height = keypoints.size(paste_back)
+        check_fits(len(keypoints), (width, height), free_ram(), "LivePortrait Render (Video)")
+        images = torch.empty(len(keypoints), height, width, 3)
+        for frame, picture in enumerate(drawn(model, keypoints, paste_back)):
+            images[frame] = to_image([picture])[0]
+        return io.NodeOutput(images)
+
+
+class RenderVideo(io.ComfyNode):
+    """Draws retargeted motion into a video file, frame by frame."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="PersonaLiveRenderVideo",
+            display_name="LivePortrait Render (Video, PersonaLive)",
+            description="Draws the moving picture and writes a video into the output folder as it goes, with the "
+            "driving's sound: for any length. Cancel keeps what is there.",
+            inputs=[*render_inputs(), *file_inputs("video/LivePortrait"), *later_inputs()],
+            outputs=[io.Video.Output("video", display_name="video", tooltip="The written video.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        filename_prefix: str | None,
+        format: str | None,  # noqa: A002 - the widget's name
+        lossless: bool | None,
+        crf: int | None = 0,
+    ) -> bool | str:
+        """Refuses a file that cannot be written before the workflow runs. None: a value is not known yet."""
+        try:
+            if None not in (format, lossless, crf):
+                chosen_format(str(format), bool(lossless), int(crf or 0))
+        except InputError as error:
+            return remedy_first(str(error))
+        return refused_prefix(filename_prefix)
+
+    @classmethod
+    @readable
+    def execute(
+        cls,
+        model: LoadedLivePortrait,
+        keypoints: Retargeted,
+        paste_back: bool,
+        filename_prefix: str,
+        format: str,  # noqa: A002 - the widget's name
+        lossless: bool,
+        audio: bool,
+        crf: int = 0,
+        sound: Mapping[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
+        writer = open_live_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
+        motion = keypoints.motion
+        try:
+            with writer, Behind(writer.write, ENCODED_BEHIND) as write:
+                for index, picture in enumerate(drawn(model, keypoints, paste_back)):
+                    write(picture, motion.time(index), motion.duration(index))
+        except BaseException:
+            if writer.frames:
+                _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
+            raise
+        video = InputImpl.VideoFromFile(str(writer.path))
+        return io.NodeOutput(video, ui=compare_ui(writer, motion.footage))
+
+
+def open_live_film(keypoints: Retargeted, paste_back: bool, file: FilmFile, tags: Mapping[str, str]) -> VideoWriter:
+    """Opens a new video file in the output folder. Raises as the streaming sampler's `open_writer` does."""
+    form, size = chosen_format(file.format, file.lossless, file.crf), keypoints.size(paste_back)
+    audio, start = sound_source(keypoints.motion.footage, file.sound)
+    options = WriteOptions(
+        rate=keypoints.motion.rate,
+        audio=audio if file.audio else None,
+        audio_start=start,
+        lossless=file.lossless,
+        codec=form.codec,
+        crf=file.crf or None,
+        tags=tags,
+    )
+    return VideoWriter(new_output(file.prefix, form.suffix, size), size, options)

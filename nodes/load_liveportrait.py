@@ -1,0 +1,91 @@
+"""LoadLivePortrait: loads LivePortrait's networks of a weights folder into ComfyUI's memory management."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.v0_0_2 import io
+
+from ..personalive_core.backends.liveportrait.files import SUBJECTS
+from ..personalive_core.errors import WeightsError, remedy_first
+from ..personalive_core.weights.lock import read_lock
+from .host.errors import readable
+from .host.folders import LIVE_MODELS
+from .host.liveportrait import chosen_live_folder, fetch_live, found_files, live_folders, load_placed
+from .host.memory import FASTEST_FIRST, types
+from .host.schema import schema
+from .host.sockets import LivePortraitSocket, LoadedLivePortrait
+
+
+class LoadLivePortrait(io.ComfyNode):
+    """Loads LivePortrait's networks, and downloads missing files first if allowed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="LoadLivePortrait",
+            display_name="Load LivePortrait (PersonaLive)",
+            description="Loads the LivePortrait networks from ComfyUI's models folder: for the Expression Editor, and "
+            "for animation at many frames a second.",
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=list(live_folders()),
+                    default=LIVE_MODELS,
+                    tooltip="Folder of the weights: models/liveportrait, where other packs keep them too, or a folder "
+                    "in it with another set.",
+                ),
+                io.Combo.Input(
+                    "subject",
+                    options=list(SUBJECTS),
+                    default=SUBJECTS[0],
+                    tooltip="Whose faces: human, or animal, which has networks of its own.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=["auto", *FASTEST_FIRST],
+                    default="auto",
+                    tooltip="Number type to compute in. auto follows ComfyUI's settings. fp16 is the published one.",
+                ),
+                io.Boolean.Input(
+                    "download_if_missing",
+                    default=True,
+                    tooltip="Download missing files (about 0.5 GB) from the Hugging Face hub into the folder. The "
+                    "weights' licence is MIT.",
+                ),
+            ],
+            outputs=[
+                LivePortraitSocket.Output(
+                    "model", display_name="model", tooltip="The networks, for the nodes that ask for LivePortrait."
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, weights: str | None, **_: Any) -> list[tuple[str, int, int]]:
+        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones."""
+        folder = live_folders().get(weights or "")
+        if folder is None or not folder.is_dir():
+            return []
+        downloaded = read_lock(folder)
+        paths = {path for found in found_files(folder) for path in found.paths if found.file.place not in downloaded}
+        stats = {path: path.stat() for path in paths}
+        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+
+    @classmethod
+    def validate_inputs(cls, weights: str | None) -> bool | str:
+        """Refuses a missing folder before the workflow runs. None: the name comes from another node, not known yet."""
+        try:
+            if weights is not None:
+                chosen_live_folder(weights)
+        except WeightsError as error:
+            return remedy_first(str(error))
+        return True
+
+    @classmethod
+    @readable
+    def execute(cls, weights: str, subject: str, precision: str, download_if_missing: bool) -> io.NodeOutput:
+        folder, (dtype, _) = chosen_live_folder(weights), types(precision)
+        fetch_live(folder, subject, download_if_missing, str(cls.hidden.unique_id))
+        return io.NodeOutput(LoadedLivePortrait(load_placed(folder, subject, dtype), folder, subject))

@@ -1,0 +1,163 @@
+"""LivePortrait's nodes without ComfyUI: whose motion it is, its files, which face, the passes over a driving."""
+
+import importlib
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from personalive_core.drawn.canvas import FaceMotion
+from personalive_core.drawn.person import draw_portrait
+from personalive_core.drawn.sample import DRIVER
+from tests.backends.liveportrait.tiny import SIZES
+
+CORE = "_pack_without_comfyui.personalive_core"
+WHOLE = draw_portrait(DRIVER, FaceMotion(), 128)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def core(node_module):
+    """Imports a module of the pack's own core: its classes are others than those that the tests import."""
+    node_module("host.systems")
+    return lambda name: importlib.import_module(f"{CORE}.{name}")
+
+
+@pytest.fixture(scope="module")
+def networks(core):
+    return core("backends.liveportrait.networks").build_live(SIZES)
+
+
+@pytest.fixture
+def model(networks, node_module, tmp_path):
+    return node_module("host.sockets").LoadedLivePortrait(networks, tmp_path, "human")
+
+
+@pytest.fixture(scope="module")
+def motions(core, node_module):
+    """A node's value with each system's motion of three frames."""
+    motion = node_module("host.sockets").Motion
+    types, live = core("motion.types"), core("backends.liveportrait.types")
+    pose = types.HeadPose(torch.zeros(3, 3), torch.zeros(3, 3), torch.ones(3, 1))
+    box, valid = torch.zeros(3, 4), torch.ones(3, dtype=torch.bool)
+    hybrid = types.HybridMotion(torch.ones(3, 32, 16), torch.ones(3, 21, 3), pose, box, valid)
+    unknown = (torch.full((3, 2), torch.nan), torch.full((3, 1), torch.nan))
+    implicit = live.ImplicitMotion(torch.ones(3, 21, 3), torch.full((3, 21, 3), 0.5), pose, *unknown, box, valid)
+    return SimpleNamespace(hybrid=motion(hybrid, Fraction(25)), implicit=motion(implicit, Fraction(25)))
+
+
+def test_the_systems_motions_are_told_apart(node_module, motions):
+    systems = node_module("host.systems")
+    assert systems.hybrid(motions.hybrid) is motions.hybrid.frames
+    assert systems.implicit(motions.implicit) is motions.implicit.frames
+    with pytest.raises(systems.InputError, match="was read by LivePortrait: connect it to Retarget"):
+        systems.hybrid(motions.implicit)
+    with pytest.raises(systems.InputError, match="was read by PersonaLive: read the driving with Extract Motion"):
+        systems.implicit(motions.hybrid)
+
+
+@pytest.mark.parametrize("name", ["hybrid", "implicit"])
+def test_motion_of_either_system_is_saved_and_read(node_module, motions, tmp_path, name):
+    systems, motion = node_module("host.systems"), getattr(motions, name)
+    systems.save_any_motion(tmp_path / "a.safetensors", motion)
+    part = systems.read_any_part(tmp_path / "a.safetensors", 0.04, None)
+    assert type(part.motion) is type(motion.frames)
+    assert len(part.motion) == 2
+    for tensor, expected in zip(part.motion.tensors().values(), motion.frames[1:].tensors().values(), strict=True):
+        assert torch.equal(tensor.nan_to_num(9), expected.nan_to_num(9))
+
+
+# --- which face
+
+
+def test_a_box_by_hand_needs_no_detector(node_module, model):
+    module = node_module("host.liveportrait_source")
+    face = module.FaceChoice(face_box="30, 30, 98, 110")
+    portrait = module.read_source(model, WHOLE, face)
+    closer = module.read_source(model, WHOLE, module.FaceChoice(face_box="30, 30, 98, 110", crop_scale=0.5))
+    assert portrait.crop.picture.shape == (512, 512, 3)
+    assert np.hypot(*closer.crop.matrix[:2, 0]) == pytest.approx(np.hypot(*portrait.crop.matrix[:2, 0]) / 2)
+    moved = module.read_source(model, WHOLE, module.FaceChoice(face_box="30, 30, 98, 110", crop_x=0.25))
+    right = moved.crop.matrix[:2] @ (256, 256, 1) - portrait.crop.matrix[:2] @ (256, 256, 1)
+    assert np.hypot(*right) == pytest.approx(0.25 * 512 * np.hypot(*portrait.crop.matrix[:2, 0]), rel=1e-3)
+
+
+@pytest.mark.parametrize("box", ["200, 200, 300, 300", "1, 2"])
+def test_a_box_beside_the_picture_is_refused(node_module, model, box):
+    module = node_module("host.liveportrait_source")
+    with pytest.raises(node_module("host.systems").InputError, match="face_box"):
+        module.found_face(model, WHOLE, module.FaceChoice(face_box=box))
+
+
+def test_without_a_detector_the_square_is_the_face(node_module, model):
+    module = node_module("host.liveportrait_source")
+    assert module.found_face(model, WHOLE, module.FaceChoice("none")) is None
+    source = module.read_source(model, WHOLE, module.FaceChoice("none"))
+    assert np.abs(source.crop.small[::2, ::2].astype(int) - WHOLE).mean() < 3
+    assert module.read_expression(model, WHOLE, module.FaceChoice("none")).valid.all()
+
+
+def test_a_missing_detector_says_how_to_get_it(node_module, model, monkeypatch, tmp_path):
+    """For square pictures too: LivePortrait crops a face."""
+    module = node_module("host.liveportrait_source")
+    monkeypatch.setattr(module, "detector_place", lambda: tmp_path)
+    with pytest.raises(Exception, match="turn on download_if_missing in Load LivePortrait and run again, or give"):
+        module.found_face(model, WHOLE, module.FaceChoice())
+
+
+def test_a_face_that_is_not_there_is_an_error(node_module, model, monkeypatch):
+    module = node_module("host.liveportrait_source")
+    monkeypatch.setattr(module, "live_face_detector", lambda *_: lambda _: ())
+    with pytest.raises(module.FaceError, match="choose another detector or face, or give face_box"):
+        module.found_face(model, WHOLE, module.FaceChoice())
+
+
+# --- the passes over a driving
+
+
+@pytest.fixture
+def driving(node_module, core, monkeypatch):
+    """Opens a driving of six frames; `opened` counts how often. The bar does nothing."""
+    module, frame = node_module("host.liveportrait_motion"), core("media.video").Frame
+    monkeypatch.setattr(module, "check_interrupt", lambda: None)
+    kind, state = node_module("host.footage").DrivingFrames, SimpleNamespace(opened=0)
+
+    def opened():
+        state.opened += 1
+        pictures = (draw_portrait(DRIVER, FaceMotion(yaw=yaw), 96) for yaw in range(0, 30, 5))
+        frames = (frame(one, Fraction(n, 25), Fraction(1, 25)) for n, one in enumerate(pictures))
+        return kind(frames, next(frames), Fraction(25), 6, None)
+
+    state.open, state.extract = opened, module.motion_of_driving
+    return state
+
+
+def test_a_driving_without_a_detector_is_read_once(driving, networks, core):
+    finder = core("backends.liveportrait.finding").Finder()
+    motion, ticks = driving.extract(networks, driving.open, finder, "hold")
+    assert (len(motion), len(ticks), driving.opened) == (6, 7, 1)
+    assert motion.valid.all()
+    assert ticks.tolist() == [n * 40_000_000 for n in range(7)]
+
+
+def test_faces_are_found_in_a_first_pass(driving, networks, core):
+    faces = core("faces.crop")
+    seen = []
+
+    def detector(_picture):
+        seen.append(True)
+        there = [faces.Face(faces.Box(20, 20, 70, 80), 1.0)]
+        return there if len(seen) != 3 else []
+
+    finder = core("backends.liveportrait.finding").Finder(detector)
+    motion, ticks = driving.extract(networks, driving.open, finder, "hold")
+    assert (len(seen), driving.opened, len(motion), len(ticks)) == (6, 2, 6, 7)
+    assert motion.valid.tolist() == [True, True, False, True, True, True]
+    assert torch.equal(motion.expression[2], motion.expression[1]), "held"
+    assert not torch.equal(motion.expression[3], motion.expression[1])
