@@ -35,8 +35,9 @@ from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
 from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_saved
-from .implicit_job import FilmDriving, ImplicitEngine, SourceFace, film_finder, find_source, is_film, open_film
+from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, is_film, open_film
 from .job import Seconds, Summary, check_files, make, progress, timed, write_options
+from .liveportrait_engine import LivePortraitEngine
 from .pipeline import AnimatedFrame
 from .portrait import Portrait, read_portrait
 from .sheet import contact_sheet
@@ -49,7 +50,7 @@ class ImplicitJob:
     reference: Path  # a picture, or a source video, whose every frame is animated
     clip: DrivingClip
     output: Path
-    engine: ImplicitEngine
+    engine: LivePortraitEngine
     face: SourceFace = field(default_factory=SourceFace)
     animation: AnimationOptions = field(default_factory=AnimationOptions)
     paste: bool = False

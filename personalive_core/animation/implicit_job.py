@@ -12,10 +12,8 @@ import torch
 
 from ..backends.liveportrait.crops import SOURCE_CROP, CropRule
 from ..backends.liveportrait.driving import DrivingFaces, boxed_driving, find_driving, read_driving
-from ..backends.liveportrait.files import locate_live
 from ..backends.liveportrait.finding import Finder, FoundFace, Landmarks, face_at_points, face_in_box, find_face
 from ..backends.liveportrait.landmarker import open_landmarker
-from ..backends.liveportrait.loader import load_live
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion_files import IMPLICIT
 from ..backends.liveportrait.types import ImplicitMotion
@@ -33,24 +31,7 @@ from ..motion.times import times_of
 from ..motion.types import concat_motion
 from .driving import DrivingClip, DrivingVideo, find_detector, open_driving
 from .job import progress
-
-
-@dataclass(frozen=True)
-class ImplicitEngine:
-    """The requested networks of LivePortrait, not yet loaded."""
-
-    weights: Path
-    device: torch.device
-    precision: torch.dtype
-    subject: str = "human"  # one of SUBJECTS
-
-    def require(self) -> None:
-        """Raises WeightsError that says where each missing file was searched; reads no weights."""
-        locate_live(self.weights, self.subject)
-
-    def load(self) -> LivePortrait:
-        """Loads the networks. Raises WeightsError if a file or key does not fit."""
-        return load_live(self.weights, self.device, self.precision, self.subject)
+from .liveportrait_engine import LivePortraitEngine
 
 
 @dataclass(frozen=True)
@@ -149,7 +130,7 @@ def open_film(clip: DrivingClip, weights: Path) -> FilmDriving:
     return FilmDriving(video, open_landmarker(weights) if video.options.detector else None)
 
 
-def extract_implicit(clip: DrivingClip, engine: ImplicitEngine, output: Path, quiet: bool) -> ImplicitMotion:
+def extract_implicit(clip: DrivingClip, engine: LivePortraitEngine, output: Path, quiet: bool) -> ImplicitMotion:
     """Extracts the motion of `clip`'s frames and writes it, with their times, to the motion file `output`.
 
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.

@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
-from ..animation.implicit_job import ImplicitEngine
 from ..animation.job import SHEET_SUFFIXES
+from ..animation.liveportrait_engine import LivePortraitEngine
 from ..animation.portrait import read_portrait
 from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
 from ..drawn.canvas import FaceMotion
@@ -47,7 +47,7 @@ def run(a: argparse.Namespace) -> Result:
     read = {"reference": a.reference, "driving": a.driving}
     check_written(a.sheet, SHEET_SUFFIXES, {name: path for name, path in read.items() if path})
     portrait = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
-    if isinstance(engine, ImplicitEngine):
+    if isinstance(engine, LivePortraitEngine):
         report = check_implicit(engine.load(), portrait, _other_pose(a))
     else:
         report = run_check(engine.load(), portrait, _other_pose(a), a.size)

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--port", type=whole(0, 65535), default=PORT, help="default: %(default)s; 0 takes a free one")
     page.add_argument("--no-browser", action="store_true", help="do not open the page")
     add_system(parser)
-    add_transfer(parser)
+    add_transfer(parser.add_argument_group("with --system liveportrait alone"))
 
 
 def _add_motion(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from ..animation.driving import find_detector
 from ..animation.engine import Engine
-from ..animation.live_engine import LiveEngine
+from ..animation.liveportrait_engine import LivePortraitEngine
 from ..animation.portrait import ReferenceFace, open_portrait, read_portrait
 from ..backends.personalive.files import SHIPPED, own_size, yunet_file
 from ..backends.personalive.motion import Strengths
@@ -23,7 +23,7 @@ from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from ..live.liveportrait_source import read_live_reference
 from ..live.performer import PersonaLivePerformer
 from ..live.types import Performer
-from .liveportrait_options import LIVE_DEFAULTS, live_engine_of, transfer_of
+from .liveportrait_options import TRANSFER_DEFAULTS, liveportrait_engine_of, transfer_of
 from .options import DEFAULT_WEIGHTS, engine_of, loras_of, refuse_options
 
 _NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
@@ -34,7 +34,7 @@ _OWN: Mapping[str, object] = {"decoder": "full", "speed": "auto", "lora": [], "l
 def settle_live(a: argparse.Namespace) -> None:
     """Fills in the defaults of the chosen system. Raises InputError for an option of the other."""
     refuse_options(a, PERSONALIVE, _OWN)
-    refuse_options(a, LIVEPORTRAIT, LIVE_DEFAULTS)
+    refuse_options(a, LIVEPORTRAIT, TRANSFER_DEFAULTS)
     is_live = a.system == LIVEPORTRAIT
     transfer_of(a)
     a.weights = a.weights or (DEFAULT_WEIGHTS if is_live else SHIPPED["small"])
@@ -44,14 +44,14 @@ def settle_live(a: argparse.Namespace) -> None:
         vars(a)[name] = default if given is None else given
 
 
-def engine_for(a: argparse.Namespace) -> Engine | LiveEngine:
+def engine_for(a: argparse.Namespace) -> Engine | LivePortraitEngine:
     """The chosen system's networks, not yet loaded. Raises InputError for an unusable device."""
-    return live_engine_of(a) if a.system == LIVEPORTRAIT else engine_of(a, loras_of(a))
+    return liveportrait_engine_of(a, a.animal) if a.system == LIVEPORTRAIT else engine_of(a, loras_of(a))
 
 
-def performer_of(a: argparse.Namespace, engine: Engine | LiveEngine) -> Performer:
+def performer_of(a: argparse.Namespace, engine: Engine | LivePortraitEngine) -> Performer:
     """Loads the networks and reads the reference. Raises as `open_portrait` and the engine's `load` do."""
-    return _liveportrait(a, engine) if isinstance(engine, LiveEngine) else _personalive(a, engine)
+    return _liveportrait(a, engine) if isinstance(engine, LivePortraitEngine) else _personalive(a, engine)
 
 
 def _personalive(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
@@ -66,7 +66,7 @@ def _personalive(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
     return PersonaLivePerformer(model, reference, shown, detector, seed=a.seed)
 
 
-def _liveportrait(a: argparse.Namespace, engine: LiveEngine) -> LivePortraitPerformer:
+def _liveportrait(a: argparse.Namespace, engine: LivePortraitEngine) -> LivePortraitPerformer:
     detector, finder = _detector(a), None  # all of the drawn portrait is animated, and all of an animal's
     picture = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
     if a.reference and not a.animal:

@@ -6,32 +6,27 @@ import argparse
 from dataclasses import replace
 
 from ..animation.implicit_animate import ImplicitJob
-from ..animation.implicit_job import ImplicitEngine, SourceFace
-from ..backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
+from ..animation.implicit_job import SourceFace
+from ..animation.liveportrait_engine import LivePortraitEngine
+from ..backends.liveportrait.animation import AnimationOptions
 from ..backends.liveportrait.crops import SOURCE_CROP
 from ..backends.liveportrait.kalman import OBSERVATION_VARIANCE, VARIANCE_RANGE
-from ..backends.liveportrait.regions import FACE_REGIONS
-from ..backends.liveportrait.transfer import TransferOptions
 from ..backends.personalive.motion import Strengths
 from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
-from ..device import pick_device, pick_precision
-from .options import add_animal, clip_of, refuse_options
+from .liveportrait_options import TRANSFER_DEFAULTS, add_transfer, liveportrait_engine_of, transfer_of
+from .options import clip_of, refuse_options
 from .readers import number, points, whole
 
 SOURCE_LIMIT = SourceFace().limit
 # By their names in the parsed arguments: the options of `animate` that one system alone has, with their defaults.
 LIVEPORTRAIT_ONLY = {
-    "region": "all",
-    "absolute": False,
+    **TRANSFER_DEFAULTS,
     "pose_friendly": False,
-    "multiplier": 1.0,
-    "no_stitching": False,
     "eyes": False,
     "lips": False,
     "close_lips": False,
     "even_eyes": False,
     "variance": OBSERVATION_VARIANCE,
-    "animal": False,
     "reference_points": None,
     "reference_limit": SOURCE_LIMIT,
 }
@@ -51,24 +46,13 @@ PERSONALIVE_ONLY = {
 def add_liveportrait(parser: argparse.ArgumentParser) -> None:
     """Adds what `animate` has for LivePortrait alone."""
     own = parser.add_argument_group("with --system liveportrait alone")
-    own.add_argument("--region", choices=FACE_REGIONS, default="all", help="what the driving moves (default: all)")
-    own.add_argument("--absolute", action="store_true", help="as the driving is, not by its change since frame 0")
+    add_transfer(own)
     own.add_argument(
         "--pose-friendly",
         action="store_true",
         help="motion does not grow with the reference's face (animals)",
     )
-    own.add_argument(
-        "--multiplier",
-        "--driving-multiplier",
-        type=number(*MULTIPLIER_RANGE),
-        default=1.0,
-        metavar="X",
-        help="of the whole motion, 0 to 2 (default: 1)",
-    )
-    own.add_argument("--no-stitching", action="store_true", help="do not join the face to its shoulders")
     _add_openness(own)
-    add_animal(own)
     own.add_argument(
         "--reference-points", type=points, metavar="X,Y,...", help="landmarks in the reference, as an animal's nine"
     )
@@ -103,20 +87,16 @@ def refuse_others(a: argparse.Namespace) -> None:
     refuse_options(a, PERSONALIVE, PERSONALIVE_ONLY)
 
 
-def implicit_engine(a: argparse.Namespace, animal: bool = False) -> ImplicitEngine:
+def implicit_engine(a: argparse.Namespace, animal: bool = False) -> LivePortraitEngine:
     """Builds the engine from --weights, --device and --precision. Raises InputError for an unusable device."""
     refuse_options(a, PERSONALIVE, ENGINE_ONLY)
-    device = pick_device(a.device)
-    return ImplicitEngine(a.weights, device, pick_precision(a.precision, device), "animal" if animal else "human")
+    return liveportrait_engine_of(a, animal)
 
 
 def animation_of(a: argparse.Namespace) -> AnimationOptions:
-    """The animation that the arguments ask for; animals are not stitched, as the network has not learnt them."""
-    return AnimationOptions(
-        TransferOptions("absolute" if a.absolute else "relative", a.region),
-        expression_friendly=not a.pose_friendly,
-        multiplier=a.multiplier,
-        stitching=not (a.no_stitching or a.animal),
+    """The animation that the arguments ask for. Raises InputError for what animals do not have."""
+    return replace(
+        transfer_of(a, expression_friendly=not a.pose_friendly),
         eyes=a.eyes,
         lips=a.lips,
         close_lips=a.close_lips,

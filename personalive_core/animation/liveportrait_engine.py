@@ -13,7 +13,7 @@ from ..backends.liveportrait.model import LivePortrait
 
 
 @dataclass(frozen=True)
-class LiveEngine:
+class LivePortraitEngine:
     """The requested networks of LivePortrait, not yet loaded."""
 
     weights: Path
