@@ -23,7 +23,7 @@ class LoadLivePortrait(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            node_id="LoadLivePortrait",
+            node_id="PersonaLiveLoadLivePortrait",
             display_name="Load LivePortrait (PersonaLive)",
             description="Loads the LivePortrait networks from ComfyUI's models folder: for the Expression Editor, and "
             "for animation at many frames a second.",

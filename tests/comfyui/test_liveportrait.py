@@ -54,7 +54,7 @@ def editor(snapshot, **inputs):
 
 def loader(**inputs):
     given = {"weights": "liveportrait", "subject": "human", "precision": "auto", "download_if_missing": False}
-    return {"class_type": "LoadLivePortrait", "inputs": {**given, **inputs}}
+    return {"class_type": "PersonaLiveLoadLivePortrait", "inputs": {**given, **inputs}}
 
 
 @pytest.fixture(scope="module")

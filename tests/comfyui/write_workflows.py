@@ -170,7 +170,7 @@ def quick(workflow):
     for node in workflow.values():
         if node["class_type"] == "LoadPersonaLive":
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
-        if node["class_type"] == "LoadLivePortrait":
+        if node["class_type"] == "PersonaLiveLoadLivePortrait":
             node["inputs"] |= {"download_if_missing": False}
         if node["class_type"] in LIVE_FACES:
             node["inputs"] |= {"detector": "none"}

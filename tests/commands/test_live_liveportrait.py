@@ -107,7 +107,7 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
         ((*SYSTEM, "--speed", "compiled"), "--speed belongs to personalive"),
         (("--region", "lip"), "--region belongs to liveportrait, got --system personalive: leave it out, or use live"),
         (("--no-stitching",), "--no-stitching belongs to liveportrait"),
-        ((*SYSTEM, "--multiplier", "3"), "argument --multiplier: expected a number from 0 to 2"),
+        ((*SYSTEM, "--multiplier", "3"), "--driving-multiplier: expected a number from 0 to 2"),
         (
             (*SYSTEM, "--animal", "--absolute"),
             "animals take all of a person's motion as it is: leave --region",

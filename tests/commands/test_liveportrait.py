@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from personalive_core.animation import implicit_job
+from personalive_core.animation import liveportrait_engine
 from personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from personalive_core.commands import animate as animate_command
 from personalive_core.commands.result import Result
@@ -40,7 +40,7 @@ def weights(tmp_path_factory, synth, live_cases):
 def _loaded_once():
     """Folding the networks takes most of a short run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(implicit_job, "load_live", cache(implicit_job.load_live))
+        patch.setattr(liveportrait_engine, "load_live", cache(liveportrait_engine.load_live))
         yield
 
 

@@ -15,7 +15,7 @@ ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion
 ORDER += ["liveportrait_edit", "liveportrait_video"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
-FREE |= {("LoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
+FREE |= {("PersonaLiveLoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
 
 named = {"ids": lambda path: path.stem}
 api_file = pytest.mark.parametrize("path", API, **named)
@@ -197,7 +197,7 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
         "PersonaLiveLiveSession",
-        "LoadLivePortrait",
+        "PersonaLiveLoadLivePortrait",
         "PersonaLiveExpressionEditor",
         "PersonaLiveSaveExpression",
         "PersonaLiveLoadExpression",
