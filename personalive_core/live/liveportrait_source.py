@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends.liveportrait.crops import SIDE, CropMatrix, FaceSquare, crop_matrix, halved, limited, warped
+from ..backends.liveportrait.crops import CropMatrix, limited
 from ..backends.liveportrait.driving import INPUT_SIDE
+from ..backends.liveportrait.finding import detected_face
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.pasting import LivePaste, prepare_live_paste
+from ..backends.liveportrait.portrait import source_crop
 from ..backends.liveportrait.reference import live_source
 from ..backends.liveportrait.types import LiveSource
 from ..errors import FaceError
 from ..faces.crop import Crop, FaceDetector, choose_face, crop_image, portrait_crop, whole_frame
 from ..media.picture import Picture
-
-FACE_EXPAND = 1.7  # side of the animated square in sides of the face's box, as AdvancedLivePortrait has it
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ def read_live_reference(
     """Reads any picture [H, W, 3] as a reference that is shown with `size` pixels a side.
 
     A square picture is shown whole, of others the square around the largest face; the centred one without a detector.
-    Its face is animated and pasted back; where none was looked for, or a square picture shows none, the whole picture.
+    Its face is animated, cropped as the published code crops it, and pasted back; where none was looked for, or a
+    square picture shows none, the whole picture.
     Raises FaceError if a picture that is not square shows no face.
     """
     picture = limited(picture)
@@ -48,22 +49,14 @@ def read_live_reference(
     if face is None:
         small, paste = crop_image(picture, shown, INPUT_SIDE), None
     else:
-        animated = portrait_crop(face.box, frame_size, FACE_EXPAND)
-        small = halved(warped(picture, _to_crop(animated), SIDE, SIDE))
-        back = np.asarray(np.linalg.inv(_to_crop(_seen_in(animated, shown, size))), np.float64)
-        paste = prepare_live_paste(portrait, back)
+        crop = source_crop(picture, detected_face(picture, face))
+        small, paste = crop.small, prepare_live_paste(portrait, _to_shown(shown, size) @ crop.matrix)
     source = live_source(model, [small]).to(model.device, model.dtype)
     return LiveReference(source, portrait, paste)
 
 
-def _to_crop(square: Crop) -> CropMatrix:
-    """From pixels of the picture to pixels of the face's crop."""
-    return crop_matrix(FaceSquare(square.centre, square.size, 0.0), SIDE)
-
-
-def _seen_in(square: Crop, shown: Crop, size: int) -> Crop:
-    """`square` in pixels of the part `shown`, resized to `size` a side; crops count from the middles of pixels."""
+def _to_shown(shown: Crop, size: int) -> CropMatrix:
+    """From pixels of the picture to those of its part `shown`, resized to `size` a side; pixel centres at integers."""
     scale = size / shown.size
-    x, y = square.centre
-    centre = ((x + 0.5 - shown.left) * scale - 0.5, (y + 0.5 - shown.top) * scale - 0.5)
-    return Crop.around(centre, square.size * scale)
+    x, y = ((0.5 - edge) * scale - 0.5 for edge in (shown.left, shown.top))
+    return np.array([[scale, 0, x], [0, scale, y], [0, 0, 1]], np.float64)
