@@ -33,6 +33,7 @@ ADDED = {
     "animate": f"{SMALL} --frames 2 --quiet",
     "motion": f"{SMALL} --frames 2 --quiet",
     "check": f"{SMALL} --quiet",
+    "bench --system liveportrait": "--widths 32 --device cpu --precision fp32 --frames 2 --repeats 1",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
     "live": f"{SMALL} --port 0 --no-browser --quiet",
     "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
