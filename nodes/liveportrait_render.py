@@ -16,12 +16,11 @@ from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
-from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
-from .host.film import chosen_format, workflow_tags
-from .host.folders import new_output, refused_prefix
+from .host.film import chosen_format, refused_film, workflow_tags
+from .host.folders import new_output
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
@@ -170,12 +169,7 @@ class RenderVideo(io.ComfyNode):
         crf: int | None = 0,
     ) -> bool | str:
         """Refuses a file that cannot be written before the workflow runs. None: a value is not known yet."""
-        try:
-            if None not in (format, lossless, crf):
-                chosen_format(str(format), bool(lossless), int(crf or 0))
-        except InputError as error:
-            return remedy_first(str(error))
-        return refused_prefix(filename_prefix)
+        return refused_film(filename_prefix, format, lossless, crf)
 
     @classmethod
     @readable

@@ -9,12 +9,11 @@ from typing import Any
 
 from comfy_api.v0_0_2 import InputImpl, io
 
-from ..personalive_core.errors import InputError, remedy_first
 from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
 from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
-from .host.film import FORMATS, chosen_format, workflow_tags
-from .host.folders import new_output, refused_prefix
+from .host.film import FORMATS, chosen_format, refused_film, workflow_tags
+from .host.folders import new_output
 from .host.panel import SamplerPanel, compare_ui, for_page
 from .host.schema import schema
 from .host.sockets import Bank, LoadedModel, Motion, PreparedReference
@@ -51,12 +50,7 @@ class StreamingSamplerVideo(io.ComfyNode):
         crf: int | None = 0,
     ) -> bool | str:
         """Refuses a file that cannot be written before the workflow runs. None: a value is not known yet."""
-        try:
-            if None not in (format, lossless, crf):
-                chosen_format(str(format), bool(lossless), int(crf or 0))
-        except InputError as error:
-            return remedy_first(str(error))
-        return refused_prefix(filename_prefix)
+        return refused_film(filename_prefix, format, lossless, crf)
 
     @classmethod
     @readable

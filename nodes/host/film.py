@@ -10,9 +10,10 @@ from typing import Any
 
 from comfy.cli_args import args
 
-from ...personalive_core.errors import InputError
+from ...personalive_core.errors import InputError, remedy_first
 from ...personalive_core.media.decode import open_media
 from ...personalive_core.media.encode import codec_for
+from .folders import refused_prefix
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ def chosen_format(name: str, lossless: bool, crf: int) -> Format:
     chosen = FORMATS[name]
     codec_for(chosen.suffix, chosen.codec, lossless, crf or None)
     return chosen
+
+
+def refused_film(prefix: str | None, name: str | None, lossless: bool | None, crf: int | None) -> bool | str:
+    """Why a film cannot be written, for `validate_inputs`; True if it can. None: a value is not known yet."""
+    try:
+        if name is not None and lossless is not None and crf is not None:
+            chosen_format(name, lossless, crf)
+    except InputError as error:
+        return remedy_first(str(error))
+    return refused_prefix(prefix)
 
 
 def same_format(path: Path | None) -> Format:
