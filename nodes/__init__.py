@@ -20,6 +20,7 @@ from .host.samples import copy_samples
 from .live import LiveSession
 from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
+from .liveportrait_source_video import PrepareSourceVideo
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
@@ -57,6 +58,7 @@ NODES: list[type[io.ComfyNode]] = [
     Retarget,
     RenderImages,
     RenderVideo,
+    PrepareSourceVideo,
 ]
 
 
