@@ -95,7 +95,7 @@ class RetargetedFilm:
             raise InputError(f"the source video had {len(self)} frames and now has {drawn}: run the workflow again")
 
 
-def retargeted_film(source: FilmSource, motion: Motion, driving: ImplicitMotion, how: RenderOptions) -> RetargetedFilm:
+def retargeted_film(source: FilmSource, driving: ImplicitMotion, how: RenderOptions, motion: Motion) -> RetargetedFilm:
     """As many frames as the shorter of source and driving has, or all of the source for a driving picture."""
     count, own = len(source) if how.by_picture else min(len(source), len(driving)), source.own
     ticks = None if own.times is None else own.times[: count + 1]

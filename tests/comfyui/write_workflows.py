@@ -124,8 +124,8 @@ NOTES = {
     "The sample film stands for both here. A picture in *Driving* gives the whole film its expression.\n\n"
     f"{LIVEPORTRAIT}",
     "liveportrait_animal": "## An animal moves like a person\n"
-    "1. Choose the animal's picture in *Animal*. In *Prepare Source* press **automatic**, and click the nine points that "
-    "it asks for.\n"
+    "1. Choose the animal's picture in *Animal*. In *Prepare Source* press **automatic**, and click the nine points "
+    "that it asks for.\n"
     "2. Choose the film of a person in *Driving*, and press **Run**.\n"
     "3. The film plays below *LivePortrait Render* and is in `output/video`.\n\n"
     "As published, stitching and paste_back are off, and `multiplier` is 1.75. The cat is drawn.\n\n"

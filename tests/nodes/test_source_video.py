@@ -100,7 +100,7 @@ def driving_of(pack, path, count=0):
 
 def moved(pack, source, motion):
     how = pack.core.stream.RenderOptions(by_picture=len(motion) == 1)
-    return pack.film.retargeted_film(source, motion, motion.frames, how)
+    return pack.film.retargeted_film(source, motion.frames, how, motion)
 
 
 def pictures(pack, result, paste=True):
