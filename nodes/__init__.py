@@ -18,6 +18,7 @@ from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
 from .live import LiveSession
+from .live_liveportrait import LivePortraitSession
 from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .load import LoadPersonaLive
@@ -57,6 +58,7 @@ NODES: list[type[io.ComfyNode]] = [
     Retarget,
     RenderImages,
     RenderVideo,
+    LivePortraitSession,
 ]
 
 

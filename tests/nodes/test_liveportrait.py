@@ -161,3 +161,39 @@ def test_faces_are_found_in_a_first_pass(driving, networks, core):
     assert motion.valid.tolist() == [True, True, False, True, True, True]
     assert torch.equal(motion.expression[2], motion.expression[1]), "held"
     assert not torch.equal(motion.expression[3], motion.expression[1])
+
+
+# --- live
+
+
+def test_a_live_performer_shows_the_prepared_source(node_module, model, core, monkeypatch):
+    live, sources = node_module("live_liveportrait"), node_module("host.liveportrait_source")
+    source = sources.read_source(model, WHOLE, sources.FaceChoice(face_box="30, 30, 98, 110"))
+    monkeypatch.setattr(live, "detector_place", lambda: model.weights)
+    animation = live.live_animation("human", "relative", "pose", 0.5, True)
+    run = live.LiveRun(model, source, animation, "none", 128)
+    performer = live.live_performer(run)
+    assert np.array_equal(performer.portrait, WHOLE)
+    assert (performer.size, performer.detector, performer.animal) == (128, None, False)
+    assert performer.options.transfer.region == "pose"
+    assert (performer.options.multiplier, performer.options.stitching) == (0.5, True)
+    types = core("live.types")
+    step = performer.perform(performer.begin(), [types.Captured(WHOLE, 0, 0.0)], types.Settings())
+    assert step.frames[0].picture.shape == (128, 128, 3)
+    with pytest.raises(core("errors").WeightsError, match="turn on download_if_missing in Load LivePortrait"):
+        live.camera_detector("yunet")
+
+
+def test_live_animals_take_all_of_it(node_module):
+    live = node_module("live_liveportrait")
+    animal = live.live_animation("animal", "relative", "all", 1.75, True)
+    assert (animal.stitching, animal.expression_friendly, animal.multiplier) == (False, True, 1.75)
+    for mode, region in (("absolute", "all"), ("relative", "lip")):
+        with pytest.raises(live.InputError, match="leave mode at relative and region at all"):
+            live.live_animation("animal", mode, region, 1.0, True)
+
+
+def test_live_takes_no_source_video(node_module):
+    live = node_module("live_liveportrait")
+    with pytest.raises(live.InputError, match="the source is a video: give Prepare Source a picture"):
+        live.only_portrait(object())

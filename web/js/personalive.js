@@ -37,6 +37,7 @@ const PANELS = {
   PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
   PersonaLivePasteBack: [COMPARE],
   PersonaLiveLiveSession: [LIVE],
+  PersonaLiveLivePortraitSession: [LIVE],
   PersonaLiveExpressionEditor: [EDITOR],
   PersonaLivePrepareSource: [{ key: FACES, panel: facePicker }],
   PersonaLiveExtractImplicitMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
