@@ -15,6 +15,7 @@ from ..backends.liveportrait.animation import AnimationOptions
 from ..backends.liveportrait.crops import SIDE, limited
 from ..backends.liveportrait.driving import DrivingFaces
 from ..backends.liveportrait.finding import Finder, FoundFace
+from ..backends.liveportrait.kj_modes import check_kj
 from ..backends.liveportrait.landmarker import open_landmarker
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion_files import IMPLICIT
@@ -70,7 +71,7 @@ class ImplicitJob:
     def told(self) -> dict[str, str]:
         """What the result's metadata say of how it was made."""
         how = self.animation
-        return {"system": "liveportrait", "mode": how.transfer.mode, "region": how.transfer.region}
+        return {"system": "liveportrait", "mode": how.kj or how.transfer.mode, "region": how.transfer.region}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,7 @@ def animate_implicit(job: ImplicitJob) -> Summary:
     check_files(job)
     engine.require()
     driving, source, pictures = open_job_driving(job), open_job_source(job), Thumbnails()
+    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
     crop = source_crop(source.picture, source.found, job.face.rule).picture
     height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
     shown = Portrait(crop, crop, None, (width, height))
