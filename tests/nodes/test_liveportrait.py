@@ -1,7 +1,9 @@
 """LivePortrait's nodes without ComfyUI: whose motion it is, its files, which face, the passes over a driving."""
 
 import importlib
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,6 +62,52 @@ def test_the_systems_motions_are_told_apart(node_module, motions):
         systems.hybrid(motions.implicit)
     with pytest.raises(systems.InputError, match="was read by PersonaLive: read the driving with Extract Motion"):
         systems.implicit(motions.hybrid)
+
+
+def test_the_head_pose_is_given_where_it_is_enough(node_module, motions, tmp_path):
+    """And what came of it is never taken for a whole motion."""
+    systems = node_module("host.systems")
+    assert systems.hybrid(motions.hybrid, alone=True) is motions.hybrid.frames
+    head = systems.hybrid(motions.implicit, alone=True)
+    assert torch.equal(head.pose.scale, motions.implicit.frames.pose.scale)
+    assert not head.embedding.any()
+    motion = replace(motions.hybrid, frames=head)
+    assert systems.hybrid(motion, alone=True) is head
+    for refused in (systems.hybrid, partial(systems.save_any_motion, tmp_path / "a.safetensors")):
+        with pytest.raises(systems.InputError, match="Keypoint Interpolate with expression 0 for its head pose alone"):
+            refused(motion)
+
+
+def test_a_fitted_head_keeps_the_references_expression(node_module, core, motions):
+    motion_core, types = core("backends.personalive.motion"), core("motion.types")
+    pose = types.HeadPose(torch.full((1, 3), 5.0), torch.zeros(1, 3), torch.ones(1, 1))
+    valid = torch.ones(1, dtype=torch.bool)
+    own = types.HybridMotion(torch.rand(1, 32, 16), torch.rand(1, 21, 3), pose, torch.zeros(1, 4), valid)
+    reference = SimpleNamespace(reference=SimpleNamespace(motion=own, canonical=torch.rand(21, 3)))
+    turned = replace(motions.implicit, frames=motions.implicit.frames.turned(torch.tensor([[0.0, 9.0, 0.0]])))
+    fit = node_module("fit").fitted_motion
+    strengths = motion_core.Strengths(expression=0)
+    found = fit(turned, reference, 2, strengths)
+    assert torch.equal(found.fitted.motion.embedding, own.embedding.expand(5, -1, -1))
+    assert found.fitted.motion.pose.angles[2:].tolist() == [[0, 9, 0]] * 3
+    assert fit(found, reference, 2, strengths).fitted is not None
+    for motion in (turned, found):
+        with pytest.raises(core("errors").InputError, match="Keypoint Interpolate with expression 0"):
+            fit(motion, reference, 2, motion_core.Strengths())
+
+
+def test_edited_frames_are_motion_in_the_picture(node_module, motions, core):
+    node = node_module("expression_timeline")
+    film = replace(motions.implicit, rate=Fraction(30), ticks=torch.tensor([0, 40, 70, 110]))
+    frames, crop = motions.implicit.frames, SimpleNamespace(roll=12.0)
+    assert torch.equal(node.motion_at(frames, crop).frames.pose.angles[:, 2], torch.full((3,), 12.0))
+    assert node.motion_at(frames, crop).rate == 25
+    assert node.motion_at(frames[:2], crop, film).times.tolist() == [0, 40, 70]
+    longer = core("motion.types").concat_motion([frames, frames])
+    assert (node.motion_at(longer, crop, film).times, node.motion_at(longer, crop, film).rate) == (None, 30)
+    assert node.film_of(film) is film.frames
+    with pytest.raises(core("errors").InputError, match="the motion has one frame, which moves nothing"):
+        node.film_of(replace(film, frames=frames[:1]))
 
 
 @pytest.mark.parametrize("name", ["hybrid", "implicit"])
