@@ -18,6 +18,7 @@ from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
 from .live import LiveSession
+from .live_liveportrait import LivePortraitSession
 from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .liveportrait_source_video import PrepareSourceVideo
@@ -59,6 +60,7 @@ NODES: list[type[io.ComfyNode]] = [
     RenderImages,
     RenderVideo,
     PrepareSourceVideo,
+    LivePortraitSession,
 ]
 
 

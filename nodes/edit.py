@@ -158,7 +158,7 @@ def edited_motion(motion: Motion, change: Edit, weights: torch.Tensor) -> Motion
             f"{' and '.join(lost)} of a motion that is not fitted yet would not reach the portrait: put Edit Motion "
             "after Keypoint Interpolate"
         )
-    frames = edit_driving(hybrid(motion), change, weights)
+    frames = edit_driving(hybrid(motion, motion.fitted is not None), change, weights)
     if motion.fitted is None or motion.canonical is None:
         return replace(motion, frames=frames)
     return replace(motion, frames=frames, fitted=edit_fitted(motion.fitted, motion.canonical, change, weights))

@@ -8,9 +8,11 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.crops import EDITOR_CROP
+from ..personalive_core.backends.liveportrait.editing import edited_motion
 from ..personalive_core.backends.liveportrait.expressions import SAMPLE_PARTS, Expression
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
 from ..personalive_core.backends.liveportrait.sliders import EDITORS
+from .expression_timeline import MOTION_TOOLTIP, motion_at
 from .host.editing import EDITS, Choices, Sitting, draw_edit, jpeg, small_paste
 from .host.errors import readable
 from .host.folders import temp_file, viewable
@@ -18,7 +20,14 @@ from .host.liveportrait_source import FaceChoice, choice_inputs, read_expression
 from .host.panel import for_page
 from .host.schema import schema
 from .host.sliders import slider_inputs
-from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
+from .host.sockets import (
+    ExpressionSocket,
+    LivePortraitSocket,
+    LoadedLivePortrait,
+    MotionSocket,
+    only_picture,
+    to_image,
+)
 
 EDITOR_PANEL = "personalive_editor"
 NODE = "Expression Editor"
@@ -100,6 +109,7 @@ class ExpressionEditor(io.ComfyNode):
                     display_name="edited_expression",
                     tooltip="All that was added, to save, blend or animate.",
                 ),
+                MotionSocket.Output("edited_motion", display_name="edited_motion", tooltip=MOTION_TOOLTIP),
             ],
             is_output_node=True,
         )
@@ -143,4 +153,7 @@ class ExpressionEditor(io.ComfyNode):
         )
         begun = {"token": EDITS.begin(sitting), "image": shown, "before": before, "asked": choices.plain()}
         panel = for_page(EDITOR_PANEL, begun)
-        return io.NodeOutput(to_image([result]), to_image([square]), edit.expression, ui=panel)
+        moved = edited_motion(portrait.source.motion, [edit.expression], edit.own, edit.editor == "advanced")
+        return io.NodeOutput(
+            to_image([result]), to_image([square]), edit.expression, motion_at(moved, portrait.crop), ui=panel
+        )

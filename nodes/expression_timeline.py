@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..personalive_core.backends.liveportrait.editing import edited_by_node, edited_motion
 from ..personalive_core.backends.liveportrait.expressions import Expression
 from ..personalive_core.backends.liveportrait.keyframes import read_timeline
+from ..personalive_core.backends.liveportrait.reference import SourceCrop
 from ..personalive_core.backends.liveportrait.stitching import stitched
-from ..personalive_core.backends.liveportrait.timelines import timeline_keypoints
+from ..personalive_core.backends.liveportrait.timelines import timeline_expressions
+from ..personalive_core.backends.liveportrait.types import ImplicitMotion
+from ..personalive_core.errors import InputError
+from ..personalive_core.motion.times import USUAL_RATE
 from .host.errors import readable
 from .host.liveportrait_draw import keypoint_pictures
 from .host.liveportrait_source import FaceChoice, choice_inputs, read_source
 from .host.memory import check_fits, free_ram
 from .host.schema import schema
-from .host.sockets import ExpressionSocket, LivePortraitSocket, LoadedLivePortrait, only_picture, to_image
+from .host.sockets import (
+    ExpressionSocket,
+    LivePortraitSocket,
+    LoadedLivePortrait,
+    Motion,
+    MotionSocket,
+    only_picture,
+    to_image,
+)
+from .host.systems import implicit
 
 MOST_EXPRESSIONS = 8
 START = "24: 1"
+MOTION_TOOLTIP = (
+    "The edited face as motion, to save, or for PersonaLive: its head pose, by Keypoint Interpolate with expression 0."
+)
 INSTEAD = "a shorter timeline, or a smaller picture"
 
 
@@ -61,8 +76,18 @@ class ExpressionTimeline(io.ComfyNode):
                     )
                     for number in range(1, MOST_EXPRESSIONS + 1)
                 ),
+                MotionSocket.Input(
+                    "motion",
+                    optional=True,
+                    tooltip="A film that moves the picture beside the timeline, from Extract Motion (LivePortrait). "
+                    "With frames 0 the clip is as long as the longer of both; after its end the film moves nothing, "
+                    "the timeline's last expression stays.",
+                ),
             ],
-            outputs=[io.Image.Output("images", display_name="images", tooltip="The frames, for Create Video.")],
+            outputs=[
+                io.Image.Output("images", display_name="images", tooltip="The frames, for Create Video."),
+                MotionSocket.Output("edited_motion", display_name="edited_motion", tooltip=MOTION_TOOLTIP),
+            ],
         )
 
     @classmethod
@@ -81,21 +106,45 @@ class ExpressionTimeline(io.ComfyNode):
         crop_scale: float,
         crop_x: float,
         crop_y: float,
+        motion: Motion | None = None,
         **expressions: Expression | None,
     ) -> io.NodeOutput:
-        keys = read_timeline(timeline, in_order(expressions))
-        keys = replace(keys, frames=frames or keys.frames)
+        driving = None if motion is None else film_of(motion)
+        keys = read_timeline(timeline, in_order(expressions)).lasting(frames, len(driving or ()))
         choice = FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y)
         portrait = read_source(model, only_picture(image, "Expression Timeline"), choice)
         height, width = (portrait.whole if paste_back else portrait.crop.picture).shape[:2]
         check_fits(keys.frames, (width, height), free_ram(), INSTEAD)
-        motion = portrait.source.motion
-        moved = timeline_keypoints(motion, keys)
-        moved = stitched(model.networks, motion.keypoints, moved) if stitching else moved
+        own, added = portrait.source.motion, timeline_expressions(keys, driving)
+        moved = torch.cat([edited_by_node(own, expression) for expression in added])
+        moved = stitched(model.networks, own.keypoints, moved) if stitching else moved
         images = torch.empty(keys.frames, height, width, 3)
         for frame, picture in enumerate(keypoint_pictures(model, portrait, moved, paste_back)):
             images[frame] = to_image([picture])[0]
-        return io.NodeOutput(images)
+        return io.NodeOutput(images, motion_at(edited_motion(own, added), portrait.crop, motion))
+
+
+def film_of(motion: Motion) -> ImplicitMotion:
+    """The driving's motion. Raises InputError for PersonaLive's, and for that of one picture."""
+    driving = implicit(motion)
+    if len(driving) == 1:
+        raise InputError(
+            "the motion has one frame, which moves nothing: read a film, or give the picture to Expression Editor as "
+            "sample_image"
+        )
+    return driving
+
+
+def motion_at(frames: ImplicitMotion, crop: SourceCrop, driving: Motion | None = None) -> Motion:
+    """Edited frames of a `crop` as a node's motion: the head as it is in the whole picture.
+
+    At the times of their driving as far as it goes; without one at 25 a second.
+    """
+    frames = frames.turned(torch.tensor([[0.0, 0.0, crop.roll]]))
+    if driving is None:
+        return Motion(frames, USUAL_RATE)
+    ticks = driving.ticks if driving.ticks is None else driving.ticks[: len(frames) + 1]
+    return Motion(frames, driving.rate, driving.footage, ticks=ticks)
 
 
 def in_order(expressions: dict[str, Expression | None]) -> list[Expression]:

@@ -33,7 +33,11 @@ class KeypointInterpolate(io.ComfyNode):
             "first driving frame (motion-interpolated initialisation), so that the stream starts without a jump.",
             inputs=[
                 ReferenceSocket.Input("reference", tooltip="The portrait that will move, from Prepare Reference."),
-                MotionSocket.Input("motion", tooltip="From Extract, Load or Blend Motion."),
+                MotionSocket.Input(
+                    "motion",
+                    tooltip="From Extract, Load or Blend Motion. Of LivePortrait's the head pose alone, with "
+                    "expression 0.",
+                ),
                 io.Int.Input(
                     "lead_in",
                     default=LEAD_IN,
@@ -65,5 +69,11 @@ class KeypointInterpolate(io.ComfyNode):
         expression: float,
     ) -> io.NodeOutput:
         strengths = Strengths(rotation, translation, scale, expression)
-        fitted = fit(hybrid(motion), reference.reference, lead_in, strengths)
-        return io.NodeOutput(replace(motion, fitted=fitted, canonical=reference.reference.canonical))
+        return io.NodeOutput(fitted_motion(motion, reference, lead_in, strengths))
+
+
+def fitted_motion(motion: Motion, reference: PreparedReference, lead_in: int, strengths: Strengths) -> Motion:
+    """`motion` fitted to the reference. Raises InputError for LivePortrait's, but for a head without its expression."""
+    frames = hybrid(motion, alone=strengths.expression == 0)
+    fitted = fit(frames, reference.reference, lead_in, strengths)
+    return replace(motion, frames=frames, fitted=fitted, canonical=reference.reference.canonical)

@@ -32,7 +32,7 @@ def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank 
     Novelty is measured from the reference and the keyframes chosen so far; without a reference, from the first frame.
     """
     # the motion of fixed keyframes is unknown here: without them, `max_keyframes` counts only historical ones
-    config, frames = stream_config(replace(bank or Bank(), portraits=())), hybrid(motion)
+    config, frames = stream_config(replace(bank or Bank(), portraits=())), hybrid(motion, motion.fitted is not None)
     if motion.fitted:
         frames = motion.fitted.motion[motion.fitted.lead :]
     known: torch.Tensor | None = reference.reference.motion.embedding if reference else None

@@ -13,11 +13,10 @@ import folder_paths
 from aiohttp import web
 from server import PromptServer
 
-from ...personalive_core.live.performer import PersonaLivePerformer
 from ...personalive_core.live.server import MJPEG_PATH, SOCKET_PATH, LiveHub, Rules
 from ...personalive_core.live.session import LiveSession
 from ...personalive_core.live.types import Settings
-from .live_device import PromptGate, hosted
+from .live_device import Managed, PromptGate, hosted
 
 RECORDINGS = "video"  # folder of the results, in ComfyUI's output folder
 
@@ -28,7 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Wanted:
     """What the node asks for."""
 
-    make: Callable[[], PersonaLivePerformer]  # is called where a performer is needed
+    make: Callable[[], Managed]  # is called where a performer is needed
     made_of: tuple[object, ...]  # what the performer is made of: objects are compared by identity
     settings: Settings
     names: tuple[str, str]  # of the model and the device, for people

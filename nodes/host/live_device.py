@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import comfy.model_management as mm
 
-from ...personalive_core.backends.personalive.model import PersonaLive
-from ...personalive_core.live.performer import LiveState, PersonaLivePerformer
+from ...personalive_core.backends.liveportrait.model import LivePortrait
+from ...personalive_core.live.liveportrait import LivePortraitPerformer
+from ...personalive_core.live.performer import PersonaLivePerformer
 from ...personalive_core.live.types import Captured, DeviceTakenError, Performed, Settings
 from ...personalive_core.media.picture import Picture
+from .liveportrait import ready
 from .memory import places, settled
 
 COMING = 2.0  # seconds in which a prompt that was sent is in the queue
@@ -22,6 +24,7 @@ STEP, MOVE = 0.5, 5.0  # seconds that a prompt waits at most for a live step, an
 CANCELS = 3  # times that the user may press Cancel during one step
 
 T = TypeVar("T")
+Managed = PersonaLivePerformer | LivePortraitPerformer  # performers whose networks ComfyUI can manage
 
 
 class PromptGate:
@@ -69,18 +72,18 @@ class PromptGate:
 class Residence:
     """Brings the networks of a live stream onto the device, and again after something else may have moved them."""
 
-    def __init__(self, model: PersonaLive, room: int, gate: PromptGate) -> None:
-        """`room`: bytes to be kept free for a step."""
+    def __init__(self, model: Any, room: int, gate: PromptGate) -> None:
+        """`model`: of either system. `room`: bytes to be kept free for a step."""
         self._model, self._room, self._gate = model, room, gate
-        self._there: PersonaLive | None = None
+        self._there: Any = None
         self._seen: tuple[object, ...] = ()
         self._excused = False
 
-    def __call__(self) -> PersonaLive:
+    def __call__(self) -> Any:
         """The model, with its networks on the device. Raises DeviceTakenError if a prompt has that."""
         if self._there is None or self.moved:
             with self._gate.used(MOVE):
-                self._there = settled(self._model, self._room, reading=True)
+                self._there = brought(self._model, self._room)
                 self._seen = self._look()
         return self._there
 
@@ -106,7 +109,7 @@ class Residence:
 class HostedPerformer:
     """A performer whose networks are under ComfyUI's memory management."""
 
-    inner: PersonaLivePerformer
+    inner: Managed
     residence: Residence
     gate: PromptGate
 
@@ -125,21 +128,21 @@ class HostedPerformer:
         """What the reference shows, [S, S, 3]."""
         return self.inner.portrait
 
-    def begin(self) -> LiveState:
+    def begin(self) -> Any:
         """The state before the first step."""
         return self.inner.begin()
 
-    def calibrated(self, state: LiveState) -> LiveState:
+    def calibrated(self, state: Any) -> Any:
         """The state from which the next face's pose is the neutral one."""
         return self.inner.calibrated(state)
 
     def with_reference(self, picture: Picture) -> HostedPerformer:
-        """The same with another reference, see `PersonaLivePerformer.with_reference`."""
+        """The same with another reference, see `Performer.with_reference`."""
         with self.gate.used(MOVE):
             return replace(self, inner=whatever_is_cancelled(lambda: self.inner.with_reference(picture), self.gate))
 
-    def perform(self, state: LiveState, frames: Sequence[Captured], settings: Settings) -> Performed:
-        """One step, see `PersonaLivePerformer.perform`. Raises DeviceTakenError if the networks were moved under it."""
+    def perform(self, state: Any, frames: Sequence[Captured], settings: Settings) -> Performed:
+        """One step, see `Performer.perform`. Raises DeviceTakenError if the networks were moved under it."""
         inner = replace(self.inner, model=self.residence())
         with self.gate.used():
             try:
@@ -169,6 +172,11 @@ def whatever_is_cancelled(call: Callable[[], T], gate: PromptGate) -> T:
     raise DeviceTakenError("a live step was cancelled: take it again")
 
 
-def hosted(performer: PersonaLivePerformer, room: int, gate: PromptGate) -> HostedPerformer:
+def brought(model: Any, room: int) -> Any:
+    """`model` with the networks of a live step on the device, `room` bytes kept free; a step brings nothing more."""
+    return ready(model) if isinstance(model, LivePortrait) else settled(model, room, reading=True)
+
+
+def hosted(performer: Managed, room: int, gate: PromptGate) -> HostedPerformer:
     """The performer for ComfyUI; `room` bytes are kept free for a step."""
     return HostedPerformer(performer, Residence(performer.model, room, gate), gate)

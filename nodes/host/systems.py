@@ -9,19 +9,27 @@ from ...personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion
 from ...personalive_core.errors import InputError
 from ...personalive_core.media.files import schema_of
-from ...personalive_core.motion.files import HYBRID, MotionFile, part_of, read_kind, save_kind
+from ...personalive_core.motion.files import HYBRID, MotionFile, head_alone, part_of, read_kind, save_kind
 from ...personalive_core.motion.types import AnyMotion, HybridMotion
 from .sockets import Motion
 
 
-def hybrid(motion: Motion) -> HybridMotion:
-    """PersonaLive's motion. Raises InputError for LivePortrait's."""
-    if isinstance(motion.frames, HybridMotion):
-        return motion.frames
+def hybrid(motion: Motion, alone: bool = False) -> HybridMotion:
+    """PersonaLive's motion. Raises InputError for LivePortrait's, of which the head pose is given where `alone`."""
+    frames: AnyMotion = motion.frames
+    if isinstance(frames, HybridMotion) and (alone or not is_head(frames)):
+        return frames
+    if alone:
+        return head_alone(HYBRID, frames)
     raise InputError(
-        "the motion was read by LivePortrait: connect it to Retarget (LivePortrait), or read the driving with Extract "
-        "Hybrid Motion"
+        "the motion was read by LivePortrait: connect it to Retarget (LivePortrait), or to Keypoint Interpolate with "
+        "expression 0 for its head pose alone, or read the driving with Extract Hybrid Motion"
     )
+
+
+def is_head(frames: HybridMotion) -> bool:
+    """Whether it is the head pose of another system alone: `head_alone` fills the rest with 0, which no face gives."""
+    return not bool(frames.embedding.any()) and not bool(frames.keypoints.any())
 
 
 def implicit(motion: Motion) -> ImplicitMotion:
@@ -35,8 +43,8 @@ def implicit(motion: Motion) -> ImplicitMotion:
 
 
 def save_any_motion(path: Path, motion: Motion) -> None:
-    """Writes the motion of either system. Raises as `save_kind` does."""
-    frames: AnyMotion = motion.frames
+    """Writes the motion of either system. Raises as `save_kind` does, and InputError for a head alone."""
+    frames: AnyMotion = motion.frames if isinstance(motion.frames, ImplicitMotion) else hybrid(motion)
     kind: Any = IMPLICIT if isinstance(frames, ImplicitMotion) else HYBRID
     save_kind(kind, path, frames, {"rate": str(motion.rate)}, motion.times)
 

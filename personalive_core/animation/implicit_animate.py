@@ -13,7 +13,9 @@ from pathlib import Path
 
 from ..backends.liveportrait.animation import AnimationOptions
 from ..backends.liveportrait.crops import SIDE, limited
+from ..backends.liveportrait.driving import DrivingFaces
 from ..backends.liveportrait.finding import Finder, FoundFace
+from ..backends.liveportrait.kj_modes import check_kj
 from ..backends.liveportrait.landmarker import open_landmarker
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion_files import IMPLICIT
@@ -28,7 +30,9 @@ from ..backends.liveportrait.stream import (
 )
 from ..backends.liveportrait.types import ImplicitMotion
 from ..device import peak_memory
+from ..errors import InputError
 from ..media.picture import Picture, write_image
+from ..media.still import RESULT_PICTURES, PictureWriter
 from ..media.video import Frame, is_pictures, probe, read_frames
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.times import duration_at, time_at
@@ -67,7 +71,7 @@ class ImplicitJob:
     def told(self) -> dict[str, str]:
         """What the result's metadata say of how it was made."""
         how = self.animation
-        return {"system": "liveportrait", "mode": how.transfer.mode, "region": how.transfer.region}
+        return {"system": "liveportrait", "mode": how.kj or how.transfer.mode, "region": how.transfer.region}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +90,32 @@ class _Driving:
     facts: DrivingVideo | SavedMotion
     film: FilmDriving | None = None  # None: a motion file
     is_still: bool = False  # one picture
+    faces: DrivingFaces = field(default_factory=DrivingFaces)  # of the film, found in a first pass
+
+    def looked_at(self, quiet: bool) -> _Driving:
+        """The same with its faces: they are found without the networks. Raises FaceError if there are none."""
+        return self if self.film is None else replace(self, faces=self.film.faces(quiet))
 
 
 def animate_implicit(job: ImplicitJob) -> Summary:
     """Animates a portrait, or a source video; writes the video and, if `job.sheet` is set, the contact sheet.
 
-    Wrong inputs are rejected before the networks load. Raises PersonaLiveError; then the frames made so far are in a
-    partial file next to the output, and an older output is unchanged.
+    A portrait that one picture drives gives a picture. Wrong inputs, and a driving without a face, are rejected before
+    the networks load. Raises PersonaLiveError; then the frames made so far are in a partial file next to the output,
+    and an older output is unchanged.
     """
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     engine.require()
     driving, source, pictures = open_job_driving(job), open_job_source(job), Thumbnails()
+    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
     crop = source_crop(source.picture, source.found, job.face.rule).picture
     height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
     shown = Portrait(crop, crop, None, (width, height))
     options = RenderOptions(job.animation, engine.subject == "animal", driving.is_still, job.paste)
     # load the networks, animate, write
-    with VideoWriter(job.output, (width, height), job_write_options(job, driving)) as writer:
+    with open_result(job, driving, (width, height)) as writer:
+        driving = driving.looked_at(job.quiet)
         model, loading = timed(engine.load, engine.device)
         work = _Work(job, driving, options, pictures if job.sheet else None)
         ready, encoding = timed(lambda: work.ready(model, source), engine.device)
@@ -145,6 +157,23 @@ def open_job_source(job: ImplicitJob) -> _Source:
     if is_film(job.reference):
         return _Source(picture, None, film_finder(job.face, picture, weights, landmarks))
     return _Source(picture, find_source(picture, job.face, weights, landmarks))
+
+
+def open_result(job: ImplicitJob, driving: _Driving, size: tuple[int, int]) -> VideoWriter | PictureWriter:
+    """Opens the file of the result, of this width and height.
+
+    Raises InputError if a portrait and a driving picture are to give a film, otherwise as the writers do.
+    """
+    if not driving.is_still or is_film(job.reference):
+        return VideoWriter(job.output, size, job_write_options(job, driving))
+    if job.output.suffix.lower() not in RESULT_PICTURES:
+        raise InputError(
+            f"a driving picture gives one picture, expected a name that ends with {' or '.join(RESULT_PICTURES)}, got "
+            f"{job.output.name}: rename --output, or give a film as the driving"
+        )
+    if job.codec is not None or job.crf is not None:
+        raise InputError("a driving picture gives one picture, which has no codec: leave --codec and --crf out")
+    return PictureWriter(job.output, job.label, job.mark, job.told if job.label else {})
 
 
 def job_write_options(job: ImplicitJob, driving: _Driving) -> WriteOptions:
@@ -221,7 +250,7 @@ class _Work:
             times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
             yield part.motion
             return
-        film, faces = self.driving.film, self.driving.film.faces(self.job.quiet)
+        film, faces = self.driving.film, self.driving.faces
 
         def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
             for index, frame in enumerate(frames):

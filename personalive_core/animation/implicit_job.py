@@ -140,7 +140,8 @@ def extract_implicit(clip: DrivingClip, engine: LivePortraitEngine, output: Path
     check_written(output, MOTION_SUFFIXES, {"driving": clip.path})
     engine.require()
     driving = open_film(clip, engine.weights)
-    model, faces = engine.load(), driving.faces(quiet)
+    faces = driving.faces(quiet)  # without the networks: what shows no face is refused before they load
+    model = engine.load()
     shown: list[tuple[Fraction, Fraction | None]] = []
 
     def noted(frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -24,6 +24,7 @@ from ..faces.paste import PasteOptions
 from ..media.ahead import ENCODED_BEHIND, Behind
 from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import Picture, write_image
+from ..media.still import PictureWriter
 from ..media.video import Frame
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.files import SUFFIXES as MOTION_SUFFIXES
@@ -39,6 +40,8 @@ from .sheet import SheetCollector, contact_sheet
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 BAR = "{desc} {n_fmt}/{total_fmt} frames |{bar:30}| {rate_noinv_fmt}, {remaining} left"
+
+FrameWriter = VideoWriter | PictureWriter
 
 _T = TypeVar("_T")
 
@@ -180,7 +183,7 @@ def animate_to_file(job: AnimationJob) -> Summary:
 
 
 def make(
-    job: ResultJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Thumbnails, writer: VideoWriter
+    job: ResultJob, frames: tqdm[AnimatedFrame], portrait: Portrait, shown: Thumbnails, writer: FrameWriter
 ) -> FrameNotes:
     """Writes each animated frame as soon as it is finished; returns the facts for the summary and the sheet."""
     began, made = time.perf_counter(), FrameNotes()
@@ -203,7 +206,7 @@ def make(
 
 
 def write_frame(
-    portrait: Portrait, writer: VideoWriter, picture: Picture, time: Fraction, duration: Fraction | None
+    portrait: Portrait, writer: FrameWriter, picture: Picture, time: Fraction, duration: Fraction | None
 ) -> None:
     """Writes the animated `picture` [S, S, 3], pasted back into the portrait's picture if that is wanted."""
     writer.write(portrait.paste(picture) if portrait.paste else picture, time, duration)

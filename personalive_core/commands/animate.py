@@ -29,7 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
     )
     parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
-    parser.add_argument("--output", type=Path, required=True, help=".mp4, .mov, .mkv or .webm")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
+    )
     add_engine(parser)
     add_loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")

@@ -10,6 +10,7 @@ from ..animation.driving import find_detector
 from ..animation.engine import Engine
 from ..animation.liveportrait_engine import LivePortraitEngine
 from ..animation.portrait import ReferenceFace, open_portrait, read_portrait
+from ..backends.liveportrait.kj_modes import check_kj
 from ..backends.personalive.files import SHIPPED, own_size, yunet_file
 from ..backends.personalive.motion import Strengths
 from ..backends.personalive.reference import encode_reference
@@ -37,6 +38,7 @@ def settle_live(a: argparse.Namespace) -> None:
     refuse_options(a, LIVEPORTRAIT, TRANSFER_DEFAULTS)
     is_live = a.system == LIVEPORTRAIT
     transfer_of(a)
+    check_kj(a.kj_mode, is_video=False)
     a.weights = a.weights or (DEFAULT_WEIGHTS if is_live else SHIPPED["small"])
     a.size = a.size or own_size(a.weights)
     for name, default in vars(LIVE_STRENGTHS if is_live else Strengths()).items():

@@ -6,6 +6,7 @@ import argparse
 
 from ..animation.liveportrait_engine import LivePortraitEngine
 from ..backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
+from ..backends.liveportrait.kj_modes import KJ_MODES
 from ..backends.liveportrait.regions import FACE_REGIONS
 from ..backends.liveportrait.transfer import TransferOptions
 from ..device import pick_device, pick_precision
@@ -14,7 +15,14 @@ from .options import add_animal
 from .readers import number
 
 # What the arguments are where they were not given; another system refuses them.
-TRANSFER_DEFAULTS = {"animal": False, "region": "all", "absolute": False, "multiplier": 1.0, "no_stitching": False}
+TRANSFER_DEFAULTS = {
+    "animal": False,
+    "region": "all",
+    "absolute": False,
+    "multiplier": 1.0,
+    "no_stitching": False,
+    "kj_mode": None,
+}
 
 
 def add_transfer(group: argparse._ArgumentGroup) -> None:
@@ -35,17 +43,23 @@ def add_transfer(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="do not join the face to its shoulders; animals never are, the network has not learnt them",
     )
+    group.add_argument(
+        "--kj-mode",
+        choices=KJ_MODES,
+        help="move as ComfyUI-LivePortraitKJ's mode of that name does, in place of --region and --absolute",
+    )
 
 
 def transfer_of(a: argparse.Namespace, expression_friendly: bool = True) -> AnimationOptions:
     """How motion is taken over, from arguments. Raises InputError for what animals do not have."""
-    if a.animal and (a.absolute or a.region != TRANSFER_DEFAULTS["region"]):
-        raise InputError("animals take all of a person's motion as it is: leave --region and --absolute out")
+    if a.animal and (a.absolute or a.region != TRANSFER_DEFAULTS["region"] or a.kj_mode):
+        raise InputError("animals take all of a person's motion as it is: leave --region, --absolute and --kj-mode out")
     return AnimationOptions(
         TransferOptions("absolute" if a.absolute else "relative", a.region),
         expression_friendly=expression_friendly,
         multiplier=a.multiplier,
         stitching=not (a.no_stitching or a.animal),
+        kj=a.kj_mode,
     )
 
 

@@ -56,6 +56,7 @@ class LivePortraitPerformer:
     detector: FaceDetector | None = None  # None: the centred square of a frame is the portrait
     options: AnimationOptions = field(default=OPTIONS)
     animal: bool = False  # the reference is an animal, with networks for animals
+    encoder: LivePortrait | None = None  # reads further references; None: `model`
 
     @property
     def window(self) -> int:
@@ -77,7 +78,9 @@ class LivePortraitPerformer:
 
     def with_reference(self, picture: Picture) -> LivePortraitPerformer:
         """The same with another reference, see `read_live_reference`; no detector knows an animal's face."""
-        read = read_live_reference(self.model, picture, self.size, None if self.animal else self.detector)
+        read = read_live_reference(
+            self.encoder or self.model, picture, self.size, None if self.animal else self.detector
+        )
         return replace(self, source=read.source, portrait=read.portrait, paste=read.paste)
 
     def perform(self, state: LivePortraitState, frames: Sequence[Captured], settings: Settings) -> Performed:

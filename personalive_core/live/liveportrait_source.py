@@ -11,7 +11,7 @@ from ..backends.liveportrait.driving import INPUT_SIDE
 from ..backends.liveportrait.finding import detected_face
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.pasting import LivePaste, prepare_live_paste
-from ..backends.liveportrait.portrait import source_crop
+from ..backends.liveportrait.portrait import SourcePortrait, prepare_source
 from ..backends.liveportrait.reference import live_source
 from ..backends.liveportrait.types import LiveSource
 from ..errors import FaceError
@@ -44,15 +44,26 @@ def read_live_reference(
     face = choose_face(detector(picture) if detector else (), "largest", None)
     if face is None and detector and not is_square:
         raise FaceError("no face was found in the new portrait: use a picture with one clear face")
-    shown = whole_frame(frame_size) if is_square or face is None else portrait_crop(face.box, frame_size)
-    portrait = crop_image(picture, shown, size)
-    if face is None:
-        small, paste = crop_image(picture, shown, INPUT_SIDE), None
-    else:
-        crop = source_crop(picture, detected_face(picture, face))
-        small, paste = crop.small, prepare_live_paste(portrait, _to_shown(shown, size) @ crop.matrix)
-    source = live_source(model, [small]).to(model.device, model.dtype)
-    return LiveReference(source, portrait, paste)
+    if face is not None:
+        return shown_source(prepare_source(model, picture, detected_face(picture, face)), size, model)
+    shown = whole_frame(frame_size)
+    source = live_source(model, [crop_image(picture, shown, INPUT_SIDE)]).to(model.device, model.dtype)
+    return LiveReference(source, crop_image(picture, shown, size), None)
+
+
+def shown_source(source: SourcePortrait, size: int, model: LivePortrait) -> LiveReference:
+    """A source picture that was read already as a reference that is shown with `size` pixels a side.
+
+    Its face is pasted back into the picture, of which a square is shown: all of it, else the one around the face.
+    Without a face its centred square is animated, and shown alone.
+    """
+    frame_size, found = source.whole.shape[:2], source.found
+    is_square = frame_size[0] == frame_size[1]
+    shown = whole_frame(frame_size) if is_square or found is None else portrait_crop(found.box, frame_size)
+    portrait, paste = crop_image(source.whole, shown, size), None
+    if found is not None:
+        paste = prepare_live_paste(portrait, _to_shown(shown, size) @ source.crop.matrix)
+    return LiveReference(source.source.to(model.device, model.dtype), portrait, paste)
 
 
 def _to_shown(shown: Crop, size: int) -> CropMatrix:

@@ -17,7 +17,7 @@ from ..media.files import load_tensors, save_tensors, schema_of
 from .check import MOTION_SHAPES, check_details, check_motion, check_rate, check_times, details_of, rate_of
 from .editing import cut
 from .times import USUAL_RATE, cut_times, even_times, first_from, typical_rate, usual_rate
-from .types import HybridMotion, MotionT
+from .types import AnyMotion, HybridMotion, MotionT
 
 MOTION_SCHEMA = "personalive-motion-2"
 EVEN_SCHEMA = "personalive-motion-1"  # the one before, without times: its frames are evenly spaced
@@ -122,14 +122,23 @@ def read_kind(kind: MotionKind[MotionT], path: Path, head_alone: bool = False) -
         )
     tensors, metadata = load_tensors(path, schema if is_other else kind.schema, *kind.before)
     if is_other:
-        shapes = {name: shape for name, shape in kind.shapes.items() if name in _SHARED}
-        check_motion(tensors, path.name, shapes)
-        frames, like = len(tensors["valid"]), tensors["angles"]
-        rest = {name: like.new_zeros(frames, *shape) for name, shape in kind.shapes.items() if name not in shapes}
-        tensors = {name: value for name, value in tensors.items() if name in (*_SHARED, "times")} | rest
+        check_motion(tensors, path.name, {name: shape for name, shape in kind.shapes.items() if name in _SHARED})
+        times = {name: value for name, value in tensors.items() if name == "times"}
+        tensors = times | _head_alone(kind, tensors)
     else:
         check_motion(tensors, path.name, kind.shapes, kind.may_be_nan)
     return _file(kind, tensors, metadata, path.name)
+
+
+def head_alone(kind: MotionKind[MotionT], motion: AnyMotion) -> MotionT:
+    """The head pose, box and valid frames of another system's motion, and 0 for the rest."""
+    return kind.motion.of(_head_alone(kind, motion.tensors()))
+
+
+def _head_alone(kind: MotionKind[MotionT], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    frames, like = len(tensors["valid"]), tensors["angles"]
+    rest = {name: like.new_zeros(frames, *shape) for name, shape in kind.shapes.items() if name not in _SHARED}
+    return {name: tensors[name] for name in _SHARED} | rest
 
 
 def _file(

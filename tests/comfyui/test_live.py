@@ -17,6 +17,7 @@ from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER, RATE, sample_motion
 from personalive_core.live.protocol import Message, pack, unpack
+from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import READY, load_api, open_page
 from tests.comfyui.server import ROOT, ComfyUI
 from tests.comfyui.write_workflows import camera_clip
@@ -31,7 +32,9 @@ PROBE = ROOT / "tests" / "comfyui" / "probe"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, checkout):  # noqa: ARG001 - ends before the next ComfyUI's turn
     """A ComfyUI of these tests alone: the others' prompts would pause a session."""
-    with ComfyUI(tmp_path_factory.mktemp("live"), packs=[PROBE]) as comfyui:
+    comfyui = ComfyUI(tmp_path_factory.mktemp("live"), packs=[PROBE])
+    write_live_standin(comfyui.base / "models" / "liveportrait")
+    with comfyui:
         yield comfyui
 
 
@@ -59,6 +62,29 @@ def begin(server, portrait="personalive_portrait.png", **changes):
     """Runs the node; its token."""
     run = server.run(workflow(portrait, **changes))
     assert not run.error
+    return run.outputs[NODE]["personalive_live"][0]["token"]
+
+
+FACE = {"detector": "none", "face": "largest", "face_box": "", "crop_scale": 1.0, "crop_x": 0.0, "crop_y": 0.0}
+LIVE_SESSION = {"mode": "relative", "region": "all", "multiplier": 1.0, "stitching": True, "rotation": 1.0}
+LIVE_SESSION |= {"translation": 1.0, "scale": 1.0, "expression": 1.0, "smoothing": 0.0, "detector": "none"}
+LIVE_SESSION |= {"face": "largest", "mark": False, "size": 128}
+
+
+def begin_liveportrait(server, portrait="personalive_portrait.png", face_box="", **changes):
+    """Runs LivePortrait's node; its token."""
+    files = {"weights": "liveportrait", "subject": "human", "precision": "auto", "download_if_missing": False}
+    source = {**FACE, "model": ["1", 0], "image": ["2", 0], "face_box": face_box}
+    session = {**LIVE_SESSION, "model": ["1", 0], "source": ["3", 0], **changes}
+    run = server.run(
+        {
+            "1": {"class_type": "PersonaLiveLoadLivePortrait", "inputs": files},
+            "2": {"class_type": "LoadImage", "inputs": {"image": portrait}},
+            "3": {"class_type": "PersonaLivePrepareSource", "inputs": source},
+            NODE: {"class_type": "PersonaLiveLivePortraitSession", "inputs": session},
+        }
+    )
+    assert not run.error, run.error
     return run.outputs[NODE]["personalive_live"][0]["token"]
 
 
@@ -186,6 +212,41 @@ def test_a_session_from_its_beginning_to_its_end(server, driving):
             await aside(server.post, "/free", {"unload_models": True})
             await more(page, 16)
             assert "failed" not in page.words
+
+    asyncio.run(live())
+    wait_until_gone(server)
+
+
+def test_liveportrait_is_live_in_the_same_way(server, driving):
+    """Frames that follow the camera; other values and portraits; prompts come first; the other system; the end."""
+    wait_until_gone(server)
+    token = begin_liveportrait(server, multiplier=0.5)
+
+    async def live():
+        async with connected(server, token, driving) as page:
+            welcome = page.heard[0].fields
+            assert (welcome["size"], welcome["model"], welcome["can"]["record"]) == (128, "liveportrait", True)
+            await more(page)
+            shown = [np.asarray(Image.open(io.BytesIO(one.payload))) for one in page.frames]
+            assert {one.shape for one in shown} == {(128, 128, 3)}
+            assert len({one.tobytes() for one in shown}) > 2, "it moves"
+            assert page.frames[-1].fields["count"] == 1, "frame by frame"
+            assert await aside(lambda: begin_liveportrait(server, multiplier=0.5, rotation=0.25)) == token
+            await page.until(lambda: any(one.fields.get("rotation") == 0.25 for one in page.heard))
+            assert await aside(lambda: begin_liveportrait(server, face_box="60, 50, 200, 210")) == token
+            await more(page)
+            await page.send("reference", {}, jpeg(draw_portrait(DRIVER, FaceMotion(), 256)))
+            await page.until(lambda: "reference_changed" in page.words)
+            await aside(server.post, "/free", {"unload_models": True})
+            await more(page)
+            prompt = aside(server.run, picture_prompt())
+            await page.until(lambda: "paused_prompt" in page.words)
+            await page.until(lambda: prompt.done() and page.words[-1] != "paused_prompt")
+            assert not prompt.result().error
+            await more(page)
+            assert await aside(lambda: begin(server)) == token, "PersonaLive's node takes the session over"
+            await page.until(lambda: page.frames[-1].fields["count"] == 4)
+            assert not {"failed", "reference_refused"} & set(page.words)
 
     asyncio.run(live())
     wait_until_gone(server)

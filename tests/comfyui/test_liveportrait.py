@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 
 from personalive_core.backends.liveportrait.expression_files import load_expression
+from personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from personalive_core.media.audio import has_audio
 from personalive_core.media.video import read_frames
+from personalive_core.motion.files import read_kind
 from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import load_api, open_page
-from tests.comfyui.server import ComfyUI
+from tests.comfyui.server import ROOT, ComfyUI
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 
@@ -313,7 +315,70 @@ def test_the_systems_motions_are_not_confused(server):
         "inputs": {"motion": ["5", 0]},
     }
     error = server.run(workflow).error
-    assert error.startswith("Connect it to Retarget (LivePortrait), or read the driving"), error
+    assert error.startswith("Connect it to Retarget (LivePortrait), or to Keypoint Interpolate with expression 0"), (
+        error
+    )
+
+
+def test_a_film_and_a_timeline_move_a_picture_together(server):
+    """As long as the longer of both; the timeline's motion is the film's where nothing is added."""
+    workflow = {**timeline("9: 0", motion=["11", 0]), "10": animated()["4"], "11": animated()["5"]}
+    workflow["11"]["inputs"]["driving"] = ["10", 0]
+    workflow["12"] = {
+        "class_type": "PersonaLiveSaveMotion",
+        "inputs": {"motion": ["3", 1], "filename_prefix": "motion/edited"},
+    }
+    run = server.run(workflow)
+    assert not run.error, run.error
+    shown = [read(server.base / "output" / one["filename"]) for one in run.outputs["4"]["images"]]
+    assert len(shown) == 10
+    assert max(np.abs(one - shown[0]).max() for one in shown[:COUNT]) > 0
+    assert all((one == shown[0]).all() for one in shown[COUNT:]), "after its end the film moves nothing"
+    motion = read_kind(IMPLICIT, sorted((server.base / "output" / "motion").glob("edited_*"))[-1]).motion
+    assert len(motion) == 10
+    assert (motion.pose.angles[:COUNT] - motion.pose.angles[:1]).abs().max() > 0
+
+
+def test_an_edited_head_turns_personalives_portrait(server, snapshot):
+    """The editor's result by Keypoint Interpolate, with expression 0: to Edit Motion and a streaming sampler."""
+    small = json.loads((ROOT / "workflows" / "api" / "image_to_image.json").read_text())
+    (load,) = (node for node in small.values() if node["class_type"] == "LoadPersonaLive")
+    load["inputs"] |= {"weights": "small (drawn people, built in)", "attention": "pytorch"}
+    reference = {"size": 0, "detector": "none", "face": "largest", "face_box": ""}
+    reference |= {"crop_scale": 1.0, "crop_x": 0.0, "crop_y": 0.0}
+    strengths = {"lead_in": 4, "rotation": 1.0, "translation": 0.5, "scale": 0.0, "expression": 0.0}
+    kinds = snapshot["PersonaLiveEditMotion"]["input"]["required"]
+    plain = {name: spec[1]["default"] for name, spec in kinds.items() if "default" in spec[1]}
+
+    def frames_with(**inputs):
+        nodes = {key: node for key, node in editor(snapshot, **inputs).items() if key in "123"}
+        fit = {"reference": ["11", 0], "motion": ["3", 3], **strengths}
+        nodes["10"] = load
+        nodes["11"] = {
+            "class_type": "PersonaLivePrepareReference",
+            "inputs": {"model": ["10", 0], "image": ["2", 0], **reference},
+        }
+        nodes["12"] = {"class_type": "KeypointInterpolate", "inputs": fit}
+        nodes["13"] = {"class_type": "PersonaLiveEditMotion", "inputs": {"motion": ["12", 0], **plain}}
+        sampler = {"model": ["10", 0], "reference": ["11", 0], "motion": ["13", 0]}
+        sampler |= {"seed": 0, "steps": 4, "preview_every": 0}
+        nodes["14"] = {"class_type": "StreamingSampler", "inputs": sampler}
+        nodes["7"] = {"class_type": "SaveImage", "inputs": {"images": ["14", 0], "filename_prefix": "turned"}}
+        return nodes
+
+    results = []
+    for yaw in (0.0, 15.0):
+        run = server.run(frames_with(yaw=yaw))
+        assert not run.error, run.error
+        results.append(images_of(server, run))
+    assert [len(images) for images in results] == [1, 1]
+    assert np.abs(results[0][0] - results[1][0]).mean() > 1
+    workflow = frames_with()
+    workflow["12"]["inputs"]["expression"] = 1.0
+    error = server.run(workflow).error
+    assert error.startswith("Connect it to Retarget (LivePortrait), or to Keypoint Interpolate with expression 0"), (
+        error
+    )
 
 
 PICTURE = "() => document.querySelector('.personalive-editor img').src"

@@ -72,6 +72,7 @@ def test_options_reach_the_performer(hub):
     made = performer(hub, "--region", "exp", "--absolute", "--multiplier", "1.5", "--no-stitching")
     assert made.options.transfer == TransferOptions("absolute", "exp")
     assert (made.options.multiplier, made.options.stitching) == (1.5, False)
+    assert (made.options.kj, performer(hub, "--kj-mode", "off").options.kj) == (None, "off")
     animal = performer(hub, "--animal")
     assert (animal.animal, animal.options.stitching, animal.options.expression_friendly) == (True, False, True)
     ours, people = (next(one.model.warping.parameters()) for one in (animal, made))
@@ -107,6 +108,7 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
         ((*SYSTEM, "--speed", "compiled"), "--speed belongs to personalive"),
         (("--region", "lip"), "--region belongs to liveportrait, got --system personalive: leave it out, or use live"),
         (("--no-stitching",), "--no-stitching belongs to liveportrait"),
+        ((*SYSTEM, "--kj-mode", "source_video_smoothed"), "is for a source video, and the source is a picture"),
         ((*SYSTEM, "--multiplier", "3"), "--driving-multiplier: expected a number from 0 to 2"),
         (
             (*SYSTEM, "--animal", "--absolute"),

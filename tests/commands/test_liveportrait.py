@@ -5,12 +5,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from personalive_core.animation import driving as animation_driving
 from personalive_core.animation import liveportrait_engine
 from personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from personalive_core.commands import animate as animate_command
 from personalive_core.commands.result import Result
-from personalive_core.errors import InputError, WeightsError
+from personalive_core.errors import FaceError, InputError, OutputError, WeightsError
+from personalive_core.faces.crop import Box, Face
 from personalive_core.media.picture import read_image
 from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.motion.files import read_kind, save_motion
@@ -89,6 +92,8 @@ def test_options_change_the_result(animate):
         ("--absolute",),
         ("--multiplier", "0.5"),
         ("--no-stitching",),
+        ("--kj-mode", "off"),
+        ("--kj-mode", "single_frame", "--pose-friendly"),
         ("--lips",),
         ("--animal",),
     ]
@@ -113,6 +118,65 @@ def test_a_source_video_is_animated_at_its_own_rate(animate, sample):
     assert outcome.code == 0, outcome.err
     assert len(frames_of(path)) == len(frames_of(sample[1]))
     assert frames_of(path).shape == frames_of(sample[1]).shape
+
+
+def test_a_picture_driven_by_a_picture_is_a_picture(animate, sample):
+    outcome, path = animate("--reference-box", BOX, driving=sample[0], name="film.mkv")
+    assert outcome.code == InputError.exit_code
+    assert "expected a name that ends with .png or .jpg or .jpeg, got film.mkv: rename --output" in outcome.err
+    assert not path.exists()
+    shapes = []
+    for name, more in (("a.png", ("--mark",)), ("b.jpg", ("--paste-back",)), ("c.png", ())):
+        outcome, path = animate("--reference-box", BOX, *more, driving=sample[0], name=name)
+        assert outcome.code == 0, outcome.err
+        assert json.loads(outcome.out)["frames"] == 1
+        shapes.append(read_image(path).shape)
+    assert shapes == [(512, 512, 3), read_image(sample[0]).shape, (512, 512, 3)]
+    marked, plain = (read_image(path.with_name(name)).astype(int) for name in ("a.png", "c.png"))
+    assert np.abs(marked - plain)[:400].max() == 0
+    assert np.abs(marked - plain)[400:].max() > 0
+    with Image.open(path) as file:
+        told = json.loads(file.text["Description"])
+    assert (told["system"], told["region"]) == ("liveportrait", "all")
+    outcome, _ = animate("--reference-box", BOX, "--crf", "20", driving=sample[0], name="d.png")
+    assert "which has no codec: leave --codec and --crf out" in outcome.err
+
+
+def test_a_film_is_never_written_into_a_picture(animate):
+    outcome, path = animate("--reference-box", BOX, name="out.png")
+    assert outcome.code == OutputError.exit_code
+    assert not path.exists()
+
+
+@pytest.fixture
+def faces(monkeypatch):
+    """What a detector finds in every frame of a driving; the tests fill it."""
+    found = []
+    monkeypatch.setattr(animation_driving, "find_detector", lambda *_: lambda _: tuple(found))
+    return found
+
+
+@pytest.mark.usefixtures("faces")
+def test_a_driving_without_a_face_is_refused_before_the_networks_load(
+    animate, personalive, sample, weights, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(liveportrait_engine, "load_live", lambda *_: pytest.fail("loaded"))
+    outcome, path = animate("--reference-box", BOX)
+    assert outcome.code == FaceError.exit_code
+    assert "no face in any driving frame" in outcome.err
+    assert not list(tmp_path.iterdir())
+    files = ("--driving", sample[1], "--output", path.with_suffix(".safetensors"))
+    outcome = personalive("motion", *files, "--weights", weights, *LIVE)
+    assert outcome.code == FaceError.exit_code
+
+
+def test_faces_are_found_before_anything_is_drawn(personalive, sample, weights, faces, tmp_path):
+    """One progress bar after the other."""
+    faces.append(Face(Box(20, 12, 46, 46), 0.9))
+    files = ("--reference", sample[0], "--driving", sample[1], "--output", tmp_path / "out.mkv", "--weights", weights)
+    outcome = personalive("animate", *files, *LIVE[:-1], "--reference-box", BOX, "--frames", "3")
+    assert outcome.code == 0, outcome.err
+    assert 0 <= outcome.err.rindex("faces 3/") < outcome.err.index("animate 0/")
 
 
 def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, weights, tmp_path):
@@ -153,6 +217,11 @@ def test_a_template_is_never_read(animate, tmp_path):
         ("--reference-crop 0,0,9,9", "--reference-crop belongs to personalive"),
         ("--expression 0", "--expression belongs to personalive"),
         ("--multiplier 3", "argument --multiplier/--driving-multiplier: expected a number from 0 to 2, got '3'"),
+        ("--kj-mode off --region lip", "off takes over all of the face in its own way: leave region and absolute out"),
+        ("--kj-mode off --animal", "leave --region, --absolute and --kj-mode out"),
+        ("--kj-mode fast", "argument --kj-mode: invalid choice: 'fast'"),
+        ("--kj-mode source_video_smoothed --detector none", "is for a source video, and the source is a picture"),
+        ("--system personalive --kj-mode off", "--kj-mode belongs to liveportrait, got --system personalive"),
         ("--region nose", "argument --region: invalid choice: 'nose'"),
         ("--reference-points 1,2,3,4", "argument --reference-points: expected X,Y,... in pixels of 5, 9, 68"),
         ("--system personalive --absolute", "--absolute belongs to liveportrait, got --system personalive"),

@@ -10,14 +10,16 @@ import torch
 
 from personalive_core.backends.liveportrait.animation import AnimationOptions, animate_animal, animate_picture
 from personalive_core.backends.liveportrait.driving import INPUT_SIDE
+from personalive_core.backends.liveportrait.finding import detected_face
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.backends.liveportrait.motion import read_implicit, unit_pictures
+from personalive_core.backends.liveportrait.portrait import prepare_source
 from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.errors import FaceError, NumericalError
 from personalive_core.faces.crop import Box, Face, crop_image, whole_frame
 from personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
-from personalive_core.live.liveportrait_source import read_live_reference
+from personalive_core.live.liveportrait_source import read_live_reference, shown_source
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import QUICK, Captured, Settings
 from personalive_core.motion.smoothing import OneEuroOptions, smooth
@@ -296,6 +298,33 @@ def test_what_is_shown_of_a_reference():
     assert np.array_equal(read_live_reference(model, wide, 150, None).portrait, wide[:, 40:190])
     with pytest.raises(FaceError, match="no face was found in the new portrait: use a picture with one clear face"):
         read_live_reference(model, wide, 128, lambda _: ())
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (150, 230)])
+def test_a_source_that_was_read_before_is_shown_like_any(shape):
+    image, model = smooth_picture(*shape), ToyLive()
+    now = read_live_reference(model, image, 128, lambda _: (FACE,))
+    before = shown_source(prepare_source(model, image, detected_face(image, FACE)), 128, model)
+    assert np.array_equal(before.portrait, now.portrait)
+    assert torch.equal(before.source.volume, now.source.volume)
+    black = np.zeros((512, 512, 3), np.uint8)
+    assert np.array_equal(before.paste(black), now.paste(black))
+    alone = shown_source(prepare_source(model, image, None), 128, model)
+    assert alone.paste is None
+    assert np.array_equal(alone.portrait, read_live_reference(model, image, 128, None).portrait)
+
+
+def test_further_references_are_read_by_the_encoder(performer):
+    read = []
+
+    class Encoder(ToyLive):
+        def appearance(self, pictures):
+            read.append(len(pictures))
+            return super().appearance(pictures)
+
+    other = replace(performer, encoder=Encoder()).with_reference(picture(7))
+    assert read == [1]
+    assert other.model is performer.model
 
 
 def test_only_the_face_is_animated():

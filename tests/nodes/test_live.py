@@ -220,6 +220,14 @@ def test_what_reads_the_camera_is_brought_with_the_stream(node_module, monkeypat
     assert len(loaded) == 2
 
 
+def test_liveportraits_networks_are_all_brought(device, monkeypatch):
+    module = device.module
+    monkeypatch.setattr(module, "ready", lambda model: ("all of", model))
+    networks = object.__new__(module.LivePortrait)
+    assert module.brought(networks, 7) == ("all of", networks)
+    assert module.brought("networks", 7) == ("networks", 1)
+
+
 def test_a_step_that_failed_as_networks_were_moved_is_to_be_taken_again_once(device):
     def moved(_number):
         device.places = (*device.places, "moved")

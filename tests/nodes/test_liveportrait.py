@@ -1,7 +1,9 @@
 """LivePortrait's nodes without ComfyUI: whose motion it is, its files, which face, the passes over a driving."""
 
 import importlib
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,6 +62,52 @@ def test_the_systems_motions_are_told_apart(node_module, motions):
         systems.hybrid(motions.implicit)
     with pytest.raises(systems.InputError, match="was read by PersonaLive: read the driving with Extract Motion"):
         systems.implicit(motions.hybrid)
+
+
+def test_the_head_pose_is_given_where_it_is_enough(node_module, motions, tmp_path):
+    """And what came of it is never taken for a whole motion."""
+    systems = node_module("host.systems")
+    assert systems.hybrid(motions.hybrid, alone=True) is motions.hybrid.frames
+    head = systems.hybrid(motions.implicit, alone=True)
+    assert torch.equal(head.pose.scale, motions.implicit.frames.pose.scale)
+    assert not head.embedding.any()
+    motion = replace(motions.hybrid, frames=head)
+    assert systems.hybrid(motion, alone=True) is head
+    for refused in (systems.hybrid, partial(systems.save_any_motion, tmp_path / "a.safetensors")):
+        with pytest.raises(systems.InputError, match="Keypoint Interpolate with expression 0 for its head pose alone"):
+            refused(motion)
+
+
+def test_a_fitted_head_keeps_the_references_expression(node_module, core, motions):
+    motion_core, types = core("backends.personalive.motion"), core("motion.types")
+    pose = types.HeadPose(torch.full((1, 3), 5.0), torch.zeros(1, 3), torch.ones(1, 1))
+    valid = torch.ones(1, dtype=torch.bool)
+    own = types.HybridMotion(torch.rand(1, 32, 16), torch.rand(1, 21, 3), pose, torch.zeros(1, 4), valid)
+    reference = SimpleNamespace(reference=SimpleNamespace(motion=own, canonical=torch.rand(21, 3)))
+    turned = replace(motions.implicit, frames=motions.implicit.frames.turned(torch.tensor([[0.0, 9.0, 0.0]])))
+    fit = node_module("fit").fitted_motion
+    strengths = motion_core.Strengths(expression=0)
+    found = fit(turned, reference, 2, strengths)
+    assert torch.equal(found.fitted.motion.embedding, own.embedding.expand(5, -1, -1))
+    assert found.fitted.motion.pose.angles[2:].tolist() == [[0, 9, 0]] * 3
+    assert fit(found, reference, 2, strengths).fitted is not None
+    for motion in (turned, found):
+        with pytest.raises(core("errors").InputError, match="Keypoint Interpolate with expression 0"):
+            fit(motion, reference, 2, motion_core.Strengths())
+
+
+def test_edited_frames_are_motion_in_the_picture(node_module, motions, core):
+    node = node_module("expression_timeline")
+    film = replace(motions.implicit, rate=Fraction(30), ticks=torch.tensor([0, 40, 70, 110]))
+    frames, crop = motions.implicit.frames, SimpleNamespace(roll=12.0)
+    assert torch.equal(node.motion_at(frames, crop).frames.pose.angles[:, 2], torch.full((3,), 12.0))
+    assert node.motion_at(frames, crop).rate == 25
+    assert node.motion_at(frames[:2], crop, film).times.tolist() == [0, 40, 70]
+    longer = core("motion.types").concat_motion([frames, frames])
+    assert (node.motion_at(longer, crop, film).times, node.motion_at(longer, crop, film).rate) == (None, 30)
+    assert node.film_of(film) is film.frames
+    with pytest.raises(core("errors").InputError, match="the motion has one frame, which moves nothing"):
+        node.film_of(replace(film, frames=frames[:1]))
 
 
 @pytest.mark.parametrize("name", ["hybrid", "implicit"])
@@ -161,3 +209,39 @@ def test_faces_are_found_in_a_first_pass(driving, networks, core):
     assert motion.valid.tolist() == [True, True, False, True, True, True]
     assert torch.equal(motion.expression[2], motion.expression[1]), "held"
     assert not torch.equal(motion.expression[3], motion.expression[1])
+
+
+# --- live
+
+
+def test_a_live_performer_shows_the_prepared_source(node_module, model, core, monkeypatch):
+    live, sources = node_module("live_liveportrait"), node_module("host.liveportrait_source")
+    source = sources.read_source(model, WHOLE, sources.FaceChoice(face_box="30, 30, 98, 110"))
+    monkeypatch.setattr(live, "detector_place", lambda: model.weights)
+    animation = live.live_animation("human", "relative", "pose", 0.5, True)
+    run = live.LiveRun(model, source, animation, "none", 128)
+    performer = live.live_performer(run)
+    assert np.array_equal(performer.portrait, WHOLE)
+    assert (performer.size, performer.detector, performer.animal) == (128, None, False)
+    assert performer.options.transfer.region == "pose"
+    assert (performer.options.multiplier, performer.options.stitching) == (0.5, True)
+    types = core("live.types")
+    step = performer.perform(performer.begin(), [types.Captured(WHOLE, 0, 0.0)], types.Settings())
+    assert step.frames[0].picture.shape == (128, 128, 3)
+    with pytest.raises(core("errors").WeightsError, match="turn on download_if_missing in Load LivePortrait"):
+        live.camera_detector("yunet")
+
+
+def test_live_animals_take_all_of_it(node_module):
+    live = node_module("live_liveportrait")
+    animal = live.live_animation("animal", "relative", "all", 1.75, True)
+    assert (animal.stitching, animal.expression_friendly, animal.multiplier) == (False, True, 1.75)
+    for mode, region in (("absolute", "all"), ("relative", "lip")):
+        with pytest.raises(live.InputError, match="leave mode at relative and region at all"):
+            live.live_animation("animal", mode, region, 1.0, True)
+
+
+def test_live_takes_no_source_video(node_module):
+    live = node_module("live_liveportrait")
+    with pytest.raises(live.InputError, match="the source is a video: give Prepare Source a picture"):
+        live.only_portrait(object())

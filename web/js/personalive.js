@@ -38,6 +38,7 @@ const PANELS = {
   PersonaLiveStreamingSamplerVideo: [SAMPLER, COMPARE],
   PersonaLivePasteBack: [COMPARE],
   PersonaLiveLiveSession: [LIVE],
+  PersonaLiveLivePortraitSession: [LIVE],
   PersonaLiveExpressionEditor: [EDITOR],
   PersonaLivePrepareSource: [picker(SOURCE)],
   PersonaLivePrepareSourceVideo: [picker(SOURCE_FILM)],

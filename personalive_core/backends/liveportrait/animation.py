@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,9 +11,10 @@ from torch import Tensor
 from ...errors import InputError
 from .hull import hull_volume
 from .kalman import OBSERVATION_VARIANCE
+from .kj_modes import check_kj, check_kj_mode, kj_placing
 from .stitching import Retargeter, eyes_moved, lips_closed, lips_moved, stitched
 from .transfer import TransferOptions, animal_placing, at_rest, picture_placing, video_placing, video_placing_by_picture
-from .types import ImplicitMotion
+from .types import ImplicitMotion, Placing
 
 MULTIPLIER_RANGE = 0.0, 2.0
 EYES_SQUINTING, EYES_USUAL = 0.18, 0.39  # a source whose eyes are less open at first is taken to be as open as usual
@@ -21,7 +22,10 @@ EYES_SQUINTING, EYES_USUAL = 0.18, 0.39  # a source whose eyes are less open at 
 
 @dataclass(frozen=True)
 class AnimationOptions:
-    """How the driving's motion becomes the source's keypoints. Raises InputError for a multiplier outside 0 to 2."""
+    """How the driving's motion becomes the source's keypoints.
+
+    Raises InputError for a multiplier outside 0 to 2, an unknown KJ mode, or one beside a transfer of another kind.
+    """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
     expression_friendly: bool = True  # motion grows with the source's face; False: pose-friendly
@@ -32,11 +36,26 @@ class AnimationOptions:
     close_lips: bool = False  # relative motion begins with the source's lips closed
     even_eyes: bool = False  # of a source video: as open as in its first frame
     variance: float = OBSERVATION_VARIANCE  # of the smoothing for source videos
+    kj: str | None = None  # one of KJ_MODES in place of `transfer`, which then stays as it is by default
 
     def __post_init__(self) -> None:
         least, most = MULTIPLIER_RANGE
         if not least <= self.multiplier <= most:
             raise InputError(f"the multiplier is from {least:g} to {most:g}, got {self.multiplier:g}: try 1")
+        if self.kj is not None:
+            check_kj_mode(self.kj)
+            if self.transfer != TransferOptions():
+                raise InputError(f"{self.kj} takes over all of the face in its own way: leave region and absolute out")
+
+    @property
+    def from_rest(self) -> bool:
+        """True if eyes or lips that a perceptron sets are set on the source's own keypoints."""
+        return self.transfer.relative if self.kj is None else self.kj != "off"
+
+    @property
+    def closes_lips(self) -> bool:
+        """True if the source's lips are closed first."""
+        return self.close_lips and (self.transfer.relative or self.kj is not None)
 
     @property
     def retargets(self) -> bool:
@@ -55,12 +74,17 @@ def animate_picture(
 
     `first` [1] is the clip's first frame.
     """
-    how, own = options.transfer, source.keypoints
-    begin = first.placing
-    moved = picture_placing(source.placing, driving.placing, begin, how).keypoints(source.canonical)
-    if how.relative and options.expression_friendly:
-        rest = picture_placing(source.placing, begin, begin, how).keypoints(source.canonical)
-        moved = grown_motion(moved, rest, own)
+    check_kj(options.kj, is_video=False)
+    own, begin = source.keypoints, first.placing
+
+    def moved_by(placing: Placing) -> Tensor:
+        if options.kj is not None:
+            return kj_placing(options.kj, source.placing, placing, begin).keypoints(source.canonical)
+        return picture_placing(source.placing, placing, begin, options.transfer).keypoints(source.canonical)
+
+    moved = moved_by(driving.placing)
+    if options.expression_friendly and (options.kj is not None or options.transfer.relative):
+        moved = grown_motion(moved, moved_by(begin), own)
     return _finished(moved, source, driving, networks, options)
 
 
@@ -69,6 +93,8 @@ def animate_by_picture(
 ) -> Tensor:
     """Keypoints [1, 21, 3] of the source picture [1] for one driving picture [1]."""
     how, placing = options.transfer, driving.placing
+    if options.kj is not None:
+        return animate_picture(source, driving, driving, networks, replace(options, expression_friendly=False))
     first = at_rest(placing, how.region) if how.relative else placing
     moved = picture_placing(source.placing, placing, first, how).keypoints(source.canonical)
     return _finished(moved, source, driving, networks, options)
@@ -106,15 +132,25 @@ def animate_video(
     """
     count = min(len(source), len(driving))
     source, driving = source[:count], driving[:count]
-    begin = driving[:1].placing
-    placed = video_placing(source.placing, driving.placing, begin, options.transfer, options.variance)
-    return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
+    begin, kj = driving[:1].placing, options.kj
+    if kj is None:
+        placed = video_placing(source.placing, driving.placing, begin, options.transfer, options.variance)
+    else:
+        placed = kj_placing(kj, source.placing, driving.placing, begin, variance=options.variance)
+    moved = placed.keypoints(source.canonical)
+    if kj is not None and options.expression_friendly:
+        moved = grown_motion(moved, moved[:1], source.keypoints)
+    return _finished(moved, source, driving, networks, options)
 
 
 def animate_video_by_picture(
     source: ImplicitMotion, driving: ImplicitMotion, networks: Retargeter, options: AnimationOptions
 ) -> Tensor:
-    """Keypoints [F, 21, 3] of the source video [F] for one driving picture [1]."""
+    """Keypoints [F, 21, 3] of the source video [F] for one driving picture [1].
+
+    Raises InputError for a KJ mode: there is no such way.
+    """
+    check_kj(options.kj, is_video=True, by_picture=True)
     placed = video_placing_by_picture(source.placing, driving.placing, options.transfer)
     return _finished(placed.keypoints(source.canonical), source, driving, networks, options)
 
@@ -141,16 +177,18 @@ def _finished(
     """Retargeting or lips, stitching, multiplier: of keypoints [F, 21, 3] that the driving's motion has moved."""
     own, after = source.keypoints, torch.zeros(1)
     if options.retargets:
-        moved = own.expand_as(moved) if options.transfer.relative else moved
+        moved = own.expand_as(moved) if options.from_rest else moved
         if options.eyes:
             moved = moved + eyes_moved(networks, own, source.eyes, driving.eyes[:, :1])
         if options.lips:
             moved = moved + lips_moved(networks, own, source.lips, driving.lips)
     else:
-        if options.close_lips and options.transfer.relative:
+        if options.closes_lips:
             after = after + lips_closed(networks, own, source.lips)
         if options.even_eyes:
             after = after + eyes_moved(networks, own, source.eyes, first_openness(source))
     if options.stitching:
         moved = stitched(networks, own, moved)
+    if options.stitching and options.kj is not None:  # once more, as that pack does
+        moved, after = stitched(networks, own, moved + after), torch.zeros(1)
     return own + options.multiplier * (moved + after - own)

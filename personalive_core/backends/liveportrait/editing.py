@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ...modules.keypoints import rotation_matrix
+from ...motion.types import HeadPose, concat_motion
 from .closed_lips import closed_lips
 from .expressions import NECK, Expression
 from .kalman import kalman_smoothed
@@ -87,3 +88,28 @@ def edited_by_node(source: ImplicitMotion, expression: Expression, own_ratio: fl
         source.pose.translation + torch.tensor(expression.translation),
     )
     return placing.keypoints(face, keep_depth=True)
+
+
+def edited_motion(
+    source: ImplicitMotion, expressions: Iterable[Expression], own_ratio: float = 1.0, turned: bool = True
+) -> ImplicitMotion:
+    """The source picture [1] with each expression added, as the motion [F] of a driving that looks so.
+
+    Its keypoints are those of `edited_by_node`, but for depth; without `turned` the expression does not turn with the
+    head, as on LivePortrait's page. How open eyes and lips are is not known. Raises InputError without an expression.
+    """
+    gone = (own_ratio - 1) * source.expression
+    gone[:, NECK] = 0
+    unknown = {name: torch.full_like(getattr(source, name), torch.nan) for name in ("eyes", "lips")}
+
+    def moved(added: Expression) -> ImplicitMotion:
+        pose = HeadPose(
+            source.pose.angles + added.turn,
+            source.pose.translation + torch.tensor(added.translation),
+            source.pose.scale * (1 + added.scale),
+        )
+        face = source.expression + gone + added.delta
+        face = face @ rotation_matrix(pose.angles) if turned else face
+        return replace(source, expression=face, pose=pose, **unknown)
+
+    return concat_motion(map(moved, expressions))

@@ -9,9 +9,24 @@ from .kalman import OBSERVATION_VARIANCE, kalman_smoothed
 from .transfer import TransferOptions, picture_placing
 from .types import Placing
 
-KJ_MODES = ("relative", "relative_rotation_only", "single_frame", "off", "source_video_smoothed")
+KJ_SMOOTHED = "source_video_smoothed"
+KJ_MODES = ("relative", "relative_rotation_only", "single_frame", "off", KJ_SMOOTHED)
 KJ_SMOOTHING = 10 * OBSERVATION_VARIANCE
 TOO_FEW = ("constant", "cycle", "mirror", "cut")
+
+
+def check_kj_mode(mode: str) -> None:
+    """Raises InputError unless it is one of KJ_MODES."""
+    if mode not in KJ_MODES:
+        raise InputError(f"the mode is one of {', '.join(KJ_MODES)}, got {mode!r}: choose one of these")
+
+
+def check_kj(mode: str | None, is_video: bool, by_picture: bool = False) -> None:
+    """Raises InputError for a mode that this source does not have, or not for this driving; None: no mode."""
+    if mode == KJ_SMOOTHED and not is_video:
+        raise InputError(f"{mode} is for a source video, and the source is a picture: choose another mode")
+    if mode is not None and is_video and by_picture:
+        raise InputError(f"{mode} moves a source video by a driving video, got a picture: leave the KJ mode out")
 
 
 def kj_placing(
@@ -21,11 +36,10 @@ def kj_placing(
 
     `first` [1] is the driving's first frame. Raises InputError for an unknown mode.
     """
-    if mode not in KJ_MODES:
-        raise InputError(f"the mode is one of {', '.join(KJ_MODES)}, got {mode!r}: choose one of these")
+    check_kj_mode(mode)
     if mode == "relative":
         found = picture_placing(source, driving, first, TransferOptions("relative", "all"))
-    elif mode == "source_video_smoothed":
+    elif mode == KJ_SMOOTHED:
         rotation = kalman_smoothed(driving.rotation @ first.rotation.mT @ source.rotation, variance)
         expression = kalman_smoothed(source.expression + driving.expression - first.expression, variance)
         found = Placing(rotation, expression, source.scale, driving.translation)

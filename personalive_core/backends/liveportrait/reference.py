@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ class SourceCrop:
     def small(self) -> Picture:
         """[256, 256, 3], as the networks take it."""
         return halved(self.picture)
+
+    @property
+    def roll(self) -> float:
+        """Degrees by which the crop is turned in its picture: to be added to the roll of a head that was read in it."""
+        return math.degrees(math.atan2(self.matrix[1, 0], self.matrix[0, 0]))
 
 
 def crop_source(picture: Picture, points: NDArray[np.floating], rule: CropRule = SOURCE_CROP) -> SourceCrop:

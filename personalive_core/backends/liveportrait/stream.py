@@ -39,12 +39,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How motion becomes pictures."""
+    """How motion becomes pictures. Raises InputError for a KJ mode with an animal."""
 
     animation: AnimationOptions = field(default_factory=AnimationOptions)
     animal: bool = False  # the source is an animal, the networks are those for animals
     by_picture: bool = False  # the driving is one picture, not a film
     paste: bool = False  # results are the whole source pictures; else the crops [512, 512, 3]
+
+    def __post_init__(self) -> None:
+        if self.animal and self.animation.kj is not None:
+            raise InputError("animals take all of a person's motion as it is: leave the KJ mode out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,7 @@ def animate_film(
 
 def check_openness(source: ImplicitMotion, how: AnimationOptions) -> None:
     """Raises InputError if the options need the openness of the source's eyes or lips, and it is not known."""
-    needed = {"eyes": how.eyes or how.even_eyes, "lips": how.lips or (how.close_lips and how.transfer.relative)}
+    needed = {"eyes": how.eyes or how.even_eyes, "lips": how.lips or how.closes_lips}
     for name, asked in needed.items():
         if asked and not bool(getattr(source, name).isfinite().all()):
             raise InputError(unknown_openness(name, "source's"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class Timeline:
         places = [key.frame for key in self.keys]
         if not places or sorted(set(places)) != places:
             raise InputError(f"a timeline's keys are at rising frames, got {places}: order them and drop doubles")
+
+    def lasting(self, frames: int, driving: int = 0) -> Timeline:
+        """The same with this length; 0: as long as it is or its driving of so many frames, whichever is longer."""
+        return replace(self, frames=frames or max(self.frames, driving))
 
     def at(self, frame: int) -> Expression:
         """The expression at a frame; before the first key its own, after the last one its own."""
@@ -90,14 +94,19 @@ def timeline_keypoints(
     A driving adds what changed since its first frame, but for its scale. After its last frame it adds no change any
     more, as the published code does.
     """
-    count = timeline.frames or (len(driving) if driving else 0)
-    found = []
-    for frame in range(count):
-        expression = timeline.at(frame)
-        if driving is not None and len(driving):
-            expression = expression + _driven(driving, frame, share)
-        found.append(edited_by_node(source, expression))
+    found = [edited_by_node(source, expression) for expression in timeline_expressions(timeline, driving, share)]
     return torch.cat(found) if found else source.canonical[:0]
+
+
+def timeline_expressions(
+    timeline: Timeline, driving: ImplicitMotion | None = None, share: FirstFrameShare = FirstFrameShare()
+) -> list[Expression]:
+    """What is added to the source picture in each frame, see `timeline_keypoints`."""
+    count = timeline.frames or (len(driving) if driving else 0)
+    plain = [timeline.at(frame) for frame in range(count)]
+    if driving is None or not len(driving):
+        return plain
+    return [expression + _driven(driving, frame, share) for frame, expression in enumerate(plain)]
 
 
 def _driven(driving: ImplicitMotion, frame: int, share: FirstFrameShare) -> Expression:

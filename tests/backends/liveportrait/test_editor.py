@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.backends.liveportrait.editing import PageEdit, edited_by_node, edited_by_page
+from personalive_core.backends.liveportrait.editing import PageEdit, edited_by_node, edited_by_page, edited_motion
 from personalive_core.backends.liveportrait.editor import (
     EditorEdit,
     edited,
@@ -20,6 +20,7 @@ from personalive_core.backends.liveportrait.expressions import Expression, writt
 from personalive_core.backends.liveportrait.keyframes import read_timeline
 from personalive_core.backends.liveportrait.sliders import ALL_SLIDERS, OTHER_EYE, SLIDERS, slider, slider_moves
 from personalive_core.backends.liveportrait.stitching import stitched
+from personalive_core.backends.liveportrait.timelines import timeline_expressions
 from personalive_core.errors import InputError
 from tests.backends.liveportrait.published import inputs_of
 
@@ -54,6 +55,22 @@ def test_the_gradio_way_is_the_pages(x):
     page = PageEdit(values, size=1.1, eyes=0.5, lips=0.2)
     found = edited(x.source, edit, x.networks)
     assert torch.allclose(found, edited_by_page(x.source, page, x.networks), atol=1e-6)
+
+
+def test_edited_faces_are_motion(x):
+    """Whose keypoints are those that are drawn, but for depth, which motion has none of."""
+    found = [Expression.of(values_of("advanced")), replace(NONE, turn=torch.tensor([3.0, -8, 5]))]
+    found += [replace(NONE, scale=0.2, translation=(0.1, -0.2, 0.3)), NONE]
+    motion = edited_motion(x.source, found, 0.4)
+    drawn = torch.cat([edited_by_node(x.source, one, 0.4) for one in found])
+    assert (motion.keypoints - drawn)[..., :2].abs().max() < 1e-6
+    assert motion.eyes.isnan().all()
+    assert motion.lips.isnan().all()
+    assert motion.valid.all()
+    assert torch.equal(motion.pose.angles[1:2], x.source.pose.angles + found[1].turn)
+    page = Expression.of(values_of("gradio"), "gradio")
+    drawn = edited_by_page(x.source, PageEdit(added=page, stitching=False), x.networks)
+    assert (edited_motion(x.source, [page], turned=False).keypoints - drawn)[..., :2].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("editor", ["gradio", "advanced"])
@@ -241,3 +258,27 @@ def test_a_slider_is_found_by_any_of_its_names():
     assert slider("wink_other").name == "wink_other"
     with pytest.raises(InputError, match="there is no slider 'frown': .*gaze_y_other"):
         slider("frown")
+
+
+def test_a_timeline_with_a_driving_is_as_long_as_the_longer():
+    timeline = read_timeline("4: 1", [moving(1.0)])
+    assert [timeline.lasting(*lengths).frames for lengths in ((0,), (0, 3), (0, 9), (2, 9), (12, 9))] == [
+        5,
+        5,
+        9,
+        2,
+        12,
+    ]
+
+
+def test_a_driving_moves_the_picture_beside_the_timeline(x):
+    timeline = read_timeline("2: 1", [moving(1.0)]).lasting(6)
+    plain, driven = timeline_expressions(timeline), timeline_expressions(timeline, x.driving)
+    assert len(plain) == len(driven) == 6
+    for frame, (one, other) in enumerate(zip(plain, driven, strict=True)):
+        moved = other + one * -1
+        there = x.driving[frame : frame + 1] if frame < len(x.driving) else x.driving[:1]  # after its end: nothing
+        assert torch.allclose(moved.delta, (there.expression - x.driving[:1].expression)[0], atol=1e-6)
+        assert torch.allclose(moved.turn, (there.pose.angles - x.driving[:1].pose.angles)[0], atol=1e-4)
+        assert moved.scale == 0
+    assert len(x.driving) == 4

@@ -8,8 +8,10 @@ from personalive_core.backends.liveportrait.crops import SOURCE_CROP, landmark_m
 from personalive_core.backends.liveportrait.finding import Finder, FoundFace
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.backends.liveportrait.portrait import WINDOW, prepare_source, read_film
+from personalive_core.backends.liveportrait.reference import crop_source
 from personalive_core.errors import FaceError
 from personalive_core.faces.crop import Box
+from personalive_core.modules.keypoints import rotation_matrix
 from tests.backends.liveportrait.test_finding import Network, face_of, full
 from tests.backends.liveportrait.tiny import CPU, tiny_states, write_hub
 
@@ -93,3 +95,15 @@ def test_missing_faces_of_a_source_video_go_by_policy(model, pictures, missing):
     assert torch.equal(filled, before) == (missing == "hold")
     assert torch.allclose(filled, before if missing == "hold" else (before + after) / 2, atol=1e-6)
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("degrees", [-25.0, 0.0, 40.0])
+def test_a_crop_says_how_far_it_is_turned(degrees):
+    """Rolled heads are cropped upright; a crop's roll turns its keypoints as they lie in the picture."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # x to y: y is down
+    upright = np.array([[-20.0, -20], [20, -20], [0, 0], [-15, 25], [15, 25]])
+    crop = crop_source(np.zeros((200, 200, 3), np.uint8), (upright @ turn + 100).astype(np.float32))
+    assert crop.roll == pytest.approx(degrees, abs=1e-3)
+    rotation = rotation_matrix(torch.tensor([[0.0, 0.0, crop.roll]]))[0, :2, :2].numpy()
+    assert np.abs(rotation - turn).max() < 1e-4
