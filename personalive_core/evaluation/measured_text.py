@@ -103,7 +103,8 @@ def _of(found: Measurement, key: str) -> Figure:
 
 
 def _has(found: Measurement | None, key: str) -> bool:
-    return found is not None and _of(found, key).value is not None
+    figures = () if found is None else found.figures
+    return any(figure.measure.key == key and figure.value is not None for figure in figures)
 
 
 def _cell(found: Measurement | None, key: str) -> str:

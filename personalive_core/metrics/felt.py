@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from .pictures import Numbers, Pictures, lab, unit
+from .pictures import Numbers, Pictures, lab
 from .types import FilmWindow, Reading, averaged
 
 EYES, CENTRE, LIPS = 0, slice(1, 3), 3  # of FACE_NUMBERS
 FACE_NUMBERS = ("eye distance", "centre x", "centre y", "lip openness")  # pixels, but the last: height over width
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-LAPLACE = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 START = 5  # frames whose mean colour is the start that drift is measured from
 MOST_LAG = 10  # frames that lips may be early or late
 LEAST_LIPS = 8  # frames with lips that a correlation needs
@@ -26,10 +23,16 @@ def mean_colours(pictures: Pictures) -> Numbers:
 
 
 def sharpness(pictures: Pictures) -> Numbers:
-    """Standard deviation [F] of the Laplacian of the luma, of pictures [F, H, W, 3] in 0..1."""
-    luma = torch.einsum("fchw,c->fhw", unit(pictures), torch.tensor(LUMA, dtype=torch.float64))
-    edges = functional.conv2d(luma[:, None], torch.tensor(LAPLACE, dtype=torch.float64)[None, None])
-    return np.asarray(edges.std((1, 2, 3), correction=0).numpy())
+    """Standard deviation [F] of the Laplacian of the luma, in 0..1, of pictures [F, H, W, 3]."""
+    return np.array([_edges(picture).std() for picture in pictures])  # one by one: no batch changes a last bit
+
+
+def _edges(picture: Pictures) -> Numbers:
+    """Four neighbours less four times the pixel itself, [H - 2, W - 2]."""
+    red, green, blue = np.moveaxis(picture.astype(np.float64) / 255, -1, 0)
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    beside = luma[1:-1, :-2] + luma[1:-1, 2:] + luma[:-2, 1:-1] + luma[2:, 1:-1]
+    return np.asarray(beside - 4 * luma[1:-1, 1:-1])
 
 
 def read_colours(window: FilmWindow, of_reference: bool) -> Numbers:

@@ -47,7 +47,7 @@ def _opened(
     def read(pictures: Pictures) -> Numbers:
         rows = []
         for picture in pictures:
-            found = network.detect(media.Image(media.ImageFormat.SRGB, np.ascontiguousarray(picture)))
+            found = network.detect(media.Image(image_format=media.ImageFormat.SRGB, data=np.ascontiguousarray(picture)))
             seen = bool(found.face_landmarks)
             rows.append(part(found, *picture.shape[1::-1]) if seen else np.full(width, np.nan))
         return np.stack(rows)
