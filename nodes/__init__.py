@@ -23,6 +23,7 @@ from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
+from .measure import Measure
 from .motion_files import LoadMotion, SaveMotion
 from .paste import PasteBack
 from .plot import MotionPlot
@@ -57,6 +58,7 @@ NODES: list[type[io.ComfyNode]] = [
     Retarget,
     RenderImages,
     RenderVideo,
+    Measure,
 ]
 
 

@@ -8,6 +8,13 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..evaluation.catalogue import Catalogue, Judges, catalogue, open_judges
+from ..evaluation.drawn_set import (
+    DRIVING_FOLDER,
+    REFERENCE_FOLDER,
+    RESULTS_FOLDER,
+    TRUTH_FOLDER,
+    write_drawn_set,
+)
 from ..evaluation.films import FilmPaths, MeasuredFilm, matched
 from ..evaluation.judges.types import BACKBONES, POINTS, JudgeOptions
 from ..evaluation.measured_picture import measured_picture
@@ -18,8 +25,6 @@ from ..media.picture import write_image
 from ..metrics.types import TASKS, Task
 from .readers import whole
 from .result import Result
-
-RESULTS, TRUTH, REFERENCE, DRIVING = "results", "truth", "reference", "driving"  # folders below that of --table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table", type=Path, metavar="DIR",
         help="compare systems: DIR holds results/SYSTEM/self, results/SYSTEM/cross, truth, reference and driving",
     )  # fmt: skip
+    what.add_argument(
+        "--write-drawn", type=Path, metavar="DIR", help="write a set of drawn people for --table, and end"
+    )
+    for name, default, text in (("people", 4, "of that set"), ("frames", 24, "of each of its films")):
+        what.add_argument(f"--{name}", type=whole(2), default=default, metavar="N", help=f"{text} (default: {default})")
     parser.add_argument("--first", type=whole(1), metavar="N", help="measure the first N frames of each film only")
     parser.add_argument("--size", type=whole(32), metavar="PIXELS", help="make all square pictures this large first")
     judges = parser.add_argument_group("networks", "what is not given or installed is a dash in the table")
@@ -56,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive metrics`."""
+    if a.write_drawn:
+        write_drawn_set(a.write_drawn, a.people, a.frames)
+        return Result(f"{a.write_drawn}: films of {a.people} drawn people", {"folder": str(a.write_drawn)})
     judges = partial(open_judges, _options(a))
     if a.table:
         if a.result or a.truth or a.reference or a.driving or a.picture:
@@ -63,7 +76,7 @@ def run(a: argparse.Namespace) -> Result:
         return _compared(a, judges())
     films = _films(a)
     if a.picture:
-        given = {name: getattr(a, name) for name in (TRUTH, REFERENCE, DRIVING, "result") if getattr(a, name)}
+        given = {name: path for name in ("result", "truth", "reference", "driving") if (path := getattr(a, name))}
         check_written(a.picture, (".png", ".jpg", ".jpeg"), given)
     task: Task = "self" if a.truth else "cross"
     found = _measured(a, films, catalogue(task, judges(), a.reference is not None))
@@ -105,7 +118,7 @@ def _measured(a: argparse.Namespace, films: tuple[FilmPaths, ...], measures: Cat
 
 
 def _compared(a: argparse.Namespace, judges: Judges) -> Result:
-    systems = {folder.name: _of_system(a, folder, judges) for folder in _systems(a.table / RESULTS)}
+    systems = {folder.name: _of_system(a, folder, judges) for folder in _systems(a.table / RESULTS_FOLDER)}
     parts = [table_text(systems)]
     for name, tasks in systems.items():
         for task, found in tasks.items():
@@ -121,8 +134,8 @@ def _of_system(a: argparse.Namespace, folder: Path, judges: Judges) -> dict[Task
     for task in TASKS:
         if (folder / task).is_dir():
             is_self = task == "self"
-            portraits = None if is_self else a.table / REFERENCE
-            films = matched(folder / task, a.table / (TRUTH if is_self else DRIVING), portraits, is_self)
+            portraits = None if is_self else a.table / REFERENCE_FOLDER
+            films = matched(folder / task, a.table / (TRUTH_FOLDER if is_self else DRIVING_FOLDER), portraits, is_self)
             found[task] = measure_films(films, catalogue(task, judges, not is_self), partial(_opened, a))
     return found
 

@@ -23,9 +23,9 @@ from ..metrics.felt import (
 )
 from ..metrics.pictures import Numbers, l1, psnr, ssim, unit
 from ..metrics.temporal import PictureDistance, read_changes
-from ..metrics.types import FilmWindow, Measure, Reader, Reading, Task, Wanted, averaged
+from ..metrics.types import Best, FilmWindow, Measure, Reader, Reading, Task, averaged
 from ..metrics.vectors import cosine, frechet_distance, mean_distance, pose_distance
-from ..metrics.windows import WINDOW
+from ..metrics.windows import CLIP_FRAMES
 from .judges.clips import open_i3d
 from .judges.dlib_faces import open_dlib_identity
 from .judges.identity import open_arcface, open_sface
@@ -33,7 +33,7 @@ from .judges.mediapipe_faces import open_mediapipe_expression
 from .judges.perceptual import BACKBONE_NAMES, open_lpips
 from .judges.points import open_points
 from .judges.pose import open_pose
-from .judges.types import JudgeOptions, Opened, PerPicture
+from .judges.types import JudgeOptions, OpenedJudge, PerPicture
 
 _FunctionT = TypeVar("_FunctionT")
 Compare = Callable[[Numbers, Numbers], Numbers]
@@ -46,13 +46,13 @@ LEAST_CLIPS = 2  # that a covariance needs
 class Judges:
     """The opened networks, or why each is missing."""
 
-    lpips: Opened[PictureDistance]
+    lpips: OpenedJudge[PictureDistance]
     backbone: str
-    identities: Mapping[str, Opened[PerPicture]]  # by what follows ID-SIM in the title; "" is the paper's own
-    pose: Opened[PerPicture]
-    expression: Opened[PerPicture]
-    clips: Opened[PerPicture]
-    points: Opened[PerPicture]
+    identities: Mapping[str, OpenedJudge[PerPicture]]  # by what follows ID-SIM in the title; "" is the paper's own
+    pose: OpenedJudge[PerPicture]
+    expression: OpenedJudge[PerPicture]
+    clips: OpenedJudge[PerPicture]
+    points: OpenedJudge[PerPicture]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def catalogue(task: Task, judges: Judges, has_reference: bool) -> Catalogue:
 
 
 def _judged(
-    judge: Opened[_FunctionT], measure: Measure, read: Callable[[_FunctionT], Reader], missing: str = ""
+    judge: OpenedJudge[_FunctionT], measure: Measure, read: Callable[[_FunctionT], Reader], missing: str = ""
 ) -> _Row:
     """The row of a measure that needs a network, or other inputs that are `missing`."""
     if missing or isinstance(judge, str):
@@ -106,7 +106,7 @@ def _judged(
 
 def _fidelity(task: Task) -> Iterator[_Row]:
     """Against the true frames, which cross-reenactment has not."""
-    columns: tuple[tuple[str, str, Wanted], ...] = (
+    columns: tuple[tuple[str, str, Best], ...] = (
         ("l1", "L1", "least"),
         ("psnr", "PSNR (dB)", "most"),
         ("ssim", "SSIM", "most"),
@@ -156,12 +156,12 @@ def _motion(judges: Judges) -> Iterator[_Row]:
     aed = Measure("aed_mediapipe", "AED (MediaPipe)", "least", "aed", averaged)
     yield _judged(judges.expression, aed, compare(mean_distance))
     fvd = Measure("fvd", "FVD", "least", "fvd", pooled=frechet_of_clips, digits=1)
-    yield _judged(judges.clips, fvd, lambda run: partial(read_clip, describe=run))
+    yield _judged(judges.clips, fvd, lambda run: partial(read_clip_features, describe=run))
 
 
-def read_clip(window: FilmWindow, describe: PerPicture) -> Numbers:
+def read_clip_features(window: FilmWindow, describe: PerPicture) -> Numbers:
     """[1, 2, D]: the features of the window as a clip, of both films; [0, 2, 1] for the shorter one at the end."""
-    if len(window) < WINDOW:
+    if len(window) < CLIP_FRAMES:
         return np.empty((0, 2, 1))
     return np.stack([describe(window.result), describe(window.beside)], 1)
 
@@ -171,12 +171,12 @@ def frechet_of_clips(films: Sequence[Numbers]) -> Reading:
     clips = [film for film in films if len(film)]
     count = sum(map(len, clips))
     if count < LEAST_CLIPS:
-        return Reading(np.nan, None, f"needs {LEAST_CLIPS} clips of {WINDOW} frames, got {count}")
+        return Reading(np.nan, None, f"needs {LEAST_CLIPS} clips of {CLIP_FRAMES} frames, got {count}")
     both = np.concatenate(clips)
-    return Reading(frechet_distance(both[:, 0], both[:, 1]), None, f"of {count} clips of {WINDOW} frames")
+    return Reading(frechet_distance(both[:, 0], both[:, 1]), None, f"of {count} clips of {CLIP_FRAMES} frames")
 
 
-def _felt(task: Task, points: Opened[PerPicture]) -> Iterator[_Row]:
+def _felt(task: Task, points: OpenedJudge[PerPicture]) -> Iterator[_Row]:
     of_reference = task == "cross"
     colours, sharp = (partial(read, of_reference=of_reference) for read in (read_colours, read_sharpness))
     yield _Row(Measure("colour", "Colour (ΔE)", "least", "colours", colour_error, digits=2), colours)

@@ -37,14 +37,14 @@ SHOWN = (
     *("ssim", "lpips", "id_sim", "id_sim_dlib", "id_sim_sface", "apd", "aed_mediapipe", "jitter_head", "drift"),
     *("tlp", "l1", "sharpness", "colour"),
 )
-PANELS, COLUMNS = 3, 4
-WIDTH, THUMB, PANEL, CAPTION = (
+PANELS, WORST_COLUMNS = 3, 4
+WIDTH, THUMB, PANEL_HEIGHT, CAPTION_HEIGHT = (
     1024,
     248,
     130,
     24,
 )  # pixels: of the picture; of a frame; a panel's and a caption's height
-COLOURS = (BLUE, ORANGE, GREEN)
+TRACE_COLOURS = (BLUE, ORANGE, GREEN)
 
 
 def measured_picture(found: Measurement, films: Mapping[str, MeasuredFilm]) -> Picture | None:
@@ -64,16 +64,16 @@ def _frames(shown: Sequence[Figure], films: Mapping[str, MeasuredFilm]) -> Pictu
     chosen: dict[tuple[str, int], tuple[Figure, WorstFrame]] = {}
     for figure, frame in [*((figure, figure.worst[0]) for figure in shown), *((shown[0], w) for w in shown[0].worst)]:
         chosen.setdefault((frame.film, frame.frame), (figure, frame))
-    sheet = Image.new("RGB", (WIDTH, 2 * THUMB + CAPTION), PAPER)
+    sheet = Image.new("RGB", (WIDTH, 2 * THUMB + CAPTION_HEIGHT), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for column, (figure, frame) in enumerate([*chosen.values()][:COLUMNS]):
-        left, film = column * (WIDTH // COLUMNS), films[frame.film]
+    for column, (figure, frame) in enumerate([*chosen.values()][:WORST_COLUMNS]):
+        left, film = column * (WIDTH // WORST_COLUMNS), films[frame.film]
         for row, source in enumerate((film.beside, film.result)):
             picture = Image.fromarray(frame_of(source, frame.frame))
             picture.thumbnail((THUMB, THUMB))
             sheet.paste(picture, (left + 4, row * THUMB + 2))
         text = f"{figure.measure.title} {frame.value:.{figure.measure.digits}f}, frame {frame.frame}"
-        draw.text((left + 4, 2 * THUMB + CAPTION // 2), text, INK, font(SMALL_TEXT // DETAIL), "lm")
+        draw.text((left + 4, 2 * THUMB + CAPTION_HEIGHT // 2), text, INK, font(SMALL_TEXT // DETAIL), "lm")
     return np.asarray(sheet)
 
 
@@ -81,14 +81,16 @@ def _curves(shown: Sequence[Figure], found: Measurement) -> Picture:
     """The values over time of the film that has the first figure's worst frame."""
     name = shown[0].worst[0].film
     (film,) = (film for film in found.numbers if film.name == name)
-    height = len(shown) * (TITLE + PANEL * DETAIL) + FOOT
+    height = len(shown) * (TITLE + PANEL_HEIGHT * DETAIL) + FOOT
     sheet = Image.new("RGB", (WIDTH * DETAIL, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = TITLE
-    for figure, colour in zip(shown, COLOURS, strict=False):
+    for figure, colour in zip(shown, TRACE_COLOURS, strict=False):
         trace = readings(figure.measure, [film])[0].frames
         assert trace is not None  # a figure has worst frames only of such
-        panel = Axes(LEFT, top, WIDTH * DETAIL - RIGHT, top + PANEL * DETAIL, max(film.frames - 1, 1), *_limits(trace))
+        panel = Axes(
+            LEFT, top, WIDTH * DETAIL - RIGHT, top + PANEL_HEIGHT * DETAIL, max(film.frames - 1, 1), *_limits(trace)
+        )
         draw_frame(draw, panel, ~np.isfinite(trace), 1)
         seen = np.flatnonzero(np.isfinite(trace))
         draw_curve(draw, panel, np.stack([seen, trace[seen]], 1), colour)

@@ -10,7 +10,7 @@ from .types import FilmWindow, Reading, averaged
 EYES, CENTRE, LIPS = 0, slice(1, 3), 3  # of FACE_NUMBERS
 FACE_NUMBERS = ("eye distance", "centre x", "centre y", "lip openness")  # pixels, but the last: height over width
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-START = 5  # frames whose mean colour is the start that drift is measured from
+DRIFT_START = 5  # frames whose mean colour is the start that drift is measured from
 MOST_LAG = 10  # frames that lips may be early or late
 LEAST_LIPS = 8  # frames with lips that a correlation needs
 THOUSAND = 1000.0
@@ -60,9 +60,9 @@ def colour_error(colours: Numbers) -> Reading:
 
 
 def colour_drift(colours: Numbers) -> Reading:
-    """How far, in Delta E, the difference of the mean colours [F, 2, 3] has moved since the first START frames."""
+    """How far, in Delta E, the difference of the mean colours [F, 2, 3] has moved since the first few frames."""
     off = colours[:, 0] - colours[:, 1]
-    return averaged(np.linalg.norm(off - off[:START].mean(0), axis=-1))
+    return averaged(np.linalg.norm(off - off[:DRIFT_START].mean(0), axis=-1))
 
 
 def sharpness_ratio(levels: Numbers) -> Reading:

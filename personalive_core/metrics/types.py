@@ -11,7 +11,7 @@ import numpy as np
 from .pictures import Numbers, Pictures
 
 Task = Literal["self", "cross"]
-Wanted = Literal["least", "most", "one", "none"]  # which value is best; "none": nothing can be better or worse
+Best = Literal["least", "most", "one", "none"]  # which value is best; "none": nothing can be better or worse
 TASKS: tuple[Task, ...] = ("self", "cross")
 
 
@@ -57,7 +57,7 @@ class Measure:
 
     key: str  # in JSON
     title: str  # in tables
-    wanted: Wanted
+    wanted: Best
     reader: str = ""
     finish: Callable[[Numbers], Reading] | None = None
     pooled: Callable[[Sequence[Numbers]], Reading] | None = None

@@ -11,22 +11,22 @@ from ..errors import InputError
 from .pictures import Pictures
 from .types import FilmWindow
 
-WINDOW = 16  # frames held at once; as many as a clip of FVD
+CLIP_FRAMES = 16  # frames held at once; as many as a clip of FVD
 
 
 def side_by_side(
     result: Iterable[Pictures], beside: Iterable[Pictures], name: str, other: str, reference: Pictures | None = None
 ) -> Iterator[FilmWindow]:
-    """Yields windows of WINDOW frames (the last may be shorter) of two films of pictures [H, W, 3].
+    """Yields windows of CLIP_FRAMES frames (the last may be shorter) of two films of pictures [H, W, 3].
 
-    `name` and `other` are what messages call them; `reference` is [H, W, 3]. Memory is O(WINDOW). Raises InputError
+    `name` and `other` are what messages call them; `reference` is [H, W, 3]. Memory is O(window). Raises InputError
     where a film is empty, where one ends before the other, and where the size of a film's pictures changes.
     """
     films = iter(result), iter(beside)
     portrait = None if reference is None else reference[None]
     done, before = 0, None
     while True:
-        shown, true = (list(islice(film, WINDOW)) for film in films)
+        shown, true = (list(islice(film, CLIP_FRAMES)) for film in films)
         if len(shown) != len(true):
             raise _unequal(done + len(shown), done + len(true), films, (name, other))
         if not shown:

@@ -31,7 +31,7 @@ from personalive_core.evaluation.measuring import measure_film
 from personalive_core.evaluation.reenactment import reenact
 from personalive_core.evaluation.scores import score
 from personalive_core.metrics.types import Origin
-from personalive_core.metrics.windows import WINDOW
+from personalive_core.metrics.windows import CLIP_FRAMES
 
 FRAMES = 18  # of a film: more than a window
 
@@ -106,7 +106,7 @@ def test_identical_films_give_zeros_and_ones_exactly(truth, judges):
     assert values(found, "ssim", "sharpness", "lips") == [1, 1, 1]
     assert found["psnr"].value == pytest.approx(100, abs=1e-12)  # the ceiling
     assert found["fvd"].why.startswith("needs 2 clips")
-    still = np.repeat(truth[:1], 2 * WINDOW, 0)
+    still = np.repeat(truth[:1], 2 * CLIP_FRAMES, 0)
     assert values(measured("id_sim_dlib", still, still, judges, reference=truth[0]), "id_sim_dlib") == [1]
     long = np.concatenate([truth, truth])
     assert measured("fvd", long, long, judges)["fvd"].value == 0
@@ -304,7 +304,7 @@ def test_memory_is_that_of_a_window(truth):
     alive, most = [], []
 
     def film():
-        for _ in range(10 * WINDOW):
+        for _ in range(10 * CLIP_FRAMES):
             picture = truth[0].copy()
             alive.append(1)
             weakref.finalize(picture, alive.pop)
@@ -312,7 +312,7 @@ def test_memory_is_that_of_a_window(truth):
             most.append(len(alive))
 
     read_numbers(MeasuredFilm("film", film, film, True), {"one": lambda window: np.zeros(len(window))})
-    assert max(most) <= 4 * WINDOW
+    assert max(most) <= 4 * CLIP_FRAMES
 
 
 def check_against_evaluate(pictures, case, folder, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from personalive_core.errors import InputError
-from personalive_core.metrics.windows import WINDOW, same_size, side_by_side
+from personalive_core.metrics.windows import CLIP_FRAMES, same_size, side_by_side
 
 
 def film(count, side=4):
@@ -12,11 +12,13 @@ def film(count, side=4):
 
 
 def test_every_frame_comes_once_with_the_one_before():
-    windows = [*side_by_side(film(2 * WINDOW + 3), film(2 * WINDOW + 3), "a", "b", np.zeros((4, 4, 3), np.uint8))]
-    assert [window.first for window in windows] == [0, WINDOW, 2 * WINDOW]
-    assert np.concatenate([w.result[:, 0, 0, 0] for w in windows]).tolist() == [*range(2 * WINDOW + 3)]
+    windows = [
+        *side_by_side(film(2 * CLIP_FRAMES + 3), film(2 * CLIP_FRAMES + 3), "a", "b", np.zeros((4, 4, 3), np.uint8))
+    ]
+    assert [window.first for window in windows] == [0, CLIP_FRAMES, 2 * CLIP_FRAMES]
+    assert np.concatenate([w.result[:, 0, 0, 0] for w in windows]).tolist() == [*range(2 * CLIP_FRAMES + 3)]
     assert windows[0].before is None
-    assert [w.before[1][0, 0, 0, 0] for w in windows[1:]] == [WINDOW - 1, 2 * WINDOW - 1]
+    assert [w.before[1][0, 0, 0, 0] for w in windows[1:]] == [CLIP_FRAMES - 1, 2 * CLIP_FRAMES - 1]
     assert windows[0].reference.shape == (1, 4, 4, 3)
 
 
@@ -24,10 +26,10 @@ def test_no_more_is_read_than_a_window():
     read = []
     frames = (read.append(1) or frame for frame in film(100))
     next(side_by_side(frames, film(100), "a", "b"))
-    assert len(read) == WINDOW
+    assert len(read) == CLIP_FRAMES
 
 
-@pytest.mark.parametrize(("shown", "true"), [(20, 19), (WINDOW, WINDOW + 5), (3 * WINDOW, 1)])
+@pytest.mark.parametrize(("shown", "true"), [(20, 19), (CLIP_FRAMES, CLIP_FRAMES + 5), (3 * CLIP_FRAMES, 1)])
 def test_unequal_lengths_are_refused_with_both(shown, true):
     with pytest.raises(InputError, match=rf"a\.mp4 has {shown} frames and b\.mp4 {true}.*: make .*--first"):
         list(side_by_side(film(shown), film(true), "a.mp4", "b.mp4"))

@@ -13,10 +13,10 @@ import torch
 from ...errors import WeightsError
 from ...metrics.pictures import Numbers, Pictures
 from ...metrics.types import Origin
-from .types import Judge, Opened, PerPicture, sha256_of
+from .types import Judge, OpenedJudge, PerPicture, sha256_of
 
 
-def open_i3d(file: Path | None) -> Opened[PerPicture]:
+def open_i3d(file: Path | None) -> OpenedJudge[PerPicture]:
     """400 numbers [1, 400] of one clip of 16 pictures."""
     if file is None:
         return "needs I3D's i3d_pretrained_400.pt, as cd-fvd has it: give --i3d FILE"

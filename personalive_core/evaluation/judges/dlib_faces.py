@@ -14,17 +14,17 @@ from ...media.picture import Picture
 from ...metrics.felt import FACE_NUMBERS
 from ...metrics.pictures import Numbers, Pictures
 from ...metrics.types import Origin
-from .types import Judge, Opened, PerPicture, sha256_of
+from .types import Judge, OpenedJudge, PerPicture, sha256_of
 
 # Not the package's 68 points: their licence excludes commercial use.
 FIVE_POINTS, RECOGNISER = "shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"
 NUMBERS = 128
-SMALL = 400  # pixels; in smaller pictures the detector, whose faces have 80 or more, looks at twice the size
+SMALL_PICTURE = 400  # pixels; in smaller pictures the detector, whose faces have 80 or more, looks at twice the size
 _SOURCE, _LICENCE = "dlib-bin and face-recognition-models", "Boost (dlib), CC0 (the models)"
 _MISSING = "needs the dlib-bin and face-recognition-models packages: pip install personalive-comfyui[metrics]"
 
 
-def open_dlib_points() -> Opened[PerPicture]:
+def open_dlib_points() -> OpenedJudge[PerPicture]:
     """Eye distance and centre of the face; five points show no lips, so that their openness is NaN."""
     folder = _models()
     if folder is None:
@@ -34,7 +34,7 @@ def open_dlib_points() -> Opened[PerPicture]:
                  _origin("dlib's detector and five points", folder / FIVE_POINTS))  # fmt: skip
 
 
-def open_dlib_identity() -> Opened[PerPicture]:
+def open_dlib_identity() -> OpenedJudge[PerPicture]:
     """128 numbers of the largest face."""
     folder = _models()
     if folder is None:
@@ -70,7 +70,7 @@ def _finder(folder: Path) -> Callable[[Picture], Any]:
     detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(folder / FIVE_POINTS))
 
     def find(picture: Picture) -> Any:  # noqa: ANN401
-        faces = detector(picture, int(min(picture.shape[:2]) < SMALL))
+        faces = detector(picture, int(min(picture.shape[:2]) < SMALL_PICTURE))
         return predictor(picture, max(faces, key=lambda face: face.area())) if len(faces) else None
 
     return find

@@ -15,7 +15,7 @@ from ...media.picture import Picture
 from ...metrics.pictures import Numbers, Pictures
 from ...metrics.types import Origin
 from .points import yunet_of
-from .types import Judge, JudgeOptions, Opened, PerPicture, sha256_of
+from .types import Judge, JudgeOptions, OpenedJudge, PerPicture, sha256_of
 
 SFACE_NUMBERS, ARCFACE_NUMBERS = 128, 512
 _PACK = "buffalo_l"
@@ -23,7 +23,7 @@ _PACK = "buffalo_l"
 _log = logging.getLogger(__name__)
 
 
-def open_sface(options: JudgeOptions) -> Opened[PerPicture]:
+def open_sface(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     """128 numbers of the largest face, found by YuNet."""
     yunet = yunet_of(options)
     if options.sface is None:
@@ -46,7 +46,7 @@ def open_sface(options: JudgeOptions) -> Opened[PerPicture]:
     return Judge(lambda pictures: np.stack([describe(picture) for picture in pictures]), origin)
 
 
-def open_arcface(options: JudgeOptions) -> Opened[PerPicture]:
+def open_arcface(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     """ArcFace's 512 numbers of the largest face; the package downloads its models, which are for research only."""
     if not options.insightface:
         return "ArcFace's models are for research only and are downloaded: give --insightface if you may use them"

@@ -13,26 +13,26 @@ import numpy as np
 from ...metrics.felt import FACE_NUMBERS
 from ...metrics.pictures import Numbers, Pictures
 from ...metrics.types import Origin
-from .types import Judge, Opened, PerPicture, sha256_of
+from .types import Judge, OpenedJudge, PerPicture, sha256_of
 
 BLEND_SHAPES = 52
 # Of its 478 points: both irises, the lips' inner edges, the corners of the mouth.
 _EYES, _INNER_LIPS, _MOUTH = (468, 473), (13, 14), (78, 308)
 
 
-def open_mediapipe_points(file: Path | None) -> Opened[PerPicture]:
+def open_mediapipe_points(file: Path | None) -> OpenedJudge[PerPicture]:
     """FACE_NUMBERS of each picture, [F, 4]."""
     return _opened(file, _geometry, len(FACE_NUMBERS), "Face Landmarker, 478 points")
 
 
-def open_mediapipe_expression(file: Path | None) -> Opened[PerPicture]:
+def open_mediapipe_expression(file: Path | None) -> OpenedJudge[PerPicture]:
     """The blend shapes of each picture, [F, 52], each within 0..1."""
     return _opened(file, _shapes, BLEND_SHAPES, "Face Landmarker, 52 blend shapes")
 
 
 def _opened(
     file: Path | None, part: Callable[[Any, float, float], Numbers], width: int, name: str
-) -> Opened[PerPicture]:
+) -> OpenedJudge[PerPicture]:
     if file is None:
         return "needs MediaPipe's face_landmarker.task: give --mediapipe FILE"
     if importlib.util.find_spec("mediapipe") is None:

@@ -16,15 +16,15 @@ from ...media.tensors import to_signed
 from ...metrics.pictures import Numbers, Pictures
 from ...metrics.temporal import PictureDistance
 from ...metrics.types import Origin
-from .types import Judge, JudgeOptions, Opened, sha256_of
+from .types import Judge, JudgeOptions, OpenedJudge, sha256_of
 
 # Of the files that torchvision fetches into torch's hub folder.
 BACKBONE_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 BACKBONE_NAMES = {"alex": "AlexNet", "vgg": "VGG16"}
-AT_ONCE = 4  # pairs in one forward pass
+PAIRS_AT_ONCE = 4  # pairs in one forward pass
 
 
-def open_lpips(options: JudgeOptions) -> Opened[PictureDistance]:
+def open_lpips(options: JudgeOptions) -> OpenedJudge[PictureDistance]:
     """LPIPS 0.1 (arXiv 1801.03924). A reason without the package, or without the backbone's file and leave to fetch."""
     if importlib.util.find_spec("lpips") is None or importlib.util.find_spec("torchvision") is None:
         return "needs the lpips package: pip install personalive-comfyui[metrics]"
@@ -40,13 +40,13 @@ def open_lpips(options: JudgeOptions) -> Opened[PictureDistance]:
 
 
 def picture_distance(network: nn.Module) -> PictureDistance:
-    """The distance of a network that compares [N, 3, H, W] in [-1, 1] with the same, AT_ONCE pairs at a time."""
+    """The distance of a network that compares [N, 3, H, W] in [-1, 1] with the same, PAIRS_AT_ONCE pairs at a time."""
 
     @torch.inference_mode()
     def distance(a: Pictures, b: Pictures) -> Numbers:
         parts = [
-            network(to_signed(a[i : i + AT_ONCE]), to_signed(b[i : i + AT_ONCE])).flatten().double().numpy()
-            for i in range(0, len(a), AT_ONCE)
+            network(to_signed(a[i : i + PAIRS_AT_ONCE]), to_signed(b[i : i + PAIRS_AT_ONCE])).flatten().double().numpy()
+            for i in range(0, len(a), PAIRS_AT_ONCE)
         ]
         return np.concatenate(parts)
 

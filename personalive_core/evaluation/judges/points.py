@@ -23,17 +23,17 @@ from ...metrics.types import Origin
 from ...weights.index import locate
 from .dlib_faces import open_dlib_points
 from .mediapipe_faces import open_mediapipe_points
-from .types import POINTS, Judge, JudgeOptions, Opened, PerPicture, sha256_of
+from .types import POINTS, Judge, JudgeOptions, OpenedJudge, PerPicture, sha256_of
 
 _TOUCH = 1e-6
 
 
-def open_points(options: JudgeOptions) -> Opened[PerPicture]:
+def open_points(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     """FACE_NUMBERS of each picture's largest face, [F, 4]. Raises InputError for a name that is not of POINTS.
 
     "auto" is the first that is there of MediaPipe (by file), YuNet (by file) and dlib.
     """
-    openers: dict[str, Callable[[], Opened[PerPicture]]] = {
+    openers: dict[str, Callable[[], OpenedJudge[PerPicture]]] = {
         "none": lambda: "--points none was chosen",
         "drawn": _open_drawn,
         "yunet": lambda: _open_yunet(options),
@@ -89,7 +89,7 @@ def drawn_geometry(points: Numbers) -> Numbers:
     return np.stack([eyes, *points.mean(1).T, gap / np.maximum(wide, _TOUCH)], 1)
 
 
-def _open_yunet(options: JudgeOptions) -> Opened[PerPicture]:
+def _open_yunet(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     path = yunet_of(options)
     if path is None:
         return "needs YuNet's file: give --yunet FILE, or --weights of a folder that holds it"

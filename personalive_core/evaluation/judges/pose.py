@@ -17,12 +17,12 @@ from ...metrics.types import Origin
 from ...modules.keypoints import PICTURE_SIZE, KeypointExtractor
 from ...weights.fill import NetworkFacts, load_into
 from ...weights.index import Found, WeightIndex, locate, read_state
-from .types import Judge, Opened, PerPicture, sha256_of
+from .types import Judge, OpenedJudge, PerPicture, sha256_of
 
 EXTRACTOR = "motion_extractor"
 
 
-def open_pose(folder: Path | None) -> Opened[PerPicture]:
+def open_pose(folder: Path | None) -> OpenedJudge[PerPicture]:
     """Pitch, yaw and roll [F, 3] in degrees, of the largest square in the middle of each picture.
 
     Raises WeightsError for a file that is not this network.

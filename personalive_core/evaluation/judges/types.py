@@ -41,7 +41,7 @@ class Judge(Generic[_FunctionT]):
     origin: Origin
 
 
-Opened = Union[Judge[_FunctionT], str]  # noqa: UP007 - generic alias on Python 3.10; a text says why it is not there
+OpenedJudge = Union[Judge[_FunctionT], str]  # noqa: UP007 - generic alias on Python 3.10; a text says why it is not there
 
 
 def sha256_of(path: Path) -> str:
