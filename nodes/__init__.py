@@ -25,6 +25,7 @@ from .liveportrait_source_video import PrepareSourceVideo
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
+from .measure import Measure
 from .motion_files import LoadMotion, SaveMotion
 from .paste import PasteBack
 from .plot import MotionPlot
@@ -61,6 +62,7 @@ NODES: list[type[io.ComfyNode]] = [
     RenderVideo,
     PrepareSourceVideo,
     LivePortraitSession,
+    Measure,
 ]
 
 

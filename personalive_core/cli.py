@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "check trained weights: each figure beside its expected range",
     "train": "train the paper's stages on your own clips or on drawn people",
     "evaluate": "compare a model with the true frames, on held-out drawn people",
+    "metrics": "measure results against the true or driving films, and compare systems",
     "submit": "run a workflow for many portraits and films on ComfyUI servers",
 }
 
