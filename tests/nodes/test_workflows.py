@@ -209,4 +209,6 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRender",
         "PersonaLiveRenderVideo",
         "PersonaLivePrepareSourceVideo",
+        "PersonaLiveLivePortraitSession",
+        "PersonaLiveMeasure",
     }
