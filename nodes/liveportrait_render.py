@@ -23,7 +23,7 @@ from .host.errors import readable
 from .host.film import chosen_format, refused_film, workflow_tags
 from .host.folders import new_output
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
-from .host.liveportrait_film import FilmSource, RetargetedFilm, retargeted_film
+from .host.liveportrait_film import RetargetedFilm, SourceVideo, retargeted_film
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
@@ -91,7 +91,7 @@ class Retarget(io.ComfyNode):
     def execute(
         cls,
         model: LoadedLivePortrait,
-        source: SourcePortrait | FilmSource,
+        source: SourcePortrait | SourceVideo,
         motion: Motion,
         mode: str,
         region: str,
@@ -116,11 +116,11 @@ class Retarget(io.ComfyNode):
             OBSERVATION_VARIANCE * smoothing,
         )
         driving = implicit(motion)
-        check_openness(source.film.motion if isinstance(source, FilmSource) else source.source.motion, options)
+        check_openness(source.film.motion if isinstance(source, SourceVideo) else source.source.motion, options)
         if eyes or lips:
             deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
         how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
-        moved = retargeted_film if isinstance(source, FilmSource) else Retargeted
+        moved = retargeted_film if isinstance(source, SourceVideo) else Retargeted
         return io.NodeOutput(moved(source, driving, how, motion))
 
 
