@@ -107,13 +107,11 @@ def animate_implicit(job: ImplicitJob) -> Summary:
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     engine.require()
-    driving, source, pictures = open_job_driving(job), open_job_source(job), Thumbnails()
-    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
+    (driving, source), pictures = open_job(job), Thumbnails()
     crop = source_crop(source.picture, source.found, job.face.rule).picture
     height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
     shown = Portrait(crop, crop, None, (width, height))
     options = RenderOptions(job.animation, engine.subject == "animal", driving.is_still, job.paste)
-    # load the networks, animate, write
     with open_result(job, driving, (width, height)) as writer:
         driving = driving.looked_at(job.quiet)
         model, loading = timed(engine.load, engine.device)
@@ -139,6 +137,13 @@ def animate_implicit(job: ImplicitJob) -> Summary:
         title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
         write_image(job.sheet, contact_sheet(crop, made.collector.rows(), title), job.label)
     return summary
+
+
+def open_job(job: ImplicitJob) -> tuple[_Driving, _Source]:
+    """Opens driving and reference. Raises InputError for a KJ mode that they do not have, and as the two below do."""
+    driving, source = open_job_driving(job), open_job_source(job)
+    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
+    return driving, source
 
 
 def open_job_driving(job: ImplicitJob) -> _Driving:

@@ -22,19 +22,7 @@ from .result import Result
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive animate`."""
     add_system(parser)
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        required=True,
-        help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
-    )
-    parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
-    )
+    _add_files(parser)
     add_engine(parser)
     add_loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
@@ -64,6 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_clip(parser)
     add_liveportrait(parser)
     _add_result(parser.add_argument_group("result"))
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        required=True,
+        help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
+    )
+    parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
+    )
 
 
 def _add_result(result: argparse._ArgumentGroup) -> None:

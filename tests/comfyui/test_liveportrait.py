@@ -322,7 +322,7 @@ def test_the_systems_motions_are_not_confused(server):
 
 def test_a_film_and_a_timeline_move_a_picture_together(server):
     """As long as the longer of both; the timeline's motion is the film's where nothing is added."""
-    workflow = {**timeline("9: 0", motion=["11", 0]), "10": animated()["4"], "11": animated()["5"]}
+    workflow = {**timeline("9: 0", motion=["11", 0], stitching=False), "10": animated()["4"], "11": animated()["5"]}
     workflow["11"]["inputs"]["driving"] = ["10", 0]
     workflow["12"] = {
         "class_type": "PersonaLiveSaveMotion",

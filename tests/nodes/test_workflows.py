@@ -208,4 +208,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRetarget",
         "PersonaLiveRender",
         "PersonaLiveRenderVideo",
+        "PersonaLiveLivePortraitSession",
     }
