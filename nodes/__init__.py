@@ -21,9 +21,11 @@ from .live import LiveSession
 from .live_liveportrait import LivePortraitSession
 from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
+from .liveportrait_source_video import PrepareSourceVideo
 from .load import LoadPersonaLive
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
+from .measure import Measure
 from .motion_files import LoadMotion, SaveMotion
 from .paste import PasteBack
 from .plot import MotionPlot
@@ -58,7 +60,9 @@ NODES: list[type[io.ComfyNode]] = [
     Retarget,
     RenderImages,
     RenderVideo,
+    PrepareSourceVideo,
     LivePortraitSession,
+    Measure,
 ]
 
 

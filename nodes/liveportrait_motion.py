@@ -17,15 +17,18 @@ from .host.errors import readable
 from .host.faces import choice, parse_box
 from .host.footage import open_frames
 from .host.liveportrait_motion import motion_of_driving
+from .host.liveportrait_picker import picture_faces
 from .host.liveportrait_source import (
     FaceChoice,
     choice_inputs,
     found_inputs,
     landmarker,
     live_face_detector,
+    points_input,
     read_source,
     roomy,
 )
+from .host.panel import for_page
 from .host.schema import schema
 from .host.sockets import (
     LivePortraitSocket,
@@ -54,6 +57,7 @@ class PrepareSource(io.ComfyNode):
                 LivePortraitSocket.Input("model", tooltip="From Load LivePortrait."),
                 io.Image.Input("image", tooltip="One picture of the person or animal to animate."),
                 *choice_inputs(),
+                points_input(),
             ],
             outputs=[
                 SourceSocket.Output("source", display_name="source", tooltip="For Retarget (LivePortrait)."),
@@ -64,6 +68,7 @@ class PrepareSource(io.ComfyNode):
                     tooltip="Where it is pasted back, fading at its edge.",
                 ),
             ],
+            has_intermediate_output=True,  # the face picker has its faces again after the page was reloaded
         )
 
     @classmethod
@@ -78,11 +83,14 @@ class PrepareSource(io.ComfyNode):
         crop_scale: float,
         crop_x: float,
         crop_y: float,
+        face_points: str = "",
     ) -> io.NodeOutput:
         whole = only_picture(image, "Prepare Source")
-        found = read_source(model, whole, FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y))
+        wanted = FaceChoice(detector, face, face_box, crop_scale, crop_x, crop_y, face_points)
+        found = read_source(model, whole, wanted)
         mask = torch.from_numpy(prepare_live_paste(whole, found.crop.matrix).mask[None, ..., 0])
-        return io.NodeOutput(found, to_image([found.crop.picture]), mask)
+        shown = for_page("personalive_faces", picture_faces(model, found, wanted))
+        return io.NodeOutput(found, to_image([found.crop.picture]), mask, ui=shown)
 
 
 class ExtractImplicitMotion(io.ComfyNode):

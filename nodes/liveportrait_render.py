@@ -1,4 +1,4 @@
-"""Retarget and LivePortrait Render: a driving's motion on a source picture, drawn as images or into a video file."""
+"""Retarget and LivePortrait Render: a driving's motion on a source, drawn as images or into a video file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from comfy_api.v0_0_2 import InputImpl, io
 
 from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
 from ..personalive_core.backends.liveportrait.driving import with_openness
+from ..personalive_core.backends.liveportrait.kalman import OBSERVATION_VARIANCE
 from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
@@ -22,6 +23,7 @@ from .host.errors import readable
 from .host.film import chosen_format, refused_film, workflow_tags
 from .host.folders import new_output
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
+from .host.liveportrait_film import FilmSource, RetargetedFilm, retargeted_film
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
@@ -39,7 +41,7 @@ def switch(name: str, default: bool, tooltip: str) -> io.Boolean.Input:
 
 
 class Retarget(io.ComfyNode):
-    """Puts a driving's motion on a source picture."""
+    """Puts a driving's motion on a source picture or source video."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -47,10 +49,10 @@ class Retarget(io.ComfyNode):
         return schema(
             node_id="PersonaLiveRetarget",
             display_name="Retarget (LivePortrait, PersonaLive)",
-            description="Puts the motion of a driving on a picture: which part of it, how, and how much.",
+            description="Puts the motion of a driving on a picture or video: which part of it, how, and how much.",
             inputs=[
                 LivePortraitSocket.Input("model", tooltip="From Load LivePortrait."),
-                SourceSocket.Input("source", tooltip="From Prepare Source."),
+                SourceSocket.Input("source", tooltip="From Prepare Source, or Prepare Source Video."),
                 MotionSocket.Input("motion", tooltip="From Extract Motion (LivePortrait), Load or Blend Motion."),
                 io.Combo.Input(
                     "mode",
@@ -77,6 +79,7 @@ class Retarget(io.ComfyNode):
                 switch("eyes", False, "Opens the eyes as the driving's are; relative motion is then left out."),
                 switch("lips", False, "Opens the lips as the driving's are; relative motion is then left out."),
                 switch("close_lips", False, "Relative motion begins with the picture's lips closed."),
+                *film_inputs(),
             ],
             outputs=[
                 RetargetedSocket.Output("keypoints", display_name="keypoints", tooltip="For LivePortrait Render.")
@@ -88,7 +91,7 @@ class Retarget(io.ComfyNode):
     def execute(
         cls,
         model: LoadedLivePortrait,
-        source: SourcePortrait,
+        source: SourcePortrait | FilmSource,
         motion: Motion,
         mode: str,
         region: str,
@@ -98,16 +101,48 @@ class Retarget(io.ComfyNode):
         eyes: bool,
         lips: bool,
         close_lips: bool,
+        even_eyes: bool = False,
+        smoothing: float = 1.0,
     ) -> io.NodeOutput:
         options = AnimationOptions(
-            TransferOptions(mode, region), expression_friendly, multiplier, stitching, eyes, lips, close_lips
+            TransferOptions(mode, region),
+            expression_friendly,
+            multiplier,
+            stitching,
+            eyes,
+            lips,
+            close_lips,
+            even_eyes,
+            OBSERVATION_VARIANCE * smoothing,
         )
         driving = implicit(motion)
-        check_openness(source.source.motion, options)
+        check_openness(source.film.motion if isinstance(source, FilmSource) else source.source.motion, options)
         if eyes or lips:
             deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
         how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
-        return io.NodeOutput(Retargeted(source, driving, how, motion))
+        moved = retargeted_film if isinstance(source, FilmSource) else Retargeted
+        return io.NodeOutput(moved(source, driving, how, motion))
+
+
+def film_inputs() -> list[io.Input]:
+    """The widgets for source videos, which came later."""
+    return [
+        io.Boolean.Input(
+            "even_eyes",
+            default=False,
+            optional=True,
+            tooltip="Of a source video: its eyes stay as open as in its first frame.",
+        ),
+        io.Float.Input(
+            "smoothing",
+            default=1.0,
+            min=0.01,
+            max=10_000.0,
+            step=0.1,
+            optional=True,
+            tooltip="Of a source video: how smooth its motion becomes. 1: as published; 10 and more are smoother.",
+        ),
+    ]
 
 
 def render_inputs() -> list[io.Input]:
@@ -135,7 +170,9 @@ class RenderImages(io.ComfyNode):
 
     @classmethod
     @readable
-    def execute(cls, model: LoadedLivePortrait, keypoints: Retargeted, paste_back: bool) -> io.NodeOutput:
+    def execute(
+        cls, model: LoadedLivePortrait, keypoints: Retargeted | RetargetedFilm, paste_back: bool
+    ) -> io.NodeOutput:
         width, height = keypoints.size(paste_back)
         check_fits(len(keypoints), (width, height), free_ram(), "LivePortrait Render (Video)")
         images = torch.empty(len(keypoints), height, width, 3)
@@ -176,7 +213,7 @@ class RenderVideo(io.ComfyNode):
     def execute(
         cls,
         model: LoadedLivePortrait,
-        keypoints: Retargeted,
+        keypoints: Retargeted | RetargetedFilm,
         paste_back: bool,
         filename_prefix: str,
         format: str,  # noqa: A002 - the widget's name
@@ -190,7 +227,7 @@ class RenderVideo(io.ComfyNode):
         motion = keypoints.motion
         try:
             with writer, Behind(writer.write, ENCODED_BEHIND) as write:
-                for index, picture in enumerate(drawn(model, keypoints, paste_back)):
+                for index, picture in enumerate(drawn(model, keypoints, paste_back, previews=True)):
                     write(picture, motion.time(index), motion.duration(index))
         except BaseException:
             if writer.frames:
@@ -200,10 +237,12 @@ class RenderVideo(io.ComfyNode):
         return io.NodeOutput(video, ui=compare_ui(writer, motion.footage))
 
 
-def open_live_film(keypoints: Retargeted, paste_back: bool, file: FilmFile, tags: Mapping[str, str]) -> VideoWriter:
+def open_live_film(
+    keypoints: Retargeted | RetargetedFilm, paste_back: bool, file: FilmFile, tags: Mapping[str, str]
+) -> VideoWriter:
     """Opens a new video file in the output folder. Raises as the streaming sampler's `open_writer` does."""
     form, size = chosen_format(file.format, file.lossless, file.crf), keypoints.size(paste_back)
-    audio, start = sound_source(keypoints.motion.footage, file.sound)
+    audio, start = sound_source(keypoints.sound, file.sound)
     options = WriteOptions(
         rate=keypoints.motion.rate,
         audio=audio if file.audio else None,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from io import BytesIO
 from pathlib import Path
 
 import torch
 from comfy_api.v0_0_2 import io
-from PIL import Image
 
 from ..personalive_core.backends.personalive.files import SHIPPED, own_size
 from ..personalive_core.backends.personalive.reference import check_size, encode_reference
@@ -27,10 +25,9 @@ from .host.faces import (
     parse_box,
     square,
 )
-from .host.folders import temp_file, viewable
 from .host.memory import activation_bytes, with_room
 from .host.notice import notify
-from .host.panel import for_page
+from .host.panel import for_page, picture_for_page
 from .host.schema import schema
 from .host.sockets import (
     Bank,
@@ -45,7 +42,6 @@ from .host.sockets import (
 )
 
 ENCODING = 4  # frames: a step over this many takes as much memory as encoding one picture (counted: 3.2)
-PICKER_SIDE = 1024  # pixels of the longer side of the picture in the face picker
 
 _log = logging.getLogger(__name__)
 
@@ -184,12 +180,7 @@ def encode_portrait(model: LoadedModel, whole: Picture, crop: Crop, size: int) -
 
 def picker(whole: Picture, crop: Crop, faces: list[list[float]]) -> dict[str, object]:
     """Data for the face picker: the full picture as a temporary file, its size in pixels, face boxes, the crop."""
-    picture, buffer = Image.fromarray(whole), BytesIO()
-    picture.thumbnail((PICKER_SIDE, PICKER_SIDE))
-    picture.save(buffer, "JPEG", quality=90)
-    path = temp_file(buffer.getvalue(), ".jpg")
-    height, width = whole.shape[:2]
-    return {"width": width, "height": height, "image": viewable(path), "faces": faces, "crop": square(crop)}
+    return {**picture_for_page(whole), "faces": faces, "crop": square(crop)}
 
 
 class KeyframeBank(io.ComfyNode):

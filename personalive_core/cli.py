@@ -16,12 +16,11 @@ from types import ModuleType
 from typing import NoReturn
 
 from .commands.result import Result
-from .errors import InputError, OutputError, PersonaLiveError
+from .errors import InputError, OutputError, PersonaLiveError, lacks_memory
 from .version import __version__
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 130  # what shells expect after Ctrl-C
-NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # torch's words on CUDA and MPS, Linux, Windows
 
 # Each name is a module of `commands`. It is imported only when used, so that `submit` loads no torch.
 COMMANDS: Mapping[str, str] = {
@@ -36,6 +35,8 @@ COMMANDS: Mapping[str, str] = {
     "check": "check trained weights: each figure beside its expected range",
     "train": "train the paper's stages on your own clips or on drawn people",
     "evaluate": "compare a model with the true frames, on held-out drawn people",
+    "metrics": "measure results against the true or driving films, and compare systems",
+    "batch": "animate many portraits with many films on the GPUs of one machine or a Ray cluster",
     "submit": "run a workflow for many portraits and films on ComfyUI servers",
 }
 
@@ -115,7 +116,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "interrupted"
-    if isinstance(error, MemoryError) or any(words in first_line for words in NO_MEMORY):
+    if lacks_memory(error):
         return (
             EXIT_OUT_OF_MEMORY,
             f"out of memory: try --decoder tiny, --precision fp16 or a smaller --size ({first_line})",

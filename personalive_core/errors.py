@@ -37,6 +37,16 @@ class NumericalError(PersonaLiveError):
     exit_code = 6
 
 
+# torch's words on CUDA and MPS, Linux, Windows
+NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the machine or its device had too little memory."""
+    first_line = next(iter(str(error).splitlines()), "")
+    return isinstance(error, MemoryError) or any(words in first_line for words in NO_MEMORY)
+
+
 def remedy_first(message: str) -> str:
     """Turns an error message "problem: remedy" into "remedy: problem", for places that show only its beginning.
 

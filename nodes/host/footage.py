@@ -29,8 +29,8 @@ class DrivingFrames:
     footage: Footage | None
 
 
-def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> DrivingFrames:
-    """Opens a VIDEO or an IMAGE batch, cut and resampled.
+def open_frames(driving: Any, start: float, count: int, frame_rate: float, name: str = "the driving") -> DrivingFrames:
+    """Opens a VIDEO or an IMAGE batch, cut and resampled; error messages call it `name`.
 
     `start` is in seconds; `count` is the most frames to take, 0 for all; `frame_rate` is in frames per second, 0 for
     the video's own (25 for images). Raises InputError if no frame is left.
@@ -49,7 +49,7 @@ def open_frames(driving: Any, start: float, count: int, frame_rate: float) -> Dr
     frames = islice(opened.frames, wanted)
     first = next(frames, None)
     if first is None:
-        raise InputError(f"the driving has no frame at {start:g} s: choose an earlier start")
+        raise InputError(f"{name} has no frame at {start:g} s: choose an earlier start")
     total = max(round(opened.seconds * opened.rate), 1)
     footage = opened.footage and replace(opened.footage, start=first.time)  # the sound begins with the first picture
     return DrivingFrames(frames, first, opened.rate, min(total, wanted or total), footage)

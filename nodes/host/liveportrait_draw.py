@@ -1,24 +1,30 @@
-"""A source picture with the motion that is to move it, and the pictures that LivePortrait draws of it."""
+"""A source picture or video with the motion that is to move it, and the pictures that LivePortrait draws of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from time import monotonic
 
 import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io
+from PIL import Image
 
+from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
 from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
-from ...personalive_core.backends.liveportrait.stream import RenderOptions, animate_portrait
+from ...personalive_core.backends.liveportrait.stream import RenderedFrame, RenderOptions, animate_portrait
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion
 from ...personalive_core.media.picture import Picture
 from .liveportrait import ready
+from .liveportrait_film import RetargetedFilm
 from .memory import check_interrupt
-from .sockets import LoadedLivePortrait, Motion
+from .panel import PREVIEW
+from .sockets import Footage, LoadedLivePortrait, Motion
 
-RetargetedSocket = io.Custom("PERSONALIVE_KEYPOINTS")
+RetargetedSocket = io.Custom("PERSONALIVE_KEYPOINTS")  # a Retargeted or RetargetedFilm
+PREVIEW_EVERY = 0.5  # seconds between two live previews: they take time of the page and of the drawing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +44,34 @@ class Retargeted:
         height, width = (self.portrait.whole if paste_back else self.portrait.crop.picture).shape[:2]
         return width, height
 
+    @property
+    def sound(self) -> Footage | None:
+        """Where the result's sound is: in the driving's file."""
+        return self.motion.footage
+
+    def frames(self, model: LivePortrait, how: RenderOptions) -> Iterator[RenderedFrame]:
+        """Yields the drawn frames. Raises as `animate_portrait`."""
+        return animate_portrait(model, self.portrait, [self.driving], how)
+
     def __repr__(self) -> str:
         return f"{len(self)} frames of a {self.portrait.whole.shape[1]}x{self.portrait.whole.shape[0]} picture"
 
 
-def drawn(model: LoadedLivePortrait, moved: Retargeted, paste_back: bool) -> Iterator[Picture]:
-    """Yields the picture of each frame, pasted back if asked, with a progress bar. Raises as `animate_portrait`."""
-    bar, how = comfy.utils.ProgressBar(len(moved)), replace(moved.how, paste=paste_back)
-    for frame in animate_portrait(ready(model.networks), moved.portrait, [moved.driving], how):
+def drawn(
+    model: LoadedLivePortrait, moved: Retargeted | RetargetedFilm, paste_back: bool, previews: bool = False
+) -> Iterator[Picture]:
+    """Yields the picture of each frame, pasted back if asked, with a progress bar and, if asked, live previews.
+
+    A frame counts when the caller has taken it, so Cancel loses no drawn one. Raises as the `frames` of `moved`.
+    """
+    bar, how, shown = comfy.utils.ProgressBar(len(moved)), replace(moved.how, paste=paste_back), -PREVIEW_EVERY
+    for index, frame in enumerate(moved.frames(ready(model.networks), how), 1):
         check_interrupt()
         yield frame.picture
-        bar.update(1)
+        preview = None
+        if previews and monotonic() - shown >= PREVIEW_EVERY:
+            preview, shown = ("JPEG", Image.fromarray(frame.picture), PREVIEW), monotonic()
+        bar.update_absolute(index, len(moved), preview)
 
 
 def keypoint_pictures(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from comfy_api.v0_0_2 import io
+from numpy.typing import NDArray
 
-from ...personalive_core.backends.liveportrait.crops import SOURCE_CROP, CropRule
+from ...personalive_core.backends.liveportrait.crops import AXIS_POINTS, SOURCE_CROP, CropRule
 from ...personalive_core.backends.liveportrait.files import landmark_file
-from ...personalive_core.backends.liveportrait.finding import FoundFace, face_in_box, find_face
+from ...personalive_core.backends.liveportrait.finding import FoundFace, face_at_points, face_in_box, find_face
 from ...personalive_core.backends.liveportrait.landmarker import LiveLandmarker, open_landmarker
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.liveportrait.motion import read_implicit, unit_pictures
 from ...personalive_core.backends.liveportrait.portrait import SourcePortrait, face_facts, prepare_source, source_crop
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion
 from ...personalive_core.backends.personalive.files import yunet_file
-from ...personalive_core.errors import FaceError
+from ...personalive_core.errors import FaceError, InputError
 from ...personalive_core.faces.crop import FaceDetector, crop_by_hand
 from ...personalive_core.faces.detectors import DETECTORS, detector_for
 from ...personalive_core.media.picture import Picture
@@ -31,11 +34,13 @@ NO_LIVE_YUNET = (
     "finding the face needs YuNet, which is not downloaded: turn on download_if_missing in Load LivePortrait and run "
     f"again, or {MANUAL}"
 )
+BY_HAND = "draw a face_box around the animal's face, or click its nine points in Prepare Source"
+Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """Which face of a picture, and how much around it: the values of `choice_inputs`."""
+    """Which face of a picture, and how much around it: the values of `choice_inputs`, and of `points_input`."""
 
     detector: str = "auto"
     face: str = "largest"
@@ -43,6 +48,7 @@ class FaceChoice:
     crop_scale: float = 1.0
     crop_x: float = 0.0
     crop_y: float = 0.0
+    face_points: str = ""
 
     def rule(self, usual: CropRule) -> CropRule:
         """The `usual` crop, changed as the widgets say."""
@@ -67,7 +73,7 @@ def found_inputs() -> list[io.Input]:
 
 
 def choice_inputs() -> list[io.Input]:
-    """The widgets of a FaceChoice, in the order and by the names of its fields."""
+    """The widgets of a FaceChoice but for its points, in the order and by the names of its fields."""
     return [
         *found_inputs(),
         io.Float.Input(
@@ -86,6 +92,42 @@ def choice_inputs() -> list[io.Input]:
             )
         ),
     ]
+
+
+def points_input() -> io.String.Input:
+    """The widget of the points; it came later."""
+    return io.String.Input(
+        "face_points",
+        default="",
+        optional=True,
+        tooltip="For animals, instead of face_box: nine points x, y; x, y in pixels, clicked in the picture with "
+        "Points: corners of the right eye and of the left, nose, corners of the mouth, upper and lower lip.",
+    )
+
+
+def parse_points(text: str) -> Points | None:
+    """Parses "x, y; x, y ..." in pixels of a layout that places a crop; None for an empty text.
+
+    Raises InputError for anything else.
+    """
+    if not text.strip():
+        return None
+    try:
+        numbers = [float(part) for part in text.replace(",", " ").replace(";", " ").split()]
+    except ValueError:
+        numbers = []
+    if not numbers or len(numbers) % 2 or not all(map(math.isfinite, numbers)):
+        raise InputError(f"face_points is {text[:40]!r}: write nine points x, y; x, y in pixels, or nothing")
+    if len(numbers) // 2 not in AXIS_POINTS:
+        raise InputError(f"face_points has {len(numbers) // 2} of nine points: click the others, or clear it")
+    return np.array(numbers, np.float32).reshape(-1, 2)
+
+
+def face_by_points(points: Points, whole: Picture) -> FoundFace:
+    """The face at points [N, 2] given by hand. Raises InputError if they are outside the picture [H, W, 3]."""
+    found = face_at_points(points)
+    crop_by_hand(found.box, whole.shape[:2], "face_points")
+    return found
 
 
 def landmarker(model: LoadedLivePortrait) -> LiveLandmarker | None:
@@ -112,9 +154,12 @@ def live_face_detector(name: str, picture: Picture) -> FaceDetector | None:
 def found_face(model: LoadedLivePortrait, whole: Picture, wanted: FaceChoice) -> FoundFace | None:
     """The chosen face of a picture [H, W, 3]; None: the centred square is the face.
 
-    Raises FaceError if that face was not found, InputError for an unknown choice or a box outside the picture,
-    WeightsError if the detector is missing.
+    Raises FaceError if that face was not found, InputError for an unknown choice or a box or points outside the
+    picture, WeightsError if the detector is missing.
     """
+    points = parse_points(wanted.face_points)
+    if points is not None:
+        return face_by_points(points, whole)
     box = parse_box(wanted.face_box)
     if box is not None:
         crop_by_hand(box, whole.shape[:2], "face_box")  # refuses one outside the picture
@@ -123,6 +168,8 @@ def found_face(model: LoadedLivePortrait, whole: Picture, wanted: FaceChoice) ->
     if detector is None:
         return None
     found = find_face(whole, detector, choice(wanted.face), landmarker(model))
+    if found is None and model.subject == "animal":
+        raise FaceError(f"the detectors know human faces and found none: {BY_HAND}")
     if found is None:
         raise FaceError(f"no such face was found in the picture: choose another detector or face, or {MANUAL}")
     return found

@@ -16,13 +16,14 @@ from server import PromptServer
 from ...personalive_core.backends.personalive.stream import Emitted
 from ...personalive_core.media.picture import Picture
 from ...personalive_core.media.write import VideoWriter
-from .folders import viewable
+from .folders import temp_file, viewable
 from .sockets import Footage
 
 EVENT = "personalive.progress"
 PAUSE = 0.25  # minimum seconds between two events
 STRIP_SIDE = 96  # pixels of the longer side of a keyframe in the strip
 PREVIEW = 512  # pixels, the largest side of a live preview
+PICKER_SIDE = 1024  # pixels of the longer side of the picture in the face picker
 
 
 class SamplerPanel:
@@ -106,6 +107,15 @@ def data_url(picture: Picture, side: int = STRIP_SIDE) -> str:
     small.thumbnail((side, side))
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def picture_for_page(whole: Picture) -> dict[str, Any]:
+    """A picture for the face picker: a smaller copy as a temporary file, and the full size in pixels."""
+    picture, buffer = Image.fromarray(whole), BytesIO()
+    picture.thumbnail((PICKER_SIDE, PICKER_SIDE))
+    picture.save(buffer, "JPEG", quality=90)
+    height, width = whole.shape[:2]
+    return {"width": width, "height": height, "image": viewable(temp_file(buffer.getvalue(), ".jpg"))}
 
 
 def compare_ui(writer: VideoWriter, footage: Footage | None) -> dict[str, list[Any]]:

@@ -66,3 +66,8 @@ def sound_source(footage: Footage | None, sound: Mapping[str, Any] | None) -> tu
     elif sound is not None:
         return as_sound(sound), Fraction(0)
     return (footage.path, footage.start) if footage else (None, Fraction(0))
+
+
+def audible(footage: Footage | None, other: Footage | None) -> Footage | None:
+    """The first of both that has sound; without any, `footage`. Sound that cannot be decoded counts as sound."""
+    return footage if other is None or sound_of(footage, Fraction(0)) or not sound_of(other, Fraction(0)) else other

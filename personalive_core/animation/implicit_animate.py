@@ -35,6 +35,7 @@ from ..media.picture import Picture, write_image
 from ..media.still import RESULT_PICTURES, PictureWriter
 from ..media.video import Frame, is_pictures, probe, read_frames
 from ..media.write import VideoWriter, WriteOptions
+from ..motion.gaps import fill_missing
 from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
 from ..text import plural
@@ -44,6 +45,7 @@ from .job import Seconds, Summary, check_files, make, progress, timed, write_opt
 from .liveportrait_engine import LivePortraitEngine
 from .pipeline import AnimatedFrame
 from .portrait import Portrait, read_portrait
+from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, Keep, make_anew
 from .sheet import contact_sheet
 
 
@@ -97,12 +99,13 @@ class _Driving:
         return self if self.film is None else replace(self, faces=self.film.faces(quiet))
 
 
-def animate_implicit(job: ImplicitJob) -> Summary:
+def animate_implicit(job: ImplicitJob, keep: Keep = make_anew, read: FilmMotion | None = None) -> Summary:
     """Animates a portrait, or a source video; writes the video and, if `job.sheet` is set, the contact sheet.
 
     A portrait that one picture drives gives a picture. Wrong inputs, and a driving without a face, are rejected before
     the networks load. Raises PersonaLiveError; then the frames made so far are in a partial file next to the output,
-    and an older output is unchanged.
+    and an older output is unchanged. `keep` may hold networks and references of earlier jobs; `read` is the driving's
+    motion, if `read_implicit_motion` read it before.
     """
     began, engine = time.perf_counter(), job.engine
     check_files(job)
@@ -113,10 +116,10 @@ def animate_implicit(job: ImplicitJob) -> Summary:
     shown = Portrait(crop, crop, None, (width, height))
     options = RenderOptions(job.animation, engine.subject == "animal", driving.is_still, job.paste)
     with open_result(job, driving, (width, height)) as writer:
-        driving = driving.looked_at(job.quiet)
-        model, loading = timed(engine.load, engine.device)
-        work = _Work(job, driving, options, pictures if job.sheet else None)
-        ready, encoding = timed(lambda: work.ready(model, source), engine.device)
+        driving = driving if read else driving.looked_at(job.quiet)
+        model, loading = timed(lambda: keep(KEPT_NETWORKS, engine.load), engine.device)
+        work = _Work(job, driving, options, pictures if job.sheet else None, read)
+        ready, encoding = timed(lambda: keep(KEPT_REFERENCE, lambda: work.ready(model, source)), engine.device)
         started = time.perf_counter()
         frames = work.film(model, ready) if isinstance(ready, SourceFilm) else work.portrait(model, ready)
         made = make(job, progress(frames, work.count(ready), "animate", job.quiet), shown, pictures, writer)
@@ -199,6 +202,7 @@ class _Work:
     driving: _Driving
     options: RenderOptions
     shown: Thumbnails | None  # gets the driving's pictures
+    read: FilmMotion | None = None  # the driving film's motion, if it was read before
 
     def ready(self, model: LivePortrait, source: _Source) -> SourcePortrait | SourceFilm:
         """Reads the reference: a picture, or a source video in a first pass."""
@@ -254,6 +258,10 @@ class _Work:
             part = read_saved(IMPLICIT, self.job.clip)
             times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
             yield part.motion
+            return
+        if self.read is not None:
+            times.extend(self.read.times)
+            yield from fill_missing(self.read.pieces(ImplicitMotion), self.job.clip.missing, neutral)
             return
         film, faces = self.driving.film, self.driving.faces
 

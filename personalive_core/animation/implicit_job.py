@@ -32,6 +32,7 @@ from ..motion.types import concat_motion
 from .driving import DrivingClip, DrivingVideo, find_detector, open_driving
 from .job import progress
 from .liveportrait_engine import LivePortraitEngine
+from .sharing import noted
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ class FilmDriving:
         self, model: LivePortrait, frames: Iterable[Frame], faces: DrivingFaces, neutral: ImplicitMotion | None = None
     ) -> Iterator[ImplicitMotion]:
         """The motion of its `frames`, smoothed and filled, in pieces."""
+        return fill_missing(self.gappy(model, frames, faces), self.video.options.missing, neutral)
+
+    def gappy(self, model: LivePortrait, frames: Iterable[Frame], faces: DrivingFaces) -> Iterator[ImplicitMotion]:
+        """The same, but frames without a face are not filled: the same for every reference."""
         times: list[Fraction] = []
 
         def pictures() -> Iterator[Picture]:
@@ -119,9 +124,7 @@ class FilmDriving:
             while True:
                 yield times.pop(0)
 
-        options = self.video.options
-        smoothed = smooth(read_driving(model, pictures(), faces), options.smoothing, taken())
-        return fill_missing(smoothed, options.missing, neutral)
+        return smooth(read_driving(model, pictures(), faces), self.video.options.smoothing, taken())
 
 
 def open_film(clip: DrivingClip, weights: Path) -> FilmDriving:
@@ -144,13 +147,9 @@ def extract_implicit(clip: DrivingClip, engine: LivePortraitEngine, output: Path
     model = engine.load()
     shown: list[tuple[Fraction, Fraction | None]] = []
 
-    def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in progress(frames, driving.video.count, "motion", quiet):
-            shown.append((frame.time, frame.duration))
-            yield frame
-
     with closing(driving.video.read()) as frames:
-        motion = concat_motion(driving.motion(model, noted(frames), faces))
+        bar = progress(frames, driving.video.count, "motion", quiet)
+        motion = concat_motion(driving.motion(model, noted(bar, shown), faces))
     details = {"rate": str(driving.video.rate), "driving": clip.path.name}
     save_kind(IMPLICIT, output, motion, details, times_of(shown, driving.video.rate))
     return motion

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from ..media.ahead import ENCODED_BEHIND, Behind
 from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import Picture, write_image
 from ..media.still import PictureWriter
-from ..media.video import Frame
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.files import SUFFIXES as MOTION_SUFFIXES
 from ..motion.files import save_motion
@@ -34,8 +33,9 @@ from ..motion.types import HybridMotion, concat_motion
 from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
 from .engine import Engine
-from .pipeline import AnimatedFrame, AnimateOptions, film_motion
+from .pipeline import AnimatedFrame, AnimateOptions, animate_film_motion, film_motion
 from .portrait import Portrait, ReferenceFace, open_portrait
+from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, Keep, make_anew, noted
 from .sheet import SheetCollector, contact_sheet
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -141,11 +141,12 @@ class FrameNotes:
     collector: SheetCollector = SheetCollector()
 
 
-def animate_to_file(job: AnimationJob) -> Summary:
+def animate_to_file(job: AnimationJob, keep: Keep = make_anew, film: FilmMotion | None = None) -> Summary:
     """Animates a portrait; writes the video and, if `job.sheet` is set, the contact sheet.
 
     Wrong inputs are rejected before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames made
-    so far are in a partial file next to the output, and an older output is unchanged.
+    so far are in a partial file next to the output, and an older output is unchanged. `keep` may hold networks and
+    encoded references of earlier jobs; `film` is the driving's motion, if `read_film_motion` read it before.
     """
     began, engine = time.perf_counter(), job.engine
     check_files(job)
@@ -157,29 +158,41 @@ def animate_to_file(job: AnimationJob) -> Summary:
     portrait = open_portrait(job.reference, face, engine, job.paste)
     # load the networks, animate, write
     with VideoWriter(job.output, portrait.canvas, write_options(job, source)) as writer:
-        model, loading = timed(engine.load, engine.device)
-        reference, encoding = timed(lambda: encode_reference(model, portrait.source, engine.size), engine.device)
-        started = time.perf_counter()
-        shown = Thumbnails()
-        frames = source.animate(model, reference, options, shown if job.sheet else None)
+        model, loading = timed(lambda: keep(KEPT_NETWORKS, engine.load), engine.device)
+        encode = partial(encode_reference, model, portrait.source, engine.size)
+        reference, encoding = timed(lambda: keep(KEPT_REFERENCE, encode), engine.device)
+        started, shown = time.perf_counter(), Thumbnails()
+        if film is None or isinstance(source, SavedMotion):
+            frames = source.animate(model, reference, options, shown if job.sheet else None)
+        else:
+            frames = animate_film_motion(model, reference, film, replace(options, motion=source.options))
         made = make(job, progress(frames, source.count, "animate", job.quiet), portrait, shown, writer)
     ended = time.perf_counter()
-    summary = Summary(
-        output=str(job.output),
-        sheet=str(job.sheet) if job.sheet else None,
-        frames=writer.frames,
-        fps=writer.frames / (ended - started),
-        keyframes=made.keyframes,
-        filled=made.filled,
-        size=portrait.canvas,
-        seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
-        peak_memory=peak_memory(engine.device),
-        detector=portrait.detector if source.detector == "none" else source.detector,
-    )
+    seconds = Seconds(loading, encoding, made.first_frame, ended - started, ended - began)
+    detector = portrait.detector if source.detector == "none" else source.detector
+    summary = summary_of(job, (writer.frames, portrait.canvas), made, seconds, detector)
     if job.sheet:
         sheet = contact_sheet(portrait.picture, made.collector.rows(), sheet_title(job, summary))
         write_image(job.sheet, sheet, job.label)
     return summary
+
+
+def summary_of(
+    job: AnimationJob, film: tuple[int, tuple[int, int]], made: FrameNotes, seconds: Seconds, detector: str
+) -> Summary:
+    """The facts about the finished `film` of so many frames of (width, height)."""
+    return Summary(
+        output=str(job.output),
+        sheet=str(job.sheet) if job.sheet else None,
+        frames=film[0],
+        fps=film[0] / seconds.animation,
+        keyframes=made.keyframes,
+        filled=made.filled,
+        size=film[1],
+        seconds=seconds,
+        peak_memory=peak_memory(job.engine.device),
+        detector=detector,
+    )
 
 
 def make(
@@ -225,13 +238,9 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     model = engine.load()
     shown: list[tuple[Fraction, Fraction | None]] = []
 
-    def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in progress(frames, source.count, "motion", quiet):
-            shown.append((frame.time, frame.duration))
-            yield frame
-
     with closing(source.read()) as frames:
-        motion = concat_motion(film_motion(model, noted(frames), source.options))
+        bar = progress(frames, source.count, "motion", quiet)
+        motion = concat_motion(film_motion(model, noted(bar, shown), source.options))
     details = {"rate": str(source.rate), "driving": clip.path.name}
     save_motion(output, motion, details, times_of(shown, source.rate))
     return motion

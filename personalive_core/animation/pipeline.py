@@ -28,6 +28,7 @@ from ..modules.schedule import seeded_noise
 from ..motion.gaps import fill_missing
 from ..motion.smoothing import OneEuroOptions, smooth
 from ..motion.types import HybridMotion
+from .sharing import FilmMotion
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,17 @@ def film_motion(
     model: PersonaLive, frames: Iterable[Frame], options: MotionOptions, neutral: HybridMotion | None = None
 ) -> Generator[HybridMotion, None, None]:
     """Like `driving_motion`, from frames with their times: each is smoothed over its own time step."""
+    with closing(gappy_motion(model, frames, options)) as smoothed:
+        yield from fill_missing(smoothed, options.missing, neutral)
+
+
+def gappy_motion(
+    model: PersonaLive, frames: Iterable[Frame], options: MotionOptions
+) -> Generator[HybridMotion, None, None]:
+    """Like `film_motion`, but frames without a face are not filled: the same for every reference."""
     if options.smoothing is None:
-        yield from driving_motion(model, (frame.image for frame in frames), options, neutral)
+        with closing(_extract(model, (frame.image for frame in frames), options)) as extracted:
+            yield from extracted
         return
     times: deque[Fraction] = deque()  # of the frames that were read, but are not smoothed yet
 
@@ -90,8 +100,7 @@ def film_motion(
             yield frame.image
 
     with closing(_extract(model, pictures(), options)) as extracted:
-        smoothed = smooth(extracted, options.smoothing, iter(times.popleft, None))
-        yield from fill_missing(smoothed, options.missing, neutral)
+        yield from smooth(extracted, options.smoothing, iter(times.popleft, None))
 
 
 def _extract(
@@ -153,6 +162,16 @@ def animate(
         for frame in animate_motion(model, reference, motions, options):
             time, duration = times.popleft()
             yield replace(frame, time=time, duration=duration)
+
+
+def animate_film_motion(
+    model: PersonaLive, reference: Reference, film: FilmMotion, options: AnimateOptions
+) -> Iterator[AnimatedFrame]:
+    """Like `animate`, from the motion of a film that `gappy_motion` read before: the same frames to the same bits."""
+    motions = fill_missing(film.pieces(HybridMotion), options.motion.missing, reference.motion)
+    for frame in animate_motion(model, reference, motions, options):
+        time, duration = film.times[frame.index]
+        yield replace(frame, time=time, duration=duration)
 
 
 def animate_motion(

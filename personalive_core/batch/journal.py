@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 JOURNAL = "submit.jsonl"  # in the output folder
+CLUSTER_JOURNAL = "batch.jsonl"  # the same of `personalive batch`
 POSTED, DONE, FAILED = "posted", "done", "failed"
 
 
@@ -18,8 +19,8 @@ class Record:
     key: str
     name: str  # folder under the output folder
     state: str  # POSTED, DONE or FAILED
-    server: str
-    prompt_id: str
+    server: str  # of a cluster the worker
+    prompt_id: str  # of a cluster the number of the try
     files: Mapping[str, int]  # path under the output folder -> size in bytes; when DONE
     reason: str = ""  # when FAILED
 
@@ -30,9 +31,9 @@ class Record:
         )
 
 
-def read_journal(output: Path) -> dict[str, Record]:
-    """The newest record of each job, by key; a line that a crash cut short is skipped."""
-    path = output / JOURNAL
+def read_journal(output: Path, name: str = JOURNAL) -> dict[str, Record]:
+    """The newest record of each job, by key; a line that a crash cut short is skipped. `name` is the file's."""
+    path = output / name
     records = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -43,7 +44,7 @@ def read_journal(output: Path) -> dict[str, Record]:
     return records
 
 
-def write_record(output: Path, record: Record) -> None:
+def write_record(output: Path, record: Record, name: str = JOURNAL) -> None:
     """Appends one line. It begins with a line break, so that a line cut short by a crash does not damage the next."""
-    with (output / JOURNAL).open("a", encoding="utf-8") as file:
+    with (output / name).open("a", encoding="utf-8") as file:
         file.write(f"\n{json.dumps(asdict(record))}")

@@ -198,14 +198,14 @@ def make_jobs(
     jobs = {}
     for row in rows:
         placed, uploads = _placed(prompt, row, nodes, hashes)
-        stem = _stem(row)
+        stem = row_stem(row)
         key = _key(placed, stem)
         names.setdefault(key, _free(stem, names.values()))
         jobs[key] = BatchJob(names[key], key, _with_own_prefixes(placed, key), uploads)
     return tuple(jobs.values())
 
 
-def _stem(row: BatchRow) -> str:
+def row_stem(row: BatchRow) -> str:
     """What a row's name begins with: the names of its files without suffixes."""
     parts = [row.files[role].stem[:LONGEST_STEM] for role in LOADERS if role in row.files]
     if len(os.fsencode("__".join(parts))) > LONGEST_NAME:

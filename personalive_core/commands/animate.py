@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..animation.implicit_animate import animate_implicit
+from ..animation.implicit_animate import ImplicitJob, animate_implicit
 from ..animation.job import AnimationJob, Summary, animate_to_file
 from ..backends.personalive.motion import Strengths
 from ..backends.registry import LIVEPORTRAIT
@@ -22,7 +22,24 @@ from .result import Result
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive animate`."""
     add_system(parser)
-    _add_files(parser)
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        required=True,
+        help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
+    )
+    parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
+    )
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds all arguments but the system and the files of one animation."""
     add_engine(parser)
     add_loras(parser)
     parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
@@ -54,22 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_result(parser.add_argument_group("result"))
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        required=True,
-        help="portrait: a picture, or a video (its first frame; with liveportrait every frame)",
-    )
-    parser.add_argument("--driving", type=Path, required=True, help="video, folder of pictures, or motion file")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
-    )
-
-
 def _add_result(result: argparse._ArgumentGroup) -> None:
     result.add_argument("--sheet", type=Path, help="write a contact sheet: .png or .jpg")
     result.add_argument(
@@ -99,32 +100,38 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive animate`."""
+    job = job_of(a)
+    if isinstance(job, ImplicitJob):
+        return _result(animate_implicit(job), with_keyframes=False)
+    return result_of(job)
+
+
+def job_of(a: argparse.Namespace) -> AnimationJob | ImplicitJob:
+    """The job that the arguments ask for. Raises InputError for an option of another system, or an unusable device."""
     refuse_others(a)
     if a.system == LIVEPORTRAIT:
-        return _result(animate_implicit(implicit_job(a)), with_keyframes=False)
-    return result_of(
-        AnimationJob(
-            reference=a.reference,
-            clip=replace(clip_of(a), head_alone=a.expression == 0),
-            output=a.output,
-            engine=engine_of(a, loras_of(a)),
-            reference_box=a.reference_box,
-            reference_crop=a.reference_crop,
-            steps=a.steps,
-            seed=a.seed,
-            strengths=Strengths(a.rotation, a.translation, a.scale, a.expression),
-            paste=PasteOptions(feather=a.feather) if a.paste_back else None,
-            sheet=a.sheet,
-            audio=not a.no_audio,
-            lossless=a.lossless,
-            label=not a.no_label,
-            mark=a.mark,
-            codec=a.codec,
-            crf=a.crf,
-            quiet=a.quiet,
-            reference_face=a.reference_face,
-            crop_scale=a.crop_scale,
-        )
+        return implicit_job(a)
+    return AnimationJob(
+        reference=a.reference,
+        clip=replace(clip_of(a), head_alone=a.expression == 0),
+        output=a.output,
+        engine=engine_of(a, loras_of(a)),
+        reference_box=a.reference_box,
+        reference_crop=a.reference_crop,
+        steps=a.steps,
+        seed=a.seed,
+        strengths=Strengths(a.rotation, a.translation, a.scale, a.expression),
+        paste=PasteOptions(feather=a.feather) if a.paste_back else None,
+        sheet=a.sheet,
+        audio=not a.no_audio,
+        lossless=a.lossless,
+        label=not a.no_label,
+        mark=a.mark,
+        codec=a.codec,
+        crf=a.crf,
+        quiet=a.quiet,
+        reference_face=a.reference_face,
+        crop_scale=a.crop_scale,
     )
 
 

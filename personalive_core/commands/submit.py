@@ -87,7 +87,7 @@ def run(a: argparse.Namespace) -> Result:
     failed = [record for record in records if record.state == FAILED]
     lines = [f"{a.output}: {plural(len(records), 'row')}, {len(failed)} failed"]
     if failed:
-        lines += ["", *_table(("row", "server", "reason"), [(r.name, r.server, r.reason) for r in failed])]
+        lines += ["", *aligned(("row", "server", "reason"), [(r.name, r.server, r.reason) for r in failed])]
     values = {
         "output": str(a.output),
         "rows": [{"row": r.name, "server": r.server, "files": [*r.files], "reason": r.reason} for r in records],
@@ -115,7 +115,7 @@ def _jobs(a: argparse.Namespace) -> tuple[BatchJob, ...]:
 def _listed(jobs: Sequence[BatchJob], output: Path) -> Result:
     records = read_journal(output)
     done = [job.key in records and records[job.key].is_whole(output) for job in jobs]
-    lines = _table(
+    lines = aligned(
         ("row", "files", "state"),
         [
             (job.name, " ".join(map(str, job.uploads.values())), "done" if is_done else "to do")
@@ -126,7 +126,7 @@ def _listed(jobs: Sequence[BatchJob], output: Path) -> Result:
     return Result("\n".join(lines), values)
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+def aligned(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     """Formats rows as lines; each column is as wide as its longest text."""
     table = [heads, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..drawn.landmarker import Landmarker, find_landmarks
-from ..metrics.pictures import Numbers, Pictures, lab, psnr, ssim, unit
+from ..metrics.pictures import Numbers, Pictures, l1, lab, psnr, ssim, unit
 from .cases import Truth
 
 SMALLEST_REGION = 16  # pixels; a smaller region has no reliable mean colour
@@ -51,7 +51,7 @@ def score(pictures: Pictures, truth: Truth, network: Landmarker) -> FrameScores:
     return FrameScores(
         psnr=psnr(shown, true).numpy(),
         ssim=ssim(shown, true).numpy(),
-        l1=(shown - true).abs().mean((1, 2, 3)).numpy(),
+        l1=l1(shown, true).numpy(),
         landmarks=landmark_error(find_landmarks(network, pictures), truth.landmarks, pictures.shape[1]).numpy(),
         identity=identity_error(region_colours(pictures, truth.regions), region_colours(truth.pictures, truth.regions)),
     )

@@ -1,1 +1,1 @@
-"""Metrics that compare pictures."""
+"""Metrics of pictures and films: definitions and figures; networks come in as functions."""

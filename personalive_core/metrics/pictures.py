@@ -1,4 +1,4 @@
-"""Picture metrics: PSNR, SSIM, and the conversion from sRGB to CIE Lab."""
+"""Picture metrics: L1, PSNR, SSIM, and the conversion from sRGB to CIE Lab."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ LINEAR_BELOW, LAB_EDGE = 0.04045, 6 / 29  # sRGB is linear below 0.04045, Lab be
 def unit(pictures: Pictures) -> Tensor:
     """Converts [F, S, S, 3] uint8 to [F, 3, S, S] float64 in 0..1."""
     return torch.tensor(pictures).permute(0, 3, 1, 2).double() / 255
+
+
+def l1(shown: Tensor, true: Tensor) -> Tensor:
+    """L1 [F] of pictures [F, 3, S, S] in 0..1: the mean absolute error."""
+    error: Tensor = (shown - true).abs().mean((1, 2, 3))
+    return error
 
 
 def psnr(shown: Tensor, true: Tensor) -> Tensor:

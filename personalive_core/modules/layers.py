@@ -89,6 +89,9 @@ _REBUILT: dict[type[nn.Module], Any] = {
     nn.Conv2d: lambda ops, m: ops.Conv2d(
         m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups, m.bias is not None
     ),
+    nn.Conv3d: lambda ops, m: ops.Conv3d(
+        m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups, m.bias is not None
+    ),
     nn.GroupNorm: lambda ops, m: ops.GroupNorm(m.num_groups, m.num_channels, m.eps, m.affine),
 }
 
@@ -96,8 +99,8 @@ _REBUILT: dict[type[nn.Module], Any] = {
 def with_ops(network: nn.Module, ops: Ops) -> nn.Module:
     """Replaces the layers of a library's `network` by new ones from `ops`, in place; returns `network`.
 
-    Linear, Conv2d and GroupNorm are replaced; layers of any other type stay. Weights are not copied, so the network
-    must still be on the meta device.
+    Linear, Conv2d, Conv3d and GroupNorm are replaced; layers of any other type stay. Weights are not copied, so the
+    network must still be on the meta device.
     """
     if ops is not nn:
         for name, child in list(network.named_children()):

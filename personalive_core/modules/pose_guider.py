@@ -56,6 +56,7 @@ class PoseGuiderConfig:
 
     out_channels: int = 320  # channels of the denoising UNet's first layer
     widths: tuple[int, ...] = (16, 32, 96, 256)
+    last: str = "conv_out_modify"  # name of the last layer in the checkpoint
 
 
 class PoseGuider(nn.Module):
@@ -69,10 +70,11 @@ class PoseGuider(nn.Module):
         for narrow, wide in itertools.pairwise(widths):
             self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
             self.blocks.append(ops.Conv2d(narrow, wide, 3, padding=1, stride=2))
-        self.conv_out_modify = ops.Conv2d(widths[-1], config.out_channels, 3, padding=1)
+        self.last = config.last
+        self.add_module(config.last, ops.Conv2d(widths[-1], config.out_channels, 3, padding=1))
 
     def forward(self, drawing: Tensor) -> Tensor:
         x = functional.silu(self.conv_in(drawing))
         for block in self.blocks:
             x = functional.silu(block(x))
-        return self.conv_out_modify(x)
+        return self.get_submodule(self.last)(x)

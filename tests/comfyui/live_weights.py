@@ -24,8 +24,11 @@ def parity_modules():
         return sys.modules["synth"], sys.modules["liveportrait_cases"]
 
 
-def write_live_standin(folder):
-    """Writes the weights into `folder`, as the repack has them; keypoints lie in the picture and move with it."""
+def write_live_standin(folder, base=""):
+    """Writes the weights into `folder`, as the repack has them; keypoints lie in the picture and move with it.
+
+    `base` is "animal" for an animal's networks.
+    """
     synth, live_cases = parity_modules()
     kinds = (AppearanceExtractor, KeypointExtractor, WarpingNetwork, SpadeDecoder, RetargetingNetworks)
     configs = (SIZES.appearance, SIZES.keypoints, SIZES.warping, SIZES.decoder, SIZES.retargeting)
@@ -36,4 +39,4 @@ def write_live_standin(folder):
     states = {name: network.state_dict() for name, network in loaded.items()}
     states["motion_extractor"].pop("idx_tensor")
     folder.mkdir(parents=True, exist_ok=True)
-    write_repack(folder, states)
+    write_repack(folder, states, base)

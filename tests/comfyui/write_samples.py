@@ -16,6 +16,7 @@ from personalive_core.backends.personalive.files import SHIPPED, SHIPPED_SIZE
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER, SITTER, write_driving
+from tests.comfyui.drawn_cat import draw_cat
 from tests.comfyui.server import ROOT
 
 ASSETS = ROOT / "nodes" / "assets"
@@ -24,11 +25,12 @@ GLAD = FaceMotion(yaw=-16, pitch=-5, roll=6, mouth=0.55, smile=0.9, blink=(0.0, 
 
 
 def main():
-    """Portrait, expression, film with sound, and the small model's motion of that film."""
+    """Portrait, expression, cat, film with sound, and the small model's motion of that film."""
     ASSETS.mkdir(exist_ok=True)
     for name, person, motion in (("portrait", SITTER, FaceMotion()), ("expression", DRIVER, GLAD)):
         picture = Image.fromarray(draw_portrait(person, motion, SIDE))
         picture.save(ASSETS / f"personalive_{name}.png", optimize=True)
+    draw_cat(SIDE).save(ASSETS / "personalive_cat.png", optimize=True)
     film = ASSETS / "personalive_film.mp4"
     write_driving(film, SECONDS, SIDE)
     engine = Engine(SHIPPED["small"], torch.device("cpu"), torch.float32, size=SHIPPED_SIZE)

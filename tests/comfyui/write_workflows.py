@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
-from personalive_core.drawn.sample import SITTER
+from personalive_core.drawn.sample import DRIVER, SITTER
 from personalive_core.media.video import read_frames
+from tests.comfyui.drawn_cat import draw_cat
 from tests.comfyui.live_weights import write_live_standin
 from tests.comfyui.page import load_api, open_page, to_api, to_ui
 from tests.comfyui.server import ROOT, ComfyUI
@@ -43,8 +44,17 @@ LIVEPORTRAIT = (
     "**Download**: the first run fetches about 0.5 GB into `models/liveportrait`; other packs' files are used.\n\n"
     "**Licence**: MIT, the weights too."
 )
+ANIMALS = (
+    "**Download**: the first run fetches about 0.5 GB of animals' networks into `models/liveportrait`.\n\n"
+    "**Licence**: MIT, the weights too. The published detector of animals is for non-commercial use, and not needed."
+)
 # Nodes of LivePortrait that look for a face, which the sample media do without.
-LIVE_FACES = {"PersonaLiveExpressionEditor", "PersonaLivePrepareSource", "PersonaLiveExtractImplicitMotion"}
+LIVE_FACES = {
+    "PersonaLiveExpressionEditor",
+    "PersonaLivePrepareSource",
+    "PersonaLivePrepareSourceVideo",
+    "PersonaLiveExtractImplicitMotion",
+}
 # in the order of use, by which the page lists them
 NOTES = {
     "try_it": "## A first film\n"
@@ -105,6 +115,21 @@ NOTES = {
     "3. The film plays below *LivePortrait Render* and is in `output/video`. *Retarget* changes what moves, and how "
     "much.\n\n"
     f"{LIVEPORTRAIT}",
+    "liveportrait_source_video": "## A film's face moves like another film\n"
+    "1. Choose the film to change in *Source*, and in *Driving* the film whose motion it gets. Several people? Click "
+    "the face in *Prepare Source Video*.\n"
+    "2. Press **Run**. Cancel keeps what is there.\n"
+    "3. The film plays below *LivePortrait Render* and is in `output/video`. For new lips alone set `region` in "
+    "*Retarget* to lip.\n\n"
+    "The sample film stands for both here. A picture in *Driving* gives the whole film its expression.\n\n"
+    f"{LIVEPORTRAIT}",
+    "liveportrait_animal": "## An animal moves like a person\n"
+    "1. Choose the animal's picture in *Animal*. In *Prepare Source* press **automatic**, and click the nine points "
+    "that it asks for.\n"
+    "2. Choose the film of a person in *Driving*, and press **Run**.\n"
+    "3. The film plays below *LivePortrait Render* and is in `output/video`.\n\n"
+    "As published, stitching and paste_back are off, and `multiplier` is 1.75. The cat is drawn.\n\n"
+    f"{ANIMALS}",
 }
 
 SIZES = """() => Object.fromEntries(window.app.graph._nodes.map(n => [n.id, [...n.size]]))"""
@@ -174,7 +199,8 @@ def quick(workflow):
             node["inputs"] |= {"download_if_missing": False}
         if node["class_type"] in LIVE_FACES:
             node["inputs"] |= {"detector": "none"}
-        moving = node["inputs"].get("driving", [""])[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
+        film = node["inputs"].get("driving") or node["inputs"].get("video") or [""]
+        moving = film[0] in films or node["class_type"] == "PersonaLiveLoadMotion"
         if moving:
             node["inputs"] |= PART
     return workflow
@@ -212,10 +238,14 @@ def camera_clip(folder):
     return path
 
 
-def illustration():
-    """What the stand-in weights of LivePortrait cannot show: a drawn person, and the same one with another face."""
-    faces = (FaceMotion(), FaceMotion(yaw=12, smile=0.9, gaze=(0.6, 0.0)))
-    before, after = (Image.fromarray(draw_portrait(SITTER, face, THUMBNAIL)) for face in faces)
+def illustration(name):
+    """What the stand-in weights of LivePortrait cannot show: a drawn face, and in the corner what it was made from."""
+    face = FaceMotion(yaw=12, smile=0.9, gaze=(0.6, 0.0))
+    if name == "liveportrait_animal":
+        before, after = Image.fromarray(draw_portrait(DRIVER, face, THUMBNAIL)), draw_cat(THUMBNAIL).convert("RGB")
+    else:
+        person = DRIVER if name == "liveportrait_source_video" else SITTER
+        before, after = (Image.fromarray(draw_portrait(person, one, THUMBNAIL)) for one in (FaceMotion(), face))
     after.paste(ImageOps.expand(before.resize((INSET, INSET)), 4, "white"), (8, THUMBNAIL - INSET - 16))
     return after
 
@@ -223,7 +253,7 @@ def illustration():
 def thumbnail(server, name):
     """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
     if name.startswith("liveportrait"):
-        return illustration()
+        return illustration(name)
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     if name == "clip":
         return whole
@@ -265,7 +295,8 @@ def main():
     wanted = sys.argv[1:] or list(NOTES)
     with tempfile.TemporaryDirectory() as temporary:
         comfyui = ComfyUI(Path(temporary))
-        write_live_standin(comfyui.base / "models" / "liveportrait")
+        for base in ("", "animal"):
+            write_live_standin(comfyui.base / "models" / "liveportrait", base)
         write_all(comfyui, Path(temporary), wanted)
 
 

@@ -12,7 +12,7 @@ UI = sorted((ROOT / "workflows").glob("*.json"))
 ASSETS = ROOT / "nodes" / "assets"
 NOT_LISTED = {"batch"}  # for `personalive submit` alone
 ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
-ORDER += ["liveportrait_edit", "liveportrait_video"]
+ORDER += ["liveportrait_edit", "liveportrait_video", "liveportrait_source_video", "liveportrait_animal"]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 FREE |= {("PersonaLiveLoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
@@ -209,4 +209,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRender",
         "PersonaLiveRenderVideo",
         "PersonaLiveLivePortraitSession",
+        "PersonaLivePrepareSourceVideo",
     }

@@ -5,6 +5,7 @@ import { addPanel, chain, setText } from "./dom.js";
 import { isLinked, linkedFile, widgetOf } from "./graph.js";
 import { drawBoxes, pickerElements } from "./picker_view.js";
 import { followPointer } from "./pointer.js";
+import { isAnimal, pointsPicker } from "./points_picker.js";
 import { fill } from "./strings.js";
 
 const EMPTY_HEIGHT = 32;
@@ -32,17 +33,29 @@ const boxOf = (node) => parseBox(valueOf(node, "face_box"));
 const isFixed = (node) => isLinked(node, "face_box");
 const optionsOf = (node) => widgetOf(node, "face")?.options?.values ?? [];
 
+/**
+ * Those of LivePortrait, whose `auto` always looks for a face. In a film it is followed, a box too; a picture may be an
+ * animal's, whose points are clicked.
+ */
+export const SOURCE = Object.freeze({ ...PORTRAIT, auto: "yunet", points: true });
+export const SOURCE_FILM = Object.freeze({
+  input: "video", empty: "filmEmpty", tracks: true, hint: "filmHint", auto: "yunet",
+});
+export const LIVE_DRIVING = Object.freeze({ ...DRIVING, auto: "yunet" });
+
 /** The input picture's file and the detector, with a key that changes when either of them changes. */
-function sourceOf(node, { input }) {
+function sourceOf(node, { input, auto = "auto" }) {
   const file = linkedFile(node, input);
-  const detector = valueOf(node, "detector");
+  const chosen = valueOf(node, "detector");
+  const detector = chosen === "auto" ? auto : chosen;
   const start = file?.isFilm ? Number(valueOf(node, "start") ?? 0) : 0;
   return { file, detector, start, key: JSON.stringify(file && { ...file, detector, start }) };
 }
 
 /** The values that decide the crop of a run, as a key. The crop is shown until one of them changes. */
-function choiceOf(node) {
-  return JSON.stringify([isFixed(node), ...["face_box", "face", "detector"].map((name) => valueOf(node, name))]);
+function choiceOf(node, { points }) {
+  const values = ["face_box", "face", "detector", "face_points"].map((name) => valueOf(node, name));
+  return JSON.stringify([isFixed(node), points && isAnimal(node), ...values]);
 }
 
 function write(node, name, value) {
@@ -62,7 +75,7 @@ export function lineFor(node, kind, picture, words) {
   if (picture.note !== "") return picture.note;
   if (boxOf(node)) return words.boxHint;
   if (picture.faces.length === 0) return picture.detects ? words.noFace : words.wholePicture;
-  return follows(node, kind, picture) ? words.trackHint : words.hint;
+  return follows(node, kind, picture) ? words[kind.hint ?? "trackHint"] : words.hint;
 }
 
 /** The index of the face that the node will follow, or -1 if there is a box or the node looks for none. */
@@ -93,7 +106,20 @@ function pickerPanel(node, { words, place }, kind) {
   const setHeight = addPanel(node, "personalive_face_panel", view.root, place);
   const { choose, chooseFace } = writer(node, kind);
   let picture = NOTHING;
+  const points = kind.points && pointsPicker(node, {
+    view, words, shown: () => picture, write: (value) => write(node, "face_points", value), changed: () => draw(),
+  });
+  const isPoints = () => Boolean(points) && points.isOn();
+  const drawMode = () => {
+    points.draw();
+    view.automatic.disabled = valueOf(node, "face_points") === "" || isLinked(node, "face_points");
+    setText(view.line, picture.name === "" ? picture.note : points.line());
+  };
   const draw = (draft) => {
+    view.undo.hidden = !isPoints() || picture.name === "";
+    view.points.setAttribute("aria-pressed", isPoints());
+    view.line.classList.toggle("personalive-error", picture.failed && view.undo.hidden);
+    if (isPoints()) return drawMode();
     const box = draft ?? boxOf(node);
     drawBoxes(view, picture, { box, chosen: chosenFace(node, kind, picture) }, words);
     const isOwn = boxOf(node) === null && (!kind.tracks || valueOf(node, "face") === optionsOf(node)[0]);
@@ -103,7 +129,7 @@ function pickerPanel(node, { words, place }, kind) {
   const show = (next) => {
     picture = next;
     view.stage.hidden = view.automatic.hidden = picture.name === "";
-    view.line.classList.toggle("personalive-error", picture.failed);
+    view.points.hidden = !points || picture.name === "";
     setHeight(picture.name === "" ? EMPTY_HEIGHT : HEIGHT);
     draw();
   };
@@ -117,10 +143,12 @@ function pickerPanel(node, { words, place }, kind) {
   };
   view.image.onerror = () => show({ ...NOTHING, note: fill(words.pictureFailed, picture), failed: true });
   view.automatic.title = kind.tracks ? words.automaticFaceTitle : words.automaticTitle;
-  view.automatic.onclick = view.svg.ondblclick = chosen(() => choose(null));
+  view.automatic.onclick = chosen(() => (isPoints() ? points.clear() : choose(null)));
+  view.svg.ondblclick = chosen(() => isPoints() || choose(null)); // points may lie close together
   const pick = chosen((index) => chooseFace(picture, index));
   view.onFace(pick);
-  const current = () => ({ size: isFixed(node) ? null : picture.size, faces: picture.faces, box: boxOf(node) });
+  const isClosed = () => isFixed(node) || isPoints();
+  const current = () => ({ size: isClosed() ? null : picture.size, faces: picture.faces, box: boxOf(node) });
   followPointer(view.svg, current, { draw, choose: chosen(choose), chooseFace: pick });
   show({ ...NOTHING, note: words[kind.empty] });
   return { image: view.image, show, picture: () => picture };
@@ -143,7 +171,7 @@ async function lookUp({ image, show, picture }, source, { words, viewUrl, findFa
 export function facePicker(node, tools, kind = PORTRAIT) {
   const panel = pickerPanel(node, tools, kind);
   const { image, show, picture } = panel;
-  let [source, choice] = [JSON.stringify(null), choiceOf(node)];
+  let [source, choice] = [JSON.stringify(null), choiceOf(node, kind)];
 
   const look = () => {
     const next = sourceOf(node, kind);
@@ -152,8 +180,8 @@ export function facePicker(node, tools, kind = PORTRAIT) {
       if (next.file === null) show({ ...NOTHING, note: tools.words[kind.empty] });
       else lookUp(panel, next, tools, () => next.key === source);
     }
-    if (choiceOf(node) === choice) return;
-    choice = choiceOf(node);
+    if (choiceOf(node, kind) === choice) return;
+    choice = choiceOf(node, kind);
     show({ ...picture(), crop: null });
   };
   let timer = null;
@@ -168,7 +196,7 @@ export function facePicker(node, tools, kind = PORTRAIT) {
     // With a given box the node does not detect faces: keep the known faces of the same picture.
     const same = key === source && String(picture().size) === String([run.width, run.height]);
     const faces = run.faces.length === 0 && same ? picture().faces : run.faces;
-    [source, choice] = [key, choiceOf(node)];
+    [source, choice] = [key, choiceOf(node, kind)];
     image.src = tools.viewUrl(run.image);
     const { width, height, crop, detects = false } = run;
     show({ ...NOTHING, name: run.image.filename, size: [width, height], faces, crop, detects });

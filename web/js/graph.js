@@ -43,18 +43,25 @@ export function fileOf(value) {
   return { filename: path.slice(cut), subfolder: path.slice(0, Math.max(0, cut - 1)), type };
 }
 
+/** The node connected to the input `name`, directly or through reroutes and the like; undefined if there is none. */
+export function linkedNode(node, name) {
+  let source = node;
+  let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  if (slot < 0) return undefined;
+  for (let steps = 0; steps < LONGEST_CHAIN && source; steps += 1) {
+    source = source.getInputNode(slot);
+    slot = 0;
+    if (!PASSES_ON.has(source?.type)) break;
+  }
+  return source ?? undefined;
+}
+
 /**
  * The file of the Load Image or Load Video node connected to the input `name`, directly or through reroutes:
  * {filename, subfolder, type, isFilm}; else null.
  */
 export function linkedFile(node, name) {
-  let source = node;
-  let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
-  for (let steps = 0; steps < LONGEST_CHAIN && source && slot >= 0; steps += 1) {
-    source = source.getInputNode(slot);
-    slot = 0;
-    if (!PASSES_ON.has(source?.type)) break;
-  }
+  const source = linkedNode(node, name);
   if (!Object.hasOwn(LOADERS, source?.type ?? "") || source.mode !== ALWAYS) return null;
   const value = widgetOf(source, LOADERS[source.type])?.value;
   if (typeof value !== "string" || value === "") return null;

@@ -5,7 +5,7 @@ import { api } from "../../scripts/api.js";
 import { comparePlayer } from "./compare_player.js";
 import { chain, element, widen } from "./dom.js";
 import { expressionEditor } from "./expression_editor.js";
-import { DRIVING, facePicker } from "./face_picker.js";
+import { DRIVING, facePicker, LIVE_DRIVING, SOURCE, SOURCE_FILM } from "./face_picker.js";
 import { readable } from "./films.js";
 import { fileOf, findNode, outputKey, widgetOf } from "./graph.js";
 import { liveSessionPanel } from "./live_session.js";
@@ -30,6 +30,7 @@ const GONE = [403, 404, 405];
 const SAMPLER = { key: "personalive_run", panel: samplerPanel };
 const COMPARE = { key: "personalive_compare", panel: comparePlayer };
 const FACES = "personalive_faces";
+const picker = (kind) => ({ key: FACES, panel: (node, given) => facePicker(node, given, kind) });
 const LIVE = { key: "personalive_live", panel: liveSessionPanel };
 const EDITOR = { key: "personalive_editor", panel: expressionEditor };
 const PANELS = {
@@ -39,11 +40,12 @@ const PANELS = {
   PersonaLiveLiveSession: [LIVE],
   PersonaLiveLivePortraitSession: [LIVE],
   PersonaLiveExpressionEditor: [EDITOR],
-  PersonaLivePrepareSource: [{ key: FACES, panel: facePicker }],
-  PersonaLiveExtractImplicitMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
+  PersonaLivePrepareSource: [picker(SOURCE)],
+  PersonaLivePrepareSourceVideo: [picker(SOURCE_FILM)],
+  PersonaLiveExtractImplicitMotion: [picker(LIVE_DRIVING)],
   PersonaLiveRenderVideo: [COMPARE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
-  ExtractHybridMotion: [{ key: FACES, panel: (node, given) => facePicker(node, given, DRIVING) }],
+  ExtractHybridMotion: [picker(DRIVING)],
 };
 
 const SAVES = new Set([

@@ -1,10 +1,15 @@
 // The view of the face picker: the picture, with the faces, the crop and the chosen box drawn over it.
 
 import { element, svgElement } from "./dom.js";
+import { NINE, PAIRS } from "./points.js";
 import { fill } from "./strings.js";
 
 /** Half the side of a square corner grip, in screen pixels. */
 const GRIP = 4;
+
+/** Radius of a point, and size of its number, in screen pixels. */
+const DOT = 4;
+const DIGIT = 12;
 
 /** The elements of the picker, and `onFace(callback)`, called with the index of a face chosen by keyboard. */
 export function pickerElements(words) {
@@ -13,7 +18,10 @@ export function pickerElements(words) {
   const stage = element("div", { class: "personalive-stage personalive-picker" }, image, svg);
   const line = element("div", { class: "personalive-line" });
   const automatic = element("button", { type: "button", title: words.automaticTitle }, words.automatic);
-  const bar = element("div", { class: "personalive-bar" }, line, automatic);
+  const undo = element("button", { type: "button", title: words.pointUndoTitle }, words.pointUndo);
+  const points = element("button", { type: "button", title: words.pointsTitle }, words.points);
+  undo.hidden = points.hidden = true;
+  const bar = element("div", { class: "personalive-bar" }, line, undo, points, automatic);
   const onFace = (callback) => {
     svg.addEventListener("keydown", (event) => {
       const index = event.target.dataset.face;
@@ -22,7 +30,8 @@ export function pickerElements(words) {
       callback(Number(index));
     });
   };
-  return { root: element("div", {}, stage, bar), stage, image, svg, line, automatic, onFace };
+  const buttons = { automatic, undo, points };
+  return { root: element("div", {}, stage, bar), stage, image, svg, line, ...buttons, onFace };
 }
 
 /** The position of a pointer event: {point: [x, y] in picture pixels, scale: screen pixels per picture pixel}. */
@@ -49,6 +58,30 @@ function grips([left, top, right, bottom], half) {
   return corners.map((corner) => rectangle(corner, { class: "grip" }));
 }
 
+/** The square that was animated: upright, or turned and then given by its corners. */
+function cropShape(crop) {
+  if (typeof crop[0] === "number") return rectangle(crop, { class: "crop" });
+  return svgElement("polygon", { class: "crop", points: crop.map((corner) => corner.join(",")).join(" ") });
+}
+
+/** Draws numbered points and the crop over the picture. Draws nothing while `size` is not known (null). */
+export function drawPoints({ svg }, { size, crop }, points) {
+  svg.replaceChildren();
+  if (size === null) return;
+  svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
+  const scale = svg.getScreenCTM()?.a || 1;
+  if (crop) svg.append(cropShape(crop));
+  for (const [from, to] of points.length === NINE ? PAIRS : []) {
+    const [[x1, y1], [x2, y2]] = [points[from], points[to]];
+    svg.append(svgElement("line", { class: "pair", x1, y1, x2, y2 }));
+  }
+  points.forEach(([x, y], index) => {
+    svg.append(svgElement("circle", { class: "dot", cx: x, cy: y, r: DOT / scale }));
+    const place = { class: "number", x: x + DOT / scale, y: y - DOT / scale, "font-size": DIGIT / scale };
+    svg.append(svgElement("text", place, String(index + 1)));
+  });
+}
+
 /**
  * Draws {faces, crop} and the box (or null) over the picture, the face `chosen` (an index) highlighted. Draws nothing
  * while `size` is not known (null).
@@ -57,7 +90,7 @@ export function drawBoxes({ svg }, { size, faces, crop }, { box, chosen }, words
   svg.replaceChildren();
   if (size === null) return;
   svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
-  if (crop) svg.append(rectangle(crop, { class: "crop" }));
+  if (crop) svg.append(cropShape(crop));
   svg.append(...faces.map((face, index) => faceRectangle(face, index, index === chosen, words)));
   if (box === null) return;
   const scale = svg.getScreenCTM()?.a || 1;

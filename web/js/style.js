@@ -25,8 +25,12 @@ export const STYLE = `
 .personalive-editor img { object-fit: contain; background: var(--comfy-input-bg); }
 .personalive-picker img { object-fit: contain; }
 .personalive-picker svg { touch-action: none; outline-offset: -2px; }
-.personalive-picker rect { fill: transparent; stroke-width: 2; vector-effect: non-scaling-stroke;
-  pointer-events: none; }
+.personalive-picker rect, .personalive-picker polygon, .personalive-picker line, .personalive-picker circle {
+  fill: transparent; stroke-width: 2; vector-effect: non-scaling-stroke; pointer-events: none; }
+.personalive-picker .dot { fill: #4ade80; stroke: #000; stroke-width: 1; }
+.personalive-picker .pair { stroke: #4ade80; }
+.personalive-picker .number { fill: #fff; paint-order: stroke; stroke: #000; stroke-width: 3px;
+  vector-effect: non-scaling-stroke; pointer-events: none; }
 .personalive-picker .face { stroke: #fff; filter: drop-shadow(0 0 1px #000); }
 .personalive-picker .face:focus { fill: rgb(255 255 255 / 20%); outline: none; }
 .personalive-picker .face.chosen { stroke: #4ade80; stroke-width: 3; }

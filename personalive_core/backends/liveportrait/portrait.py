@@ -39,11 +39,16 @@ class SourcePortrait:
 class SourceFilm:
     """What was read of a source video in a first pass; its pictures are read again when they are animated."""
 
-    motion: ImplicitMotion  # [F]; where no face was found, the motion before it
+    motion: ImplicitMotion  # [F]; where no face was found, what `read_film` was told to fill in
     matrices: tuple[CropMatrix, ...]  # F times [3, 3], from pixels of the crop to pixels of the frame
 
     def __len__(self) -> int:
         return len(self.matrices)
+
+    def crop(self, frame: Picture, index: int) -> SourceCrop:
+        """The crop of frame `index` [H, W, 3], read again."""
+        matrix = self.matrices[index]
+        return SourceCrop(warped(frame, np.asarray(np.linalg.inv(matrix), np.float64), SIDE, SIDE), matrix)
 
 
 def prepare_source(
@@ -77,11 +82,17 @@ def face_facts(found: Sequence[FoundFace | None], valid: Sequence[bool]) -> Face
 
 
 def read_film(
-    model: LivePortrait, frames: Iterable[Picture], finder: Finder, rule: CropRule = SOURCE_CROP
+    model: LivePortrait,
+    frames: Iterable[Picture],
+    finder: Finder,
+    rule: CropRule = SOURCE_CROP,
+    missing: str = "hold",
 ) -> SourceFilm:
     """Reads the frames [H, W, 3] of a source video once: motion and crops, 0.7 kB a frame; no picture is kept.
 
-    Each frame has its own crop, by the landmarks that `finder` follows. Raises FaceError if no frame has a face.
+    Each frame has its own crop, by the landmarks that `finder` follows; frames without a face get motion by `missing`,
+    a policy of `fill_missing` other than neutral. Raises FaceError if no frame has a face, or if `missing` is error and
+    one has none.
     """
     motions: list[ImplicitMotion] = []
     matrices: list[CropMatrix | None] = []
@@ -92,12 +103,15 @@ def read_film(
         )
         motions.append(read_implicit(model, unit_pictures([crop.small for _, crop in window]), facts))
         known = facts.valid.tolist() if facts.valid is not None else []
+        if missing == "error" and not all(known):
+            where = f"frame {len(matrices) + known.index(False)} of the source video"
+            raise FaceError(f"no face in {where}: set missing faces to hold, or cut the frame")
         matrices += [crop.matrix if is_known else None for (_, crop), is_known in zip(window, known, strict=True)]
     if not any(matrix is not None for matrix in matrices):
         raise FaceError(
             f"no face in any of the {len(matrices)} frames of the source video: give the face's box in its first frame"
         )
-    return SourceFilm(concat_motion(fill_missing(motions)), _held(matrices))
+    return SourceFilm(concat_motion(fill_missing(motions, missing)), _held(matrices))
 
 
 def _followed_crops(

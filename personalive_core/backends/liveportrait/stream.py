@@ -27,13 +27,11 @@ from .animation import (
     animate_video,
     animate_video_by_picture,
 )
-from .crops import SIDE, warped
 from .driving import unknown_openness, with_openness
 from .model import LivePortrait
 from .motion import unit_pictures
 from .pasting import prepare_live_paste
 from .portrait import WINDOW, SourceFilm, SourcePortrait
-from .reference import SourceCrop
 from .types import ImplicitMotion
 
 _T = TypeVar("_T")
@@ -125,7 +123,7 @@ def animate_film(
             if not window:
                 return
             part = slice(begin, begin + len(window))
-            crops = [_crop_again(frame, film, begin + index) for index, frame in enumerate(window)]
+            crops = [film.crop(frame, begin + index) for index, frame in enumerate(window)]
             volume = model.appearance(unit_pictures([crop.small for crop in crops]))
             pixels = model.render(volume, own[part], keypoints[part])
             yield partial(_read_beside, window, begin_pictures(pixels, model.dtype, torch.trunc))
@@ -144,11 +142,6 @@ def check_openness(source: ImplicitMotion, how: AnimationOptions) -> None:
     for name, asked in needed.items():
         if asked and not bool(getattr(source, name).isfinite().all()):
             raise InputError(unknown_openness(name, "source's"))
-
-
-def _crop_again(frame: Picture, film: SourceFilm, index: int) -> SourceCrop:
-    matrix = film.matrices[index]
-    return SourceCrop(warped(frame, np.asarray(np.linalg.inv(matrix), np.float64), SIDE, SIDE), matrix)
 
 
 def _read_beside(beside: _T, read: Callable[[], NDArray[np.uint8]]) -> tuple[_T, NDArray[np.uint8]]:

@@ -42,7 +42,7 @@ from .tokens import (
 )
 from .upsampling import UpsampleFunction, plain_upsample, triton_upsample
 
-_LAYERS = ("Linear", "Conv2d", "GroupNorm", "LayerNorm")
+_LAYERS = ("Linear", "Conv2d", "Conv3d", "GroupNorm", "LayerNorm")
 _ATTENTION = "scaled_dot_product_attention"
 _OLDEST = (8, 0)  # compute capability of the oldest GPUs that have matrix units for all our number types
 

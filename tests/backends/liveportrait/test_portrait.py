@@ -81,6 +81,22 @@ def test_a_source_video_without_any_face_is_refused(model, pictures):
         read_film(model, pictures, Finder(lambda _: ()))
 
 
+@pytest.mark.parametrize("missing", ["hold", "interpolate", "error"])
+def test_missing_faces_of_a_source_video_go_by_policy(model, pictures, missing):
+    gap, count = WINDOW + 1, iter(range(99))
+    finder = Finder(lambda _: () if next(count) == gap else (face_of(200, 120, 40),))
+    frames = [pictures[index % 4] for index in range(2 * WINDOW)]
+    if missing == "error":
+        with pytest.raises(FaceError, match=f"no face in frame {gap} of the source video: set missing faces to hold"):
+            read_film(model, iter(frames), finder, missing=missing)
+        return
+    motion = read_film(model, iter(frames), finder, missing=missing).motion
+    before, filled, after = motion.expression[gap - 1 : gap + 2]
+    assert torch.equal(filled, before) == (missing == "hold")
+    assert torch.allclose(filled, before if missing == "hold" else (before + after) / 2, atol=1e-6)
+    assert not torch.equal(before, after)
+
+
 @pytest.mark.parametrize("degrees", [-25.0, 0.0, 40.0])
 def test_a_crop_says_how_far_it_is_turned(degrees):
     """Rolled heads are cropped upright; a crop's roll turns its keypoints as they lie in the picture."""

@@ -1,0 +1,113 @@
+"""What a cluster's batch leaves on the disk: whole results under their own names, and the journal that says which."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from ..errors import OutputError
+from ..media.files import put_in_place
+from .board import Failed, Row, Task
+from .journal import CLUSTER_JOURNAL, DONE, FAILED, Record, read_journal, write_record
+
+UNFINISHED = ".unfinished"  # folder of the files that are being made; results move out of it when they are whole
+PARTIAL = ".partial"  # in the name of a file that a writer has not closed
+TRY_LETTERS = 8
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The output folder of one batch."""
+
+    output: Path
+    suffix: str  # of the results: ".mp4"
+    records: dict[str, Record] = field(default_factory=dict)  # key -> newest record of this run's rows
+
+    def open(self, rows: Iterable[Row]) -> tuple[Row, ...]:
+        """Returns the rows that are left to do; results that an earlier run finished, but could not note, are taken.
+
+        Raises OutputError if the folder cannot be made or written to.
+        """
+        rows, before = tuple(rows), self._before()
+        whole = self._whole_by_key()
+        left = []
+        for row in rows:
+            record = before.get(row.key)
+            if record is not None and record.is_whole(self.output):
+                self.records[row.key] = record
+            elif row.key in whole:
+                self.finish(row, "an earlier run", whole[row.key])
+            else:
+                left.append(row)
+        self.clean()
+        try:
+            (self.output / UNFINISHED).mkdir()
+        except OSError as error:
+            raise OutputError(f"{self.output} cannot be written to ({error.strerror}): choose another.") from error
+        return tuple(left)
+
+    def place(self, task: Task) -> Path:
+        """The file that one try of a row is to make: no two tries write the same, even if a lost worker goes on."""
+        return self.output / UNFINISHED / f"{task.row.key}~{uuid4().hex[:TRY_LETTERS]}{self.suffix}"
+
+    def finish(self, row: Row, worker: str, place: Path) -> Record:
+        """Gives a finished file its own name and notes it. Raises OutputError where that fails."""
+        final = self.output / f"{row.name}{self.suffix}"
+        put_in_place(place, final)
+        record = Record(row.key, row.name, DONE, worker, place.stem.rpartition("~")[2], {final.name: _size(final)})
+        return self._note(record)
+
+    def fail(self, failed: Failed, worker: str) -> Record:
+        """Notes a row that is given up."""
+        row, outcome = failed.row, failed.outcome
+        return self._note(Record(row.key, row.name, FAILED, worker, "", {}, outcome.reason))
+
+    def leave(self, rows: Iterable[Row], reason: str) -> None:
+        """Counts rows that were not begun as failed, for this run's result; a later run begins them."""
+        for row in rows:
+            self.records.setdefault(row.key, Record(row.key, row.name, FAILED, "-", "", {}, reason))
+
+    def clean(self) -> None:
+        """Removes unfinished files."""
+        shutil.rmtree(self.output / UNFINISHED, ignore_errors=True)
+
+    def _note(self, record: Record) -> Record:
+        try:
+            write_record(self.output, record, CLUSTER_JOURNAL)
+        except OSError as error:
+            raise OutputError(
+                f"{self.output / CLUSTER_JOURNAL} cannot be written ({error.strerror}): free space, then run the same "
+                "command again, which keeps what is finished."
+            ) from error
+        self.records[record.key] = record
+        return record
+
+    def _before(self) -> Mapping[str, Record]:
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            return read_journal(self.output, CLUSTER_JOURNAL)
+        except OSError as error:
+            raise OutputError(f"{self.output} cannot be written to ({error.strerror}): choose another.") from error
+
+    def _whole_by_key(self) -> dict[str, Path]:
+        with contextlib.suppress(FileNotFoundError):
+            found = sorted((self.output / UNFINISHED).iterdir())
+            return {path.stem.partition("~")[0]: path for path in found if self._is_result(path)}
+        return {}
+
+    def _is_result(self, path: Path) -> bool:
+        return path.suffix == self.suffix and "~" in path.stem and PARTIAL not in path.stem
+
+
+def names_taken(output: Path) -> dict[str, str]:
+    """The names of earlier runs' results by key, which their rows keep."""
+    records = read_journal(output, CLUSTER_JOURNAL) if output.is_dir() else {}
+    return {key: record.name for key, record in records.items() if record.state == DONE}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
