@@ -32,6 +32,7 @@ def read_implicit_motion(job: ImplicitJob, keep: Keep = make_anew) -> FilmMotion
     """
     job.engine.require()
     film, times = open_film(job.clip, job.engine.weights), list[FrameTime]()
-    model, faces = keep(KEPT_NETWORKS, job.engine.load), film.faces(job.quiet)
+    faces = film.faces(job.quiet)  # before the networks load: a film without any face needs none
+    model = keep(KEPT_NETWORKS, job.engine.load)
     with closing(film.video.read()) as frames:
         return whole_film(film.gappy(model, noted(frames, times), faces), times)

@@ -210,4 +210,6 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRenderVideo",
         "PersonaLiveLivePortraitSession",
         "PersonaLivePrepareSourceVideo",
+        "PersonaLiveLivePortraitSession",
+        "PersonaLiveMeasure",
     }
