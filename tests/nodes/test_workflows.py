@@ -210,6 +210,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRenderVideo",
         "PersonaLiveLivePortraitSession",
         "PersonaLivePrepareSourceVideo",
-        "PersonaLiveLivePortraitSession",
         "PersonaLiveMeasure",
     }
