@@ -8,7 +8,7 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.crops import EDITOR_CROP
-from ..personalive_core.backends.liveportrait.editing import edited_motion
+from ..personalive_core.backends.liveportrait.editing import expression_motion
 from ..personalive_core.backends.liveportrait.expressions import SAMPLE_PARTS, Expression
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
 from ..personalive_core.backends.liveportrait.sliders import EDITORS
@@ -153,7 +153,7 @@ class ExpressionEditor(io.ComfyNode):
         )
         begun = {"token": EDITS.begin(sitting), "image": shown, "before": before, "asked": choices.plain()}
         panel = for_page(EDITOR_PANEL, begun)
-        moved = edited_motion(portrait.source.motion, [edit.expression], edit.own, edit.editor == "advanced")
+        moved = expression_motion(portrait.source.motion, [edit.expression], edit.own, edit.editor == "advanced")
         return io.NodeOutput(
             to_image([result]), to_image([square]), edit.expression, motion_at(moved, portrait.crop), ui=panel
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..personalive_core.backends.liveportrait.editing import edited_by_node, edited_motion
+from ..personalive_core.backends.liveportrait.editing import edited_by_node, expression_motion
 from ..personalive_core.backends.liveportrait.expressions import Expression
 from ..personalive_core.backends.liveportrait.keyframes import read_timeline
 from ..personalive_core.backends.liveportrait.reference import SourceCrop
@@ -121,7 +121,7 @@ class ExpressionTimeline(io.ComfyNode):
         images = torch.empty(keys.frames, height, width, 3)
         for frame, picture in enumerate(keypoint_pictures(model, portrait, moved, paste_back)):
             images[frame] = to_image([picture])[0]
-        return io.NodeOutput(images, motion_at(edited_motion(own, added), portrait.crop, motion))
+        return io.NodeOutput(images, motion_at(expression_motion(own, added), portrait.crop, motion))
 
 
 def film_of(motion: Motion) -> ImplicitMotion:

@@ -32,8 +32,8 @@ from .host.schema import schema
 from .host.sockets import LivePortraitSocket, LoadedLivePortrait, SourceSocket
 from .live import PANEL
 
-SIZE = 512  # pixels a side that the networks draw
-NO_YUNET = (
+RESULT_SIDE = 512  # pixels a side that the networks draw
+NO_CAMERA_YUNET = (
     "finding the camera's face needs YuNet, which is not downloaded: turn on download_if_missing in Load LivePortrait "
     "and run again, or choose none as detector"
 )
@@ -91,7 +91,7 @@ def session_inputs() -> list[io.Input]:
         io.Combo.Input("face", options=list(CHOICES), default=LARGEST, tooltip="Whose face, when there are several."),
         io.Boolean.Input("mark", default=False, tooltip="Put a small mark on every picture that says it is generated."),
         io.Int.Input(
-            "size", default=SIZE, min=128, max=1024, step=8, tooltip="Pixels a side of the result. 512 is usual."
+            "size", default=RESULT_SIDE, min=128, max=1024, step=8, tooltip="Pixels a side of the result. 512 is usual."
         ),
     ]
 
@@ -200,4 +200,4 @@ def camera_detector(name: str) -> FaceDetector | None:
 
     Raises InputError and WeightsError as `make_detector` does, for a choice that cannot be had.
     """
-    return helpful_detector(name, partial(yunet_file, detector_place(), NO_YUNET))
+    return helpful_detector(name, partial(yunet_file, detector_place(), NO_CAMERA_YUNET))

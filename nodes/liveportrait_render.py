@@ -13,6 +13,7 @@ from comfy_api.v0_0_2 import InputImpl, io
 from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
 from ..personalive_core.backends.liveportrait.driving import with_openness
 from ..personalive_core.backends.liveportrait.kalman import OBSERVATION_VARIANCE
+from ..personalive_core.backends.liveportrait.kj_modes import KJ_MODES, check_kj
 from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
@@ -31,6 +32,8 @@ from .host.sockets import LivePortraitSocket, LoadedLivePortrait, Motion, Motion
 from .host.sound import sound_source
 from .host.systems import implicit
 from .sample_video import FilmFile, file_inputs, later_inputs
+
+NO_KJ = "none"
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class Retarget(io.ComfyNode):
                 switch("lips", False, "Opens the lips as the driving's are; relative motion is then left out."),
                 switch("close_lips", False, "Relative motion begins with the picture's lips closed."),
                 *film_inputs(),
+                kj_input(),
             ],
             outputs=[
                 RetargetedSocket.Output("keypoints", display_name="keypoints", tooltip="For LivePortrait Render.")
@@ -103,6 +107,7 @@ class Retarget(io.ComfyNode):
         close_lips: bool,
         even_eyes: bool = False,
         smoothing: float = 1.0,
+        kj_mode: str = NO_KJ,
     ) -> io.NodeOutput:
         options = AnimationOptions(
             TransferOptions(mode, region),
@@ -114,11 +119,13 @@ class Retarget(io.ComfyNode):
             close_lips,
             even_eyes,
             OBSERVATION_VARIANCE * smoothing,
+            None if kj_mode == NO_KJ else kj_mode,
         )
         driving = implicit(motion)
         check_openness(source.film.motion if isinstance(source, SourceVideo) else source.source.motion, options)
         if eyes or lips:
             deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
+        check_kj(options.kj, isinstance(source, FilmSource), len(driving) == 1)
         how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
         moved = retargeted_film if isinstance(source, SourceVideo) else Retargeted
         return io.NodeOutput(moved(source, driving, how, motion))
@@ -143,6 +150,20 @@ def film_inputs() -> list[io.Input]:
             tooltip="Of a source video: how smooth its motion becomes. 1: as published; 10 and more are smoother.",
         ),
     ]
+
+
+def kj_input() -> io.Combo.Input:
+    """The widget of another pack's modes, which came later still."""
+    return io.Combo.Input(
+        "kj_mode",
+        options=[NO_KJ, *KJ_MODES],
+        default=NO_KJ,
+        optional=True,
+        tooltip="A mode of ComfyUI-LivePortraitKJ in place of mode and region, which stay relative and all: relative "
+        "is the same as these; relative_rotation_only takes the head's place alone; single_frame place, pose and "
+        "expression as they are; off place and pose; source_video_smoothed is for a source video. "
+        "expression_friendly is off there.",
+    )
 
 
 def render_inputs() -> list[io.Input]:

@@ -110,14 +110,10 @@ def animate_implicit(job: ImplicitJob, keep: Keep = make_anew, read: FilmMotion 
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     engine.require()
-    driving, source, pictures = open_job_driving(job), open_job_source(job), Thumbnails()
-    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
-    crop = source_crop(source.picture, source.found, job.face.rule).picture
-    height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
-    shown = Portrait(crop, crop, None, (width, height))
+    (driving, source), pictures = open_job(job), Thumbnails()
+    shown = shown_portrait(job, source)
     options = RenderOptions(job.animation, engine.subject == "animal", driving.is_still, job.paste)
-    # load the networks, animate, write
-    with open_result(job, driving, (width, height)) as writer:
+    with open_result(job, driving, shown.canvas) as writer:
         driving = driving if read else driving.looked_at(job.quiet)
         model, loading = timed(lambda: keep(KEPT_NETWORKS, engine.load), engine.device)
         work = _Work(job, driving, options, pictures if job.sheet else None, read)
@@ -133,15 +129,29 @@ def animate_implicit(job: ImplicitJob, keep: Keep = make_anew, read: FilmMotion 
         fps=writer.frames / (ended - started),
         keyframes=(),
         filled=made.filled,
-        size=(width, height),
+        size=shown.canvas,
         seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
         peak_memory=peak_memory(engine.device),
         detector=driving.facts.detector,
     )
     if job.sheet:
         title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
-        write_image(job.sheet, contact_sheet(crop, made.collector.rows(), title), job.label)
+        write_image(job.sheet, contact_sheet(shown.picture, made.collector.rows(), title), job.label)
     return summary
+
+
+def shown_portrait(job: ImplicitJob, source: _Source) -> Portrait:
+    """The source's crop, as the contact sheet shows it, with the size of the result."""
+    crop = source_crop(source.picture, source.found, job.face.rule).picture
+    height, width = source.picture.shape[:2] if job.paste else (SIDE, SIDE)
+    return Portrait(crop, crop, None, (width, height))
+
+
+def open_job(job: ImplicitJob) -> tuple[_Driving, _Source]:
+    """Opens driving and reference. Raises InputError for a KJ mode that they do not have, and as the two below do."""
+    driving, source = open_job_driving(job), open_job_source(job)
+    check_kj(job.animation.kj, source.finder is not None, driving.is_still)
+    return driving, source
 
 
 def open_job_driving(job: ImplicitJob) -> _Driving:

@@ -284,6 +284,20 @@ def test_none_of_the_motion_is_a_still(server):
     assert all((image == images[0]).all() for image in images)
 
 
+def test_the_other_packs_modes_move_the_picture_in_their_ways(server):
+    results = []
+    for mode in ("none", "relative_rotation_only", "single_frame", "off"):
+        run = server.run(animated(kj_mode=mode, expression_friendly=False, stitching=False))
+        assert not run.error, run.error
+        results.append(np.stack(images_of(server, run)))
+    for index, one in enumerate(results):
+        assert all((one != other).any() for other in results[:index])
+    error = server.run(animated(kj_mode="source_video_smoothed")).error
+    assert error.startswith("Choose another mode: source_video_smoothed is for a source video"), error
+    error = server.run(animated(kj_mode="off", region="lip")).error
+    assert error.startswith("Leave the region at all and motion relative: off takes over all of the face"), error
+
+
 def test_saved_motion_moves_the_same(server):
     workflow = animated()
     fresh = images_of(server, server.run(workflow))
@@ -323,7 +337,7 @@ def test_the_systems_motions_are_not_confused(server):
 
 def test_a_film_and_a_timeline_move_a_picture_together(server):
     """As long as the longer of both; the timeline's motion is the film's where nothing is added."""
-    workflow = {**timeline("9: 0", motion=["11", 0]), "10": animated()["4"], "11": animated()["5"]}
+    workflow = {**timeline("9: 0", motion=["11", 0], stitching=False), "10": animated()["4"], "11": animated()["5"]}
     workflow["11"]["inputs"]["driving"] = ["10", 0]
     workflow["12"] = {
         "class_type": "PersonaLiveSaveMotion",

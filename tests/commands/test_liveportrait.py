@@ -217,7 +217,10 @@ def test_a_template_is_never_read(animate, tmp_path):
         ("--reference-crop 0,0,9,9", "--reference-crop belongs to personalive"),
         ("--expression 0", "--expression belongs to personalive"),
         ("--multiplier 3", "argument --multiplier/--driving-multiplier: expected a number from 0 to 2, got '3'"),
-        ("--kj-mode off --region lip", "off takes over all of the face in its own way: leave region and absolute out"),
+        (
+            "--kj-mode off --region lip",
+            "off takes over all of the face in its own way: leave the region at all",
+        ),
         ("--kj-mode off --animal", "leave --region, --absolute and --kj-mode out"),
         ("--kj-mode fast", "argument --kj-mode: invalid choice: 'fast'"),
         ("--kj-mode source_video_smoothed --detector none", "is for a source video, and the source is a picture"),

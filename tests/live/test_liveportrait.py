@@ -17,7 +17,7 @@ from personalive_core.backends.liveportrait.portrait import prepare_source
 from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.motion import Strengths
 from personalive_core.errors import FaceError, NumericalError
-from personalive_core.faces.crop import Box, Face, crop_image, whole_frame
+from personalive_core.faces.crop import Box, Face, crop_image, portrait_crop, whole_frame
 from personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from personalive_core.live.liveportrait_source import read_live_reference, shown_source
 from personalive_core.live.session import LiveSession
@@ -306,6 +306,8 @@ def test_a_source_that_was_read_before_is_shown_like_any(shape):
     now = read_live_reference(model, image, 128, lambda _: (FACE,))
     before = shown_source(prepare_source(model, image, detected_face(image, FACE)), 128, model)
     assert np.array_equal(before.portrait, now.portrait)
+    around = whole_frame(shape) if shape[0] == shape[1] else portrait_crop(FACE.box, shape)
+    assert np.array_equal(before.portrait, crop_image(image, around, 128))
     assert torch.equal(before.source.volume, now.source.volume)
     black = np.zeros((512, 512, 3), np.uint8)
     assert np.array_equal(before.paste(black), now.paste(black))

@@ -208,7 +208,7 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRetarget",
         "PersonaLiveRender",
         "PersonaLiveRenderVideo",
-        "PersonaLivePrepareSourceVideo",
         "PersonaLiveLivePortraitSession",
+        "PersonaLivePrepareSourceVideo",
         "PersonaLiveMeasure",
     }

@@ -45,7 +45,9 @@ class AnimationOptions:
         if self.kj is not None:
             check_kj_mode(self.kj)
             if self.transfer != TransferOptions():
-                raise InputError(f"{self.kj} takes over all of the face in its own way: leave region and absolute out")
+                raise InputError(
+                    f"{self.kj} takes over all of the face in its own way: leave the region at all and motion relative"
+                )
 
     @property
     def from_rest(self) -> bool:

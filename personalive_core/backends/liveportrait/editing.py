@@ -90,7 +90,7 @@ def edited_by_node(source: ImplicitMotion, expression: Expression, own_ratio: fl
     return placing.keypoints(face, keep_depth=True)
 
 
-def edited_motion(
+def expression_motion(
     source: ImplicitMotion, expressions: Iterable[Expression], own_ratio: float = 1.0, turned: bool = True
 ) -> ImplicitMotion:
     """The source picture [1] with each expression added, as the motion [F] of a driving that looks so.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.backends.liveportrait.editing import PageEdit, edited_by_node, edited_by_page, edited_motion
+from personalive_core.backends.liveportrait.editing import PageEdit, edited_by_node, edited_by_page, expression_motion
 from personalive_core.backends.liveportrait.editor import (
     EditorEdit,
     edited,
@@ -61,7 +61,7 @@ def test_edited_faces_are_motion(x):
     """Whose keypoints are those that are drawn, but for depth, which motion has none of."""
     found = [Expression.of(values_of("advanced")), replace(NONE, turn=torch.tensor([3.0, -8, 5]))]
     found += [replace(NONE, scale=0.2, translation=(0.1, -0.2, 0.3)), NONE]
-    motion = edited_motion(x.source, found, 0.4)
+    motion = expression_motion(x.source, found, 0.4)
     drawn = torch.cat([edited_by_node(x.source, one, 0.4) for one in found])
     assert (motion.keypoints - drawn)[..., :2].abs().max() < 1e-6
     assert motion.eyes.isnan().all()
@@ -70,7 +70,7 @@ def test_edited_faces_are_motion(x):
     assert torch.equal(motion.pose.angles[1:2], x.source.pose.angles + found[1].turn)
     page = Expression.of(values_of("gradio"), "gradio")
     drawn = edited_by_page(x.source, PageEdit(added=page, stitching=False), x.networks)
-    assert (edited_motion(x.source, [page], turned=False).keypoints - drawn)[..., :2].abs().max() < 1e-6
+    assert (expression_motion(x.source, [page], turned=False).keypoints - drawn)[..., :2].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("editor", ["gradio", "advanced"])

@@ -139,7 +139,7 @@ def test_what_cannot_be_is_refused(inputs):
         moved(inputs, kj(KJ_SMOOTHED))
     with pytest.raises(InputError, match="the mode is one of relative, relative_rotation_only"):
         kj("fast")
-    with pytest.raises(InputError, match="leave region and absolute out"):
+    with pytest.raises(InputError, match="leave the region at all and motion relative"):
         kj("off", transfer=TransferOptions(region="lip"))
     with pytest.raises(InputError, match="animals take all of a person's motion as it is: leave the KJ mode out"):
         RenderOptions(kj("off"), animal=True)
