@@ -38,7 +38,7 @@ class Proof:
 
 def prove(seed: int = 0) -> tuple[Proof, ...]:
     """Every exact statement about the canvas model, on a small model with random weights by `seed`, on the CPU."""
-    model, noisy, conditions = random_model(PROOF_SIZES, seed), *random_clip(PROOF_SIZES, seed)
+    model, noisy, conditions = proof_model(PROOF_SIZES, seed), *proof_clip(PROOF_SIZES, seed)
     timestep = torch.tensor([700.0, 250.0])
     with torch.inference_mode():
         canvas, timesteps, context, pooled = inputs = _canvas_inputs(model, noisy, timestep, conditions)
@@ -71,7 +71,7 @@ def prove_keys(sizes: TransformerSizes = SD35_MEDIUM) -> tuple[Proof, ...]:
     )
 
 
-def random_model(sizes: TransformerSizes, seed: int = 0) -> CanvasTransformer:
+def proof_model(sizes: TransformerSizes, seed: int = 0) -> CanvasTransformer:
     """A model of random weights on the CPU with video attention at its start. The global generator is left alone."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # layers draw weights, which are replaced
         model = CanvasTransformer(sizes).eval().requires_grad_(False)
@@ -89,7 +89,7 @@ def with_random_output(model: CanvasTransformer, seed: int = 0) -> CanvasTransfo
     return model
 
 
-def random_clip(sizes: TransformerSizes, seed: int = 0) -> tuple[Tensor, ClipConditions]:
+def proof_clip(sizes: TransformerSizes, seed: int = 0) -> tuple[Tensor, ClipConditions]:
     """Noisy latents and conditions with history, all random."""
     cells = (sizes.in_channels, _HEIGHT, _WIDTH)
     noisy, driving = (seeded_tensor(name, (_CLIPS, _FRAMES, *cells), seed) for name in ("noisy", "driving"))

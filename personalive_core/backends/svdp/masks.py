@@ -20,7 +20,7 @@ CENTRE_POINTS = {
 # drawn people's eyes, noses and open mouths are inside. The paper's masks are not known.
 HALF_AXES = ((0.42, 0.26), (0.42, 0.26), (0.44, 0.58), (0.58, 0.46))
 SOFT_EDGE = 0.25  # width of the edge, in half-axes: 1 inside, 0 beyond it
-NARROWEST = 0.35  # the least distance between the eyes, in distances from the eyes to the mouth: a profile
+PROFILE_WIDTH = 0.35  # the least distance between the eyes, in distances from the eyes to the mouth: a profile
 
 
 def region_centres(points: Tensor) -> Tensor:
@@ -78,4 +78,4 @@ def _face_axes(centres: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     down = down / along[:, None]
     across = torch.stack([down[:, 1], -down[:, 0]], -1)
     between = ((right - left) * across).sum(-1).abs()
-    return across, down, torch.maximum(between, NARROWEST * along), along
+    return across, down, torch.maximum(between, PROFILE_WIDTH * along), along

@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...errors import InputError
 from .canvas import check_clip, join_tokens, middle_latents, side_by_side, split_tokens
 from .types import HISTORY_FRAMES, SD35_MEDIUM, ClipConditions, TransformerSizes
 from .video_attention import VideoAttention, clip_times
@@ -49,17 +50,13 @@ class CanvasTransformer(nn.Module):
     """Velocity of a clip's frames from source, masked driving and history.
 
     `transformer` holds the keys of Stable Diffusion 3.5 Medium; the others are new: `video`, one learned context
-    token in place of a prompt, and its pooled embedding.
+    token in place of a prompt, and its pooled embedding. Raises InputError if diffusers is too old for it.
     """
 
     def __init__(self, sizes: TransformerSizes = SD35_MEDIUM) -> None:
-        from diffusers import SD3Transformer2DModel
-
         super().__init__()
         self.sizes = sizes
-        self.transformer = SD3Transformer2DModel(
-            **asdict(sizes), caption_projection_dim=sizes.width, out_channels=sizes.in_channels, qk_norm="rms_norm"
-        )
+        self.transformer = _build_transformer(sizes)
         self.video = nn.ModuleList(
             VideoAttention(sizes.width, sizes.num_attention_heads) for _ in range(sizes.num_layers)
         )
@@ -98,3 +95,13 @@ def frame_timesteps(timestep: Tensor, frames: int) -> Tensor:
     """Timesteps [B, H + F] of clips at `timestep` [B]: 0 for the clean frames of history."""
     clean = timestep.new_zeros(len(timestep), HISTORY_FRAMES)
     return torch.cat([clean, timestep[:, None].expand(-1, frames)], 1)
+
+
+def _build_transformer(sizes: TransformerSizes) -> SD3Transformer2DModel:
+    from diffusers import SD3Transformer2DModel
+
+    derived = {"caption_projection_dim": sizes.width, "out_channels": sizes.in_channels, "qk_norm": "rms_norm"}
+    try:
+        return SD3Transformer2DModel(**asdict(sizes), **derived)
+    except TypeError as error:  # an argument that older releases lack
+        raise InputError(f"this diffusers has no transformer of SD3.5 Medium ({error}): install a newer one") from error

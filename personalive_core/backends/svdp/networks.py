@@ -8,7 +8,6 @@ import math
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from .files import new_shapes
 from .model import CanvasTransformer
 from .types import SD35_MEDIUM, TransformerSizes
@@ -16,11 +15,8 @@ from .types import SD35_MEDIUM, TransformerSizes
 
 def build_canvas(sizes: TransformerSizes = SD35_MEDIUM) -> CanvasTransformer:
     """The model in these sizes on the meta device, in eval mode. Raises InputError if diffusers is too old for it."""
-    try:
-        with torch.device("meta"):
-            return CanvasTransformer(sizes).eval()
-    except TypeError as error:  # an argument of SD3Transformer2DModel that older releases lack
-        raise InputError(f"this diffusers has no transformer of SD3.5 Medium ({error}): install a newer one") from error
+    with torch.device("meta"):
+        return CanvasTransformer(sizes).eval()
 
 
 def starting_layers(sizes: TransformerSizes, seed: int = 0) -> dict[str, Tensor]:

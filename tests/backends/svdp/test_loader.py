@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from personalive_core.backends.svdp.check import PROOF_SIZES, random_clip, random_model, with_random_output
+from personalive_core.backends.svdp.check import PROOF_SIZES, proof_clip, proof_model, with_random_output
 from personalive_core.backends.svdp.files import new_shapes, transformer_shapes
 from personalive_core.backends.svdp.loader import load_canvas
 from personalive_core.backends.svdp.networks import build_canvas, starting_layers
@@ -24,7 +24,7 @@ def count(shapes):
 
 @pytest.fixture(scope="module")
 def model():
-    return with_random_output(random_model(PROOF_SIZES))
+    return with_random_output(proof_model(PROOF_SIZES))
 
 
 def place(folder, model, change=lambda state: state):
@@ -60,7 +60,7 @@ def test_its_keys_are_accepted_strictly_on_the_meta_device():
 
 def test_what_is_loaded_gives_the_same_velocity(tmp_path, model):
     loaded = load_canvas(place(tmp_path, model), CPU, torch.float32, added(tmp_path, model), PROOF_SIZES)
-    noisy, conditions = random_clip(PROOF_SIZES)
+    noisy, conditions = proof_clip(PROOF_SIZES)
     with torch.inference_mode():
         apart = loaded(noisy, TIMESTEP, conditions) - model(noisy, TIMESTEP, conditions)
     assert apart.abs().max() < 1e-4

@@ -10,10 +10,10 @@ from torch.nn import functional
 from personalive_core.backends.svdp.canvas import join_tokens, split_tokens
 from personalive_core.backends.svdp.check import (
     PROOF_SIZES,
+    proof_clip,
+    proof_model,
     prove,
     prove_keys,
-    random_clip,
-    random_model,
     with_random_output,
 )
 from personalive_core.backends.svdp.networks import build_canvas
@@ -27,18 +27,18 @@ TIMESTEP = torch.tensor([700.0, 250.0])
 @pytest.fixture(scope="module")
 def fresh():
     """A model whose video attention is at its start."""
-    return random_model(PROOF_SIZES)
+    return proof_model(PROOF_SIZES)
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A model whose video attention does something."""
-    return with_random_output(random_model(PROOF_SIZES))
+    return with_random_output(proof_model(PROOF_SIZES))
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return random_clip(PROOF_SIZES)
+    return proof_clip(PROOF_SIZES)
 
 
 def wide_canvas(noisy, conditions):
@@ -64,7 +64,7 @@ def test_keys_of_other_sizes_are_told_as_exactly():
 
 def test_the_proof_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    random_model(PROOF_SIZES)
+    proof_model(PROOF_SIZES)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -171,7 +171,7 @@ def test_clips_of_a_batch_do_not_mix(trained, clip):
 
 def test_everything_new_can_learn(clip):
     """The output projections have a gradient at once, what is before them after a step."""
-    model = random_model(PROOF_SIZES).requires_grad_(True)
+    model = proof_model(PROOF_SIZES).requires_grad_(True)
     noisy, conditions = clip
     model(noisy, TIMESTEP, conditions).square().mean().backward()
     without = {key.split(".")[2] for key, value in model.named_parameters() if "video" in key and not value.grad.any()}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from personalive_core.backends.svdp.check import PROOF_SIZES, random_clip, random_model, with_random_output
+from personalive_core.backends.svdp.check import PROOF_SIZES, proof_clip, proof_model, with_random_output
 from personalive_core.backends.svdp.fusion import fused, fused_velocity, fusion_branches
 from personalive_core.backends.svdp.stream import SegmentOptions, euler, stream_segments
 from personalive_core.backends.svdp.types import FusionScales
@@ -48,15 +48,15 @@ def given(branch):
 
 
 def test_each_branch_has_all_before_it():
-    conditions = random_clip(PROOF_SIZES)[1]
+    conditions = proof_clip(PROOF_SIZES)[1]
     signals = [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
     assert [given(branch) for branch in fusion_branches(conditions)] == signals
     assert [given(branch) for branch in fusion_branches(conditions.without_history())] == signals[:3]
 
 
 def test_the_model_is_called_for_each_branch():
-    model = with_random_output(random_model(PROOF_SIZES))
-    noisy, conditions = random_clip(PROOF_SIZES)
+    model = with_random_output(proof_model(PROOF_SIZES))
+    noisy, conditions = proof_clip(PROOF_SIZES)
     timestep, scales = torch.tensor([700.0, 250.0]), FusionScales(1.5, 0.5, 3.0)
     with torch.inference_mode():
         u, s, d, p = (model(noisy, timestep, branch) for branch in fusion_branches(conditions))
@@ -134,15 +134,16 @@ def test_never_more_than_a_segment_is_read_ahead():
         assert len(read) == done
 
 
-def test_the_model_streams_and_the_seed_decides():
-    model = with_random_output(random_model(PROOF_SIZES))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_model_streams_and_the_seed_decides(dtype):
+    model = with_random_output(proof_model(PROOF_SIZES)).to(dtype)
     generator = torch.Generator().manual_seed(0)
-    source, films = torch.randn(4, 4, 4, generator=generator), torch.randn(18, 4, 4, 4, generator=generator)
+    source, films = (torch.randn(*shape, generator=generator).to(dtype) for shape in ((4, 4, 4), (18, 4, 4, 4)))
     options = SegmentOptions(steps=2)
     one, two, other = (
         torch.cat(list(stream_segments(model, source, films, replace(options, seed=seed)))) for seed in (0, 0, 1)
     )
-    assert one.shape == (18, 4, 4, 4)
+    assert (one.shape, one.dtype) == ((18, 4, 4, 4), dtype)
     assert one.isfinite().all()
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
