@@ -13,7 +13,7 @@ PARTS = 3  # [source | noise | driving]
 MIDDLE = 1
 
 
-def side_by_side(noisy: Tensor, conditions: ClipConditions) -> Tensor:
+def canvas_of(noisy: Tensor, conditions: ClipConditions) -> Tensor:
     """Canvases [B, H + F, C, h, 3 w] of the H frames of history, whose middle is clean, and the F of `noisy`.
 
     `noisy` is [B, F, C, h, w].

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .canvas import middle_latents, side_by_side
+from .canvas import canvas_of, middle_latents
 from .files import new_shapes, transformer_shapes
 from .fusion import fused_velocity
 from .model import CanvasTransformer, frame_timesteps, run_transformer
@@ -101,7 +101,7 @@ def _canvas_inputs(
     model: CanvasTransformer, noisy: Tensor, timestep: Tensor, conditions: ClipConditions
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What diffusers' own forward takes for the whole canvas: latents, timesteps, context, pooled."""
-    canvas = side_by_side(noisy, conditions).flatten(0, 1)
+    canvas = canvas_of(noisy, conditions).flatten(0, 1)
     timesteps = frame_timesteps(timestep, noisy.shape[1]).flatten()
     return canvas, timesteps, model.context.expand(len(canvas), -1, -1), model.pooled.expand(len(canvas), -1)
 

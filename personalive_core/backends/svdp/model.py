@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...errors import InputError
-from .canvas import check_clip, join_tokens, middle_latents, side_by_side, split_tokens
+from .canvas import canvas_of, check_clip, join_tokens, middle_latents, split_tokens
 from .types import HISTORY_FRAMES, SD35_MEDIUM, ClipConditions, TransformerSizes
 from .video_attention import VideoAttention, clip_times
 
@@ -70,7 +70,7 @@ class CanvasTransformer(nn.Module):
         """
         check_clip(noisy, conditions, self.sizes)
         clips, frames = noisy.shape[:2]
-        canvas = side_by_side(noisy, conditions).flatten(0, 1)
+        canvas = canvas_of(noisy, conditions).flatten(0, 1)
         rows = canvas.shape[-2] // self.sizes.patch_size
         times = clip_times(HISTORY_FRAMES, frames, canvas.device)
 

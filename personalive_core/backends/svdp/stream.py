@@ -12,7 +12,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...modules.schedule import seeded_noise
 from .fusion import Velocity, fused_velocity
-from .types import CLIP_FRAMES, HISTORY_FRAMES, ClipConditions, ClipHistory, FusionScales
+from .types import HISTORY_FRAMES, SEGMENT_FRAMES, ClipConditions, ClipHistory, FusionScales
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def stream_segments(
     history: ClipHistory | None = None
     frames = iter(driving)
     segment = 0
-    while piece := list(islice(frames, CLIP_FRAMES)):
-        clip = torch.stack([*piece, *piece[-1:] * (CLIP_FRAMES - len(piece))])[None]
+    while piece := list(islice(frames, SEGMENT_FRAMES)):
+        clip = torch.stack([*piece, *piece[-1:] * (SEGMENT_FRAMES - len(piece))])[None]
         conditions = ClipConditions(source[None], clip, history)
         start = noise(segment, clip.shape).to(clip)
         latents = _sampled(velocity, start, conditions, options)

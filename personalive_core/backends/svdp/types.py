@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-CLIP_FRAMES, HISTORY_FRAMES = 16, 3  # new frames of a segment, and frames of the one before (arXiv 2509.17476)
+SEGMENT_FRAMES, HISTORY_FRAMES = 16, 3  # new frames of a segment, and frames of the one before (arXiv 2509.17476)
 
 
 @dataclass(frozen=True)
