@@ -1,4 +1,4 @@
-"""`personalive batch --plan`: what the batch would take on how many cards; nothing is run."""
+"""Runs `personalive batch --plan`: what the batch would take on how many cards; no row is made."""
 
 from __future__ import annotations
 
