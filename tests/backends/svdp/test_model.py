@@ -16,6 +16,7 @@ from personalive_core.backends.svdp.check import (
     prove_keys,
     with_random_output,
 )
+from personalive_core.backends.svdp.model import frame_timesteps, run_transformer
 from personalive_core.backends.svdp.networks import build_canvas
 from personalive_core.backends.svdp.types import ClipConditions, ClipHistory
 from personalive_core.backends.svdp.video_attention import VideoAttention, clip_times
@@ -127,6 +128,32 @@ def test_frames_of_a_clip_are_at_minus_three_to_fifteen():
 def test_video_attention_is_zero_until_it_is_trained():
     attention = VideoAttention(8, 2)
     assert not attention(torch.ones(1, 2, 3, 8), torch.arange(2)).any()
+
+
+def test_after_each_layer_the_middle_of_all_frames_is_joined(trained, clip):
+    """The loop with video attention, its tokens chosen by their numbers."""
+    noisy, conditions = clip
+    canvas = wide_canvas(noisy, conditions)
+    timesteps = torch.tensor([0.0] * 3 + [700.0] * 4 + [0.0] * 3 + [250.0] * 4)
+    middle = [row * 9 + column for row in range(4) for column in (3, 4, 5)]
+
+    def exchange(layer, tokens):
+        tokens = tokens.clone()
+        for frames in (range(7), range(7, 14)):
+            chosen = tokens[frames.start : frames.stop, middle]
+            change = trained.video[layer](chosen[None], torch.arange(-3, 4))[0]
+            tokens[frames.start : frames.stop, middle] = chosen + change
+        return tokens
+
+    context, pooled = trained.context.expand(len(canvas), -1, -1), trained.pooled.expand(len(canvas), -1)
+    with torch.inference_mode():
+        wide = run_transformer(trained.transformer, canvas, timesteps, context, pooled, exchange)
+        found = trained(noisy, TIMESTEP, conditions).flatten(0, 1)
+    assert (found - wide[[*range(3, 7), *range(10, 14)], ..., 6:12]).abs().max() < 1e-4
+
+
+def test_frames_of_history_are_clean():
+    assert frame_timesteps(TIMESTEP, 2).tolist() == [[0, 0, 0, 700, 700], [0, 0, 0, 250, 250]]
 
 
 def changed(model, noisy, conditions, other_noisy, other):

@@ -120,6 +120,18 @@ def test_each_segment_begins_with_the_last_three_of_the_one_before():
     assert with_history[1].driving[0, :, 0, 0, 0].tolist() == [*range(33, 41)] + [40] * 8
 
 
+def test_each_segment_has_noise_of_its_own():
+    starts = []
+
+    def velocity(noisy, _, conditions):
+        starts.append(noisy)
+        return noisy - conditions.driving
+
+    list(stream_segments(velocity, torch.ones(CELLS), driving(32), ONE_STEP))
+    assert torch.equal(starts[0], starts[1])  # the branches of one segment start alike
+    assert not torch.equal(starts[0], starts[-1])
+
+
 def test_never_more_than_a_segment_is_read_ahead():
     read = []
 
