@@ -104,7 +104,10 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
     [
         ((*SYSTEM, "--decoder", "tiny"), "--decoder belongs to personalive, got --system liveportrait: leave it out"),
         ((*SYSTEM, "--lora", "a.safetensors"), "--lora belongs to personalive"),
-        ((*SYSTEM, "--speed", "compiled"), "--speed belongs to personalive"),
+        (
+            (*SYSTEM, "--speed", "fp8"),
+            "LivePortrait runs at speed auto, plain, compiled, got 'fp8': choose one",
+        ),
         (("--region", "lip"), "--region belongs to liveportrait, got --system personalive: leave it out, or use live"),
         (("--no-stitching",), "--no-stitching belongs to liveportrait"),
         ((*SYSTEM, "--multiplier", "3"), "--driving-multiplier: expected a number from 0 to 2"),
