@@ -141,11 +141,12 @@ def _modulated(normal: Tensor, scale_and_shift: Tensor) -> Tensor:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Instance norm of [N, C, H, W]; of float32 maps with channels last, which torch would reorder, in their order."""
-    if x.stride(1) != 1 or x.dtype not in (torch.float32, torch.float64):
+    """Instance norm of [N, C, H, W]; of maps with channels last, which torch's own would reorder, in their order."""
+    if x.stride(1) != 1:
         return functional.instance_norm(x)
-    away = x - x.mean((2, 3), keepdim=True)
-    return away.mul_((away.square().mean((2, 3), keepdim=True) + _EPS).rsqrt_())
+    wide = x.float() if x.dtype.itemsize < torch.float32.itemsize else x  # squares of float16 overflow
+    away = wide - wide.mean((2, 3), keepdim=True)
+    return away.mul_((away.square().mean((2, 3), keepdim=True) + _EPS).rsqrt_()).to(x.dtype)
 
 
 class SpadeDecoder(nn.Module):

@@ -112,4 +112,12 @@ def _load_folded(state: State, folding: _Folding, device: torch.device, dtype: t
     with torch.device("meta"):
         runs = folding.build(config, ops)
     runs.load_state_dict(transform_weights(runs, folding.fold(module.state_dict(), config)), assign=True)
-    return runs.eval().requires_grad_(False).to(device, dtype)
+    return arranged(runs.eval().requires_grad_(False).to(device, dtype), device)
+
+
+def arranged(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network as its device reads it best: on CUDA the decoder's weights in half have their channels last."""
+    half = all(weight.dtype.itemsize < torch.float32.itemsize for weight in network.parameters())
+    if device.type == "cuda" and half and isinstance(network, SpadeDecoder):
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # as above
+    return network
