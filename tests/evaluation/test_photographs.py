@@ -47,7 +47,7 @@ def detector():
         return "yunet", make_detector("yunet", lambda: Path(yunet))
     if not hasattr(cv2, "CascadeClassifier"):
         pytest.skip("OpenCV 5 has no cascades: set PERSONALIVE_YUNET to YuNet's file")
-    return "haar", make_detector("haar", lambda: Path())
+    return "haar", make_detector("haar", Path)
 
 
 def test_the_faces_are_found(astronaut, carphone, detector):
@@ -63,7 +63,7 @@ def test_the_faces_are_found(astronaut, carphone, detector):
 
 @pytest.mark.slow
 def test_a_photograph_is_animated_pasted_back_and_measured(personalive, astronaut, carphone, detector, tmp_path):
-    """The small model knows drawn people alone: only the way is checked here, and that the figures see the difference."""
+    """The small model knows drawn people alone: only the way is checked, and that the figures see it."""
     name, find = detector
     weights = tmp_path / "weights"
     weights.mkdir()
