@@ -63,7 +63,7 @@ def test_the_faces_are_found(astronaut, carphone, detector):
 
 @pytest.mark.slow
 def test_a_photograph_is_animated_pasted_back_and_measured(personalive, astronaut, carphone, detector, tmp_path):
-    """The small model knows drawn people alone: only the way is checked here; the figures see the difference."""
+    """The small model knows drawn people alone: only the way is checked, and that the figures see it."""
     name, find = detector
     weights = tmp_path / "weights"
     weights.mkdir()
