@@ -18,6 +18,7 @@ import psutil
 
 from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.batch.journal import CLUSTER_JOURNAL
+from personalive_core.batch.ledger import LOCK
 from personalive_core.drawn.sample import write_sample
 from personalive_core.media.video import read_frames
 
@@ -110,7 +111,11 @@ def twice(folder, name, action, code):
     again = [each for each in second.made if f"{each}.mp4" in kept]
     same = all((first.output / each).stat().st_mtime_ns == when for each, when in kept.items())
     missing = {row["row"] for row in second.result["rows"]} - whole(first.output)
-    left = [path.name for path in first.output.iterdir() if path.suffix != ".mp4" and path.name != CLUSTER_JOURNAL]
+    left = [
+        path.name
+        for path in first.output.iterdir()
+        if path.suffix != ".mp4" and path.name not in (CLUSTER_JOURNAL, LOCK)
+    ]
     said = f"{len(kept)} kept, same: {same}, made again: {again}, missing: {sorted(missing)}, left over: {left}"
     say(name, f"exit {first.code}, expected {code}", said)
 

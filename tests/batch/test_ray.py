@@ -58,7 +58,7 @@ def drive(cluster, tmp_path):
             run_rows(Board(left, retries=1), pool, ledger, watch, 30)
         finally:
             pool.close()
-            ledger.clean()
+            ledger.close()
         return watch, log(tmp_path)
 
     return run
