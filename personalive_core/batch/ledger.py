@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from ..errors import OutputError
@@ -15,6 +17,7 @@ from .board import Failed, Row, Task
 from .journal import CLUSTER_JOURNAL, DONE, FAILED, Record, read_journal, write_record
 
 UNFINISHED = ".unfinished"  # folder of the files that are being made; results move out of it when they are whole
+LOCK = ".lock"  # in the output folder
 PARTIAL = ".partial"  # in the name of a file that a writer has not closed
 TRY_LETTERS = 8
 
@@ -26,6 +29,7 @@ class Ledger:
     output: Path
     suffix: str  # of the results: ".mp4"
     records: dict[str, Record] = field(default_factory=dict)  # key -> newest record of this run's rows
+    locks: list[IO[str]] = field(default_factory=list)  # open as long as the batch runs
 
     def open(self, rows: Iterable[Row]) -> tuple[Row, ...]:
         """Returns the rows that are left to do; results that an earlier run finished, but could not note, are taken.
@@ -33,6 +37,7 @@ class Ledger:
         Raises OutputError if the folder cannot be made or written to.
         """
         rows, before = tuple(rows), self._before()
+        self._lock()
         whole = self._whole_by_key()
         left = []
         for row in rows:
@@ -49,6 +54,22 @@ class Ledger:
         except OSError as error:
             raise OutputError(f"{self.output} cannot be written to ({error.strerror}): choose another.") from error
         return tuple(left)
+
+    def _lock(self) -> None:
+        """Keeps other batches out of the folder as long as this program runs; where the system has such locks."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        file = (self.output / LOCK).open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                return  # a file system without locks
+            raise OutputError(f"another batch writes to {self.output}: wait for it, or choose another") from error
+        self.locks.append(file)
 
     def place(self, task: Task) -> Path:
         """The file that one try of a row is to make: no two tries write the same, even if a lost worker goes on."""
@@ -74,6 +95,12 @@ class Ledger:
     def clean(self) -> None:
         """Removes unfinished files."""
         shutil.rmtree(self.output / UNFINISHED, ignore_errors=True)
+
+    def close(self) -> None:
+        """Cleans, and lets other batches in."""
+        self.clean()
+        while self.locks:
+            self.locks.pop().close()
 
     def _note(self, record: Record) -> Record:
         try:

@@ -93,6 +93,7 @@ class RayPool:
     _silent: dict[int, int] = field(default_factory=dict)  # times that `hello` failed
     _tasks: dict[Any, tuple[int, Any]] = field(default_factory=dict)  # the outcome -> actor, the motion
     _busy: set[int] = field(default_factory=set)
+    _reasons: list[str] = field(default_factory=list)  # why actors were left out
 
     def __post_init__(self) -> None:
         made = self.cluster.ray.remote(self.kind).options(
@@ -120,6 +121,8 @@ class RayPool:
 
     def wait(self, seconds: float) -> Sequence[Event]:
         waiting = [*self._tasks, *self._asked]
+        if not waiting and not self._names:
+            raise InputError(f"no worker can begin: {self._reasons[-1] if self._reasons else 'none was started'}")
         if not waiting:
             return ()
         ray = self.cluster.ray
@@ -144,6 +147,7 @@ class RayPool:
         try:
             name = str(self.cluster.ray.get(ref))
         except PersonaLiveError as error:
+            self._reasons.append(str(error))
             self.tell(f"worker {number} is left out: {error}")
             return None
         except Exception as error:
@@ -151,6 +155,7 @@ class RayPool:
             if self._silent[number] < TIMES:
                 self._ask(number)
             else:
+                self._reasons.append(_first_line(error))
                 self.tell(f"worker {number} is given up: {_first_line(error)}")
             return None
         self._silent.pop(number, None)

@@ -18,7 +18,7 @@ from ..batch.ray_pool import ClusterOptions, RayPool, connect
 from ..batch.rows import BatchRow
 from ..errors import InputError
 from ..text import plural
-from .animate import add_options
+from .animate import add_options, job_of
 from .batch_options import (
     FACE_OPTIONS,
     MOTION_OPTIONS,
@@ -83,6 +83,7 @@ def run(a: argparse.Namespace) -> Result:
         return planned(a, rows)
     if a.dry_run:
         return Result("\n".join(aligned(("row", "frames"), [(r.name, str(r.frames or "?")) for r in rows])))
+    _require(base, a.suffix)
     ledger = Ledger(output, a.suffix)
     left = ledger.open(rows)
     progress, dashboard = progress_of(left, len(rows), a.quiet), ""
@@ -91,7 +92,7 @@ def run(a: argparse.Namespace) -> Result:
             dashboard = _run(a, base, ledger, left, progress)
     finally:
         progress.close()
-        ledger.clean()
+        ledger.close()
     return _result(ledger, rows, progress, dashboard)
 
 
@@ -131,6 +132,12 @@ def _rows(a: argparse.Namespace, base: Mapping[str, Any], output: Path) -> tuple
         row_options(), as_columns(FACE_OPTIONS), as_columns(MOTION_OPTIONS), f"{common_options(base)} {a.suffix}"
     )
     return make_rows(given, meaning, names_taken(output), partial(_length, a.frames))
+
+
+def _require(base: Mapping[str, Any], suffix: str) -> None:
+    """Raises WeightsError if the networks of all rows are not there: better now than once a row."""
+    on_cpu = {**base, "device": "cpu", "precision": "auto"}  # this machine may have no GPU
+    job_of(row_arguments(on_cpu, (), ("x", "x", f"x{suffix}"))).engine.require()
 
 
 def _given(a: argparse.Namespace) -> tuple[BatchRow, ...]:

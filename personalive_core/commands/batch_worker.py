@@ -43,10 +43,11 @@ class RowWorker:
             torch.set_num_threads(threads)
 
     def hello(self, number: int) -> str:
-        """The worker's name. Raises InputError if this machine does not have the output folder."""
+        """The worker's name. Raises InputError if this machine does not have the folders of results and weights."""
         node = platform.node() or "unnamed"
-        if not self._output.is_dir():
-            raise InputError(f"{node} has no folder {self._output}: mount the same folders on every machine")
+        for folder in (self._output, Path(self._base["weights"])):
+            if not folder.is_dir():
+                raise InputError(f"{node} has no folder {folder}: mount the same folders on every machine")
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         return f"{node} {f'GPU {gpus}' if gpus else 'CPU'} ({number})"
 

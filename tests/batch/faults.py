@@ -1,6 +1,7 @@
 """Provokes every fault of a batch with the small model on real actors, and prints what was lost, as rows of a table.
 
-python -m tests.batch.faults FOLDER: needs ray, two cores and about ten minutes; FOLDER is emptied.
+python -m tests.batch.faults FOLDER [PIECE...]: needs ray, two cores, about ten minutes and an empty FOLDER. Pieces are
+scaling, killed, interrupted, driver, poisoned, disk, many.
 """
 
 import json
@@ -16,7 +17,8 @@ from pathlib import Path
 import psutil
 
 from personalive_core.backends.personalive.files import SHIPPED
-from personalive_core.batch.journal import CLUSTER_JOURNAL, read_journal
+from personalive_core.batch.journal import CLUSTER_JOURNAL
+from personalive_core.batch.ledger import LOCK
 from personalive_core.drawn.sample import write_sample
 from personalive_core.media.video import read_frames
 
@@ -109,55 +111,77 @@ def twice(folder, name, action, code):
     again = [each for each in second.made if f"{each}.mp4" in kept]
     same = all((first.output / each).stat().st_mtime_ns == when for each, when in kept.items())
     missing = {row["row"] for row in second.result["rows"]} - whole(first.output)
-    left = [path.name for path in first.output.iterdir() if path.suffix != ".mp4" and path.name != CLUSTER_JOURNAL]
-    say(
-        name,
-        f"exit {first.code} (expected {code})",
-        f"{len(kept)} kept, same: {same}",
-        f"again: {again}",
-        f"missing: {sorted(missing)}, left: {left}",
-    )
+    left = [
+        path.name
+        for path in first.output.iterdir()
+        if path.suffix != ".mp4" and path.name not in (CLUSTER_JOURNAL, LOCK)
+    ]
+    said = f"{len(kept)} kept, same: {same}, made again: {again}, missing: {sorted(missing)}, left over: {left}"
+    say(name, f"exit {first.code}, expected {code}", said)
 
 
-def main(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    make_files(folder, 6, {"nod": 0.4, "talk": 0.4})
+def scaling(folder):
     one, two = Run(folder, workers=1, out="one"), Run(folder, workers=2, out="two")
-    reads = [sum(w["motions"] for w in run.result["workers"].values()) for run in (one, two)]
+    ratio = two.per_minute / one.per_minute
+    reads = [sum(worker["motions"] for worker in run.result["workers"].values()) for run in (one, two)]
     say(
         "one actor, two actors",
-        f"{one.per_minute:.1f} and {two.per_minute:.1f} rows a minute",
-        f"ratio {two.per_minute / one.per_minute:.2f}",
-        f"motions read {reads}",
-        "",
+        f"{one.per_minute:.1f}, {two.per_minute:.1f} rows a minute: {ratio:.2f}",
+        f"{reads} read",
     )
-    killed = Run(folder, out="killed", when=once(kill_actor, 3))
-    lost = sum("was lost" in line for line in killed.lines)
-    repeated = len(killed.made) - len(set(killed.made))
-    say(
-        "an actor killed",
-        f"exit {killed.code}",
-        f"{len(whole(killed.output))} of 12 whole",
-        f"lost {lost}, made twice {repeated}",
-        "",
-    )
-    twice(folder, "interrupted", lambda run: run.process.send_signal(signal.SIGINT), 130)
-    twice(folder, "driver killed", lambda run: run.process.kill(), -9)
-    (folder / "refs" / "r00.png").write_bytes(b"no picture")
-    (folder / "drvs" / "nod.mp4").write_bytes(b"no film")
-    poisoned = Run(folder, out="poisoned")
-    reasons = {row["reason"][:60] for row in poisoned.result["rows"] if row["reason"]}
-    say(
-        "poisoned files",
-        f"exit {poisoned.code}",
-        f"{len(whole(poisoned.output))} of 12 whole",
-        f"{poisoned.result['failed']} failed",
-        reasons,
-    )
-    records = read_journal(poisoned.output, CLUSTER_JOURNAL)
-    say("journal", f"{len(records)} records", "", "", "")
 
+
+def killed(folder):
+    run = Run(folder, out="killed", when=once(kill_actor, 3))
+    lost = sum("was lost:" in line for line in run.lines)
+    repeated = len(run.made) - len(set(run.made))
+    say("an actor killed", f"exit {run.code}", f"{len(whole(run.output))} of 12 whole, lost {lost}, twice {repeated}")
+
+
+def interrupted(folder):
+    twice(folder, "interrupted", lambda run: run.process.send_signal(signal.SIGINT), 130)
+
+
+def driver(folder):
+    twice(folder, "driver killed", lambda run: run.process.kill(), -9)
+
+
+def poisoned(folder):
+    for file in ("refs/r00.png", "drvs/nod.mp4"):
+        whole_file = (folder / file).read_bytes()
+        (folder / file).write_bytes(b"poison")
+        run = Run(folder, out="poisoned")
+        (folder / file).write_bytes(whole_file)
+        reasons = {row["reason"][:80] for row in run.result["rows"] if row["reason"]}
+        say(file, f"exit {run.code}", f"{len(whole(run.output))} of 12 whole, {run.result['failed']} failed", reasons)
+        shutil.rmtree(run.output)
+
+
+def disk(folder):
+    """`folder`/small must be a small disk: mount -t tmpfs -o size=60k tmpfs FOLDER/small."""
+    first = Run(folder, out="small/out")
+    kept = whole(first.output)
+    say("a full disk", f"exit {first.code}", f"{len(kept)} of 12 whole", first.lines[-1].strip()[-160:])
+    subprocess.run(["mount", "-o", "remount,size=10m", str(folder / "small")], check=True)
+    second = Run(folder, out="small/out")
+    say("and then space", f"exit {second.code}", f"{len(whole(second.output))} of 12 whole", kept & {*second.made})
+
+
+def many(folder):
+    other = folder / "many"
+    other.mkdir()
+    make_files(other, 20, {f"f{number:02}": 0.08 for number in range(10)})
+    run = Run(other)
+    memory = [f"{worker['peak_memory'] / 2**20:.0f} MiB" for worker in run.result["workers"].values()]
+    say("200 short rows", f"exit {run.code}", f"{len(whole(run.output))} whole, {run.per_minute:.0f} a minute", memory)
+
+
+PIECES = {one.__name__: one for one in (scaling, killed, interrupted, driver, poisoned, disk, many)}
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    place = Path(sys.argv[1])
+    if not (place / "refs").is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+        make_files(place, 6, {"nod": 0.4, "talk": 0.4})
+    for name in sys.argv[2:] or PIECES:
+        PIECES[name](place)

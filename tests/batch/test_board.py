@@ -22,9 +22,11 @@ def drive(tmp_path):
     def run(rows, workers=("w1", "w2"), script=lambda *_: None, retries=2, **options):
         pool, watch, ledger = FakePool(workers, script, **options), Silent(), Ledger(tmp_path / "out", ".mp4")
         left = ledger.open(rows)
-        if left:
-            run_rows(Board(left, retries), pool, ledger, watch, 60, pool.clock)
-        ledger.clean()
+        try:
+            if left:
+                run_rows(Board(left, retries), pool, ledger, watch, 60, pool.clock)
+        finally:
+            ledger.close()
         return pool, watch, ledger
 
     return run
@@ -220,6 +222,17 @@ def test_a_result_that_a_killed_run_finished_but_did_not_note_is_taken(drive, tm
     assert (tmp_path / "out" / "a__nod.mp4").read_text() == "whole"
     assert (tmp_path / "out" / "b__nod.mp4").read_text() == "b__nod"
     assert ledger.records["key-a__nod"].state == DONE
+
+
+def test_another_batch_in_the_same_folder_is_refused(tmp_path):
+    pytest.importorskip("fcntl", reason="the system has no such locks")
+    first, second = Ledger(tmp_path, ".mp4"), Ledger(tmp_path, ".mp4")
+    first.open(GRID)
+    with pytest.raises(OutputError, match="another batch writes to"):
+        second.open(GRID)
+    first.close()
+    assert len(second.open(GRID)) == len(GRID)
+    second.close()
 
 
 def test_the_journal_has_the_fields_of_submits(drive, tmp_path):

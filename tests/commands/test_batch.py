@@ -16,7 +16,7 @@ from personalive_core.batch.ray_pool import Cluster
 from personalive_core.commands import batch as batch_command
 from personalive_core.commands.batch_options import base_of, row_arguments, row_options
 from personalive_core.commands.batch_worker import RowWorker, outcome_of
-from personalive_core.errors import FaceError, InputError, OutputError
+from personalive_core.errors import FaceError, InputError, OutputError, WeightsError
 from personalive_core.media.video import read_frames
 from tests.backends.liveportrait.tiny import tiny_states, write_hub
 
@@ -143,9 +143,15 @@ def test_what_is_not_clear_is_refused(personalive, files):
     assert "--sheet is one file" in personalive(*pairs(files, "--sheet", "x.png")).err
 
 
+def test_missing_weights_are_said_before_anything_starts(personalive, files):
+    outcome = personalive(*pairs(files, "--weights", files / "none", "--quiet"))
+    assert outcome.code == WeightsError.exit_code
+    assert not (files / "out").exists()
+
+
 def test_without_ray_it_says_how_to_install_it(personalive, files, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    outcome = personalive(*pairs(files, "--quiet"))
+    outcome = personalive(*pairs(files, "--quiet", "--weights", SHIPPED["small"]))
     assert outcome.code == InputError.exit_code
     assert "pip install .[cluster]" in outcome.err
 
@@ -265,6 +271,7 @@ def test_the_command_makes_every_row_and_says_what_failed(personalive, files):
     assert sum(worker["motions"] for worker in result["workers"].values()) == 2
     assert result["frames"] == 2
     assert "bert__nod" in outcome.err
-    assert sorted(path.name for path in (files / "out").iterdir()) == ["anna__nod.mp4", "anna__talk.mp4", "batch.jsonl"]
+    left = sorted(path.name for path in (files / "out").iterdir() if path.name != ".lock")
+    assert left == ["anna__nod.mp4", "anna__talk.mp4", "batch.jsonl"]
     again = json.loads(personalive(*words).out)
     assert (again["frames"], again["failed"]) == (0, 2)

@@ -27,6 +27,7 @@ HEAVY = (
     "diffusers",
     "huggingface_hub",
     "insightface",
+    "ray",
     "transformers",
 )  # imported where they are used
 
