@@ -1,14 +1,17 @@
-"""Builds networks in the sizes that a checkpoint's shapes show: what both systems' loaders share."""
+"""Builds networks in the sizes that a checkpoint's shapes show: what the systems' loaders share."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import WeightsError
 from ..modules.keypoints import KeypointConfig
+from ..weights.index import WeightIndex
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -39,3 +42,12 @@ def keypoint_config(shapes: Shapes) -> KeypointConfig:
         widths=tuple(shapes[f"detector.stages.{i}.0.dwconv.weight"][0] for i in range(max(stages, 1))),
         depths=tuple(count(shapes, f"detector.stages.{i}." + "{}.dwconv.weight") for i in range(max(stages, 1))),
     )
+
+
+def library_config(index: WeightIndex, network: str) -> dict[str, Any]:
+    """The config.json of a diffusers or transformers network. Raises WeightsError if it cannot be read."""
+    path = index.config(network)
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path} is not a readable configuration: delete it and download it again") from error

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import WeightsError
-from ...faces.detectors import quiet
 from ...media.picture import Picture
+from ..onnx import OnnxRun, open_onnx
 from .files import landmark_file
 from .landmarks import REFINED_LANDMARKS, Floats32, refined_input, refined_points
-
-RUNNERS = ("onnxruntime", "opencv")
-_Run = Callable[[Floats32], Sequence[NDArray[np.floating]]]
 
 
 @dataclass(frozen=True, eq=False)
 class LiveLandmarker:
     """Finds 203 landmarks around landmarks that are roughly known."""
 
-    used: str  # one of RUNNERS
+    used: str  # one of onnx.RUNNERS
     path: Path
-    run: _Run  # input [1, 3, 224, 224] in [0, 1] -> the network's outputs, in any order
+    run: OnnxRun  # input [1, 3, 224, 224] in [0, 1] -> the network's outputs, in any order
 
     def __call__(self, picture: Picture, points: NDArray[np.floating]) -> Floats32:
         """Landmarks [203, 2] in a `picture` [H, W, 3]; `points` [N, 2] are landmarks of any known layout in it.
@@ -53,39 +46,5 @@ def open_landmarker(folder: Path | None) -> LiveLandmarker | None:
     path = landmark_file(folder) if folder else None
     if path is None:
         return None
-    used = RUNNERS[0] if importlib.util.find_spec(RUNNERS[0]) else RUNNERS[1]
-    return LiveLandmarker(used, path, _by_onnxruntime(path) if used == RUNNERS[0] else _by_opencv(path))
-
-
-def _by_onnxruntime(path: Path) -> _Run:
-    runtime: Any = importlib.import_module("onnxruntime")
-    try:
-        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no base class of their own
-        raise _unreadable(path, RUNNERS[0]) from error
-    name = session.get_inputs()[0].name
-    return lambda inputs: session.run(None, {name: inputs})
-
-
-def _by_opencv(path: Path) -> _Run:
-    cv2: Any = importlib.import_module("cv2")
-    try:
-        with quiet(cv2):
-            network = cv2.dnn.readNetFromONNX(str(path))
-    except cv2.error as error:
-        raise _unreadable(path, f"OpenCV {cv2.__version__}") from error
-
-    def run(inputs: Floats32) -> Sequence[NDArray[np.floating]]:
-        try:
-            with quiet(cv2):
-                network.setInput(inputs)
-                answers: Sequence[NDArray[np.floating]] = network.forward(network.getUnconnectedOutLayersNames())
-        except cv2.error as error:
-            raise _unreadable(path, f"OpenCV {cv2.__version__}") from error
-        return answers
-
-    return run
-
-
-def _unreadable(path: Path, reader: str) -> WeightsError:
-    return WeightsError(f"{reader} cannot use {path} as the landmark network: delete it, then download it again")
+    used, run = open_onnx(path, "the landmark network")
+    return LiveLandmarker(used, path, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import InputError, WeightsError
+from ...errors import InputError
 from ...modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ...modules.kernels import fast_ops
 from ...modules.keypoints import KeypointExtractor
@@ -23,7 +22,7 @@ from ...text import warn_once
 from ...weights.fill import hold_in, load_into, missing_keys
 from ...weights.index import WeightIndex, locate, read_state
 from ...weights.read import State, read_config
-from ..building import Shapes, build_on_meta, count, keypoint_config
+from ..building import Shapes, build_on_meta, count, keypoint_config, library_config
 from .files import FILES, facts_of
 from .model import PersonaLive
 from .networks import build_image_encoder, build_tiny_vae, build_vae
@@ -159,15 +158,6 @@ def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) ->
         tokens=shapes["final_proj.weight"][0] // token_dim,
         token_dim=token_dim,
     )
-
-
-def library_config(index: WeightIndex, network: str) -> dict[str, Any]:
-    """The config.json of a diffusers or transformers network. Raises WeightsError if it cannot be read."""
-    path = index.config(network)
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path} is not a readable configuration: delete it and download it again") from error
 
 
 def complete(state: State, module: torch.nn.Module, index: WeightIndex) -> State:

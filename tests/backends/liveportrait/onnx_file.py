@@ -52,15 +52,15 @@ def _node(kind, inputs, output, *attributes):
     return _message(*inside, (2, output), (3, f"{kind}_{output}"), (4, kind), *((5, one) for one in attributes))
 
 
-def landmark_onnx(face, outputs=(214, 262, 406)):
-    """The bytes of the file; `face` [203, 2] in parts of the network's picture."""
-    cells, nodes, tensors = 3 * 49, [], []
+def landmark_onnx(face, outputs=(214, 262, 406), side=224):
+    """The bytes of the file; `face` [203, 2] in parts of the network's picture, which is `side` pixels a side."""
+    cells, nodes, tensors = 3 * (side // 32) ** 2, [], []
     nodes.append(_node("AveragePool", ["input"], "cells", _ints("kernel_shape", [32, 32]), _ints("strides", [32, 32])))
     nodes.append(_node("Flatten", ["cells"], "flat", _int("axis", 1)))
     for index, count in enumerate(outputs):
         weight, bias = np.zeros((cells, count), np.float32), np.full(count, 0.25 * index, np.float32)
         if count == face.size:
-            weight[: cells // 3, ::2] = 1 / 49
+            weight[: cells // 3, ::2] = 3 / cells
             bias = face.ravel()
         tensors += [_tensor(f"w{index}", weight), _tensor(f"b{index}", bias)]
         nodes.append(_node("Gemm", ["flat", f"w{index}", f"b{index}"], f"out{index}"))
@@ -68,7 +68,7 @@ def landmark_onnx(face, outputs=(214, 262, 406)):
         *((1, node) for node in nodes),
         (2, "landmarks"),
         *((5, tensor) for tensor in tensors),
-        (11, _value("input", [1, 3, 224, 224])),
+        (11, _value("input", [1, 3, side, side])),
         *((12, _value(f"out{index}", [1, count])) for index, count in enumerate(outputs)),
     )
     return _message((1, 7), (7, graph), (8, _message((2, 11))))

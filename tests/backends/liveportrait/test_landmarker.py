@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from personalive_core.backends.liveportrait import landmarker
 from personalive_core.backends.liveportrait.landmarker import open_landmarker
 from personalive_core.backends.liveportrait.landmarks import refined_input, refined_points
+from personalive_core.backends.onnx import RUNNERS
 from personalive_core.errors import InputError, WeightsError
 from tests.backends.liveportrait.onnx_file import landmark_onnx
 
@@ -89,4 +89,4 @@ def test_unknown_layouts_are_refused(folder):
 
 
 def test_the_runners_are_the_ones_it_names():
-    assert landmarker.RUNNERS == ("onnxruntime", "opencv")
+    assert RUNNERS == ("onnxruntime", "opencv")

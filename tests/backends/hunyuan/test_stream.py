@@ -1,0 +1,235 @@
+"""Long films, missing faces, padding, progress: of networks that stand in for HunyuanPortrait's, in no time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from personalive_core.backends.hunyuan.backend import HunyuanBackend
+from personalive_core.backends.hunyuan.motion import read_motion_of
+from personalive_core.backends.hunyuan.motion_files import HUNYUAN_MOTION
+from personalive_core.backends.hunyuan.pasting import PASTES
+from personalive_core.backends.hunyuan.sampling import total_calls
+from personalive_core.backends.hunyuan.stream import animate_reference, padded, segments
+from personalive_core.backends.hunyuan.types import (
+    Guidance,
+    HunyuanMotion,
+    HunyuanReference,
+    SamplingOptions,
+    SegmentRule,
+    WindowRule,
+)
+from personalive_core.errors import FaceError, InputError
+from personalive_core.faces.crop import Box, Face
+from personalive_core.modules.schedule import seeded_noise
+from personalive_core.motion.files import read_kind, save_kind
+from personalive_core.motion.types import HeadPose, concat_motion
+
+CPU = torch.device("cpu")
+POINTS = ((28.0, 26.0), (36.0, 26.0), (32.0, 31.0), (29.0, 36.0), (35.0, 36.0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def motion(frames):
+    rising = torch.arange(frames, dtype=torch.float32)[:, None]
+    pose = HeadPose(torch.zeros(frames, 3), torch.zeros(frames, 3), torch.ones(frames, 1))
+    return HunyuanMotion(
+        expression=rising / max(frames, 1) * torch.ones(512),
+        intensity=torch.zeros(frames, 2),
+        pose=pose,
+        box=torch.zeros(frames, 4),
+        valid=torch.ones(frames, dtype=torch.bool),
+    )
+
+
+def standin():
+    """Networks whose pictures show each frame's motion, with a little of its neighbours' and of the noise."""
+
+    def velocity(x, _time, look, moves, _pose):
+        target = moves.mean((2, 3))[..., None, None, None].expand(*x.shape[:2], 4, *x.shape[3:])
+        return torch.tanh(x[:, :, :4]) * 0.3 - target + 0.01 * look.mean()
+
+    return SimpleNamespace(
+        device=CPU,
+        dtype=torch.float32,
+        motion_tokens=lambda part: part.expression[:, None, :8].expand(-1, 2, -1),
+        velocity=velocity,
+        decode=lambda latents: latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3).sigmoid(),
+        read=lambda faces, heads: (faces.mean((1, 2, 3))[:, None].expand(-1, 512), heads.mean((2, 3))),
+        encode=lambda picture: torch.nn.functional.avg_pool2d(picture, 8)[0].repeat(2, 1, 1)[:4],
+        look=lambda portrait, _: portrait.mean((2, 3))[:, :, None].expand(1, 3, 8),
+        pose=lambda height, width: torch.zeros(1, 4, height // 8, width // 8),
+    )
+
+
+def reference():
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    return HunyuanReference(picture, (8, 8, 56, 56), torch.zeros(4, 8, 8), torch.ones(1, 2, 8), torch.zeros(1, 4, 8, 8))
+
+
+SHORT = SamplingOptions(steps=3, segments=SegmentRule(30, 6))
+WHOLE = SamplingOptions(steps=3)
+
+
+def pictures(frames, options, pieces=None, told=lambda _: None):
+    whole = motion(frames)
+    given = [whole] if pieces is None else [whole[a:b] for a, b in pieces]
+    return torch.cat(list(animate_reference(standin(), reference(), given, seeded_noise(1), options, told)))
+
+
+@pytest.mark.parametrize("frames", [1, 7, 30, 31, 54, 55, 79])
+def test_as_many_pictures_as_frames_at_any_length(frames):
+    assert pictures(frames, SHORT).shape == (frames, 3, 64, 64)
+
+
+def test_pieces_do_not_matter():
+    made = pictures(40, SHORT)
+    assert torch.equal(made, pictures(40, SHORT, [(0, 3), (3, 33), (33, 40)]))
+
+
+def test_a_long_film_is_nearly_what_it_would_be_at_once():
+    """The difference that is told: about the seams, and small beside the change from frame to frame."""
+    off = (pictures(70, SHORT) - pictures(70, WHOLE)).abs().amax((1, 2, 3))
+    spread = pictures(70, WHOLE).std()
+    assert off.max() < 0.1 * spread
+    assert off[:18].max() < 1e-5 * spread or off[:18].max() < off[18:].max()
+
+
+def test_segments_share_frames_and_none_is_lost():
+    parts = list(segments([motion(11)] * 7, SegmentRule(30, 6)))
+    assert [(part.number, part.start, len(part.motion), part.is_last) for part in parts] == [
+        (0, 0, 30, False),
+        (1, 24, 30, False),
+        (2, 48, 29, True),
+    ]
+    assert [len(part.motion) for part in segments([motion(30)], SegmentRule(30, 6))] == [30]
+
+
+def test_pictures_come_before_the_film_is_read():
+    """Memory is that of a segment: the first pictures need no more than its frames, and one more."""
+    read = []
+
+    def driving():
+        for frame in range(100):
+            read.append(frame)
+            yield motion(1)
+
+    made = animate_reference(standin(), reference(), driving(), seeded_noise(1), SHORT)
+    next(made)
+    assert len(read) <= 32  # a frame is held until it is known that none without a face follows
+
+
+def test_the_padding_fades():
+    tokens = torch.arange(1.0, 4.0)[:, None, None] * torch.ones(1, 2, 2)
+    faded = padded(tokens, 15)[:, 0, 0]
+    rise = torch.arange(15) / 15
+    assert torch.allclose(faded, torch.cat([rise, torch.tensor([1.0, 2.0, 3.0]), 3 * (1 - rise)]))
+
+
+def test_progress_is_told_and_stops_it():
+    told, made = [], []
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        told.append(progress)
+        if progress.segment == 1:
+            raise StopError
+
+    with pytest.raises(StopError):
+        made.extend(animate_reference(standin(), reference(), [motion(50)], seeded_noise(1), SHORT, stop))
+    assert sum(len(part) for part in made) == 24 - (24 + 15) % 8  # what was decoded before stays
+    first = [progress for progress in told if progress.segment == 0]
+    assert [progress.calls for progress in first] == [3, 6, 9]
+    assert {progress.total for progress in told} == {total_calls(60, SHORT)} == {9}
+    assert first[0].clean.shape == (60, 4, 8, 8)
+
+
+def test_the_noise_of_a_frame_depends_on_its_number_and_the_seed():
+    assert torch.equal(pictures(5, WHOLE), pictures(5, WHOLE))
+    other = torch.cat(list(animate_reference(standin(), reference(), [motion(5)], seeded_noise(2), WHOLE)))
+    assert not torch.equal(pictures(5, WHOLE), other)
+
+
+def faces(*found):
+    answers = iter(found)
+    return lambda _: next(answers)
+
+
+FACE = (Face(Box(22, 20, 42, 44), 1.0, POINTS),)
+SMALL = (Face(Box(1, 1, 9, 9), 1.0, tuple((x / 4, y / 4) for x, y in POINTS)),)
+
+
+def frames(count):
+    return [np.full((64, 64, 3), 40 + place, np.uint8) for place in range(count)]
+
+
+def test_frames_without_a_face_are_not_valid_and_hold():
+    read = concat_motion(read_motion_of(standin(), frames(5), faces((), FACE, (), SMALL + FACE, FACE), 64))
+    assert read.valid.tolist() == [False, True, False, True, True]
+    assert read.box[3].tolist() == [22, 20, 42, 44]  # the largest counts
+    made = list(animate_reference(standin(), reference(), [read], seeded_noise(0), WHOLE))
+    assert sum(len(part) for part in made) == 5
+    none = read_motion_of(standin(), frames(2), faces((), ()), 64)
+    with pytest.raises(FaceError, match="no face in any of the 2 driving frames"):
+        list(animate_reference(standin(), reference(), none, seeded_noise(0), WHOLE))
+
+
+def test_a_detector_without_points_is_refused():
+    with pytest.raises(FaceError, match="needs five points of a face, and this detector says none: choose yunet"):
+        list(read_motion_of(standin(), frames(1), faces((Face(Box(1, 1, 9, 9), 1.0),)), 64))
+
+
+def backend(**changes):
+    return HunyuanBackend(standin(), lambda _: FACE, WHOLE, 64, **changes)
+
+
+@pytest.mark.parametrize("paste", PASTES)
+def test_the_backend(paste):
+    made = backend(paste=paste)
+    portrait = made.portrait(frames(1)[0])
+    read = list(made.read(frames(30)))
+    assert [len(part) for part in read] == [25, 5]
+    animated = list(made.animate(portrait, read))
+    assert len(animated) == 30
+    assert animated[0].shape == (64, 64, 3)
+    assert animated[0].dtype == np.uint8
+
+
+def test_without_a_face_there_is_no_portrait():
+    with pytest.raises(FaceError, match="no face was found in the portrait: use a picture with one clear face"):
+        HunyuanBackend(standin(), lambda _: (), side=64).portrait(frames(1)[0])
+    once = HunyuanBackend(standin(), faces(FACE, ()), side=64)
+    with pytest.raises(FaceError, match="not found again in its crop: use a picture"):
+        once.portrait(frames(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: backend(paste="x"), "a picture is pasted by one of matched, published, square, got 'x': use one"),
+        (lambda: HunyuanBackend(standin(), lambda _: FACE, side=500).portrait(frames(1)[0]), "a multiple of 64 pixels"),
+        (lambda: WindowRule(3, 3), "windows of 3 frames cannot overlap by 3: give fewer"),
+        (lambda: SegmentRule(10, 6), "segments of 10 frames cannot overlap by 6: give at most half"),
+        (lambda: Guidance(-1, 2), "guidance is 0 or more, got -1 to 2: try 2"),
+        (lambda: SamplingOptions(steps=0), "takes at least 1 step, got 0: try 25"),
+    ],
+)
+def test_wrong_options_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_motion_files(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_kind(HUNYUAN_MOTION, path, motion(3), {"rate": "25"})
+    again = read_kind(HUNYUAN_MOTION, path).motion
+    for name, values in motion(3).tensors().items():
+        assert torch.equal(values, again.tensors()[name])
+    assert HUNYUAN_MOTION.system == "hunyuan"
