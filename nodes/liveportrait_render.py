@@ -24,7 +24,7 @@ from .host.errors import readable
 from .host.film import chosen_format, refused_film, workflow_tags
 from .host.folders import new_output
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
-from .host.liveportrait_film import FilmSource, RetargetedFilm, retargeted_film
+from .host.liveportrait_film import RetargetedFilm, SourceVideo, retargeted_film
 from .host.memory import check_fits, free_ram
 from .host.panel import compare_ui
 from .host.schema import schema
@@ -95,7 +95,7 @@ class Retarget(io.ComfyNode):
     def execute(
         cls,
         model: LoadedLivePortrait,
-        source: SourcePortrait | FilmSource,
+        source: SourcePortrait | SourceVideo,
         motion: Motion,
         mode: str,
         region: str,
@@ -122,12 +122,12 @@ class Retarget(io.ComfyNode):
             None if kj_mode == NO_KJ else kj_mode,
         )
         driving = implicit(motion)
-        check_openness(source.film.motion if isinstance(source, FilmSource) else source.source.motion, options)
+        check_openness(source.film.motion if isinstance(source, SourceVideo) else source.source.motion, options)
         if eyes or lips:
             deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
-        check_kj(options.kj, isinstance(source, FilmSource), len(driving) == 1)
+        check_kj(options.kj, isinstance(source, SourceVideo), len(driving) == 1)
         how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
-        moved = retargeted_film if isinstance(source, FilmSource) else Retargeted
+        moved = retargeted_film if isinstance(source, SourceVideo) else Retargeted
         return io.NodeOutput(moved(source, driving, how, motion))
 
 

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "animate": "animate a portrait with the motion of a driving video",
     "demo": "animate the bundled sample, without a download",
     "live": "a camera or film drives a portrait while it happens",
+    "serve": "live sessions for many visitors on a Ray cluster, one a GPU, behind one address",
     "motion": "extract a driving video's motion to a small, reusable file",
     "download": "download the missing weights",
     "convert": "convert .pth and .bin weights to one safetensors file per network",

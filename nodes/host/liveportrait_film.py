@@ -30,7 +30,7 @@ SIDE_LIMIT = 1280  # pixels of the longer side, as published
 
 
 @dataclass(frozen=True, eq=False)
-class FilmSource:
+class SourceVideo:
     """PERSONALIVE_SOURCE of a video."""
 
     film: SourceFilm
@@ -62,7 +62,7 @@ class FilmSource:
 class RetargetedFilm:
     """PERSONALIVE_KEYPOINTS of a source video: how a driving's motion moves its keypoints, found as they are drawn."""
 
-    source: FilmSource
+    source: SourceVideo
     driving: ImplicitMotion
     how: RenderOptions
     motion: Motion  # the source's own, as long as the result, with the driving's file
@@ -95,14 +95,14 @@ class RetargetedFilm:
             raise InputError(f"the source video had {len(self)} frames and now has {drawn}: run the workflow again")
 
 
-def retargeted_film(source: FilmSource, driving: ImplicitMotion, how: RenderOptions, motion: Motion) -> RetargetedFilm:
+def retargeted_film(source: SourceVideo, driving: ImplicitMotion, how: RenderOptions, motion: Motion) -> RetargetedFilm:
     """As many frames as the shorter of source and driving has, or all of the source for a driving picture."""
     count, own = len(source) if how.by_picture else min(len(source), len(driving)), source.own
     ticks = None if own.times is None else own.times[: count + 1]
     return RetargetedFilm(source, driving, how, Motion(own.frames[:count], own.rate, motion.footage, ticks=ticks))
 
 
-def film_finder(model: LoadedLivePortrait, whole: Picture, first: Picture, wanted: FaceChoice) -> Finder:
+def source_finder(model: LoadedLivePortrait, whole: Picture, first: Picture, wanted: FaceChoice) -> Finder:
     """How the face is followed through a film whose first frame is `whole`, and animated as large as `first`.
 
     Raises InputError for an unknown choice or a box outside the picture, WeightsError if the detector is missing.
@@ -119,18 +119,18 @@ def film_finder(model: LoadedLivePortrait, whole: Picture, first: Picture, wante
 
 def read_source_film(
     model: LoadedLivePortrait, opened: Callable[[], DrivingFrames], wanted: FaceChoice, missing: str, limit: int
-) -> FilmSource:
+) -> SourceVideo:
     """Reads a source video in a first pass, with a progress bar; no picture is kept.
 
     Raises ComfyUI's InterruptProcessingException at the next frame after the user pressed Cancel, FaceError if no frame
-    has a face, or for a missing one if `missing` says so; InputError and WeightsError as `film_finder`.
+    has a face, or for a missing one if `missing` says so; InputError and WeightsError as `source_finder`.
     """
     source, shown = opened(), Shown()
     whole = source.first.image
-    finder = film_finder(model, whole, limited(whole, limit), wanted)
+    finder = source_finder(model, whole, limited(whole, limit), wanted)
     bar = comfy.utils.ProgressBar(max(source.total, 1))
     frames = (limited(picture, limit) for picture in frames_of(source, bar, shown))
     film = read_film(roomy(model), frames, finder, wanted.rule(SOURCE_CROP), missing)
     ticks = times_of(shown, source.rate)
     own = Motion(film.motion, usual_rate(source.rate, ticks), source.footage, ticks=ticks)
-    return FilmSource(film, opened, whole, limit, own)
+    return SourceVideo(film, opened, whole, limit, own)

@@ -12,7 +12,7 @@ from ...personalive_core.errors import PersonaLiveError
 from ...personalive_core.faces.crop import Face
 from ...personalive_core.media.picture import Picture
 from .faces import SHOWN_BY_ROUTE, boxes
-from .liveportrait_film import FilmSource
+from .liveportrait_film import SourceVideo
 from .liveportrait_source import FaceChoice, live_face_detector
 from .panel import picture_for_page
 from .sockets import LoadedLivePortrait
@@ -26,7 +26,7 @@ def picture_faces(model: LoadedLivePortrait, portrait: SourcePortrait, wanted: F
     return {**shown, **_looked(model, portrait.whole, wanted), "crop": outline(portrait.crop.matrix)}
 
 
-def film_faces(model: LoadedLivePortrait, source: FilmSource, wanted: FaceChoice) -> dict[str, Any]:
+def film_faces(model: LoadedLivePortrait, source: SourceVideo, wanted: FaceChoice) -> dict[str, Any]:
     """Data for the face picker of a film: its first frame, in pixels of the film."""
     looked = _looked(model, source.whole, wanted)
     by = max(source.whole.shape[:2]) / max(source.first.shape[:2])

@@ -35,7 +35,7 @@ NO_LIVE_YUNET = (
     f"again, or {MANUAL}"
 )
 BY_HAND = "draw a face_box around the animal's face, or click its nine points in Prepare Source"
-Points = NDArray[np.float32]
+FacePoints = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def points_input() -> io.String.Input:
     )
 
 
-def parse_points(text: str) -> Points | None:
+def parse_points(text: str) -> FacePoints | None:
     """Parses "x, y; x, y ..." in pixels of a layout that places a crop; None for an empty text.
 
     Raises InputError for anything else.
@@ -123,7 +123,7 @@ def parse_points(text: str) -> Points | None:
     return np.array(numbers, np.float32).reshape(-1, 2)
 
 
-def face_by_points(points: Points, whole: Picture) -> FoundFace:
+def face_by_points(points: FacePoints, whole: Picture) -> FoundFace:
     """The face at points [N, 2] given by hand. Raises InputError if they are outside the picture [H, W, 3]."""
     found = face_at_points(points)
     crop_by_hand(found.box, whole.shape[:2], "face_points")

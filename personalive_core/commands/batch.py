@@ -29,6 +29,7 @@ from .batch_options import (
     row_options,
     whole_paths,
 )
+from .batch_plan import add_plan, planned
 from .batch_progress import BatchProgress, progress_of
 from .batch_worker import RowWorker
 from .liveportrait import refuse_others
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("--object-store", type=whole(80), metavar="MIB", help="memory that a local Ray shares")
     cluster.add_argument("--local-cpus", type=whole(1), metavar="N", help="CPU cores of a local Ray (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="only list the rows")
+    add_plan(parser)
     add_system(parser)
     add_options(parser)
 
@@ -77,6 +79,8 @@ def run(a: argparse.Namespace) -> Result:
     output = a.output.absolute()
     base = base_of(a)
     rows = _rows(a, base, output)
+    if a.plan:
+        return planned(a, rows)
     if a.dry_run:
         return Result("\n".join(aligned(("row", "frames"), [(r.name, str(r.frames or "?")) for r in rows])))
     ledger = Ledger(output, a.suffix)

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=picture_size, default=0, help="pixels a side (default: the model's own)")
     for add in (add_device, add_precision, add_decoder, add_speed, add_loras, add_reporting):
         add(parser)
-    _add_motion(parser)
+    add_live_motion(parser)
     out = parser.add_argument_group("result")
     out.add_argument("--virtual-camera", action="store_true", help="also as a virtual camera (needs pyvirtualcam)")
     out.add_argument("--mjpeg", action="store_true", help="print the address for OBS's browser source")
@@ -84,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_transfer(parser.add_argument_group("with --system liveportrait alone"))
 
 
-def _add_motion(parser: argparse.ArgumentParser) -> None:
+def add_live_motion(parser: argparse.ArgumentParser) -> None:
+    """Adds strengths, smoothing, face, seed and detector."""
     group = parser.add_argument_group("motion")
     for name, default in vars(Strengths()).items():
         ours = vars(LIVE_STRENGTHS)[name]

@@ -29,7 +29,7 @@ from .options import DEFAULT_WEIGHTS, engine_of, loras_of, refuse_options
 
 _NO_YUNET = "the face detector YuNet is not there: run `personalive download --only detector`"
 # PersonaLive's own arguments, and what they are where they were not given.
-_OWN: Mapping[str, object] = {"decoder": "full", "speed": "auto", "lora": [], "lora_strength": None, "seed": 0}
+_OWN: Mapping[str, object] = {"decoder": "full", "lora": [], "lora_strength": None, "seed": 0}
 
 
 def settle_live(a: argparse.Namespace) -> None:

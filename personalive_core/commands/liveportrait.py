@@ -30,7 +30,7 @@ LIVEPORTRAIT_ONLY = {
     "reference_points": None,
     "reference_limit": SOURCE_LIMIT,
 }
-ENGINE_ONLY = {"decoder": "full", "size": 512, "speed": "auto"}
+ENGINE_ONLY = {"decoder": "full", "size": 512}
 PERSONALIVE_ONLY = {
     **ENGINE_ONLY,
     "lora": [],
@@ -88,7 +88,7 @@ def refuse_others(a: argparse.Namespace) -> None:
 
 
 def implicit_engine(a: argparse.Namespace, animal: bool = False) -> LivePortraitEngine:
-    """Builds the engine from --weights, --device and --precision. Raises InputError for an unusable device."""
+    """Builds the engine from its options. Raises as `liveportrait_engine_of` does."""
     refuse_options(a, PERSONALIVE, ENGINE_ONLY)
     return liveportrait_engine_of(a, animal)
 

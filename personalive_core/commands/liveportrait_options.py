@@ -8,6 +8,7 @@ from ..animation.liveportrait_engine import LivePortraitEngine
 from ..backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
 from ..backends.liveportrait.kj_modes import KJ_MODES
 from ..backends.liveportrait.regions import FACE_REGIONS
+from ..backends.liveportrait.speed import choose_live_speed
 from ..backends.liveportrait.transfer import TransferOptions
 from ..device import pick_device, pick_precision
 from ..errors import InputError
@@ -64,6 +65,11 @@ def transfer_of(a: argparse.Namespace, expression_friendly: bool = True) -> Anim
 
 
 def liveportrait_engine_of(a: argparse.Namespace, animal: bool = False) -> LivePortraitEngine:
-    """Builds the engine from --weights, --device and --precision. Raises InputError for an unusable device."""
-    device = pick_device(a.device)
-    return LivePortraitEngine(a.weights, device, pick_precision(a.precision, device), "animal" if animal else "human")
+    """Builds the engine from --weights, --device, --precision and --speed.
+
+    Raises InputError for an unusable device, or a speed that LivePortrait does not have.
+    """
+    device, speed = pick_device(a.device), getattr(a, "speed", "auto")
+    choose_live_speed(speed, device)
+    precision, subject = pick_precision(a.precision, device), "animal" if animal else "human"
+    return LivePortraitEngine(a.weights, device, precision, subject, speed)

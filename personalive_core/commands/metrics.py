@@ -22,7 +22,7 @@ from ..evaluation.measured_text import failed_lines, measured_text, measured_val
 from ..evaluation.measuring import Measurement, measure_film, measure_films
 from ..media.files import check_written
 from ..media.picture import write_image
-from ..metrics.types import TASKS, Task
+from ..metrics.types import TASKS, MetricTask
 from .readers import whole
 from .result import Result
 
@@ -78,7 +78,7 @@ def run(a: argparse.Namespace) -> Result:
     if a.picture:
         given = {name: path for name in ("result", "truth", "reference", "driving") if (path := getattr(a, name))}
         check_written(a.picture, (".png", ".jpg", ".jpeg"), given)
-    task: Task = "self" if a.truth else "cross"
+    task: MetricTask = "self" if a.truth else "cross"
     found = _measured(a, films, catalogue(task, judges(), a.reference is not None))
     text = measured_text(found)
     if a.picture and found.numbers:
@@ -128,9 +128,9 @@ def _compared(a: argparse.Namespace, judges: Judges) -> Result:
     return Result("\n\n".join(parts), {"systems": values}, 1 if failed else 0)
 
 
-def _of_system(a: argparse.Namespace, folder: Path, judges: Judges) -> dict[Task, Measurement]:
+def _of_system(a: argparse.Namespace, folder: Path, judges: Judges) -> dict[MetricTask, Measurement]:
     """The figures of one system's results, of each task that it has."""
-    found: dict[Task, Measurement] = {}
+    found: dict[MetricTask, Measurement] = {}
     for task in TASKS:
         if (folder / task).is_dir():
             is_self = task == "self"

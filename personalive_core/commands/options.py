@@ -82,7 +82,8 @@ def add_speed(parser: argparse.ArgumentParser, default: str = "auto") -> None:
         "--speed",
         default=default,
         choices=SPEEDS,
-        help="auto: compiled on CUDA, else plain; compiling takes about a minute, once (default: %(default)s)",
+        help="auto: compiled on CUDA, else plain; compiling takes about a minute, once; fp8 and rtx are PersonaLive's "
+        "alone (default: %(default)s)",
     )
 
 

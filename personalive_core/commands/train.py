@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from ..device import pick_device
 from ..errors import InputError
 from ..text import plural
 from ..training.adapters import with_adapters
+from ..training.ahead import reading_ahead
+from ..training.card import write_card
 from ..training.loop import Run, train
 from ..training.networks import networks_of
 from ..training.prepare import Drawing, prepare_drawn
@@ -41,7 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", type=Path, metavar="DIR", help="weights folder to start from (default: fresh weights)"
     )
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--precision", choices=[*MIXED_PRECISIONS], default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--precision", choices=[*MIXED_PRECISIONS], help="(default: the preset's)")
+    parser.add_argument(
+        "--minutes", type=number(0), default=0.0, help="keep the run before these are over; the same command goes on"
+    )
+    parser.add_argument(
+        "--workers", type=whole(0), default=0, help="threads that read the next steps' clips (default: %(default)s)"
+    )
     for name in CHANGED:
         kind = number(0) if name == "rate" else whole(1)
         parser.add_argument(f"--{name}", type=kind, help="instead of the preset's")
@@ -75,6 +85,9 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="store the motion extracted by --weights' networks instead of the ground truth",
     )
+    drawn.add_argument(
+        "--workers", type=whole(0), default=0, help="processes that draw (default: 0, this one alone); not with --seen"
+    )
 
 
 def run(a: argparse.Namespace) -> Result:
@@ -87,18 +100,26 @@ def run(a: argparse.Namespace) -> Result:
 
     changed = {name: getattr(a, name) for name in CHANGED if getattr(a, name) is not None}
     row = replace(preset(a.preset, a.stage), **changed)
+    begun = time.monotonic()
     source, stage = assemble(a.preset, a.stage, row, a.data, a.start, a.seed)
+    source = replace(source, ahead=reading_ahead(a.workers))
     networks = networks_of(source.model, () if a.lora else row.trains)
     if a.lora:
         if not a.start:
             raise InputError("a LoRA is learned for weights that are there: name their folder with --start")
         stage, row = with_adapters(stage, source.model, row.trains, a.lora, a.seed), replace(row, ema=0.0)
     training = Run(
-        a.output, a.stage, row, a.seed, MIXED_PRECISIONS[a.precision], quiet=a.quiet, tensorboard=a.tensorboard
-    )
+        a.output, a.stage, row, a.seed, MIXED_PRECISIONS[a.precision] if a.precision else row.precision,
+        quiet=a.quiet, tensorboard=a.tensorboard, minutes=a.minutes, begun=begun,
+    )  # fmt: skip
     weights = train(training, stage, source, networks)
-    steps = plural(row.steps, "step")
-    return Result(f"{weights}: the weights of stage {a.stage} after {steps}", {"weights": str(weights)})
+    card = write_card(training, a.preset, source.model.device)
+    return Result(_ended(weights, card), {"weights": str(weights), **card})
+
+
+def _ended(weights: Path, card: Mapping[str, object]) -> str:
+    text = f"{weights}: the weights of stage {card['stage']} after {plural(int(str(card['steps'])), 'step')}"
+    return text if card["finished"] else f"{text}, not finished yet: the same command goes on from there"
 
 
 def _prepared_drawn(a: argparse.Namespace) -> Result:
@@ -108,7 +129,7 @@ def _prepared_drawn(a: argparse.Namespace) -> Result:
         engine.require()
         reader = engine.load()
     drawing = Drawing(a.size, a.frames, a.stride, a.style)
-    prepare_drawn(a.output, a.split, range(a.drawn), drawing, reader)
+    prepare_drawn(a.output, a.split, range(a.drawn), drawing, reader, a.workers)
     return Result(f"{a.output}: {plural(a.drawn, 'drawn clip')} of {a.frames} frames")
 
 

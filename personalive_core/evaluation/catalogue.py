@@ -23,7 +23,7 @@ from ..metrics.felt import (
 )
 from ..metrics.pictures import Numbers, l1, psnr, ssim, unit
 from ..metrics.temporal import PictureDistance, read_changes
-from ..metrics.types import Best, FilmWindow, Measure, Reader, Reading, Task, averaged
+from ..metrics.types import Best, FilmWindow, Measure, MetricTask, Reader, Reading, averaged
 from ..metrics.vectors import cosine, frechet_distance, mean_distance, pose_distance
 from ..metrics.windows import CLIP_FRAMES
 from .judges.clips import open_i3d
@@ -82,7 +82,7 @@ class _Row:
     read: Reader | None = None
 
 
-def catalogue(task: Task, judges: Judges, has_reference: bool) -> Catalogue:
+def catalogue(task: MetricTask, judges: Judges, has_reference: bool) -> Catalogue:
     """The measures of self- or cross-reenactment; without a reference those that compare with it are missing."""
     rows = [
         *_fidelity(task),
@@ -104,7 +104,7 @@ def _judged(
     return _Row(replace(measure, origin=judge.origin), read(judge.run))
 
 
-def _fidelity(task: Task) -> Iterator[_Row]:
+def _fidelity(task: MetricTask) -> Iterator[_Row]:
     """Against the true frames, which cross-reenactment has not."""
     columns: tuple[tuple[str, str, Best], ...] = (
         ("l1", "L1", "least"),
@@ -123,7 +123,7 @@ def read_fidelity(window: FilmWindow) -> Numbers:
     return np.stack([l1(shown, true).numpy(), psnr(shown, true).numpy(), ssim(shown, true).numpy()], 1)
 
 
-def _perceptual(task: Task, judges: Judges) -> Iterator[_Row]:
+def _perceptual(task: MetricTask, judges: Judges) -> Iterator[_Row]:
     name = judges.backbone
     lpips = Measure("lpips", f"LPIPS ({name})", "least", "lpips", averaged)
     yield _judged(judges.lpips, lpips, lambda d: lambda w: d(w.result, w.beside), _truth(task))
@@ -176,7 +176,7 @@ def frechet_of_clips(films: Sequence[Numbers]) -> Reading:
     return Reading(frechet_distance(both[:, 0], both[:, 1]), None, f"of {count} clips of {CLIP_FRAMES} frames")
 
 
-def _felt(task: Task, points: OpenedJudge[PerPicture]) -> Iterator[_Row]:
+def _felt(task: MetricTask, points: OpenedJudge[PerPicture]) -> Iterator[_Row]:
     of_reference = task == "cross"
     colours, sharp = (partial(read, of_reference=of_reference) for read in (read_colours, read_sharpness))
     yield _Row(Measure("colour", "Colour (ΔE)", "least", "colours", colour_error, digits=2), colours)
@@ -201,5 +201,5 @@ def _column(numbers: Numbers, column: int) -> Reading:
     return averaged(numbers[:, column])
 
 
-def _truth(task: Task) -> str:
+def _truth(task: MetricTask) -> str:
     return "" if task == "self" else _NEEDS_TRUTH

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from ..metrics.summary import Figure
-from ..metrics.types import TASKS, Task
+from ..metrics.types import TASKS, MetricTask
 from ..text import plural
 from .measuring import FailedFilm, Measurement
 from .report import markdown_table
@@ -77,10 +77,10 @@ def _values(figure: Figure) -> dict[str, object]:
     }
 
 
-def table_text(systems: Mapping[str, Mapping[Task, Measurement]]) -> str:
+def table_text(systems: Mapping[str, Mapping[MetricTask, Measurement]]) -> str:
     """The layout of the paper's Table 1 in Markdown: system -> task ("self", "cross") -> its figures."""
     some = {task: rows[task] for rows in systems.values() for task in TASKS if task in rows}
-    heads: list[tuple[Task, str]] = [("self", key) for key in TABLE_SELF] if "self" in some else []
+    heads: list[tuple[MetricTask, str]] = [("self", key) for key in TABLE_SELF] if "self" in some else []
     if "cross" in some:
         heads += [("cross", key) for key in TABLE_CROSS]
         heads += [("cross", key) for key in STAND_INS if any(_has(rows.get("cross"), key) for rows in systems.values())]

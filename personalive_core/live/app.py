@@ -76,6 +76,17 @@ def make_app(hub: LiveHub) -> web.Application:
     """The server's addresses: the page, its scripts, the connection, Motion JPEG."""
     from aiohttp import web
 
+    app = web.Application()
+    add_page(app, "/")
+    app.router.add_get(SOCKET_PATH, hub.socket)
+    app.router.add_get(MJPEG_PATH, hub.mjpeg)
+    return app
+
+
+def add_page(app: web.Application, at: str) -> None:
+    """Adds the page at the path `at`, and its scripts. Raises InputError where they are not installed."""
+    from aiohttp import web
+
     files = scripts()
 
     def read(request: web.Request, name: str) -> web.Response:
@@ -91,12 +102,8 @@ def make_app(hub: LiveHub) -> web.Application:
     async def script(request: web.Request) -> web.Response:
         return read(request, request.match_info["name"])
 
-    app = web.Application()
-    app.router.add_get("/", page)
+    app.router.add_get(at, page)
     app.router.add_get("/js/{name:.+}", script)
-    app.router.add_get(SOCKET_PATH, hub.socket)
-    app.router.add_get(MJPEG_PATH, hub.mjpeg)
-    return app
 
 
 def policy(host: str) -> str:

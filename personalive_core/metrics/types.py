@@ -10,9 +10,9 @@ import numpy as np
 
 from .pictures import Numbers, Pictures
 
-Task = Literal["self", "cross"]
+MetricTask = Literal["self", "cross"]
 Best = Literal["least", "most", "one", "none"]  # which value is best; "none": nothing can be better or worse
-TASKS: tuple[Task, ...] = ("self", "cross")
+TASKS: tuple[MetricTask, ...] = ("self", "cross")
 
 
 @dataclass(frozen=True, eq=False)

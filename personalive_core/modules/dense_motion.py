@@ -80,10 +80,16 @@ class HourglassEncoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = [x]
         for block in self.down_blocks:
-            found = functional.relu(block(maps[-1]))
-            # depth counts as channels: not every device pools volumes, nor the CPU in float16
-            maps.append(functional.avg_pool2d(found.flatten(1, 2), 2).unflatten(1, found.shape[1:3]))
+            maps.append(_halved(functional.relu(block(maps[-1]))))
         return maps
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 voxels: [N, C, D, H, W] -> [N, C, D, H / 2, W / 2]."""
+    # depth counts as channels, or as pictures: not every device pools volumes, nor the CPU in float16
+    if x.stride(1) == 1:  # channels last, and so is the result
+        return functional.avg_pool2d(x.transpose(1, 2).flatten(0, 1), 2).unflatten(0, x.shape[:3:2]).transpose(1, 2)
+    return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
 
 
 class HourglassDecoder(nn.Module):

@@ -44,8 +44,11 @@ def interleaved(found: Tensor, times: int) -> Tensor:
     """
     n, channels, *depth, height, width = found.shape
     count, height, width = len(_SUMS[times]), height - 1, width - 1
-    parts = found.unflatten(1, (count, count, channels // count**2))
-    result = found.new_empty(n, channels // count**2, *depth, height, times, width, times)
+    parts, narrow = found.unflatten(1, (count, count, channels // count**2)), channels // count**2
+    if found.stride(1) == 1:  # channels last, and so is the result
+        result = found.new_empty(n, *depth, height, times, width, times, narrow).movedim(-1, 1)
+    else:
+        result = found.new_empty(n, narrow, *depth, height, times, width, times)
     for row, (kind, down) in enumerate(_PIXELS[times]):
         for column, (other, right) in enumerate(_PIXELS[times]):
             part = parts[:, kind, other, ..., down : down + height, right : right + width]

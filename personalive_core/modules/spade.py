@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,10 @@ from torch.nn import functional
 
 from .layers import Ops
 from .repeated import interleaved, kinds
+from .winograd import Part, by_rows
 
 _SLOPE = 0.2  # of every leaky ReLU
+_EPS = 1e-5  # of every norm
 _RGB = 3
 
 
@@ -109,20 +112,41 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         hidden = functional.relu(self.shared(features))
-        normal = functional.instance_norm(x)  # a repetition of pixels changes neither mean nor variance
+        normal = normalised(x)  # a repetition of pixels changes neither mean nor variance
         if self.times > 1:
-            hidden, normal = interleaved(hidden, self.times), functional.interpolate(normal, scale_factor=2)
-        seen = hidden.split(self.hidden, 1)
-        inner = self.conv_0(_modulated(normal, self.norm_0(seen[0])))
-        inner = self.conv_1(_modulated(functional.instance_norm(inner), self.norm_1(seen[1])))
+            hidden = interleaved(hidden, self.times)
+        seen, own = hidden.split(self.hidden, 1), partial(_at, normal, self.times > 1)
+        inner = self.conv_0(by_rows(self.norm_0, seen[0], lambda made, part: _modulated(own(part), made)))
+        normal_1 = normalised(inner)
+        inner = self.conv_1(by_rows(self.norm_1, seen[1], lambda made, part: _modulated(normal_1[part], made)))
         if self.widens:
-            return inner + self.conv_s(normal * self.norm_s(seen[2])) + self.shift(seen[2])
-        return inner + (x if self.times == 1 else functional.interpolate(x, scale_factor=2))
+            inner += by_rows(self.norm_s, seen[2], lambda made, part: self.conv_s(own(part) * made))
+            return inner.add_(self.shift(seen[2]))
+        return inner.add_(x if self.times == 1 else functional.interpolate(x, scale_factor=2))
+
+
+def _at(normal: Tensor, repeated: bool, part: Part) -> Tensor:
+    """A part of a map, or of what it is when its pixels are repeated twice along each axis."""
+    if not repeated:
+        return normal[part]
+    pictures, channels, rows = part
+    begin = rows.start // 2
+    found = functional.interpolate(normal[pictures, channels, begin : -(-rows.stop // 2)], scale_factor=2)
+    return found[:, :, rows.start - 2 * begin : rows.stop - 2 * begin]
 
 
 def _modulated(normal: Tensor, scale_and_shift: Tensor) -> Tensor:
     scale, shift = scale_and_shift.chunk(2, 1)
     return functional.leaky_relu(torch.addcmul(shift, normal, scale), _SLOPE)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Instance norm of [N, C, H, W]; of maps with channels last, which torch's own would reorder, in their order."""
+    if x.stride(1) != 1:
+        return functional.instance_norm(x)
+    wide = x.float() if x.dtype.itemsize < torch.float32.itemsize else x  # squares of float16 overflow
+    away = wide - wide.mean((2, 3), keepdim=True)
+    return away.mul_((away.square().mean((2, 3), keepdim=True) + _EPS).rsqrt_()).to(x.dtype)
 
 
 class SpadeDecoder(nn.Module):

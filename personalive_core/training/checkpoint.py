@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch.optim import Optimizer
 
 from ..errors import InputError, WeightsError
 from ..media.files import save_tensors
+from .presets import Preset
 
+SETTINGS = tuple(field for field in fields(Preset) if field.default is not MISSING)
 STATE_FILE = "state.safetensors"
 _WEIGHT, _MEAN, _ADAM = "weight/", "mean/", "adam/"
 
@@ -24,6 +27,7 @@ class RunProgress:
     step: int  # steps done
     settings: str  # JSON of all that must be the same when the run is resumed
     scaler: str = ""  # JSON of the gradient scaler's state; float16 only
+    seconds: float = 0.0  # of training so far
 
 
 @torch.no_grad()
@@ -35,6 +39,7 @@ def save_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
         for part, value in adam.state.get(parameter, {}).items():
             tensors[f"{_ADAM}{part}/{name}"] = value
     metadata = {"step": str(progress.step), "settings": progress.settings, "scaler": progress.scaler}
+    metadata["seconds"] = str(progress.seconds)
     save_tensors(folder / STATE_FILE, tensors, metadata)
 
 
@@ -47,8 +52,8 @@ def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
     path = folder / STATE_FILE
     if not path.is_file():
         return RunProgress(0, settings)
-    tensors, progress = _read(path)
-    if progress.settings != settings:
+    progress, tensors = read_progress(folder), _tensors(path)
+    if _known(progress.settings) != _known(settings):
         raise InputError(
             f"{folder} holds a run with other settings ({_difference(progress.settings, settings)}): "
             "give another --output, or the same settings again"
@@ -69,20 +74,43 @@ def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
     return progress
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], RunProgress]:
+def read_progress(folder: Path) -> RunProgress:
+    """How far the run in `folder` is. Raises WeightsError for a missing or damaged checkpoint."""
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 
+    path = folder / STATE_FILE
     try:
         with safe_open(path, framework="pt") as file:
             known = file.metadata() or {}
-        return load_file(path), RunProgress(int(known["step"]), known["settings"], known["scaler"])
+        seconds = float(known.get("seconds", 0.0))  # runs of older versions did not write it
+        return RunProgress(int(known["step"]), known["settings"], known["scaler"], seconds)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}): delete it to begin the run anew") from error
+        raise _unreadable(path, error) from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} cannot be read ({error}): delete it to begin the run anew")
+
+
+def _known(settings: str) -> dict[str, Any]:
+    """All settings; those that a run of an older version did not write yet have the value it ran with."""
+    defaults = {field.name: field.default for field in SETTINGS}
+    known: dict[str, Any] = json.loads(json.dumps(defaults)) | json.loads(settings)
+    return known
 
 
 def _difference(before: str, now: str) -> str:
-    old, new = json.loads(before), json.loads(now)
+    old, new = _known(before), _known(now)
     return (
         ", ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in new if old.get(key) != new[key]) or "fewer"
     )

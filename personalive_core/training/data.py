@@ -144,11 +144,17 @@ class Pick:
     driving: tuple[int, ...]
 
 
-def pick(data: Dataset, frames: int, draws: np.random.Generator, consecutive: bool = False) -> Pick:
-    """Draws a clip, a reference frame and `frames` driving frames of it, in a row if `consecutive`."""
+def pick(data: Dataset, frames: int, draws: np.random.Generator, consecutive: bool = False, margin: int = 0) -> Pick:
+    """Draws a clip, a reference frame and `frames` driving frames of it, in a row if `consecutive`.
+
+    Single driving frames are at least `margin` frames from the reference, where the clip is that long.
+    """
     clip = int(draws.integers(len(data)))
     length = len(data.clip(clip))
     reference = int(draws.integers(length))
+    if margin and not consecutive:
+        far = [i for i in range(length) if abs(i - reference) >= margin] or list(range(length))
+        return Pick(clip, reference, tuple(int(i) for i in draws.choice(far, size=frames)))
     if consecutive:
         first = int(draws.integers(length - frames + 1))
         return Pick(clip, reference, tuple(range(first, first + frames)))

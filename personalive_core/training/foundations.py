@@ -29,7 +29,7 @@ from .losses import (
 )
 from .prepare import facial_code
 from .presets import Preset
-from .source import Source
+from .source import Source, signed_on
 
 # VAE loss weights, relative to the squared error; small, as the gradient of an absolute error does not shrink with it
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
@@ -225,9 +225,9 @@ def _singles(source: Source, row: Preset, *numbers: int) -> list[tuple[int, int]
 
 
 def _pictures(source: Source, place: tuple[int, int]) -> Tensor:
-    """The picture [1, 3, S, S] in [-1, 1] of a (clip, frame)."""
+    """The picture [1, 3, S, S] in [-1, 1] of a (clip, frame), on the model's device."""
     clip, frame = place
-    return to_signed(source.data.clip(clip).pictures[frame : frame + 1].numpy())
+    return signed_on(source.model.device, source.data.clip(clip).pictures[frame : frame + 1])
 
 
 def _crops(source: Source, row: Preset, *numbers: int) -> tuple[Tensor, Tensor]:

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from ..backends.personalive.loader import NEEDED
 from ..backends.personalive.model import PersonaLive
 from ..errors import InputError, NumericalError
 from .checkpoint import RunProgress, load_run, save_run
+from .clock import Clock, seconds_to_save
 from .files import make_folder
 from .interrupt import held_interrupts
 from .losses import Losses
 from .networks import save_networks, with_networks
+from .optimise import average, clip, freeze, groups, rate_at
 from .presets import Preset
 from .report import append_metrics, draw_losses, forget_after, open_board, save_sheet
 from .source import Source
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 Objective = Callable[..., Losses]  # (source, row, *numbers) -> loss terms; their sum is minimised
 LOG_EVERY, SAMPLE_EVERY = 10, 250  # steps
-LOWEST_RATE = 0.05  # final learning rate of the cosine schedule, relative to the highest
 _log = logging.getLogger(__name__)
 
 
@@ -65,11 +65,13 @@ class Run:
     export: Callable[[PersonaLive, Path], object] = save_networks
     quiet: bool = False
     tensorboard: bool = False
+    minutes: float = 0.0  # of this call, saving included: the run is kept before they are over; 0: no limit
+    begun: float = field(default_factory=time.monotonic)  # when this call began
 
     @property
     def settings(self) -> str:
         """JSON of all that must be the same for a run to be resumed."""
-        return json.dumps({"stage": self.stage, "seed": self.seed, "precision": self.precision, **asdict(self.row)})
+        return json.dumps({**asdict(self.row), "stage": self.stage, "seed": self.seed, "precision": self.precision})
 
 
 class Learner(nn.Module):
@@ -84,27 +86,22 @@ class Learner(nn.Module):
         return self.objective(self.source, self.row, *numbers)
 
 
-def rate_at(row: Preset, step: int) -> float:
-    """The learning rate of a step: linear warm-up, then constant or a cosine."""
-    rise = min(1.0, (step + 1) / row.warmup) if row.warmup else 1.0
-    if not row.cosine:
-        return row.rate * rise
-    fall = 0.5 * (1 + math.cos(math.pi * min(step / row.steps, 1.0)))
-    return row.rate * rise * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)
-
-
 def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Path:
-    """Trains `networks` for the preset's steps, from the run's checkpoint if there is one; returns the weights folder.
+    """Trains `networks` for the preset's steps or minutes, from the run's checkpoint if there is one.
 
-    Ctrl-C saves a checkpoint after the current step and raises KeyboardInterrupt. Raises InputError without accelerate
-    or for another run's folder, NumericalError for a loss that is not finite, WeightsError, OutputError (disk full).
+    Returns the weights folder, also where `run.minutes` ended the call earlier. Ctrl-C saves a checkpoint after the
+    current step and raises KeyboardInterrupt. Raises InputError without accelerate or for another run's folder,
+    NumericalError for a loss that is not finite, WeightsError, OutputError (disk full).
     """
     accelerator = _accelerator(run)
     make_folder(run.folder)
-    _place(source.model, stage, networks, run.row.layers, accelerator.device)
+    freeze(source.model, networks, run.row, accelerator.device)
+    stage.extra.to(accelerator.device).requires_grad_(True)
+    networks.train(stage.statistics)
+    stage.frozen.requires_grad_(False)
     # everything that a checkpoint restores
     learner = Learner(networks, stage, source, run.row)
-    adam = AdamW(learner.parameters(), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
+    adam = AdamW(groups(learner, run.row), lr=run.row.rate, weight_decay=run.row.decay, fused=True)
     mean = {key: value.detach().clone() for key, value in networks.state_dict().items()} if run.row.ema else {}
     progress = load_run(run.folder, learner, mean, adam, run.settings)
     wrapped, adam = accelerator.prepare(learner, adam)
@@ -115,35 +112,38 @@ def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Pa
     writer = RunWriter(run, stage, source, learner, mean, adam, accelerator.scaler, board)
     if main:
         forget_after(run.folder, progress.step)
-    # steps from here on; one process writes all files
-    with held_interrupts() as interrupted:
-        for step in _steps(run, progress.step, main):
-            values = _descend(accelerator, wrapped, adam, run, step)
-            _average(mean, networks, run.row.ema)
-            if main:
-                writer.after(step, values)
-            if _by_anyone(accelerator, interrupted()) and step + 1 < run.row.steps:
-                if main:
-                    writer.save(step + 1)
-                    _log.warning("the run is kept after %d steps; the same command goes on from there", step + 1)
-                raise KeyboardInterrupt
-        if main:
-            writer.save(run.row.steps)
+    clock = Clock(60 * run.minutes, 60 * run.row.minutes, progress.seconds, run.begun, time.monotonic())
+    _follow(accelerator, writer, wrapped, clock, progress.step)
     accelerator.wait_for_everyone()  # the main process may still be saving
     accelerator.end_training()
     return run.folder / "weights"
 
 
-def _place(model: PersonaLive, stage: Stage, networks: nn.ModuleDict, layers: str, device: torch.device) -> None:
-    """Moves everything to `device`, and enables gradients for the trainable parameters alone."""
-    for name in NEEDED:
-        getattr(model, name).requires_grad_(False).to(device)
-    stage.extra.to(device).requires_grad_(True)
-    for network in networks.values():
-        network.train(stage.statistics)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(layers in name)
-    stage.frozen.requires_grad_(False)
+def _follow(accelerator: Accelerator, writer: RunWriter, learner: nn.Module, clock: Clock, first: int) -> None:
+    """Takes the steps from `first` on and keeps them; one process writes all files. Raises KeyboardInterrupt."""
+    run, main, done, saving, longest = writer.run, accelerator.is_main_process, first, 0.0, 0.0
+    weights = sum(parameter.numel() for parameter in writer.learner.parameters())
+    with held_interrupts() as interrupted:
+        for step in _steps(run, first, main):
+            if _by_anyone(accelerator, clock.done()):
+                break
+            begun = time.monotonic()
+            values = _descend(accelerator, learner, writer.adam, run, (step, clock.spent()))
+            average(writer.mean, writer.learner.networks, run.row.ema)
+            done, longest = step + 1, max(longest, time.monotonic() - begun)
+            if main:
+                saving = writer.after(step, values, clock.trained()) or saving
+            pressed = _by_anyone(accelerator, interrupted())
+            late = _by_anyone(accelerator, clock.over(longest, seconds_to_save(run.folder, weights, saving)))
+            if (pressed or late) and done < run.row.steps:
+                if main:
+                    writer.save(done, clock.trained())
+                    _log.warning("the run is kept after %d steps; the same command goes on from there", done)
+                if pressed:
+                    raise KeyboardInterrupt
+                return
+        if main:
+            writer.save(done, clock.trained())
 
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
@@ -151,14 +151,18 @@ def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device)))
 
 
-def _descend(accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run: Run, step: int) -> dict[str, float]:
+def _descend(
+    accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run: Run, at: tuple[int, float]
+) -> dict[str, float]:
     """One optimiser step, with gradient accumulation; returns step, learning rate, gradient norm, mean of each loss.
 
-    Raises NumericalError for a loss that is not finite.
+    `at` is the step and the share of the planned minutes that is over. Raises NumericalError for a loss that is not
+    finite.
     """
-    row, totals = run.row, dict[str, float]()
+    row, (step, spent), totals = run.row, at, dict[str, float]()
+    rate = rate_at(row, step, spent)
     for group in adam.param_groups:
-        group["lr"] = rate_at(row, step)
+        group["lr"] = rate * group["factor"]
     adam.zero_grad()
     for micro in range(row.accumulation):
         last = micro == row.accumulation - 1
@@ -167,26 +171,13 @@ def _descend(accelerator: Accelerator, learner: nn.Module, adam: Optimizer, run:
             accelerator.backward(sum(losses.values()) / row.accumulation)
         for name, value in losses.items():
             totals[f"loss/{name}"] = totals.get(f"loss/{name}", 0.0) + float(value.detach()) / row.accumulation
-    norm = float(accelerator.clip_grad_norm_(learner.parameters(), row.clip_norm))
+    norm = clip(accelerator, learner, adam, row.clip_norm)
     if not all(map(math.isfinite, totals.values())):
         raise NumericalError(
             f"a loss of step {step} is no number ({totals}): lower the learning rate, or use --precision bf16 or fp32"
         )
     adam.step()
-    return {"step": step, "rate": rate_at(row, step), "gradient": norm, **totals}
-
-
-@torch.no_grad()
-def _average(mean: dict[str, Tensor], networks: nn.ModuleDict, decay: float) -> None:
-    """Updates the EMA weights; of buffers, the newest value is taken."""
-    if not mean:
-        return
-    parameters = dict(networks.named_parameters())
-    keys = list(parameters)
-    torch._foreach_lerp_([mean[key] for key in keys], [parameters[key].detach() for key in keys], 1 - decay)
-    for key, value in networks.named_buffers():
-        if key in mean:
-            mean[key].copy_(value)
+    return {"step": step, "rate": rate, "gradient": norm, **totals}
 
 
 @dataclass(frozen=True)
@@ -202,8 +193,11 @@ class RunWriter:
     scaler: Any = None  # gradient scaler; float16 only
     board: Any = None  # TensorBoard writer
 
-    def after(self, step: int, values: dict[str, float]) -> None:
-        """Writes the metrics, sample sheet and checkpoint that are due after `step`."""
+    def after(self, step: int, values: dict[str, float], trained: float = 0.0) -> float:
+        """Writes the metrics, sample sheet and checkpoint that are due after `step`; returns the seconds of the latter.
+
+        `trained` are the seconds that the stage has been trained for.
+        """
         if step % LOG_EVERY == 0:
             append_metrics(self.run.folder, {**values, "time": round(time.time(), 1)})
             for name, value in values.items() if self.board else ():
@@ -212,12 +206,15 @@ class RunWriter:
             with torch.no_grad():
                 save_sheet(self.run.folder / f"sheet_{step + 1:06d}.jpg", self.stage.sheet(self.source))
         if (step + 1) % self.run.row.save_every == 0 and step + 1 < self.run.row.steps:
-            self.save(step + 1)
+            begun = time.monotonic()
+            self.save(step + 1, trained)
+            return time.monotonic() - begun
+        return 0.0
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, trained: float = 0.0) -> None:
         """Writes the checkpoint after `step` steps, the exported weights and the loss curve. Raises OutputError."""
         scaler = json.dumps(self.scaler.state_dict()) if self.scaler else ""
-        progress = RunProgress(step, self.run.settings, scaler)
+        progress = RunProgress(step, self.run.settings, scaler, round(trained, 1))
         save_run(self.run.folder, self.learner, self.mean, _plain(self.adam), progress)
         networks = copy.deepcopy(self.learner.networks)
         if self.mean:

@@ -40,6 +40,11 @@ def squared_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0)
     return (weight * (predicted - true).square()).mean()
 
 
+def masked_error(predicted: Tensor, true: Tensor, mask: Tensor) -> Tensor:
+    """||m (x - x_hat)||^2, with a mask m that broadcasts; the mean is over all values, those outside m included."""
+    return (mask * (predicted - true)).square().mean()
+
+
 def absolute_error(predicted: Tensor, true: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """w |x - x_hat|, with a weight w that broadcasts."""
     return (weight * (predicted - true).abs()).mean()

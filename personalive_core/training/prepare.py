@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -66,14 +68,31 @@ def as_seen(clip: Clip, model: PersonaLive) -> Clip:
     return replace(clip, motion=motion, canonical=canonical)
 
 
-def prepare_drawn(folder: Path, split: Split, clips: range, drawing: Drawing, model: PersonaLive | None = None) -> None:
+def prepare_drawn(
+    folder: Path, split: Split, clips: range, drawing: Drawing, model: PersonaLive | None = None, workers: int = 0
+) -> None:
     """Draws `clips` into `folder`, one file each; existing files are kept.
 
-    With a `model`, its networks read the motion (see `as_seen`). Raises OutputError.
+    With a `model`, its networks read the motion (see `as_seen`). Without one, `workers` processes share the clips; 0:
+    this process draws. Raises OutputError.
     """
     make_folder(folder)
+    if workers and model is None:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _alone) as pool:
+            parts = [range(clips.start + i, clips.stop, workers) for i in range(workers)]
+            for done in [pool.submit(prepare_drawn, folder, split, part, drawing) for part in parts]:
+                done.result()
+        return
     for index in clips:
         path = folder / f"{split}_{index:06d}{CLIP_SUFFIX}"
         if not path.exists():
             clip = drawn_clip(split, index, drawing)
             save_clip(path, as_seen(clip, model) if model else clip)
+
+
+def _alone() -> None:
+    """A drawing process uses one thread: there is one process for each core."""
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

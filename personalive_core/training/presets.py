@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import InputError
 
@@ -43,16 +44,51 @@ class Preset:
     sliding: bool = True  # stage 3: the stream continues from its own outputs; False: from true latents (ablation)
     chunkwise: bool = False  # stage 3: temporal attention stays inside one chunk (ablation)
     save_every: int = 500  # steps from one checkpoint to the next
+    minutes: float = 0.0  # of training; the stage ends at these or after `steps`, whichever is first; 0: by steps alone
+    # what the published recipe (code of 2026-05-15) does otherwise; the defaults are without it
+    resting: tuple[str, ...] = ()  # parameters not trained, "network.name" up to any length
+    precision: str = "no"  # accelerate's name: no, bf16 or fp16
+    margin: int = 0  # least number of frames between a reference and its driving frames, where a clip is that long
+    jitter: str = "smooth"  # kind of the input augmentation: smooth (ours) or published
+    target: str = "noise"  # stage 1: whose squared error is the loss: noise, or x0 (clean latents)
+    noise_offset: float = 0.0  # stage 1: deviation of noise that is the same in all pixels of a channel
+    masked: float = 0.0  # loss weight of the same error once more, in face, eyes and mouth alone
+    dropped_image: float = 0.0  # share of the items without the reference's image embedding
+    dropped_motion: float = 0.0  # share of the items without facial embeddings
+    dropped_pose: float = 0.0  # share of the items without pose
+    dropped_reference: float = 0.0  # share of the reference's tokens that are left out, others for each item
+    pure_noise: bool = False  # stage 2: starts from noise alone; False: from the reference's latents under noise
+    renoised: bool = False  # stages 2, 3: predicted x0 is noised anew to the next level; False: DDIM
+    leveled: bool = False  # the discriminator is told the noise level
+    penalty: float = 10.0  # loss weight of R1 at every step, as in StyleGAN2; 0: none
+    critic_rate: float = 0.0  # the discriminator's learning rate; 0: as the others'
+    generator_from: int = 0  # first step with the adversarial term
+    critic_from: int = 0  # first step of the discriminator's own losses
+    learned_chunks: tuple[int, ...] = ()  # stage 3: the steps with gradients; (): `learned` random ones
+    whole: bool = False  # stage 3: all frames in flight are decoded, one by one; False: one window, and latents of all
+    reread: bool = False  # stage 3: facial embeddings are read anew: the stored ones are older than the encoder
 
 
 _UNETS = ("reference_unet", "denoising_unet")
 _STAGE_1 = (*_UNETS, "pose_guider", "motion_encoder")
+_PUBLISHED: dict[str, Any] = {  # what all stages of the published recipe share
+    "ema": 0.0, "checkpointing": True, "precision": "fp16", "resting": ("reference_unet.up_blocks.3.",), "margin": 30,
+    "jitter": "published", "masked": 1.0, "dropped_image": 0.1, "dropped_motion": 0.1, "dropped_pose": 0.1,
+    "dropped_reference": 0.3,
+}  # fmt: skip
+_ADVERSARY: dict[str, Any] = {"renoised": True, "leveled": True, "penalty": 0.0, "critic_rate": 2e-5}
 
 PRESETS: dict[tuple[str, str], Preset] = {
-    # the published model size; steps and batch sizes are ours, for one large GPU or several
-    ("published", "1"): Preset(30_000, _STAGE_1, clips=8, frames=1, checkpointing=True),
-    ("published", "2"): Preset(30_000, _UNETS, clips=4, frames=1, checkpointing=True),
-    ("published", "3"): Preset(30_000, ("denoising_unet",), clips=1, frames=4, checkpointing=True),
+    # the published model and its recipe in full; batches are of one GPU, of which there were eight
+    ("published", "1"): Preset(50_000, _STAGE_1, clips=8, frames=1, target="x0", noise_offset=0.05, **_PUBLISHED),
+    ("published", "2"): Preset(
+        50_000, _STAGE_1, clips=4, frames=1, pure_noise=True, generator_from=3_000, critic_from=5_000, **_PUBLISHED,
+        **_ADVERSARY,
+    ),
+    ("published", "3"): Preset(  # prepared with --frames 40 --stride 4
+        10_000, ("denoising_unet",), "temporal_modules", clips=1, frames=4, chunks=7, learned_chunks=(0, 3, 6),
+        whole=True, reread=True, critic_from=50, **_PUBLISHED, **_ADVERSARY,
+    ),
     # the small model that ships: one day on two CPU cores
     ("small", "vae"): Preset(  # no crops: their norm statistics differ; face weight: small eyes are lost first
         6000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..backends.personalive.model import PersonaLive
-from ..backends.personalive.types import StreamConfig
+from ..backends.personalive.types import STREAM, StreamConfig
 from ..drawn.landmarker import Landmarker
 from ..errors import InputError
 from ..media.tensors import to_signed
 from .data import open_dataset
-from .discriminator import Discriminator
+from .discriminator import Discriminator, begin_unlevelled
 from .foundations import (
     decoder_losses,
     face_losses,
@@ -26,13 +26,14 @@ from .foundations import (
     solve_lengths,
     vae_losses,
 )
+from .judging import PictureLoss
 from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
 from .networks import SHAPES, chunked, fresh, initialise, recomputing, trainable
 from .perceptual import perceptual_distance
 from .presets import Preset
 from .source import Source
-from .stages import PictureLoss, distillation_losses, image_losses, sample_pictures, streaming_losses
+from .stages import distillation_losses, image_losses, sample_pictures, streaming_losses
 
 SHEET_CLIPS = 6
 
@@ -63,8 +64,9 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
         return Stage(partial(landmark_losses, network), nn.ModuleDict({"landmarker": network}), export=export)
     extra, critic = nn.ModuleDict(), None
     if row.adversarial:
-        critic = Discriminator(row.size)
+        critic = Discriminator(row.size, levels=len(STREAM.timesteps) if row.leveled else 0)
         initialise(critic, f"{seed}.discriminator")
+        begin_unlevelled(critic)
         extra["critic"] = critic
     judge = PictureLoss(perceptual_distance(row.features, model) if row.perceptual else None, critic)
     objective = distillation_losses if stage == "2" else streaming_losses

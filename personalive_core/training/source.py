@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import crop_faces
-from ..backends.personalive.reference import clip_pixels
 from ..backends.personalive.types import Reference
-from ..media.tensors import to_signed
+from ..device import upload
+from ..media.tensors import signed
 from ..modules.inputs import MotionFeatures
 from ..modules.pose_guider import draw_keypoints
 from ..motion.types import HybridMotion
-from .augment import augment
+from .ahead import Ahead, portrait
+from .augment import AUGMENTATIONS
 from .data import Clip, Dataset, Pick, generator, pick
+from .regions import region_boxes
 
 ENCODED_AT_ONCE = 8  # pictures in one VAE call
+CPU = torch.device("cpu")
 PICKED = 9  # number of the random stream for picks; no stage uses it for anything else
 
 
@@ -31,19 +33,36 @@ class Source:
     model: PersonaLive
     # latent cache by clip; valid while the VAE encoder is frozen
     kept: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    ahead: Ahead | None = None  # reads the next steps' clips in threads; None: each is read when it is needed
 
     def latents(self, clip: int) -> Tensor:
         """Latents [F, 4, h, w] of all frames of a clip, float32 on the CPU, where batches are assembled."""
         if clip not in self.kept:
-            pictures = to_signed(self.data.clip(clip).pictures.numpy())
+            pictures = self.data.clip(clip).pictures
             with torch.no_grad():
-                parts = [self.model.encode(part) for part in pictures.split(ENCODED_AT_ONCE)]
+                parts = [
+                    self.model.encode(signed_on(self.model.device, part)) for part in pictures.split(ENCODED_AT_ONCE)
+                ]
             self.kept[clip] = torch.cat(parts).float().cpu()
         return self.kept[clip]
 
-    def picks(self, count: int, frames: int, consecutive: bool, *numbers: int) -> list[Pick]:
-        """Draws `count` items of a batch; depends on `numbers` alone."""
-        return [pick(self.data, frames, generator(*numbers, PICKED, item), consecutive) for item in range(count)]
+    def picks(self, count: int, frames: int, consecutive: bool, *numbers: int, margin: int = 0) -> list[Pick]:
+        """Draws `count` items of a batch; depends on `numbers` alone. `margin` is that of `data.pick`."""
+
+        def drawn(seed: int, step: int, *rest: int) -> list[Pick]:
+            draws = (generator(seed, step, *rest, PICKED, item) for item in range(count))
+            return [pick(self.data, frames, draw, consecutive, margin) for draw in draws]
+
+        seed, step, *rest = numbers
+        if self.ahead:
+            for later in range(step + 1, step + 1 + self.ahead.steps):
+                self.ahead.expect(self.data, drawn(seed, later, *rest))
+        return drawn(seed, step, *rest)
+
+    def portrait(self, item: Pick) -> Tensor:
+        """The reference frame as input [1, 3, 224, 224] of the image encoder."""
+        place = item.clip, item.reference
+        return self.ahead.take(self.data, place) if self.ahead else portrait(self.data, place)
 
 
 @dataclass(frozen=True)
@@ -58,33 +77,46 @@ class Batch:
     keypoints: Tensor  # [B, F, 21, 3]
     box: Tensor  # [B, F, 4] face boxes in pixels
     faces: Tensor | None  # [B * F, 3, 224, 224] augmented face crops; None where no network is trained on them
+    regions: Tensor | None = None  # [B, F, 4, 4] boxes of `regions.ERROR_REGIONS` in pixels
 
 
-def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: int) -> Batch:
-    """Assembles the items of `picks`; with a `strength`, adds face crops augmented that much."""
+def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: int, jitter: str = "smooth") -> Batch:
+    """Assembles the items of `picks`; with a `strength`, adds face crops augmented that much, in the way `jitter`."""
     clips = [source.data.clip(item.clip) for item in picks]
     rows = [torch.tensor(item.driving) for item in picks]
     pairs = list(zip(clips, picks, rows, strict=True))
-    pictures = torch.stack([to_signed(clip.pictures[row].numpy()) for clip, _, row in pairs])
+    device = source.model.device
+    pictures = torch.stack([signed_on(device, clip.pictures[row]) for clip, _, row in pairs])
     faces = None
     if strength is not None:
-        crops = [face_crops(clip, row) for clip, _, row in pairs]
-        faces = augment(torch.cat(crops), strength, *numbers)
+        crops = [face_crops(clip, row, device) for clip, _, row in pairs]
+        faces = AUGMENTATIONS[jitter](torch.cat(crops), strength, *numbers)
     return Batch(
         reference=torch.stack([source.latents(item.clip)[item.reference] for item in picks]),
-        image=torch.cat([clip_pixels(Image.fromarray(c.pictures[p.reference].numpy())) for c, p, _ in pairs]),
+        image=torch.cat([source.portrait(item) for item in picks]),
         latents=torch.stack([source.latents(item.clip)[row] for item, row in zip(picks, rows, strict=True)]),
         pictures=pictures,
         embedding=torch.stack([clip.motion.embedding[row] for clip, _, row in pairs]),
         keypoints=torch.stack([clip.motion.keypoints[row] for clip, _, row in pairs]),
         box=torch.stack([clip.motion.box[row] for clip, _, row in pairs]),
         faces=faces,
+        regions=torch.stack([clip_regions(clip)[row] for clip, _, row in pairs]),
     )
 
 
-def face_crops(clip: Clip, rows: Tensor) -> Tensor:
-    """Face crops [F, 3, 224, 224] in [-1, 1] of the frames `rows`."""
-    return crop_faces(to_signed(clip.pictures[rows].numpy()), clip.motion.box[rows].long())
+def clip_regions(clip: Clip) -> Tensor:
+    """Boxes [F, 4, 4] of face, eyes and mouth in all frames of a clip, in pixels."""
+    return region_boxes(clip.motion.box, clip.landmarks, clip.pictures.shape[1])
+
+
+def signed_on(device: torch.device, pictures: Tensor) -> Tensor:
+    """Pictures [F, S, S, 3] uint8 -> [F, 3, S, S] in [-1, 1] on `device`; only the bytes are copied to it."""
+    return signed(upload(pictures, device).float()).permute(0, 3, 1, 2)
+
+
+def face_crops(clip: Clip, rows: Tensor, device: torch.device = CPU) -> Tensor:
+    """Face crops [F, 3, 224, 224] in [-1, 1] of the frames `rows`, on `device`."""
+    return crop_faces(signed_on(device, clip.pictures[rows]), clip.motion.box[rows].long())
 
 
 def encode_references(model: PersonaLive, batch: Batch, motion: HybridMotion, canonical: Tensor) -> Reference:

@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
-from ..backends.personalive.sampling import StreamingSampler, first_bank
-from ..backends.personalive.types import Reference, StreamState
+from ..backends.personalive.sampling import Pass, StreamingSampler, first_bank
+from ..backends.personalive.types import KeyframeBank, Reference, StreamState
 from ..modules.inputs import LayerFeatures, MotionFeatures
-from ..modules.schedule import alphas_cumprod, predict_x0
+from ..modules.schedule import add_noise, alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion, concat_motion
+from .augment import AUGMENTATIONS
+from .data import Clip
+from .presets import Preset
+from .source import face_crops
+
+FRESH = 1_000_000  # first number of the noise that x0 is noised anew with, beyond all chunks
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,27 @@ class Recorder:
 
 
 @dataclass(frozen=True)
+class Renoising(StreamingSampler):
+    """The sampler as the published code trains it: x0 is noised to the next level with fresh noise, not by DDIM."""
+
+    def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, one: Pass) -> Tensor:
+        eps = self.model.denoise(latents, one.timesteps, self.reference, motion, bank.features)
+        x0 = predict_x0(latents, eps.float(), one.alphas)
+        drawn = len(self.model.seen) if isinstance(self.model, Recorder) else 0
+        return add_noise(x0, self._draw(FRESH + drawn, x0), one.below)
+
+
+def reread(model: PersonaLive, clip: Clip, rows: slice, row: Preset, *numbers: int) -> HybridMotion:
+    """Motion of some frames of a clip, its facial embeddings read anew from the pictures; augmented with `numbers`."""
+    every = torch.arange(len(clip))[rows]
+    with torch.no_grad():
+        crops = face_crops(clip, every, model.device)
+        crops = AUGMENTATIONS[row.jitter](crops, row.augment, *numbers) if numbers else crops
+        embedding = model.embed_faces(crops).float().cpu()
+    return replace(clip.motion[rows], embedding=embedding)
+
+
+@dataclass(frozen=True)
 class StreamTruth:
     """Motion and ground truth of the frames of one stream, in order; the first is the oldest in flight; B = 1."""
 
@@ -46,11 +73,13 @@ class StreamTruth:
     latents: Tensor  # [T, 4, h, w] ground truth; zeros where there is none
     pictures: Tensor  # [T, 3, S, S] in [-1, 1], likewise
     known: Tensor  # [T] bool: False for lead-in frames, which have no ground truth
+    regions: Tensor | None = None  # [T, 4, 4] boxes of `regions.ERROR_REGIONS` in pixels; zeros where there is no truth
 
     def after(self, frames: int) -> StreamTruth:
         """The truth without its first `frames` frames."""
         rows = slice(frames, None)
-        return StreamTruth(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows])
+        regions = None if self.regions is None else self.regions[rows]
+        return StreamTruth(self.motion[rows], self.latents[rows], self.pictures[rows], self.known[rows], regions)
 
 
 def after_lead_in(lead: HybridMotion, truth: StreamTruth) -> StreamTruth:
@@ -62,7 +91,8 @@ def after_lead_in(lead: HybridMotion, truth: StreamTruth) -> StreamTruth:
         return torch.cat([torch.zeros_like(values[:count]), values[kept]])
 
     motion = concat_motion([lead, truth.motion[kept]])
-    return StreamTruth(motion, later(truth.latents), later(truth.pictures), later(truth.known))
+    regions = None if truth.regions is None else later(truth.regions)
+    return StreamTruth(motion, later(truth.latents), later(truth.pictures), later(truth.known), regions)
 
 
 def start_state(sampler: StreamingSampler, truth: StreamTruth, flying: MotionFeatures, noise: Tensor) -> StreamState:

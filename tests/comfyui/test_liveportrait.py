@@ -34,6 +34,7 @@ def server(tmp_path_factory, media, checkout):  # noqa: ARG001 - ends before the
     inputs = [media / name for name in ("portrait.png", "expression.png", "spoken.mp4")]
     comfyui = ComfyUI(tmp_path_factory.mktemp("liveportrait"), inputs=inputs)
     write_live_standin(comfyui.base / "models" / "liveportrait")
+    write_live_standin(comfyui.base / "models" / "liveportrait" / "animals", "animal")
     with comfyui:
         yield comfyui
 
@@ -393,6 +394,122 @@ def test_an_edited_head_turns_personalives_portrait(server, snapshot):
     assert error.startswith("Connect it to Retarget (LivePortrait), or to Keypoint Interpolate with expression 0"), (
         error
     )
+
+
+# --- a source video, and an animal
+
+
+def filmed(**source):
+    """A picture's expression moves the film: the film in 8, pasted back without loss."""
+    nodes, taken = animated(), {"missing_face": "hold", "start": 0.2, "count": COUNT, "longest_side": 1280}
+    nodes["4"] = {"class_type": "LoadImage", "inputs": {"image": "expression.png"}}
+    nodes["5"]["inputs"] |= {"start": 0.0, "count": 0}
+    nodes["2"] = {"class_type": "LoadVideo", "inputs": {"file": "spoken.mp4"}}
+    given = {**FACE, **taken, "face_box": "100, 90, 160, 170", "model": ["1", 0], "video": ["2", 0], **source}
+    nodes["3"] = {"class_type": "PersonaLivePrepareSourceVideo", "inputs": given}
+    nodes["8"]["inputs"] |= {"format": "mkv", "lossless": True, "filename_prefix": "video/filmed"}
+    return {key: nodes[key] for key in ("1", "2", "3", "4", "5", "8", "9")}
+
+
+def test_a_film_is_the_source(server):
+    run = server.run(filmed())
+    assert not run.error, run.error
+    path = sorted((server.base / "output" / "video").glob("filmed*.mkv"))[-1]
+    own = [frame.image for frame in read_frames(server.base / "input" / "spoken.mp4")][5 : 5 + COUNT]
+    frames = [frame.image for frame in read_frames(path)]
+    assert len(frames) == COUNT
+    for frame, before in zip(frames, own, strict=True):
+        assert np.array_equal(frame[:8], before[:8]), "only the face is another"
+        assert not np.array_equal(frame, before)
+    assert has_audio(path), "the driving has no sound, the film has"
+    shown = run.outputs["3"]["personalive_faces"][0]
+    assert (shown["width"], shown["height"]) == own[0].shape[1::-1]
+    assert len(shown["crop"]) == 4
+    assert ("8", COUNT, COUNT) in run.progress
+    assert run.previews
+
+
+def test_cancel_keeps_what_was_made_of_a_film(server):
+    asked = []
+
+    def cancel(run):
+        if not asked and any(node == "8" and value >= 2 for node, value, _ in run.progress):
+            asked.append(True)
+            server.post("/interrupt", {})
+
+    workflow = filmed(count=0)
+    workflow["8"]["inputs"]["filename_prefix"] = "video/cancelled"
+    run = server.run(workflow, watch=cancel)
+    assert run.interrupted
+    (path,) = (server.base / "output" / "video").glob("cancelled*")
+    count = len(list(read_frames(server.base / "input" / "spoken.mp4", 0.2)))
+    assert ".partial" in path.name
+    assert 2 <= len(list(read_frames(path))) < count
+
+
+NINE = "132, 175; 175, 179; 209, 179; 252, 175; 192, 215; 165, 240; 219, 240; 192, 232; 192, 248"
+
+
+def an_animal(points=NINE):
+    nodes = animated(stitching=False, multiplier=1.75)
+    nodes["1"] = loader(weights="liveportrait/animals", subject="animal")
+    nodes["2"]["inputs"]["image"] = "personalive_cat.png"
+    nodes["3"]["inputs"]["face_points"] = points
+    return {key: nodes[key] for key in ("1", "2", "3", "4", "5", "6", "7", "9")}
+
+
+def test_nine_points_give_an_animals_face(server):
+    run = server.run(an_animal())
+    assert not run.error, run.error
+    assert len(images_of(server, run)) == COUNT
+    error = server.run(an_animal("132, 175; 175, 179")).error
+    assert error.startswith("Click the others, or clear it: face_points has 2 of nine points"), error
+
+
+PREPARE = "PersonaLivePrepareSource"
+POINTS = f"""() => window.app.graph._nodes.find(n => n.type === '{PREPARE}').widgets
+    .find(w => w.name === 'face_points').value"""
+
+
+@pytest.mark.browser
+def test_nine_clicks_place_the_points(server, tmp_path):
+    """The loader of animals brings the mode; a point is undone, dragged; the run shows the turned square."""
+    with open_page(server.url, {}) as (page, seen):
+        load_api(page, an_animal(""))
+        page.evaluate(VIEW.replace(EDITOR, PREPARE))
+        page.get_by_text("Click point 1 of 9: right eye").wait_for()
+        page.wait_for_timeout(800)
+        svg = page.locator(".personalive-picker svg").first
+        box, side = svg.bounding_box(), 384
+        scale = min(box["width"], box["height"]) / side
+        left, top = (box["x"] + (box["width"] - side * scale) / 2, box["y"] + (box["height"] - side * scale) / 2)
+        wanted = [tuple(map(int, point.split(","))) for point in NINE.split(";")]
+        for index, (x, y) in enumerate(wanted[:3]):
+            page.get_by_text(f"Click point {index + 1} of 9").wait_for()
+            page.mouse.click(left + x * scale, top + y * scale)
+        page.get_by_role("button", name="Undo").click()
+        for x, y in wanted[2:]:
+            page.mouse.click(left + x * scale, top + y * scale)
+        page.get_by_text("All nine points are there").wait_for()
+        placed = np.array([[float(v) for v in point.split(",")] for point in page.evaluate(POINTS).split(";")])
+        assert np.abs(placed - wanted).max() <= 2, "the picture does not move while the words change"
+        page.mouse.move(left + 192 * scale, top + 215 * scale)
+        page.mouse.down()
+        page.mouse.move(left + 200 * scale, top + 220 * scale, steps=4)
+        page.mouse.up()
+        dragged = np.array([[float(v) for v in point.split(",")] for point in page.evaluate(POINTS).split(";")])
+        assert np.abs(dragged[4] - (200, 220)).max() <= 2
+        assert (np.delete(dragged, 4, 0) == np.delete(placed, 4, 0)).all()
+        page.evaluate("() => window.app.queuePrompt(0, 1)")
+        page.locator(".personalive-picker polygon.crop").wait_for(timeout=120_000, state="attached")
+        page.wait_for_timeout(1500)
+        page.screenshot(path=tmp_path / "points.png")
+        page.get_by_role("button", name="automatic").click()
+        assert page.evaluate(POINTS) == ""
+        page.get_by_role("button", name="Points").click()
+        page.get_by_text("No face found: drag a box").wait_for()
+        assert not seen.ours()
+        assert not seen.foreign
 
 
 PICTURE = "() => document.querySelector('.personalive-editor img').src"

@@ -105,7 +105,10 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
     [
         ((*SYSTEM, "--decoder", "tiny"), "--decoder belongs to personalive, got --system liveportrait: leave it out"),
         ((*SYSTEM, "--lora", "a.safetensors"), "--lora belongs to personalive"),
-        ((*SYSTEM, "--speed", "compiled"), "--speed belongs to personalive"),
+        (
+            (*SYSTEM, "--speed", "fp8"),
+            "LivePortrait runs at speed auto, plain, compiled, got 'fp8': choose one",
+        ),
         (("--region", "lip"), "--region belongs to liveportrait, got --system personalive: leave it out, or use live"),
         (("--no-stitching",), "--no-stitching belongs to liveportrait"),
         ((*SYSTEM, "--kj-mode", "source_video_smoothed"), "is for a source video, and the source is a picture"),

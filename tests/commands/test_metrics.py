@@ -144,3 +144,14 @@ def test_table_compares_systems(measure, folder, film):
     assert "- APD: needs a keypoint extractor" in outcome.out
     (folder / "set" / "results" / "empty").mkdir()
     assert "neither a folder self nor a folder cross" in measure("--table /set").err
+
+
+def test_the_drawn_set_is_what_the_table_reads(measure):
+    assert measure("--write-drawn /drawn --people 2 --frames 2").code == 0
+    outcome = measure("--table /drawn --json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)["systems"]["reference repeated"]
+    assert [film["film"] for film in found["cross"]["films"]] == ["p0__p1", "p1__p0"]
+    assert found["self"]["figures"]["l1"]["worst"][0]["frame"] == 1  # the first frame is the reference itself
+    assert found["cross"]["figures"]["colour"]["mean"] == 0
+    assert found["cross"]["figures"]["drift"]["mean"] == 0

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from personalive_core.modules import volumes
+from personalive_core.modules import volumes, winograd
 from personalive_core.modules.appearance import AppearanceConfig, AppearanceExtractor
 from personalive_core.modules.dense_motion import WarpingConfig
 from personalive_core.modules.folding import fold_masks, folded
@@ -24,6 +24,13 @@ from personalive_core.modules.spade import SpadeConfig, SpadeDecoder
 from personalive_core.modules.spade_folding import fold_decoder
 from personalive_core.modules.volumes import gather_volume, sample_volume, voxel_grid
 from personalive_core.modules.warping import WarpingNetwork
+from personalive_core.modules.winograd import (
+    WinogradConv2d,
+    WinogradConv3d,
+    transform_weights,
+    winograd_ops,
+    winograd_weight,
+)
 
 PARITY = Path(__file__).parents[1] / "parity"
 EXPECTED = np.load(PARITY / "liveportrait.npz")
@@ -149,16 +156,17 @@ def test_published_feature_volume(synth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fourier", [False, True], ids=["as on a GPU", "as on a CPU"])
-def test_published_picture(fourier, synth):
+@pytest.mark.parametrize("on_cpu", [False, True], ids=["as on a GPU", "as on a CPU"])
+def test_published_picture(on_cpu, synth):
     """The warping network and the decoder in published sizes, as they run."""
     volume = synth.synth_input("lp.feature_volume", (1, 32, 16, 64, 64))
     source = synth.synth_input("lp.kp_source", (1, 21, 3), -0.5, 0.5)
     driving = source + 0.1 * synth.synth_input("lp.kp_delta", (1, 21, 3))
     published, _ = both_forms(synth, "warping_module", WarpingConfig())
-    warping = WarpingNetwork(WarpingConfig(folded=True, fourier=fourier)).eval()
+    ops = winograd_ops() if on_cpu else nn
+    warping = WarpingNetwork(WarpingConfig(folded=True, fourier=on_cpu), ops).eval()
     state = folded(published.state_dict())
-    warping.load_state_dict(fold_masks(state) if fourier else state)
+    warping.load_state_dict(transform_weights(warping, fold_masks(state)) if on_cpu else state)
     warped = warping(volume, source, driving)
     found = {
         "warp/out_patch": warped.features[:, ::16, ::8, ::8],
@@ -168,7 +176,9 @@ def test_published_picture(fourier, synth):
     }
     for name, value in found.items():
         assert error(value, EXPECTED[name]) <= TOLERANCE / 2, name
-    _, decoder = both_forms(synth, "spade_generator", SpadeConfig())
+    published = synth.load_synth(SpadeDecoder(), f"{PREFIX}spade_generator.").state_dict()
+    decoder = SpadeDecoder(SpadeConfig(folded=True), ops).eval()
+    decoder.load_state_dict(transform_weights(decoder, fold_decoder(published, SpadeConfig())))
     image = decoder(warped.features)
     assert error(image[..., ::16, ::16], EXPECTED["image/patch"]) <= TOLERANCE
     assert error(image.mean((2, 3)), EXPECTED["image/mean"]) <= TOLERANCE
@@ -209,6 +219,84 @@ def test_a_wide_convolution_through_fourier_transforms(size, synth):
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("at_once", [1, 256])
+def test_the_network_with_winograd_transforms(name, at_once, synth, monkeypatch):
+    """The whole network with every convolution that has a transform, however narrow, in float64."""
+    monkeypatch.setattr(winograd, "_AT_ONCE", at_once)
+    published, runs = both_forms(synth, name, dtype=torch.float64)
+    config = replace(SMALL[name][1], folded=True)
+    fast = SMALL[name][0](config, winograd_ops(narrowest=1)).double().eval()
+    fast.load_state_dict(transform_weights(fast, runs.state_dict()))
+    kinds = Counter(type(module) for module in fast.modules())
+    assert kinds[WinogradConv2d] + kinds[WinogradConv3d] > 3
+    given = small_inputs(synth, name, torch.float64)
+    found, expected = (tensor_of(network(*given)) for network in (fast, published))
+    assert found.shape == expected.shape
+    assert error(found, expected) < 2e-6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("side", [2, 3])
+@pytest.mark.parametrize("size", [(64, 100), (7, 10), (1, 1)])
+def test_convolutions_through_winograd_transforms(size, side, threads, synth, monkeypatch):
+    """Tiles that fill the map and that do not, several rows of tiles at a time and all at once, two pictures."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    bias = synth.synth_input("winograd.b", (4,)).double()
+    for deep, kind, plain in (((), WinogradConv2d, functional.conv2d), ((3,), WinogradConv3d, functional.conv3d)):
+        weight = synth.synth_input(f"winograd.w{side}{deep}", (4, 3, *deep, side, side)).double()
+        x = synth.synth_input(f"winograd.x{deep}", (2, 3, *deep, *size)).double()
+        network = kind(3, 4, side).double()
+        network.load_state_dict({"weight": winograd_weight(weight), "bias": bias})
+        expected = plain(x, weight, bias, padding=1)
+        for given in (x, x.movedim(1, -1).contiguous().movedim(-1, 1)):
+            assert torch.allclose(network(given), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(64, 300), (7, 10)])
+def test_a_convolution_is_finished_some_rows_at_a_time(size, synth):
+    weight, bias = synth.synth_input("rows.w", (4, 3, 3, 3)).double(), synth.synth_input("rows.b", (4,)).double()
+    x = synth.synth_input("rows.x", (2, 3, *size)).double()
+    network = WinogradConv2d(3, 4, 3).double()
+    network.load_state_dict({"weight": winograd_weight(weight), "bias": bias})
+    expected, parts = functional.conv2d(x, weight, bias, padding=1), []
+
+    def finish(made, part):
+        parts.append(part)
+        return made[:, :2] * expected[part][:, 2:]
+
+    assert torch.allclose(network.by_rows(x, finish), expected[:, :2] * expected[:, 2:], atol=1e-12)
+    assert (len(parts) > 2) == (size == (64, 300))
+
+
+def test_winograd_transforms_round_as_little_as_a_convolution(synth):
+    weight, x = synth.synth_input("round.w", (32, 256, 3, 3)), synth.synth_input("round.x", (1, 256, 32, 32))
+    network = WinogradConv2d(256, 32, 3)
+    network.load_state_dict({"weight": winograd_weight(weight), "bias": torch.zeros(32)})
+    expected = functional.conv2d(x.double(), weight.double(), padding=1)
+    away = [
+        float((one - expected).std() / expected.std()) for one in (network(x), functional.conv2d(x, weight, padding=1))
+    ]
+    assert away[0] < 2e-6
+    assert away[0] < 2 * away[1]
+
+
+def test_which_convolutions_are_transformed():
+    ops = winograd_ops()
+    assert isinstance(ops.Conv2d(16, 32, 3, padding=1), WinogradConv2d)
+    assert isinstance(ops.Conv2d(16, 32, 2, padding=1), WinogradConv2d)
+    assert isinstance(ops.Conv3d(64, 128, (3, 2, 2), padding=1), WinogradConv3d)
+    for plain in (
+        ops.Conv2d(3, 64, 3, padding=1),  # narrow
+        ops.Conv2d(64, 64, 1),
+        ops.Conv2d(64, 64, 3, padding=1, bias=False),
+        ops.Conv2d(64, 64, 3, padding=1, groups=64),
+        ops.Conv2d(64, 64, 3),
+        ops.Conv3d(512, 1024, 3, padding=1),  # many weights, few pixels
+    ):
+        assert isinstance(plain, (nn.Conv2d, nn.Conv3d))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_the_folded_network_has_no_norms(name, synth):
     _, runs = both_forms(synth, name)
     assert not [key for key in runs.state_dict() if "running" in key or key.endswith(("_orig", "_u", "_v"))]
@@ -216,11 +304,14 @@ def test_the_folded_network_has_no_norms(name, synth):
 
 @pytest.mark.parametrize("times", [2, 4])
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_a_convolution_over_repeated_pixels(times, side, synth):
+@pytest.mark.parametrize("last", [False, True])
+def test_a_convolution_over_repeated_pixels(times, side, last, synth):
     weight, bias = (
         synth.synth_input(f"repeated.{kind}", shape).double() for kind, shape in (("w", (3, 2, 3, 3)), ("b", (3,)))
     )
     x = synth.synth_input("repeated.x", (2, 2, side, side + 1)).double()
+    if last:
+        x = x.to(memory_format=torch.channels_last)
     expected = functional.conv2d(functional.interpolate(x, scale_factor=times), weight, bias, padding=1)
     found = functional.conv2d(x, summed_taps(weight, times), repeated_bias(bias, times), padding=1)
     assert torch.allclose(interleaved(found, times), expected, atol=1e-12)

@@ -35,6 +35,7 @@ ADDED = {
     "check": f"{SMALL} --quiet",
     "bench --system liveportrait": "--widths 32 --device cpu --precision fp32 --frames 2 --repeats 1",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
+    "metrics": "--first 2 --size 64",
     "live": f"{SMALL} --port 0 --no-browser --quiet",
     "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",

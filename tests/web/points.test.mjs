@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { lineFor, SOURCE_FILM } from "../../web/js/face_picker.js";
 import { linkedNode } from "../../web/js/graph.js";
-import { formatPoints, NINE, PAIRS, parsePoints, pointAt, withPoint } from "../../web/js/points.js";
+import { afterPress, formatPoints, NINE, PAIRS, parsePoints, pointAt, withPoint } from "../../web/js/points.js";
 import { isAnimal, pointsLine } from "../../web/js/points_picker.js";
 import { fill, wordsFor } from "../../web/js/strings.js";
 
@@ -35,6 +35,15 @@ test("a point is added after the last or moved, inside the picture", () => {
   assert.deepEqual(withPoint(points, 3, [50, 60], size), [...points, [50, 60]]);
   assert.deepEqual(withPoint(points, 1, [-5, 900], size), [[10, 20], [0, 480], [35, 44]]);
   assert.equal(points.length, 3);
+});
+
+test("a click adds a point however close, a drag moves the gripped one, and nine are enough", () => {
+  const press = { grip: 2, points, point: [36, 45] };
+  assert.deepEqual(afterPress(press, [37, 45], 4, size), [...points, [37, 45]]);
+  assert.deepEqual(afterPress(press, [46, 55], 4, size), [...points.slice(0, 2), [45, 54]]);
+  assert.deepEqual(afterPress({ ...press, grip: -1 }, [90, 90], 4, size), [...points, [90, 90]]);
+  const nine = Array(9).fill([1, 2]);
+  assert.deepEqual(afterPress({ grip: -1, points: nine, point: [50, 50] }, [90, 90], 4, size), nine);
 });
 
 test("pairs are of the nine, each point in one at most, the nose in none", () => {

@@ -118,6 +118,7 @@ function pickerPanel(node, { words, place }, kind) {
   const draw = (draft) => {
     view.undo.hidden = !isPoints() || picture.name === "";
     view.points.setAttribute("aria-pressed", isPoints());
+    view.bar.classList.toggle("personalive-prompting", !view.undo.hidden); // of one height, so that nothing jumps
     view.line.classList.toggle("personalive-error", picture.failed && view.undo.hidden);
     if (isPoints()) return drawMode();
     const box = draft ?? boxOf(node);

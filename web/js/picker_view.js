@@ -31,7 +31,7 @@ export function pickerElements(words) {
     });
   };
   const buttons = { automatic, undo, points };
-  return { root: element("div", {}, stage, bar), stage, image, svg, line, ...buttons, onFace };
+  return { root: element("div", {}, stage, bar), stage, image, svg, bar, line, ...buttons, onFace };
 }
 
 /** The position of a pointer event: {point: [x, y] in picture pixels, scale: screen pixels per picture pixel}. */

@@ -4,10 +4,10 @@ import { boxAt, boxBetween, dragBox, gripAt } from "./boxes.js";
 import { pointIn } from "./picker_view.js";
 
 /** Distance from a corner, in screen pixels, at which a press grips it. A finger is less exact. */
-const REACH = { mouse: 8, pen: 12, touch: 20 };
+export const REACH = { mouse: 8, pen: 12, touch: 20 };
 
 /** Movement in screen pixels from which a press is a drag and no longer a click. */
-const STILL = 4;
+export const STILL = 4;
 
 /** The cursor for the action that a press would start. */
 function cursorFor(grip, face) {

@@ -30,3 +30,15 @@ export function withPoint(points, index, [x, y], [width, height]) {
   const place = [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
   return [...points.slice(0, index), place, ...points.slice(index + 1)];
 }
+
+/**
+ * The points after a press at {grip, points, point} has come to `place`: a drag of more than `still` moves the gripped
+ * one, anything else adds one, also close to another, until there are nine.
+ */
+export function afterPress({ grip, points, point }, place, still, size) {
+  const [x, y] = [place[0] - point[0], place[1] - point[1]];
+  if (grip >= 0 && Math.hypot(x, y) >= still) {
+    return withPoint(points, grip, [points[grip][0] + x, points[grip][1] + y], size);
+  }
+  return points.length < NINE ? withPoint(points, points.length, place, size) : points;
+}

@@ -2,13 +2,11 @@
 
 import { isLinked, linkedNode, widgetOf } from "./graph.js";
 import { drawPoints, pointIn } from "./picker_view.js";
-import { formatPoints, NINE, parsePoints, pointAt, withPoint } from "./points.js";
+import { REACH, STILL } from "./pointer.js";
+import { afterPress, formatPoints, NINE, parsePoints, pointAt } from "./points.js";
 import { fill } from "./strings.js";
 
 const WIDGET = "face_points";
-
-/** Distance from a point, in screen pixels, at which a press grips it. A finger is less exact. */
-const REACH = { mouse: 8, pen: 12, touch: 20 };
 
 /** Whether the networks of the linked loader are those for animals. */
 export function isAnimal(node) {
@@ -26,32 +24,30 @@ export function pointsLine(node, words) {
 /** Handles pointer events over `svg`: `current()` is {size, points}; `draw` shows points, `store` writes them. */
 function followPoints(svg, current, { draw, store }) {
   let press = null;
-  const gripAt = (event) => {
+  const pressAt = (event) => {
     const { size, points } = current();
     if (!event.isPrimary || size === null) return null;
     const { point, scale } = pointIn(svg, event);
-    const found = pointAt(points, point, (REACH[event.pointerType] ?? REACH.mouse) / scale);
-    const index = found < 0 ? points.length : found;
-    return { point, points, size, index, begin: points[index] ?? point };
+    return { point, points, size, grip: pointAt(points, point, (REACH[event.pointerType] ?? REACH.mouse) / scale) };
   };
-  const dragged = (event) => {
-    const { point } = pointIn(svg, event);
-    const place = [0, 1].map((axis) => press.begin[axis] + point[axis] - press.point[axis]);
-    return withPoint(press.points, press.index, place, press.size);
+  const pressed = (event) => {
+    const { point, scale } = pointIn(svg, event);
+    return afterPress(press, point, STILL / scale, press.size);
   };
   svg.addEventListener("pointerdown", (event) => {
-    const grip = event.button === 0 ? gripAt(event) : null;
-    press = grip && grip.index < Math.max(NINE, grip.points.length) ? grip : null;
+    press = event.button === 0 ? pressAt(event) : null;
     if (press) svg.setPointerCapture(event.pointerId);
   });
   svg.addEventListener("pointermove", (event) => {
-    if (press && event.isPrimary) draw(dragged(event));
-    const hover = press ?? gripAt(event);
-    if (hover) svg.style.cursor = hover.index < hover.points.length ? "move" : "crosshair";
+    if (press && event.isPrimary) draw(pressed(event));
+    const hover = press ?? pressAt(event);
+    if (hover === null) return;
+    const free = hover.points.length < NINE ? "crosshair" : "default";
+    svg.style.cursor = hover.grip >= 0 ? "move" : free;
   });
   svg.addEventListener("pointerup", (event) => {
     if (press === null || !event.isPrimary) return;
-    const points = dragged(event);
+    const points = pressed(event);
     press = null;
     store(points);
   });

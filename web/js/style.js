@@ -15,6 +15,8 @@ export const STYLE = `
 .personalive-error { color: var(--error-text); }
 .personalive-bar { flex: none; display: flex; align-items: center; gap: 6px; }
 .personalive-bar .personalive-line { flex: 1; min-width: 0; }
+.personalive-prompting { flex-wrap: wrap; }
+.personalive-prompting .personalive-line { flex-basis: 100%; min-height: 32px; }
 .personalive-stage { position: relative; flex: 1; min-height: 0; border-radius: 4px;
   background: var(--comfy-input-bg); }
 .personalive-stage > * { position: absolute; inset: 0; width: 100%; height: 100%; }

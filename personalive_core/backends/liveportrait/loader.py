@@ -20,6 +20,7 @@ from ...modules.retargeting import RetargetingNetworks
 from ...modules.spade import SpadeDecoder
 from ...modules.spade_folding import fold_decoder
 from ...modules.warping import WarpingNetwork
+from ...modules.winograd import transform_weights, winograd_ops
 from ...weights.fill import NetworkFacts, load_into
 from ...weights.index import WeightIndex, read_state
 from ...weights.read import State
@@ -105,9 +106,18 @@ def _load_folded(state: State, folding: _Folding, device: torch.device, dtype: t
     module = build_on_meta(folding.network, lambda shapes: folding.build(folding.config(shapes), nn), state.shapes)
     load_into(module, state, network=folding.network, device="cpu", dtype=torch.float32, facts=_FLOAT32)
     config = replace(folding.config(state.shapes), folded=True)
-    if isinstance(config, WarpingConfig) and ops is nn and device.type == "cpu" and dtype == torch.float32:
-        config = replace(config, fourier=True)
+    if ops is nn and device.type == "cpu" and dtype == torch.float32:  # what saves arithmetic where that is what lacks
+        ops = winograd_ops()
+        config = replace(config, fourier=True) if isinstance(config, WarpingConfig) else config
     with torch.device("meta"):
         runs = folding.build(config, ops)
-    runs.load_state_dict(folding.fold(module.state_dict(), config), assign=True)
-    return runs.eval().requires_grad_(False).to(device, dtype)
+    runs.load_state_dict(transform_weights(runs, folding.fold(module.state_dict(), config)), assign=True)
+    return arranged(runs.eval().requires_grad_(False).to(device, dtype), device)
+
+
+def arranged(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network as its device reads it best: on CUDA the decoder's weights in half have their channels last."""
+    half = all(weight.dtype.itemsize < torch.float32.itemsize for weight in network.parameters())
+    if device.type == "cuda" and half and isinstance(network, SpadeDecoder):
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # as above
+    return network

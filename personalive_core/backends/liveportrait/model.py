@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from ...modules.retargeting import Perceptron, RetargetingNetworks
 from ...modules.spade import SpadeDecoder
 from ...modules.warping import WarpingNetwork
 from ...motion.types import HeadPose
+from ..personalive.stages import StageRunner
 from ..placement import Placement, in_parts
+from .stages import draw_frames, extract_volume, read_heads
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class LivePortrait:
     decoder: SpadeDecoder
     retargeting: RetargetingNetworks
     placement: Placement | None = None  # None: networks compute on their weights' device, in their dtype
+    run: StageRunner | None = None  # how the calls of each frame are run, see `with_live_speed`; None: as they are
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -46,16 +50,15 @@ class LivePortrait:
     def appearance(self, pictures: Tensor) -> Tensor:
         """Pictures [F, 3, 256, 256] in [0, 1] -> feature volumes [F, 32, 16, 64, 64] on the device."""
         self._bring(self.appearance_extractor)
-        return self.appearance_extractor(pictures.to(self.device, self.dtype))
+        volumes: Tensor = self._call(extract_volume, (self.appearance_extractor,), pictures.to(self.device, self.dtype))
+        return volumes
 
     @torch.inference_mode()
     def read_motion(self, pictures: Tensor) -> tuple[HeadPose, Tensor, Tensor]:
         """Pictures [F, 3, 256, 256] in [0, 1] -> head pose, canonical keypoints and expression [F, 21, 3], float32."""
         self._bring(self.motion_extractor)
-        extractor = self.motion_extractor
-        features = extractor.detector(pictures.to(self.device, self.dtype))
-        _, pose, canonical = extractor.read(features)
-        return pose, canonical, extractor.expression(features)
+        read = self._call(read_heads, (self.motion_extractor,), pictures.to(self.device, self.dtype))
+        return HeadPose(*read[:3]), read[3], read[4]
 
     @torch.inference_mode()
     def render(self, volume: Tensor, source: Tensor, keypoints: Tensor) -> Tensor:
@@ -71,7 +74,8 @@ class LivePortrait:
 
         def drawn(frames: Tensor) -> Tensor:
             own = volume.expand(len(frames), -1, -1, -1, -1) if len(volume) == 1 else volume[frames]
-            return self.decoder(self.warping(own, *moved[frames].unbind(1)).features).float()
+            pixels: Tensor = self._call(draw_frames, (self.warping, self.decoder), own, *moved[frames].unbind(1))
+            return pixels
 
         return in_parts(drawn, torch.arange(count, device=self.device))
 
@@ -93,6 +97,11 @@ class LivePortrait:
     def _perceive(self, network: Perceptron, x: Tensor) -> Tensor:
         self._bring(self.retargeting)
         return network(x.to(self.device, torch.float32)).to(x.device)
+
+    def _call(self, stage: Any, networks: tuple[nn.Module, ...], *inputs: Any) -> Any:  # noqa: ANN401 - see stages.py
+        if self.run is None:
+            return stage(*networks, *inputs)
+        return self.run(stage, networks, inputs, self.placement.token(networks) if self.placement else ())
 
     def _bring(self, *networks: nn.Module) -> None:
         if self.placement:

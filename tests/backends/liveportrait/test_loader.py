@@ -2,12 +2,14 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from personalive_core.backends.liveportrait import loader
 from personalive_core.backends.liveportrait.files import (
     LIVE_FACTS,
     LIVE_MEGABYTES,
@@ -22,6 +24,7 @@ from personalive_core.backends.liveportrait.motion import read_implicit, unit_pi
 from personalive_core.backends.liveportrait.networks import build_live
 from personalive_core.backends.liveportrait.reference import live_source
 from personalive_core.errors import WeightsError
+from personalive_core.modules.winograd import WinogradConv2d, WinogradConv3d, winograd_ops
 from personalive_core.weights.convert import convert
 from tests.backends.liveportrait.tiny import (
     ANIMAL,
@@ -61,7 +64,7 @@ def model(hub):
 
 
 def test_sizes_are_read_from_shapes(model):
-    built = build_live(replace(SIZES, warping=replace(SIZES.warping, fourier=True)))
+    built = build_live(replace(SIZES, warping=replace(SIZES.warping, fourier=True)), winograd_ops())
     for ours, network in zip(model.networks, built.networks, strict=True):
         shapes = {key: tensor.shape for key, tensor in ours.state_dict().items()}
         assert shapes == {key: tensor.shape for key, tensor in network.state_dict().items()}
@@ -151,13 +154,26 @@ def test_keys_that_do_not_fit_are_named(network, key, kind, states, tmp_path):
         load_live(tmp_path, CPU, torch.float32)
 
 
-def test_fourier_transforms_are_for_float32_on_a_cpu_without_a_host(hub):
+def test_transforms_are_for_float32_on_a_cpu_without_a_host(hub, monkeypatch):
     class Hosted(nn.Conv3d):
         pass
 
+    monkeypatch.setattr(loader, "winograd_ops", partial(winograd_ops, narrowest=4))
     host = SimpleNamespace(Linear=nn.Linear, Conv2d=nn.Conv2d, Conv3d=Hosted)
     for dtype, ops, expected in ((torch.float32, nn, True), (torch.bfloat16, nn, False), (torch.float32, host, False)):
-        assert load_live(hub, CPU, dtype, ops=ops).warping.config.fourier is expected
+        found = load_live(hub, CPU, dtype, ops=ops)
+        assert found.warping.config.fourier is expected
+        for network in (found.appearance_extractor, found.warping, found.decoder):
+            assert any(isinstance(one, (WinogradConv2d, WinogradConv3d)) for one in network.modules()) is expected
+
+
+def test_transforms_do_not_change_the_picture(hub, model, monkeypatch):
+    monkeypatch.setattr(loader, "winograd_ops", partial(winograd_ops, narrowest=1))
+    fast, generator = load_live(hub, CPU, torch.float32), torch.Generator().manual_seed(0)
+    volume, points = torch.rand(1, 4, 4, 16, 16, generator=generator), torch.rand(3, 21, 3, generator=generator) - 0.5
+    assert (
+        fast.render(volume, points[:1], points[1:]) - model.render(volume, points[:1], points[1:])
+    ).abs().max() < 1e-5
 
 
 def test_half_precision_keeps_perceptrons_in_float32(hub):

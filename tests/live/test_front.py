@@ -1,0 +1,235 @@
+"""`personalive serve` without a cluster: seats, three browsers for two replicas, a lost one, a limit."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from personalive_core.live.app import make_app
+from personalive_core.live.desk import STARTING, Desk, DeskRules
+from personalive_core.live.front import Front
+from personalive_core.live.protocol import VERSION
+from personalive_core.live.server import MJPEG_PATH, SOCKET_PATH, LiveHub, Rules
+from personalive_core.live.session import LiveSession
+from tests.live.serving import Page, echo
+
+TIMES = 200  # looks, 0.05 s apart: far more than anything takes
+
+
+# --- the desk
+
+
+def desk_with(*names, **rules):
+    desk = Desk(DeskRules(**rules))
+    for name in names:
+        desk.came(name, 0.0)
+    return desk
+
+
+def test_each_session_has_a_seat_of_its_own_until_it_ends():
+    desk = desk_with("one", "two")
+    assert (desk.take("a", 1), desk.take("b", 2), desk.take("c", 3)) == ("one", "two", None)
+    desk.left("one", 5)
+    assert desk.take("c", 6) == "one"
+
+
+def test_how_long_to_wait_is_when_the_oldest_session_must_end():
+    desk = desk_with("one", "two", minutes=10)
+    desk.take("a", 100.0)
+    desk.take("b", 200.0)
+    assert desk.wait(400.0) == 300.0
+    assert desk.wait(10_000.0) == 1.0
+    desk.coming.add("three")
+    assert desk.wait(400.0) == STARTING
+
+
+def test_seats_grow_with_the_visitors_and_shrink_when_they_are_idle():
+    desk = desk_with("one", least=1, most=3, idle=50)
+    assert desk.wanted() == 0
+    desk.take("a", 0)
+    assert desk.wanted() == 1
+    desk.coming.add("two")
+    assert desk.wanted() == 0
+    desk.came("two", 10)
+    desk.take("b", 11)
+    desk.came("three", 12)
+    assert desk.wanted() == 0  # as many as there may be
+    desk.left("one", 20)
+    desk.left("two", 20)
+    assert desk.surplus(60) == []
+    assert len(desk.surplus(100)) == 2
+    assert desk_with("one", "two", least=2, most=3).surplus(10_000) == []
+
+
+# --- the front, before live servers of this process
+
+
+class Machines:
+    """Replicas in this process."""
+
+    def __init__(self):
+        self.count, self.runners, self.hubs, self.ends = 0, {}, {}, {}
+
+    async def start(self):
+        self.count += 1
+        return f"m{self.count}"
+
+    async def ready(self, name):
+        pass
+
+    async def begin(self, name, token):
+        session = LiveSession(echo())
+        session.start()
+        hub = LiveHub(session, token, loopback=False, rules=Rules(grace=0.2))
+        runner = web.AppRunner(make_app(hub), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.runners[name], self.hubs[name] = runner, hub
+        self.ends[name] = asyncio.get_running_loop().create_future()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def ended(self, name):
+        closed = asyncio.ensure_future(self.hubs[name].closed.wait())
+        await asyncio.wait({closed, self.ends[name]}, return_when=asyncio.FIRST_COMPLETED)
+        if self.ends[name].done():
+            raise ConnectionError("the machine is gone")
+
+    async def end(self, name):
+        self.hubs[name].finish("ended", "its time is over")
+
+    async def stop(self, name):
+        pass
+
+    async def kill(self, name):
+        """The machine dies: its server answers no more."""
+        for transport in list(self.runners[name].server.connections):
+            transport.close()
+        await self.runners[name].cleanup()
+        self.ends[name].set_result(None)
+
+
+class Browser:
+    """What a browser does at the front."""
+
+    def __init__(self, http, url):
+        self.http, self.url = http, url
+
+    async def visit(self):
+        """Opens the door: (status, token)."""
+        async with self.http.get(self.url + "/", allow_redirects=False) as answer:
+            self.headers, self.text = answer.headers, await answer.text()
+            return answer.status, answer.headers.get("Location", "").partition("#token=")[2]
+
+    async def connect(self, token):
+        page = Page(await self.http.ws_connect(self.url + SOCKET_PATH, max_msg_size=0))
+        await page.send("hello", {"version": VERSION, "token": token})
+        page.welcome = await page.next("welcome", "bye")
+        return page
+
+
+@asynccontextmanager
+async def fronted(**rules):
+    machines = Machines()
+    front = Front(Desk(DeskRules(**rules)), machines, loopback=True)
+    async with aiohttp.ClientSession() as http:
+        runner = web.AppRunner(front.app(http), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        tending = asyncio.ensure_future(front.tend())
+        try:
+            await until(lambda: len(front.desk.seats) == rules.get("least", 1))
+            yield front, machines, Browser(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        finally:
+            tending.cancel()
+            for hub in machines.hubs.values():
+                hub.close()
+            await front.close()
+            for each in [*machines.runners.values(), runner]:
+                await each.cleanup()
+
+
+async def until(holds):
+    for _ in range(TIMES):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("it did not come")
+
+
+def test_three_browsers_and_two_replicas():
+    async def scene():
+        async with fronted(least=2, most=2, minutes=10) as (front, _, browser):
+            (_, first), (_, second) = await browser.visit(), await browser.visit()
+            one, two = await browser.connect(first), await browser.connect(second)
+            assert one.welcome.kind == two.welcome.kind == "welcome"
+            status, token = await browser.visit()
+            assert (status, token) == (503, "")
+            assert 500 < int(browser.headers["Retry-After"]) <= 600
+            assert "free in about 10 min" in browser.text
+            window = [await one.window([10, 20, 30, 40], 0.0), await one.next("frame")]
+            assert window[1].payload  # the protocol goes through in both directions
+            async with browser.http.get(browser.url + MJPEG_PATH, params={"token": second}) as film:
+                assert film.content_type == "multipart/x-mixed-replace"
+            await one.send("stop")
+            await one.next("bye")
+            await until(lambda: any(seat.token is None for seat in front.desk.seats.values()))
+            assert (await browser.visit())[0] == 303
+
+    asyncio.run(scene())
+
+
+def test_the_page_and_its_scripts_are_those_of_live():
+    async def scene():
+        async with fronted(least=1) as (_, _, browser):
+            async with browser.http.get(browser.url + "/live") as page:
+                assert "/js/live/page.js" in await page.text()
+                assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+            async with browser.http.get(browser.url + "/js/live/page.js") as script:
+                assert script.status == 200
+
+    asyncio.run(scene())
+
+
+def test_a_lost_replica_is_said_and_another_session_can_begin():
+    async def scene():
+        async with fronted(least=2, most=3) as (front, machines, browser):
+            _, token = await browser.visit()
+            page = await browser.connect(token)
+            (name,) = [name for name, seat in front.desk.seats.items() if seat.token]
+            await machines.kill(name)
+            bye = await page.next("bye")
+            assert bye.fields["why"] == "failed"
+            assert "machine was lost" in bye.fields["text"]
+            await until(lambda: name not in front.desk.seats)
+            again = await browser.connect(token)
+            assert again.welcome.kind == "bye"
+            status, other = await browser.visit()
+            assert status == 303
+            assert (await browser.connect(other)).welcome.kind == "welcome"
+
+    asyncio.run(scene())
+
+
+def test_a_session_ends_when_its_time_is_over():
+    async def scene():
+        async with fronted(least=1, minutes=0.005) as (front, _, browser):
+            page = await browser.connect((await browser.visit())[1])
+            bye = await page.next("bye")
+            assert "its time is over" in bye.fields["text"]
+            await until(lambda: all(seat.token is None for seat in front.desk.seats.values()))
+
+    asyncio.run(scene())
+
+
+def test_other_origins_and_wrong_tokens_are_refused():
+    async def scene():
+        async with fronted(least=1) as (_, _, browser):
+            async with browser.http.get(browser.url + "/", headers={"Origin": "http://evil"}) as answer:
+                assert answer.status == 403
+            assert (await browser.connect("wrong")).welcome.kind == "bye"
+            async with browser.http.get(browser.url + MJPEG_PATH, params={"token": "wrong"}) as answer:
+                assert answer.status == 403
+
+    asyncio.run(scene())
