@@ -71,19 +71,22 @@ LIVE_SESSION |= {"translation": 1.0, "scale": 1.0, "expression": 1.0, "smoothing
 LIVE_SESSION |= {"face": "largest", "mark": False, "size": 128}
 
 
-def begin_liveportrait(server, portrait="personalive_portrait.png", face_box="", **changes):
-    """Runs LivePortrait's node; its token."""
+def liveportrait_workflow(portrait="personalive_portrait.png", face_box="", **changes):
+    """That of LivePortrait's node, on stand-in weights; changes are of the session's inputs."""
     files = {"weights": "liveportrait", "subject": "human", "precision": "auto", "download_if_missing": False}
     source = {**FACE, "model": ["1", 0], "image": ["2", 0], "face_box": face_box}
     session = {**LIVE_SESSION, "model": ["1", 0], "source": ["3", 0], **changes}
-    run = server.run(
-        {
-            "1": {"class_type": "PersonaLiveLoadLivePortrait", "inputs": files},
-            "2": {"class_type": "LoadImage", "inputs": {"image": portrait}},
-            "3": {"class_type": "PersonaLivePrepareSource", "inputs": source},
-            NODE: {"class_type": "PersonaLiveLivePortraitSession", "inputs": session},
-        }
-    )
+    return {
+        "1": {"class_type": "PersonaLiveLoadLivePortrait", "inputs": files},
+        "2": {"class_type": "LoadImage", "inputs": {"image": portrait}},
+        "3": {"class_type": "PersonaLivePrepareSource", "inputs": source},
+        NODE: {"class_type": "PersonaLiveLivePortraitSession", "inputs": session},
+    }
+
+
+def begin_liveportrait(server, **inputs):
+    """Runs LivePortrait's node; its token."""
+    run = server.run(liveportrait_workflow(**inputs))
     assert not run.error, run.error
     return run.outputs[NODE]["personalive_live"][0]["token"]
 
@@ -429,6 +432,19 @@ def test_the_panel_shows_the_portrait_alive(server, checkout, tmp_path, vue):
         page.reload(wait_until="domcontentloaded")
         page.wait_for_function(READY)
         load_api(page, workflow())
+        page.get_by_text("Run the workflow once, then press Start here.").wait_for()
+        start_live(page).get_by_role("button", name="End", exact=True).click()
+        page.get_by_text("Run the workflow again to begin another session.").wait_for()
+        assert not seen.ours()
+        assert not seen.foreign
+    wait_until_gone(server)
+
+
+@pytest.mark.browser
+def test_liveportraits_node_has_the_same_panel(server, tmp_path):
+    wait_until_gone(server)
+    with open_page(server.url, camera=camera_clip(tmp_path)) as (page, seen):
+        load_api(page, liveportrait_workflow())
         page.get_by_text("Run the workflow once, then press Start here.").wait_for()
         start_live(page).get_by_role("button", name="End", exact=True).click()
         page.get_by_text("Run the workflow again to begin another session.").wait_for()
