@@ -9,6 +9,7 @@ import pytest
 from personalive_core.animation import liveportrait_engine
 from personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from personalive_core.commands import animate as animate_command
+from personalive_core.commands.motion import plot_of
 from personalive_core.commands.result import Result
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.media.picture import read_image
@@ -116,9 +117,12 @@ def test_a_source_video_is_animated_at_its_own_rate(animate, sample):
 
 
 def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, weights, tmp_path):
-    file = tmp_path / "talk.safetensors"
-    outcome = personalive("motion", "--driving", sample[1], "--output", file, "--weights", weights, *LIVE)
+    file, plot = tmp_path / "talk.safetensors", tmp_path / "talk.png"
+    given = ("--driving", sample[1], "--output", file, "--weights", weights, "--plot", plot)
+    outcome = personalive("motion", *given, *LIVE)
     assert outcome.code == 0, outcome.err
+    assert f"{plot}: plot" in outcome.out
+    assert np.array_equal(read_image(plot), plot_of(file, is_implicit=True))
     assert len(read_kind(IMPLICIT, file).motion) == len(frames_of(sample[1]))
     few = ("--detector", "none", "--frames", "4")
     one, other = animate(*few, name="a.mkv"), animate(*few, driving=file, name="b.mkv")
