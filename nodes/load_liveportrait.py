@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.files import SUBJECTS
+from ..personalive_core.backends.liveportrait.speed import LIVE_SPEEDS
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
@@ -15,6 +16,7 @@ from .host.liveportrait import chosen_live_folder, fetch_live, found_files, live
 from .host.memory import FASTEST_FIRST, types
 from .host.schema import schema
 from .host.sockets import LivePortraitSocket, LoadedLivePortrait
+from .host.speed import live_plan, sped_up_live
 
 
 class LoadLivePortrait(io.ComfyNode):
@@ -53,6 +55,14 @@ class LoadLivePortrait(io.ComfyNode):
                     tooltip="Download missing files (about 0.5 GB) from the Hugging Face hub into the folder. The "
                     "weights' licence is MIT.",
                 ),
+                io.Combo.Input(
+                    "speed",
+                    options=list(LIVE_SPEEDS),
+                    default="auto",
+                    optional=True,
+                    tooltip="How the networks run. auto is plain. compiled runs them in CUDA graphs: meant for NVIDIA "
+                    "GPUs, but not yet tried on one.",
+                ),
             ],
             outputs=[
                 LivePortraitSocket.Output(
@@ -85,7 +95,10 @@ class LoadLivePortrait(io.ComfyNode):
 
     @classmethod
     @readable
-    def execute(cls, weights: str, subject: str, precision: str, download_if_missing: bool) -> io.NodeOutput:
-        folder, (dtype, _) = chosen_live_folder(weights), types(precision)
+    def execute(
+        cls, weights: str, subject: str, precision: str, download_if_missing: bool, speed: str = "auto"
+    ) -> io.NodeOutput:
+        folder, (dtype, _), plan = chosen_live_folder(weights), types(precision), live_plan(speed)
         fetch_live(folder, subject, download_if_missing, str(cls.hidden.unique_id))
-        return io.NodeOutput(LoadedLivePortrait(load_placed(folder, subject, dtype), folder, subject))
+        model = sped_up_live(load_placed(folder, subject, dtype), plan)
+        return io.NodeOutput(LoadedLivePortrait(model, folder, subject))

@@ -7,6 +7,8 @@ from dataclasses import replace
 import torch
 from comfy_api.v0_0_2 import io, ui
 
+from ..personalive_core.backends.liveportrait.changes import implicit_plot
+from ..personalive_core.backends.liveportrait.types import ImplicitMotion
 from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.plot import motion_plot
@@ -27,17 +29,19 @@ from .host.systems import hybrid
 
 
 def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None) -> Picture:
-    """A plot [H, W, 3] of yaw, pitch, roll and novelty over time.
+    """A plot [H, W, 3] of yaw, pitch, roll and novelty over time; of LivePortrait's motion the change of expression.
 
     Novelty is measured from the reference and the keyframes chosen so far; without a reference, from the first frame.
     """
+    rate = motion.rate if motion.times is None else average_rate(motion.times)  # the axis ends where the motion does
+    if isinstance(motion.frames, ImplicitMotion):
+        return implicit_plot(motion.frames, float(rate))
     # the motion of fixed keyframes is unknown here: without them, `max_keyframes` counts only historical ones
     config, frames = stream_config(replace(bank or Bank(), portraits=())), hybrid(motion, motion.fitted is not None)
     if motion.fitted:
         frames = motion.fitted.motion[motion.fitted.lead :]
     known: torch.Tensor | None = reference.reference.motion.embedding if reference else None
     curve = novelty_curve(frames.embedding, config, known)
-    rate = motion.rate if motion.times is None else average_rate(motion.times)  # the axis ends where the motion does
     return motion_plot(frames, curve.points, float(rate), config.keyframe_distance, curve.keyframes)
 
 

@@ -11,6 +11,8 @@ from comfy.patcher_extension import CallbacksMP
 from comfy_execution.utils import get_executing_context
 from torch import nn
 
+from ...personalive_core.backends.liveportrait.model import LivePortrait
+from ...personalive_core.backends.liveportrait.speed import choose_live_speed, with_live_speed
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.speed.choice import SPEEDS, SpeedPlan, choose_speed
 from ...personalive_core.backends.personalive.speed.prepare import Tools
@@ -41,12 +43,29 @@ def sped_up(model: PersonaLive, plan: SpeedPlan, attention: str) -> PersonaLive:
     """
     changes = {"scaled_dot_product_attention": scaled_dot_product_attention} if attention == "auto" else {}
     fast = with_speed(model, plan, tell_compiling, Tools(ops=ChangedOps(nn, **changes)))
-    bring = model.placement.bring if model.placement else None
+    _free_with_weights(fast)
+    return fast
+
+
+def live_plan(name: str) -> SpeedPlan:
+    """As `speed_plan`, for LivePortrait."""
+    return choose_live_speed("plain" if name == "auto" else name, mm.get_torch_device())
+
+
+def sped_up_live(model: LivePortrait, plan: SpeedPlan) -> LivePortrait:
+    """As `sped_up`, for LivePortrait."""
+    fast = with_live_speed(model, plan)
+    _free_with_weights(fast)
+    return fast
+
+
+def _free_with_weights(fast: PersonaLive | LivePortrait) -> None:
+    """Frees what a network's weights were prepared for as soon as ComfyUI takes them off the device."""
+    bring = fast.placement.bring if fast.placement else None
     if isinstance(fast.run, Runner) and isinstance(bring, Patchers):
-        networks = [network for network in vars(model).values() if id(network) in bring.of]
+        networks = [network for network in vars(fast).values() if id(network) in bring.of]
         for network in networks:
             bring.of[id(network)].add_callback(CallbacksMP.ON_DETACH, freeing(fast.run, network))
-    return fast
 
 
 def freeing(runner: Runner, network: nn.Module) -> Callable[..., None]:

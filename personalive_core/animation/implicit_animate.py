@@ -31,6 +31,7 @@ from ..backends.liveportrait.stream import (
 from ..backends.liveportrait.types import ImplicitMotion
 from ..device import peak_memory
 from ..errors import InputError
+from ..media.ahead import ahead
 from ..media.picture import Picture, write_image
 from ..media.still import RESULT_PICTURES, PictureWriter
 from ..media.video import Frame, is_pictures, probe, read_frames
@@ -39,7 +40,16 @@ from ..motion.gaps import fill_missing
 from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
 from ..text import plural
-from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, is_motion, open_motion, read_saved
+from .driving import (
+    DECODED_AHEAD,
+    DrivingClip,
+    DrivingVideo,
+    SavedMotion,
+    Thumbnails,
+    is_motion,
+    open_motion,
+    read_saved,
+)
 from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, is_film, open_film
 from .job import Seconds, Summary, check_files, make, progress, timed, write_options
 from .liveportrait_engine import LivePortraitEngine
@@ -252,8 +262,10 @@ class _Work:
                 yield _animated(index, replace(frame, valid=frame.valid and valid[index]), *times.popleft())
 
     def _source_frames(self) -> Generator[Frame, None, None]:
-        for frame in read_frames(self.job.reference):
-            yield replace(frame, image=limited(frame.image, self.job.face.limit))
+        """The source video's frames; a thread decodes ahead of the caller."""
+        frames = read_frames(self.job.reference)
+        limit = self.job.face.limit
+        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in frames), DECODED_AHEAD)
 
     def _motions(
         self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion

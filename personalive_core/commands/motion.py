@@ -7,7 +7,16 @@ from pathlib import Path
 
 from ..animation.implicit_job import extract_implicit
 from ..animation.job import extract_to_file
+from ..backends.liveportrait.changes import implicit_plot
+from ..backends.liveportrait.motion_files import IMPLICIT
+from ..backends.personalive.novelty import novelty_curve
+from ..backends.personalive.types import StreamConfig
 from ..backends.registry import LIVEPORTRAIT
+from ..media.files import check_written
+from ..media.picture import Picture, write_image
+from ..motion.files import HYBRID, read_kind
+from ..motion.plot import motion_plot
+from ..motion.times import average_rate
 from ..motion.types import AnyMotion
 from ..text import plural
 from .liveportrait import implicit_engine
@@ -22,17 +31,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help=".safetensors")
     add_engine(parser)
     add_clip(parser)
+    parser.add_argument("--plot", type=Path, help="draw head pose and novelty over time: .png or .jpg")
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive motion`."""
     motion: AnyMotion
+    if a.plot:
+        check_written(a.plot, (".png", ".jpg", ".jpeg"), {"driving": a.driving})
     if a.system == LIVEPORTRAIT:
         motion = extract_implicit(clip_of(a), implicit_engine(a), a.output, a.quiet)
     else:
         motion = extract_to_file(clip_of(a), engine_of(a), a.output, a.quiet)
-    valid = int(motion.valid.sum())
+    valid, facts = int(motion.valid.sum()), {"output": str(a.output), "frames": len(motion)}
+    if a.plot:
+        write_image(a.plot, plot_of(a.output, a.system == LIVEPORTRAIT), label=False)
+        facts["plot"] = str(a.plot)
+    drawn = f"\n{a.plot}: plot" if a.plot else ""
     return Result(
-        f"{a.output}: {plural(len(motion), 'frame')}, {valid} with a face",
-        {"output": str(a.output), "frames": len(motion), "filled": len(motion) - valid},
+        f"{a.output}: {plural(len(motion), 'frame')}, {valid} with a face{drawn}",
+        {**facts, "filled": len(motion) - valid},
     )
+
+
+def plot_of(path: Path, is_implicit: bool) -> Picture:
+    """The plot [H, W, 3] of a motion file of either system."""
+    if is_implicit:
+        implicit = read_kind(IMPLICIT, path)
+        return implicit_plot(implicit.motion, float(average_rate(implicit.times)))
+    hybrid, config = read_kind(HYBRID, path), StreamConfig()
+    curve = novelty_curve(hybrid.motion.embedding, config)
+    rate = float(average_rate(hybrid.times))
+    return motion_plot(hybrid.motion, curve.points, rate, config.keyframe_distance, curve.keyframes)

@@ -31,7 +31,7 @@ from ..media.chart import (
     draw_head,
     draw_time,
 )
-from .types import HybridMotion
+from .types import AnyMotion
 
 POSE: tuple[tuple[str, int, Colour], ...] = (  # name, column of HeadPose.angles, colour
     ("yaw", 1, BLUE),
@@ -39,21 +39,23 @@ POSE: tuple[tuple[str, int, Colour], ...] = (  # name, column of HeadPose.angles
     ("roll", 2, GREEN),
 )
 UPPER_SHARE = 0.6  # the upper panel's part of both panels' height
+SMALLEST_CHANGE = 0.02  # of an expression, likewise
 SMALLEST_TURN = 5.0  # degrees: smallest range of the axis, so that a head at rest does not show as noise
 
 
 def motion_plot(
-    motion: HybridMotion,
+    motion: AnyMotion,
     novelty: Sequence[tuple[int, float]],
     rate: float,
-    threshold: float,
+    threshold: float | None,
     keyframes: Sequence[int],
     size: tuple[int, int] = (1024, 640),
 ) -> NDArray[np.uint8]:
     """Yaw, pitch and roll above, motion novelty with its threshold and keyframes below: [H, W, 3] uint8.
 
     `novelty` is (frame, value) as in `NoveltyCurve.points`, `rate` frames per second, `keyframes` driving frames,
-    `size` width and height in pixels. Frames without a face are shaded. Raises InputError without a frame or rate.
+    `size` width and height in pixels; without a `threshold`, of a system without keyframes, the lower curve is the
+    change of expression. Frames without a face are shaded. Raises InputError without a frame or rate.
     """
     if not len(motion):
         raise InputError("the motion has no frame to plot: extract it from at least one driving frame")
@@ -67,9 +69,10 @@ def motion_plot(
     middle = TITLE + round((height - 2 * TITLE - FOOT) * UPPER_SHARE)
     last = max(len(motion) - 1, 1)
     turn = max(SMALLEST_TURN, float(np.abs(angles).max()))
-    most = max([threshold, *(value for _, value in novelty)])
+    most = max([threshold or 0, *(value for _, value in novelty)])
     upper = Axes(LEFT, TITLE, width - RIGHT, middle, last, -1.1 * turn, 1.1 * turn)
-    lower = Axes(LEFT, middle + TITLE, width - RIGHT, height - FOOT, last, 0, 1.15 * max(most, 1.0))
+    top = 1.15 * max(most, SMALLEST_CHANGE if threshold is None else 1.0)
+    lower = Axes(LEFT, middle + TITLE, width - RIGHT, height - FOOT, last, 0, top)
     missing = ~motion.valid.numpy()
     for panel in (upper, lower):
         draw_frame(draw, panel, missing, rate)
@@ -79,15 +82,21 @@ def motion_plot(
     draw_novelty(draw, lower, np.array(novelty, np.float64).reshape(-1, 2), threshold, keyframes)
     shading = [("no face", SHADE)] if missing.any() else []
     draw_head(draw, upper, "Head pose (degrees)", [*((name, colour) for name, _, colour in POSE), *shading])
-    draw_head(draw, lower, "Motion novelty", [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
+    if threshold is None:
+        draw_head(draw, lower, "Change of expression since the first face", [])
+    else:
+        draw_head(draw, lower, "Motion novelty", [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
     draw_time(draw, lower, rate)
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
 
 def draw_novelty(
-    draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, threshold: float, keyframes: Sequence[int]
+    draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, threshold: float | None, keyframes: Sequence[int]
 ) -> None:
-    """Draws the novelty curve, the threshold (dashed), and a diamond on a stem at each keyframe."""
+    """Draws the novelty curve; if there is a threshold, it (dashed), and a diamond on a stem at each keyframe."""
+    if threshold is None:
+        draw_curve(draw, panel, curve, INK)
+        return
     dash, y = 8 * DETAIL, panel.y(threshold)
     for left in range(panel.left, panel.right, 2 * dash):
         draw.line((left, y, min(left + dash, panel.right), y), FAINT, 2 * DETAIL)

@@ -11,6 +11,7 @@ from personalive_core.animation import driving as animation_driving
 from personalive_core.animation import liveportrait_engine
 from personalive_core.backends.liveportrait.motion_files import IMPLICIT
 from personalive_core.commands import animate as animate_command
+from personalive_core.commands.motion import plot_of
 from personalive_core.commands.result import Result
 from personalive_core.errors import FaceError, InputError, OutputError, WeightsError
 from personalive_core.faces.crop import Box, Face
@@ -180,9 +181,12 @@ def test_faces_are_found_before_anything_is_drawn(personalive, sample, weights, 
 
 
 def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, weights, tmp_path):
-    file = tmp_path / "talk.safetensors"
-    outcome = personalive("motion", "--driving", sample[1], "--output", file, "--weights", weights, *LIVE)
+    file, plot = tmp_path / "talk.safetensors", tmp_path / "talk.png"
+    given = ("--driving", sample[1], "--output", file, "--weights", weights, "--plot", plot)
+    outcome = personalive("motion", *given, *LIVE)
     assert outcome.code == 0, outcome.err
+    assert f"{plot}: plot" in outcome.out
+    assert np.array_equal(read_image(plot), plot_of(file, is_implicit=True))
     assert len(read_kind(IMPLICIT, file).motion) == len(frames_of(sample[1]))
     few = ("--detector", "none", "--frames", "4")
     one, other = animate(*few, name="a.mkv"), animate(*few, driving=file, name="b.mkv")

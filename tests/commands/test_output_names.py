@@ -42,8 +42,9 @@ def test_motion(personalive, name, sample, standin_folder, tmp_path):
     film = tmp_path / f"{name}.mp4"
     film.symlink_to(sample[1])  # its name is stored in the motion file
     engine = ("--weights", standin_folder, "--size", 64, "--frames", 1, "--quiet")
-    outcome = personalive("motion", "--driving", film, f"--output={name}.safetensors", *engine)
+    outcome = personalive("motion", "--driving", film, f"--output={name}.safetensors", f"--plot={name}.png", *engine)
     assert outcome.code == 0, outcome.err
+    assert read_image(tmp_path / f"{name}.png").shape == (640, 1024, 3)
     assert len(load_motion(tmp_path / f"{name}.safetensors")) == 1
 
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from personalive_core.backends.liveportrait.changes import expression_changes, implicit_plot
 from personalive_core.errors import InputError
 from personalive_core.media.chart import KEYFRAME, SHADE, envelope, stretches, ticks
 from personalive_core.motion.plot import motion_plot
-from tests.motion.plot_samples import COLOURS, places, still
+from tests.motion.plot_samples import COLOURS, LEGEND_BOTTOM, implicit_still, places, still
 
 
 def test_each_angle_has_its_curve_in_its_place():
@@ -103,3 +105,35 @@ def test_stretches():
 def test_nothing_to_plot(frames, rate, message):
     with pytest.raises(InputError, match=message):
         motion_plot(still(frames), [], rate, 17, [])
+
+
+def test_liveportraits_motion_has_a_plot_of_its_expressions():
+    """Its head as of any motion; below the distance to the first frame with a face, in a scale of its own."""
+    frames = 41
+    motion = implicit_still(frames, yaw=20)
+    motion.expression[:3] = 9.0
+    motion.valid[:3] = False
+    motion.expression[20, 4] = torch.tensor([0.3, 0, 0.4])
+    changes = expression_changes(motion)
+    assert [frame for frame, value in changes if value > 0] == [0, 1, 2, 20]
+    assert changes[20] == (20, pytest.approx(0.5))
+    rested = implicit_still(frames, yaw=20)
+    assert max(value for _, value in expression_changes(rested)) == 0
+    plot, still_plot = implicit_plot(motion, 25), implicit_plot(rested, 25)
+    assert places(plot, COLOURS["yaw"])[0].size
+    assert not places(plot, KEYFRAME)[0].size
+    assert (plot != still_plot)[387:586].any()
+    assert not (plot != still_plot)[LEGEND_BOTTOM:380, 64 + 3 * 24 :].any()
+
+
+def test_liveportraits_plot_shows_small_expressions():
+    """A tenth of the usual size is seen: the scale is not that of novelty, whose threshold is 17."""
+    motion = implicit_still(41)
+    motion.expression[20:] += 0.05 / 63**0.5
+    dark = (implicit_plot(motion, 25)[390:580, 600:1000] < 100).all(2)
+    assert np.nonzero(dark.any(1))[0].min() < 60
+
+
+def test_no_frame_has_no_plot():
+    with pytest.raises(InputError, match="the motion has no frame to plot"):
+        implicit_plot(implicit_still(0), 25)

@@ -111,6 +111,11 @@ def test_edited_frames_are_motion_in_the_picture(node_module, motions, core):
 
 
 @pytest.mark.parametrize("name", ["hybrid", "implicit"])
+def test_the_motion_of_either_system_has_a_plot(name, node_module, motions):
+    assert node_module("plot").plot(getattr(motions, name)).shape == (640, 1024, 3)
+
+
+@pytest.mark.parametrize("name", ["hybrid", "implicit"])
 def test_motion_of_either_system_is_saved_and_read(node_module, motions, tmp_path, name):
     systems, motion = node_module("host.systems"), getattr(motions, name)
     systems.save_any_motion(tmp_path / "a.safetensors", motion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,6 +12,7 @@ import torch
 
 from ...errors import FaceError, InputError
 from ...faces.crop import Box, square_around, whole_frame
+from ...media.ahead import ahead
 from ...media.picture import Picture
 from .crops import DRIVING_CROP, SIDE, CropRule, FaceSquare, crop_matrix, face_square, resized_bilinear, warped
 from .finding import Finder, FollowState, follow_face, rule_for
@@ -72,13 +74,22 @@ def driving_picture(frame: Picture, square: FaceSquare | None) -> Picture:
 def read_driving(
     model: LivePortrait, frames: Iterable[Picture], faces: DrivingFaces = DrivingFaces()
 ) -> Iterator[ImplicitMotion]:
-    """The motion of driving frames [H, W, 3], in pieces; `faces` are of the same frames."""
+    """The motion of driving frames [H, W, 3], in pieces; `faces` are of the same frames.
+
+    A thread takes and crops the next frames while the networks read these.
+    """
     begin, source = 0, iter(frames)
-    while window := list(islice(source, WINDOW)):
-        pictures = unit_pictures([driving_picture(frame, faces.square) for frame in window])
-        facts = _boxes(faces.square, len(window)) if faces.facts is None else _cut(faces.facts, begin, len(window))
-        yield read_implicit(model, pictures, facts)
-        begin += len(window)
+
+    def cropped() -> Iterator[torch.Tensor]:
+        while window := list(islice(source, WINDOW)):
+            yield unit_pictures([driving_picture(frame, faces.square) for frame in window])
+
+    with closing(ahead(cropped(), 1)) as parts:
+        for pictures in parts:
+            count = len(pictures)
+            facts = _boxes(faces.square, count) if faces.facts is None else _cut(faces.facts, begin, count)
+            yield read_implicit(model, pictures, facts)
+            begin += count
 
 
 def with_openness(motions: Iterable[ImplicitMotion], eyes: bool, lips: bool) -> Iterator[ImplicitMotion]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ...device import results_behind
 from ...errors import InputError
-from ...media.ahead import in_turn
+from ...media.ahead import ahead, in_turn
 from ...media.picture import Picture
 from ...motion.gaps import in_windows
 from ..personalive.pictures import begin_pictures
@@ -114,26 +115,29 @@ def animate_film(
 
     A frame without a face is pasted into by nothing: it stays as it is. Raises NumericalError as `animate_portrait`.
     """
-    own, source = film.motion.keypoints, iter(frames)
+    own, source, index = film.motion.keypoints, iter(frames), 0
 
-    def begun() -> Iterator[Callable[[], tuple[list[Picture], NDArray[np.uint8]]]]:
+    def cropped() -> Iterator[tuple[int, list[Picture], Tensor]]:
         for begin in range(0, len(keypoints), WINDOW):
-            part = slice(begin, begin + WINDOW)
-            window = list(islice(source, len(keypoints[part])))
+            window = list(islice(source, len(keypoints[begin : begin + WINDOW])))
             if not window:
                 return
-            part = slice(begin, begin + len(window))
-            crops = [film.crop(frame, begin + index) for index, frame in enumerate(window)]
-            volume = model.appearance(unit_pictures([crop.small for crop in crops]))
-            pixels = model.render(volume, own[part], keypoints[part])
-            yield partial(_read_beside, window, begin_pictures(pixels, model.dtype, torch.trunc))
+            crops = [film.crop(frame, begin + place) for place, frame in enumerate(window)]
+            yield begin, window, unit_pictures([crop.small for crop in crops])
 
-    index = 0
-    for window, pictures in in_turn(begun(), results_behind(model.device)):
-        for frame, picture in zip(window, pictures, strict=True):
-            result = _pasted(frame, picture, film, index) if options.paste else picture
-            yield RenderedFrame(result, bool(film.motion.valid[index]))
-            index += 1
+    with closing(ahead(cropped(), 1)) as parts:
+
+        def begun() -> Iterator[Callable[[], tuple[list[Picture], NDArray[np.uint8]]]]:
+            for begin, window, crops in parts:
+                part = slice(begin, begin + len(window))
+                pixels = model.render(model.appearance(crops), own[part], keypoints[part])
+                yield partial(_read_beside, window, begin_pictures(pixels, model.dtype, torch.trunc))
+
+        for window, pictures in in_turn(begun(), results_behind(model.device)):
+            for frame, picture in zip(window, pictures, strict=True):
+                result = _pasted(frame, picture, film, index) if options.paste else picture
+                yield RenderedFrame(result, bool(film.motion.valid[index]))
+                index += 1
 
 
 def check_openness(source: ImplicitMotion, how: AnimationOptions) -> None:

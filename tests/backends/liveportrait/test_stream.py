@@ -1,5 +1,6 @@
 """From driving frames to pictures, in pieces: as many out as in, the same whatever the pieces, faces missing or not."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -211,6 +212,43 @@ def test_without_faces_the_largest_square_is_read(pictures):
 
 
 # --- source videos
+
+
+def test_a_thread_takes_and_crops_the_next_frames(model, pictures):
+    """While the networks read four frames, at most four more are cropped; an error comes where it was made."""
+    takers, read = [], []
+
+    def coming():
+        for index in range(10):
+            takers.append((threading.current_thread().name, len(read)))
+            yield pictures[index % 4]
+        raise InputError("the film ends here: it is damaged")
+
+    with pytest.raises(InputError, match="the film ends here"):
+        read.extend(len(motion) for motion in read_driving(model, coming()))
+    assert read == [4, 4]
+    assert {name.rpartition("_")[0] for name, _ in takers} == {"personalive-ahead"}
+    assert all(index < 4 * (done + 3) for index, (_, done) in enumerate(takers))
+    assert not [one for one in threading.enumerate() if one.name.startswith("personalive-ahead")]
+
+
+def test_a_thread_crops_the_source_video_again(model, pictures, driving):
+    takers = []
+
+    def coming():
+        for index in range(8):
+            takers.append(threading.current_thread().name)
+            yield pictures[index % 4]
+
+    film = read_film(model, list(coming()), Finder())
+    takers.clear()
+    keypoints = film_keypoints(model, film, driving, RenderOptions(STILL))
+    frames = animate_film(model, film, coming(), keypoints, RenderOptions(STILL))
+    next(frames)
+    frames.close()
+    assert takers
+    assert {name.rpartition("_")[0] for name in takers} == {"personalive-ahead"}
+    assert not [one for one in threading.enumerate() if one.name.startswith("personalive-ahead")]
 
 
 def test_a_source_video_is_animated_frame_for_frame(model, pictures, driving):
