@@ -1,4 +1,4 @@
-"""Runs `personalive batch --plan`: what the batch would take on how many cards; no row is made."""
+"""Plans a batch, for `personalive batch --plan`: what it would take on how many cards; nothing is run."""
 
 from __future__ import annotations
 
