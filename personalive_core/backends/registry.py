@@ -12,14 +12,17 @@ if TYPE_CHECKING:  # the command line's help loads no torch
 
     from .backend import Backend
 
-PERSONALIVE, LIVEPORTRAIT = "personalive", "liveportrait"
-SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)
+PERSONALIVE, LIVEPORTRAIT, HUNYUAN = "personalive", "liveportrait", "hunyuan"
+SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)  # those of the command line; HUNYUAN is opened only by its licence's switch
 
 
-def open_backend(system: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Backend[Any, Any]:
-    """Loads the networks of a system of SYSTEMS from a weights folder, with its published options.
+def open_backend(
+    system: str, folder: Path, device: torch.device, dtype: torch.dtype, license_accepted: bool = False
+) -> Backend[Any, Any]:
+    """Loads the networks of a system from a weights folder, with its published options.
 
-    Raises InputError for another system, WeightsError if a file or a key does not fit.
+    `license_accepted` is needed by HUNYUAN alone, which also takes YuNet from the folder. Raises InputError for another
+    system, and without the licence; WeightsError if a file or a key does not fit.
     """
     if system == PERSONALIVE:
         from .personalive.backend import PersonaLiveBackend
@@ -31,4 +34,8 @@ def open_backend(system: str, folder: Path, device: torch.device, dtype: torch.d
         from .liveportrait.loader import load_live
 
         return LivePortraitBackend(load_live(folder, device, dtype))
+    if system == HUNYUAN:
+        from .hunyuan.backend import open_hunyuan
+
+        return open_hunyuan(folder, device, dtype, license_accepted)
     raise InputError(f"a system is one of {', '.join(SYSTEMS)}, got {system!r}: choose one of these")

@@ -1,16 +1,19 @@
-"""Both systems answer alike: a portrait, motion in pieces, as many pictures as frames."""
+"""All systems answer alike: a portrait, motion in pieces, as many pictures as frames."""
 
 import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.hunyuan.backend import HunyuanBackend
+from personalive_core.backends.hunyuan.types import SamplingOptions
 from personalive_core.backends.liveportrait.backend import LivePortraitBackend
 from personalive_core.backends.liveportrait.finding import Finder
 from personalive_core.backends.personalive.backend import PersonaLiveBackend
-from personalive_core.backends.registry import SYSTEMS, open_backend
+from personalive_core.backends.registry import HUNYUAN, SYSTEMS, open_backend
 from personalive_core.bench.networks import random_model
-from personalive_core.errors import FaceError, InputError
+from personalive_core.errors import FaceError, InputError, WeightsError
 from personalive_core.motion.types import concat_motion
+from tests.backends.hunyuan.standin import FACE, standin
 from tests.backends.liveportrait.tiny import tiny_states, write_hub
 
 CPU = torch.device("cpu")
@@ -32,7 +35,12 @@ def personalive_system():
     return PersonaLiveBackend(random_model((32, 64, 64, 64), CPU, torch.float32), size=64)
 
 
-@pytest.fixture(params=SYSTEMS)
+@pytest.fixture
+def hunyuan():
+    return HunyuanBackend(standin(), lambda _: FACE, SamplingOptions(steps=2), side=64)
+
+
+@pytest.fixture(params=(*SYSTEMS, HUNYUAN))
 def backend(request):
     return request.getfixturevalue("personalive_system" if request.param == "personalive" else request.param)
 
@@ -64,3 +72,10 @@ def test_a_face_that_is_looked_for_and_not_there(liveportrait):
 def test_an_unknown_system_is_refused(tmp_path):
     with pytest.raises(InputError, match="a system is one of personalive, liveportrait, got 'x': choose"):
         open_backend("x", tmp_path, CPU, torch.float32)
+
+
+def test_the_third_system_needs_its_licence_and_a_detector(tmp_path):
+    with pytest.raises(InputError, match="academic, research and education purposes only.*accept the licence"):
+        open_backend(HUNYUAN, tmp_path, CPU, torch.float32)
+    with pytest.raises(WeightsError, match="finds faces with YuNet, and .* lacks its file: fetch it"):
+        open_backend(HUNYUAN, tmp_path, CPU, torch.float32, license_accepted=True)

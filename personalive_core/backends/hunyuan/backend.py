@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from ...errors import InputError
 from ...faces.crop import FaceDetector
+from ...faces.detectors import YuNetDetector
 from ...media.picture import Picture
 from ...modules.schedule import seeded_noise
+from ..personalive.files import yunet_file
+from .files import check_licence
+from .loader import load_hunyuan
 from .model import HunyuanPortrait
 from .motion import read_motion_of
 from .pasting import PASTES, paster
@@ -48,3 +55,25 @@ class HunyuanBackend:
         for pictures in animate_reference(self.model, portrait, motions, noise, self.options, self.told):
             for picture in pictures.permute(0, 2, 3, 1).contiguous().numpy():
                 yield pasted(picture)
+
+
+def open_hunyuan(
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    license_accepted: bool,
+) -> HunyuanBackend:
+    """The backend of a weights folder that also holds YuNet, with the published options.
+
+    Raises InputError unless the licence is accepted, WeightsError if a file is missing or does not fit.
+    """
+    check_licence(license_accepted)
+    detector = YuNetDetector(
+        yunet_file(
+            folder,
+            f"HunyuanPortrait finds faces with YuNet, and {folder} lacks its file: fetch it with "
+            "`personalive download --only detector`",
+        )
+    )
+    model = load_hunyuan(folder, device, dtype, license_accepted)
+    return HunyuanBackend(model, detector)

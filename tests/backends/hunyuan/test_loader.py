@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES, OWN_NETWORKS, convert_hunyuan, locate_hunyuan
 from personalive_core.backends.hunyuan.loader import load_hunyuan, open_arcface
+from personalive_core.backends.hunyuan.networks import BUILDERS, build_video_vae
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.weights.index import read_state
 from tests.backends.hunyuan.published import load_cases, small_networks
@@ -62,6 +65,10 @@ def test_it_loads_what_is_published(folder):
     assert model.unet.config.widths == (64, 128, 128, 128)
     assert model.dino.config.adapters == (1, 3)
     assert not any(module.training for network in model.networks for module in network.modules())
+    tokens = torch.zeros(1, 2, 16, 64)
+    answer = model.velocity(torch.ones(1, 2, 8, 8, 8), torch.tensor(1.6), tokens, tokens, model.pose(64, 64))
+    assert answer.dtype == torch.float32
+    assert model.decode(model.encode(torch.zeros(1, 3, 64, 64))[None]).shape == (1, 3, 64, 64)
     face = np.full((1, 3, 112, 112), 0.25, np.float32)
     assert np.abs(model.identify(face) - (FACE + np.array([0.25, 0], np.float32)).ravel()).max() < 1e-3
 
@@ -123,3 +130,18 @@ def test_another_network_than_arcface_is_refused(tmp_path):
     path.write_bytes(b"not ONNX")
     with pytest.raises(WeightsError, match="cannot use .*arcface.onnx as ArcFace: delete it"):
         open_arcface(path)
+
+
+def test_every_layer_is_of_the_host(synth):
+    """What a host casts and offloads: all but a few vectors."""
+    kinds = ("Linear", "Conv2d", "Conv3d", "GroupNorm", "LayerNorm")
+    ops = SimpleNamespace(**{kind: type(kind, (getattr(nn, kind),), {}) for kind in kinds})
+    case = load_cases(synth)
+    with torch.device("meta"):
+        shapes = {name: network.state_dict() for name, network in small_networks(case).items()}
+        made = [BUILDERS[name]({k: tuple(v.shape) for k, v in shapes[name].items()}, ops) for name in OWN_NETWORKS]
+        made.append(build_video_vae(case.VAE, ops))
+    plain = {
+        type(part).__name__ for network in made for part in network.modules() if type(part).__module__[:8] == "torch.nn"
+    }
+    assert not plain & set(kinds)

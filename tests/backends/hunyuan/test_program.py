@@ -27,7 +27,7 @@ from personalive_core.backends.hunyuan.sampling import (
     window_frames,
     window_starts,
 )
-from personalive_core.backends.hunyuan.types import Guidance, SamplingOptions, WindowRule
+from personalive_core.backends.hunyuan.types import VIDEO_LATENT_SCALE, Guidance, SamplingOptions, WindowRule
 from personalive_core.motion.types import concat_motion
 from tests.backends.hunyuan.published import PARITY, Detector, load_cases, small_model
 
@@ -266,7 +266,8 @@ def test_the_program(synth, case, expected, prepared, monkeypatch):
     video = torch.cat(list(stream.animate_reference(model, prepared, [motion], lambda place, _: noise[place], options)))
     for step in range(4):
         check(expected, f"animate/latents_before_{step}", seen[step][None, ::4, :, ::2, ::2], PROGRAM)
-    decoded = torch.cat([model.decode(chunk) for chunk in clean[0].split(8)])
+    chunks = (chunk / VIDEO_LATENT_SCALE for chunk in clean[0].split(8))
+    decoded = torch.cat([model.vae.decode(chunk, num_frames=len(chunk)).sample for chunk in chunks])  # in [-1, 1]
     check(expected, "animate/decoded", decoded.transpose(0, 1)[None, :, ::6, ::8, ::8], PROGRAM)
     check(expected, "animate/video", video.transpose(0, 1)[None, :, ::4, ::4, ::4], PROGRAM)
     pasted = paster(prepared, "published", SIDE)
