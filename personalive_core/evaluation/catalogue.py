@@ -28,7 +28,7 @@ from ..metrics.vectors import cosine, frechet_distance, mean_distance, pose_dist
 from ..metrics.windows import CLIP_FRAMES
 from .judges.clips import open_i3d
 from .judges.dlib_faces import open_dlib_identity
-from .judges.identity import open_arcface, open_sface
+from .judges.identity import arcface_judge, open_sface
 from .judges.mediapipe_faces import open_mediapipe_expression
 from .judges.perceptual import BACKBONE_NAMES, open_lpips
 from .judges.points import open_points
@@ -68,7 +68,7 @@ def open_judges(options: JudgeOptions) -> Judges:
     return Judges(
         lpips=open_lpips(options),
         backbone=BACKBONE_NAMES[options.backbone],
-        identities={"": open_arcface(options), "dlib": open_dlib_identity(), "SFace": open_sface(options)},
+        identities={"": arcface_judge(options), "dlib": open_dlib_identity(), "SFace": open_sface(options)},
         pose=open_pose(options.weights),
         expression=open_mediapipe_expression(options.mediapipe),
         clips=open_i3d(options.i3d),

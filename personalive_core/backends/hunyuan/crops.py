@@ -9,7 +9,7 @@ from PIL import Image
 from ...media.picture import Picture
 from .types import READ_SIDE, Square
 
-FacePoints = NDArray[np.floating]  # [5, 2] x, y of two eyes, nose, two mouth corners
+FivePoints = NDArray[np.floating]  # [5, 2] x, y of two eyes, nose, two mouth corners
 Bounds = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 ARCFACE_SIDE = 112
@@ -51,7 +51,7 @@ def head_picture(picture: Picture, square: Square, side: int) -> Picture:
     return np.asarray(whole.resize((READ_SIDE, READ_SIDE), Image.Resampling.BILINEAR))
 
 
-def face_picture(picture: Picture, points: FacePoints, box: Bounds) -> Picture:
+def face_picture(picture: Picture, points: FivePoints, box: Bounds) -> Picture:
     """[256, 256, 3], what the expression is read from: around this frame's `points`, and the first frame's `box`."""
     found = (*points.min(0).tolist(), *points.max(0).tolist())
     left, top, right, bottom = (a + _TOWARDS_BOX * (b - a) for a, b in zip(found, box, strict=True))
@@ -60,7 +60,7 @@ def face_picture(picture: Picture, points: FacePoints, box: Bounds) -> Picture:
     return np.asarray(Image.fromarray(cut).resize((READ_SIDE, READ_SIDE), Image.Resampling.BILINEAR))
 
 
-def arcface_picture(picture: Picture, points: FacePoints) -> NDArray[np.float32]:
+def arcface_picture(picture: Picture, points: FivePoints) -> NDArray[np.float32]:
     """[112, 112, 3] in [0, 1]: the face, placed so that its `points` lie on the template's; black outside."""
     matrix = similarity(points, np.array(_TEMPLATE))
     y, x = np.mgrid[:ARCFACE_SIDE, :ARCFACE_SIDE].astype(np.float64)
@@ -84,7 +84,7 @@ def bilinear(picture: NDArray[np.float64], places: NDArray[np.float64]) -> NDArr
     return np.asarray(above * (1 - down) + below * down, np.float64)
 
 
-def similarity(points: FacePoints, targets: FacePoints) -> NDArray[np.float64]:
+def similarity(points: FivePoints, targets: FivePoints) -> NDArray[np.float64]:
     """[2, 3]: the rotation, scale and shift that bring `points` [N, 2] nearest to `targets`, by least squares."""
     before, after = (part[:, 0] + 1j * part[:, 1] for part in (points, targets))  # a turn is a product there
     own, goal = before - before.mean(), after - after.mean()

@@ -39,7 +39,7 @@ class WindowInput:
     branches: tuple[int, ...]  # what each of the B items sees
 
 
-Velocity = Callable[[WindowInput], Tensor]  # -> [B, F, 4, h, w]
+WindowVelocity = Callable[[WindowInput], Tensor]  # -> [B, F, 4, h, w]
 Stepped = Callable[[int, Tensor], None]  # callback: calls of the UNet so far, and the clip's [N, 4, h, w] without noise
 
 
@@ -77,7 +77,7 @@ def noised(latents: Tensor, noise: Tensor) -> Tensor:
 def denoise(
     start: Tensor,
     reference: Tensor,
-    velocity: Velocity,
+    velocity: WindowVelocity,
     options: SamplingOptions,
     stepped: Stepped = lambda _calls, _clean: None,
 ) -> Tensor:

@@ -20,7 +20,7 @@ from ...modules.schedule import NoiseFn
 from ...motion.gaps import fill_missing, lerp
 from ...motion.types import concat_motion
 from .model import HunyuanPortrait
-from .sampling import BOTH, NONE, Velocity, WindowInput, denoise, noised, total_calls
+from .sampling import BOTH, NONE, WindowInput, WindowVelocity, denoise, noised, total_calls
 from .types import HunyuanMotion, HunyuanReference, SamplingOptions, SegmentProgress, SegmentRule
 
 Told = Callable[[SegmentProgress], None]  # callback: may raise to stop; pictures that are there already stay
@@ -147,7 +147,7 @@ def padded(tokens: Tensor, padding: int) -> Tensor:
     return torch.cat([tokens[:1] * rise, tokens, tokens[-1:] * (1 - rise)])
 
 
-def conditioned(model: HunyuanPortrait, reference: HunyuanReference, tokens: Tensor) -> Velocity:
+def conditioned(model: HunyuanPortrait, reference: HunyuanReference, tokens: Tensor) -> WindowVelocity:
     """The UNet with a clip's conditions; `tokens` [N, 64, 1024] are its motion."""
     own = reference.tokens.to(tokens)
 

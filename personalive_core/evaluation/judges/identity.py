@@ -46,7 +46,7 @@ def open_sface(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     return Judge(lambda pictures: np.stack([describe(picture) for picture in pictures]), origin)
 
 
-def open_arcface(options: JudgeOptions) -> OpenedJudge[PerPicture]:
+def arcface_judge(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     """ArcFace's 512 numbers of the largest face; the package downloads its models, which are for research only."""
     if not options.insightface:
         return "ArcFace's models are for research only and are downloaded: give --insightface if you may use them"
