@@ -23,7 +23,7 @@ from ..metrics.felt import (
 )
 from ..metrics.pictures import Numbers, l1, psnr, ssim, unit
 from ..metrics.temporal import PictureDistance, read_changes
-from ..metrics.types import Best, FilmWindow, Measure, MetricTask, Reader, Reading, averaged
+from ..metrics.types import Best, FilmWindow, Metric, MetricTask, Reader, Reading, averaged
 from ..metrics.vectors import cosine, frechet_distance, mean_distance, pose_distance
 from ..metrics.windows import CLIP_FRAMES
 from .judges.clips import open_i3d
@@ -59,7 +59,7 @@ class Judges:
 class Catalogue:
     """The measures of a task, and the readers that they name."""
 
-    measures: tuple[Measure, ...]
+    measures: tuple[Metric, ...]
     readers: Mapping[str, Reader]
 
 
@@ -78,7 +78,7 @@ def open_judges(options: JudgeOptions) -> Judges:
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    measure: Measure
+    measure: Metric
     read: Reader | None = None
 
 
@@ -96,7 +96,7 @@ def catalogue(task: MetricTask, judges: Judges, has_reference: bool) -> Catalogu
 
 
 def _judged(
-    judge: OpenedJudge[_FunctionT], measure: Measure, read: Callable[[_FunctionT], Reader], missing: str = ""
+    judge: OpenedJudge[_FunctionT], measure: Metric, read: Callable[[_FunctionT], Reader], missing: str = ""
 ) -> _Row:
     """The row of a measure that needs a network, or other inputs that are `missing`."""
     if missing or isinstance(judge, str):
@@ -113,7 +113,7 @@ def _fidelity(task: MetricTask) -> Iterator[_Row]:
     )
     for number, (key, title, wanted) in enumerate(columns):
         finish = partial(_column, column=number)
-        measure = Measure(key, title, wanted, "pixels", finish, missing=_truth(task))
+        measure = Metric(key, title, wanted, "pixels", finish, missing=_truth(task))
         yield _Row(measure, None if measure.missing else read_fidelity)
 
 
@@ -125,16 +125,16 @@ def read_fidelity(window: FilmWindow) -> Numbers:
 
 def _perceptual(task: MetricTask, judges: Judges) -> Iterator[_Row]:
     name = judges.backbone
-    lpips = Measure("lpips", f"LPIPS ({name})", "least", "lpips", averaged)
+    lpips = Metric("lpips", f"LPIPS ({name})", "least", "lpips", averaged)
     yield _judged(judges.lpips, lpips, lambda d: lambda w: d(w.result, w.beside), _truth(task))
-    tlp = Measure("tlp", f"tLP ({name})", "least", "tlp", averaged, digits=2)
+    tlp = Metric("tlp", f"tLP ({name})", "least", "tlp", averaged, digits=2)
     yield _judged(judges.lpips, tlp, lambda d: partial(read_changes, distance=d))
 
 
 def _identity(judges: Judges, has_reference: bool) -> Iterator[_Row]:
     for name, judge in judges.identities.items():
         key, title = f"id_sim_{name.lower()}".rstrip("_"), f"ID-SIM ({name})" if name else "ID-SIM"
-        measure = Measure(key, title, "most", key, averaged)
+        measure = Metric(key, title, "most", key, averaged)
         yield _judged(
             judge, measure, lambda run: partial(read_likeness, describe=run), "" if has_reference else _NEEDS_REFERENCE
         )
@@ -150,12 +150,12 @@ def _motion(judges: Judges) -> Iterator[_Row]:
     def compare(distance: Compare) -> Callable[[PerPicture], Reader]:
         return lambda run: lambda window: distance(run(window.result), run(window.beside))
 
-    apd = Measure("apd", "APD", "least", "apd", averaged, digits=4)
+    apd = Metric("apd", "APD", "least", "apd", averaged, digits=4)
     yield _judged(judges.pose, apd, compare(pose_distance))
-    yield _Row(Measure("aed", "AED", "least", missing=_SMIRK))
-    aed = Measure("aed_mediapipe", "AED (MediaPipe)", "least", "aed", averaged)
+    yield _Row(Metric("aed", "AED", "least", missing=_SMIRK))
+    aed = Metric("aed_mediapipe", "AED (MediaPipe)", "least", "aed", averaged)
     yield _judged(judges.expression, aed, compare(mean_distance))
-    fvd = Measure("fvd", "FVD", "least", "fvd", pooled=frechet_of_clips, digits=1)
+    fvd = Metric("fvd", "FVD", "least", "fvd", pooled=frechet_of_clips, digits=1)
     yield _judged(judges.clips, fvd, lambda run: partial(read_clip_features, describe=run))
 
 
@@ -179,9 +179,9 @@ def frechet_of_clips(films: Sequence[Numbers]) -> Reading:
 def _felt(task: MetricTask, points: OpenedJudge[PerPicture]) -> Iterator[_Row]:
     of_reference = task == "cross"
     colours, sharp = (partial(read, of_reference=of_reference) for read in (read_colours, read_sharpness))
-    yield _Row(Measure("colour", "Colour (ΔE)", "least", "colours", colour_error, digits=2), colours)
-    yield _Row(Measure("drift", "Colour drift (ΔE)", "least", "colours", colour_drift, digits=2), colours)
-    yield _Row(Measure("sharpness", "Sharpness (ratio)", "one", "sharpness", sharpness_ratio), sharp)
+    yield _Row(Metric("colour", "Colour (ΔE)", "least", "colours", colour_error, digits=2), colours)
+    yield _Row(Metric("drift", "Colour drift (ΔE)", "least", "colours", colour_drift, digits=2), colours)
+    yield _Row(Metric("sharpness", "Sharpness (ratio)", "one", "sharpness", sharpness_ratio), sharp)
 
     def faces(run: PerPicture) -> Reader:
         return lambda window: np.stack([run(window.result), run(window.beside)], 1)
@@ -189,10 +189,10 @@ def _felt(task: MetricTask, points: OpenedJudge[PerPicture]) -> Iterator[_Row]:
     yield from (
         _judged(points, measure, faces)
         for measure in (
-            Measure("jitter_eyes", "Jitter, eyes (‰)", "least", "faces", partial(jitter, column=EYES), digits=2),
-            Measure("jitter_head", "Jitter, head (‰)", "least", "faces", partial(jitter, column=CENTRE), digits=2),
-            Measure("lips", "Lip sync", "most", "faces", lip_sync),
-            Measure("lip_lag", "Lip lag (frames)", "none", "faces", lip_lag, digits=1),
+            Metric("jitter_eyes", "Jitter, eyes (‰)", "least", "faces", partial(jitter, column=EYES), digits=2),
+            Metric("jitter_head", "Jitter, head (‰)", "least", "faces", partial(jitter, column=CENTRE), digits=2),
+            Metric("lips", "Lip sync", "most", "faces", lip_sync),
+            Metric("lip_lag", "Lip lag (frames)", "none", "faces", lip_lag, digits=1),
         )
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .pictures import Numbers
-from .types import Measure, Reading
+from .types import Metric, Reading
 
 WORST = 3  # frames named in a figure
 
@@ -35,7 +35,7 @@ class WorstFrame:
 class Figure:
     """A row of the table. Without a value, `why` says why."""
 
-    measure: Measure
+    measure: Metric
     value: float | None
     error: float | None = None  # standard error of the mean: over films, of a single film over its frames
     films: int = 0  # that the value is a mean of
@@ -45,19 +45,19 @@ class Figure:
     why: str = ""
 
 
-def figures(measures: Sequence[Measure], films: Sequence[FilmNumbers]) -> tuple[Figure, ...]:
+def figures(measures: Sequence[Metric], films: Sequence[FilmNumbers]) -> tuple[Figure, ...]:
     """One figure for each measure, over all films."""
     return tuple(_figure(measure, films) for measure in measures)
 
 
-def readings(measure: Measure, films: Sequence[FilmNumbers]) -> list[Reading]:
+def readings(measure: Metric, films: Sequence[FilmNumbers]) -> list[Reading]:
     """The reading of each film; empty for a measure of all films together, and for one that is missing."""
     if measure.missing or measure.finish is None:
         return []
     return [measure.finish(film.numbers[measure.reader]) for film in films]
 
 
-def _figure(measure: Measure, films: Sequence[FilmNumbers]) -> Figure:
+def _figure(measure: Metric, films: Sequence[FilmNumbers]) -> Figure:
     if measure.missing or not films:
         return Figure(measure, None, why=measure.missing or "no film could be measured")
     if measure.pooled:
@@ -86,7 +86,7 @@ def _figure(measure: Measure, films: Sequence[FilmNumbers]) -> Figure:
     )
 
 
-def badness(measure: Measure) -> Callable[[Numbers], Numbers]:
+def badness(measure: Metric) -> Callable[[Numbers], Numbers]:
     """A function of values that is the higher the worse they are."""
     if measure.wanted == "most":
         return lambda values: -values
@@ -95,7 +95,7 @@ def badness(measure: Measure) -> Callable[[Numbers], Numbers]:
     return lambda values: values
 
 
-def _worst(measure: Measure, films: Sequence[FilmNumbers], found: Sequence[Reading]) -> tuple[WorstFrame, ...]:
+def _worst(measure: Metric, films: Sequence[FilmNumbers], found: Sequence[Reading]) -> tuple[WorstFrame, ...]:
     frames = []
     for film, reading in zip(films, found, strict=True):
         trace = np.empty(0) if reading.frames is None else reading.frames

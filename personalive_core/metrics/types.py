@@ -52,7 +52,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Measure:
+class Metric:
     """One row of the table. `reader` names whose numbers `finish` (of a film) or `pooled` (of all films) takes."""
 
     key: str  # in JSON

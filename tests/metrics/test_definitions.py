@@ -23,7 +23,7 @@ from personalive_core.metrics.felt import (
 from personalive_core.metrics.pictures import l1, lab
 from personalive_core.metrics.summary import FilmNumbers, figures
 from personalive_core.metrics.temporal import read_changes
-from personalive_core.metrics.types import FilmWindow, Measure, averaged
+from personalive_core.metrics.types import FilmWindow, Metric, averaged
 from personalive_core.metrics.vectors import cosine, frechet_distance, mean_distance, pose_distance
 
 
@@ -193,7 +193,7 @@ def film(name, *values):
 
 
 def figure(wanted, *films, **more):
-    (found,) = figures([Measure("key", "Title", wanted, "numbers", averaged, **more)], films)
+    (found,) = figures([Metric("key", "Title", wanted, "numbers", averaged, **more)], films)
     return found
 
 

@@ -194,6 +194,7 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveLoadMotion",
         "PersonaLiveBlendMotion",
         "PersonaLiveMotionPlot",
+        "PersonaLiveMeasure",
         "PersonaLiveEditMotion",
         "LoadPersonaLiveLoRA",
         "PersonaLiveLiveSession",
@@ -210,5 +211,4 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRenderVideo",
         "PersonaLiveLivePortraitSession",
         "PersonaLivePrepareSourceVideo",
-        "PersonaLiveMeasure",
     }
