@@ -185,7 +185,7 @@ def test_a_full_disk_stops_the_batch_and_the_next_run_goes_on(drive, tmp_path):
     def full(_, __, number):
         return TaskEnd(OUTPUT, "the disk is full: free space", 5, seconds=1) if number > 8 else None
 
-    with pytest.raises(OutputError, match="free space"):
+    with pytest.raises(OutputError, match="free space, then run the same command again"):
         drive(GRID, script=full)
     before = results(tmp_path)
     assert 0 < len(before) < len(GRID)
