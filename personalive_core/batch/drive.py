@@ -82,7 +82,7 @@ def run_rows(
                 _end(board, ledger, watch, (event.worker, running.pop(event.worker)), event.outcome)
     ledger.leave(_left(board, ledger), board.stopped)
     if board.stopped and board.stopped != NO_WORKER:
-        raise OutputError(board.stopped)
+        raise OutputError(f"{board.stopped.rstrip('.')}, then run the same command again")
 
 
 def _begin(board: Board, pool: Pool, ledger: Ledger, watch: BatchWatch, running: dict[str, Task]) -> None:

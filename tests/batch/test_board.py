@@ -75,10 +75,10 @@ def test_a_motion_file_is_not_read_beforehand(drive):
 
 
 def test_a_worker_prefers_the_references_that_it_holds(drive):
-    rows = [row(face, film, 100) for film in "uvwxyz" for face in "abcdefgh"]
+    """Sixteen references for two workers that keep eight each: in any other order nearly every row encodes its own."""
+    rows = [row(face, film, 100) for film in "uvwxyz" for face in "abcdefghijklmnop"]
     pool, _, _ = drive(rows)
-    assert max(pool.encoded.values()) == 1
-    assert sum(pool.encoded.values()) <= 2 * 8
+    assert sum(pool.encoded.values()) <= 16 + 8
 
 
 def test_drivings_are_opened_as_they_are_needed():
@@ -185,7 +185,7 @@ def test_a_full_disk_stops_the_batch_and_the_next_run_goes_on(drive, tmp_path):
     def full(_, __, number):
         return TaskEnd(OUTPUT, "the disk is full: free space", 5, seconds=1) if number > 8 else None
 
-    with pytest.raises(OutputError, match="free space"):
+    with pytest.raises(OutputError, match="free space, then run the same command again"):
         drive(GRID, script=full)
     before = results(tmp_path)
     assert 0 < len(before) < len(GRID)

@@ -60,6 +60,8 @@ def test_seats_grow_with_the_visitors_and_shrink_when_they_are_idle():
     desk.left("two", 20)
     assert desk.surplus(60) == []
     assert len(desk.surplus(100)) == 2
+    desk.take("c", 101)
+    assert len(desk.surplus(1000)) == 1  # one stays free
     assert desk_with("one", "two", least=2, most=3).surplus(10_000) == []
 
 
