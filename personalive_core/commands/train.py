@@ -79,7 +79,8 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     videos.add_argument("--quiet", action="store_true", help="no progress bar")
     drawn = parser.add_argument_group("of drawn people")
     drawn.add_argument("--split", choices=["train", "test"], default="train", help="split of people and motions")
-    drawn.add_argument("--style", choices=["photo", "line"], default="photo", help="drawing style")
+    drawn.add_argument("--style", choices=["photo", "line", "fine"], default="photo", help="(default: %(default)s)")
+    drawn.add_argument("--journeys", action="store_true", help="longer films: large turns, leaving and coming back")
     drawn.add_argument(
         "--seen",
         action="store_true",
@@ -128,7 +129,7 @@ def _prepared_drawn(a: argparse.Namespace) -> Result:
         engine = _engine(a)
         engine.require()
         reader = engine.load()
-    drawing = Drawing(a.size, a.frames, a.stride, a.style)
+    drawing = Drawing(a.size, a.frames, a.stride, a.style, a.journeys)
     prepare_drawn(a.output, a.split, range(a.drawn), drawing, reader, a.workers)
     return Result(f"{a.output}: {plural(a.drawn, 'drawn clip')} of {a.frames} frames")
 

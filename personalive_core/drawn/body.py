@@ -15,6 +15,8 @@ from .face import dusk, shade, source
 from .head import Head, Identity
 
 Knots = list[tuple[float, float]]
+OnBody = Callable[[Knots | Points], Points]  # places points on the shoulders in the scene
+Weaver = Callable[[Canvas, OnBody], None]  # draws a pattern on the shoulders
 
 BACKDROP_SIDE = 64  # pixels a side of the background before it is enlarged
 THROAT_BALL = Ball((0.0, -0.2, 0.0), (0.24, 1.2, 0.24))  # relative to the base of the neck
@@ -61,24 +63,19 @@ def body_frame(motion: FaceMotion) -> tuple[Points, float]:
     return np.array([FOLLOW * motion.shift[0], 0.72 * scale + 0.6 * motion.shift[1]]), scale
 
 
-def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
-    """Draws shoulders that do not turn and follow the head only partly, and the neck that joins them to it."""
+def draw_body(canvas: Canvas, head: Head, motion: FaceMotion, weave: Weaver | None = None) -> None:
+    """Draws shoulders that do not turn and follow the head only partly, and the neck that joins them to it.
+
+    `weave` draws a pattern on the clothes.
+    """
     who, (base, scale) = head.who, body_frame(motion)
     clothes, skin = canvas.on("clothes"), canvas.on("skin")
 
     def on_body(points: Knots | Points) -> Points:
         return base + np.asarray(points) * scale
 
-    half = [(0.0, -0.06), (0.2, -0.05), (0.42, 0.04), (0.66, 0.12), (0.8, 0.26), (0.88, 0.5), (0.9, 0.8), (0.0, 0.9)]
-    shoulders = on_body(curve(mirrored(half), closed=True))
-    clothes.fill(shoulders, who.shirt)
+    draw_shoulders(clothes, who, on_body, weave)
     away = 1 if who.light <= 0 else -1
-
-    def folds(inner: Canvas) -> None:
-        inner.soft(on_body(ellipse(0.72 * away, 0.4, 0.3, 0.5)), shade(who.shirt, -0.6), 0.6, 0.14)
-        inner.soft(on_body(ellipse(-0.5 * away, 0.2, 0.25, 0.08)), shade(who.shirt, 0.35), 0.35, 0.08)
-
-    clothes.within(shoulders, folds)
     # The neck: from under the chin down to the neckline of the clothes
     depth = {"round": 0.12, "v": 0.34, "collar": 0.2, "jacket": 0.3}[who.clothes]
     neckline = on_body([(0.28, -0.02), (0.15, 0.55 * depth if who.clothes != "v" else 0.6 * depth), (0.0, depth)])
@@ -100,6 +97,22 @@ def draw_body(canvas: Canvas, head: Head, motion: FaceMotion) -> None:
 
     skin.within(neck, shadow)
     draw_neckline(clothes, who, hem, on_body)
+
+
+def draw_shoulders(clothes: Canvas, who: Identity, on_body: OnBody, weave: Weaver | None) -> None:
+    """Draws the clothes on the shoulders, with their folds."""
+    half = [(0.0, -0.06), (0.2, -0.05), (0.42, 0.04), (0.66, 0.12), (0.8, 0.26), (0.88, 0.5), (0.9, 0.8), (0.0, 0.9)]
+    shoulders = on_body(curve(mirrored(half), closed=True))
+    clothes.fill(shoulders, who.shirt)
+    away = 1 if who.light <= 0 else -1
+
+    def folds(inner: Canvas) -> None:
+        if weave:
+            weave(inner, on_body)
+        inner.soft(on_body(ellipse(0.72 * away, 0.4, 0.3, 0.5)), shade(who.shirt, -0.6), 0.6, 0.14)
+        inner.soft(on_body(ellipse(-0.5 * away, 0.2, 0.25, 0.08)), shade(who.shirt, 0.35), 0.35, 0.08)
+
+    clothes.within(shoulders, folds)
 
 
 def draw_neckline(canvas: Canvas, who: Identity, hem: Points, on_body: Callable[[Knots], Points]) -> None:

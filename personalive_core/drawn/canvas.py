@@ -121,6 +121,15 @@ class Canvas:
         line = fixed(self.pixels(points))
         cv2.polylines(self.image, [line], False, colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
 
+    def lines(self, points: NDArray[np.float64], colours: Sequence[Colour], width: float) -> None:
+        """Draws many open lines [K, N, 2] or [K, N, 3] at once, each in its colour, all of one `width`."""
+        import cv2
+
+        thick = max(1, round(width * self.unit))
+        placed = fixed(self.pixels(points.reshape(-1, points.shape[-1]))).reshape(*points.shape[:2], 2)
+        for line, colour in zip(placed, colours, strict=True):
+            cv2.polylines(self.image, [line], False, colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
+
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:
         """Draws a filled shape with blurred edges; `blur` is the sigma in units of the scene."""
         import cv2

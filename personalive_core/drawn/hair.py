@@ -137,8 +137,8 @@ def draw_strands(canvas: Canvas, head: Head) -> None:
         canvas.line(way, shade(who.hair, 0.07 if number % 2 else -0.16), 0.006)
 
 
-def draw_curtain(canvas: Canvas, head: Head, side: int) -> None:
-    """Draws the hair at one side of the face: from the temple down, narrow at both ends."""
+def curtain(canvas: Canvas, head: Head, side: int) -> tuple[Points, Points]:
+    """The inner and outer edge [14, 3] of the hair at one side of the face: from the temple down."""
     who, view, long = head.who, canvas.view, head.who.style == "long"
     heights = np.linspace(-0.34, 0.7 if long else 0.4, 14)
     share = np.linspace(0, 1, 14)
@@ -150,7 +150,13 @@ def draw_curtain(canvas: Canvas, head: Head, side: int) -> None:
     wave = side * (0.02 * np.sin(5 * share + who.parting) + 0.02 * share)
     outer[:, 0] += wave
     inner[:, 0] += wave
-    inner = outer + (inner - outer) * taper[:, None]
+    return outer + (inner - outer) * taper[:, None], outer
+
+
+def draw_curtain(canvas: Canvas, head: Head, side: int) -> None:
+    """Draws the hair at one side of the face, narrow at both ends."""
+    who = head.who
+    inner, outer = curtain(canvas, head, side)
     shape = curve(np.vstack([inner, outer[::-1]]), closed=True, steps=4)
     canvas.soft(shape + np.array([-0.02 * side, 0.02, 0]), (20, 12, 10), 0.3, 0.02)
     lit = 0.06 if side * who.light > 0 else -0.3

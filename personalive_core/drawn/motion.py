@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ KNOT_SECONDS, MEMORY_SECONDS = 0.4, 1.2  # time between a walk's knots; time con
 # Standard deviation and hard limit of each walk: angles in degrees, x and y in units of the scene
 WALKS = {"yaw": (14.0, 35.0), "pitch": (8.0, 25.0), "roll": (8.0, 25.0), "x": (0.06, 0.15), "y": (0.045, 0.15)}
 SCALE_WALK = (0.05, 0.2)
+FARTHEST = 50.0  # degrees, largest yaw of a journey
 
 
 def random_motion(rng: np.random.Generator, frames: int, rate: float = 25.0) -> tuple[FaceMotion, ...]:
@@ -34,6 +36,45 @@ def random_motion(rng: np.random.Generator, frames: int, rate: float = 25.0) -> 
     low, high = np.array([0.0, -1.0, 0.0, -1.0]), np.ones(4)
     columns = [yaw, pitch, roll, x, y, scale, *np.clip(mouth, low, high).T, *blinks.T, *brows.T, *looks.T, odds[:, 2]]
     return tuple(face_motion([float(value) for value in row]) for row in np.stack(columns, 1))
+
+
+def journey(rng: np.random.Generator, frames: int, rate: float = 25.0) -> tuple[FaceMotion, ...]:
+    """Motion of a longer film: as `random_motion`, and besides large turns, nearing, leaving the picture and return.
+
+    With an equal `rng`, a longer film begins with the shorter one.
+    """
+    calm, turns, near, away = rng.spawn(4)
+    times = np.arange(frames) / rate
+    turn = eased(times, *gestures(turns, duration(times), (2.5, 0.7, 1.2), turning))
+    nearer = eased(times, *gestures(near, duration(times), (6.0, 1.0, 1.5), nearing))[:, 0]
+    gone = eased(times, *gestures(away, duration(times), (9.0, 0.9, 0.8), leaving))
+    films = zip(random_motion(calm, frames, rate), turn, nearer, gone, strict=True)
+    return tuple(
+        replace(
+            one,
+            yaw=float(np.clip(one.yaw + yaw, -FARTHEST, FARTHEST)),
+            pitch=float(one.pitch + pitch),
+            scale=float(one.scale + closer),
+            shift=(float(one.shift[0] + x), float(one.shift[1] + y)),
+        )
+        for one, (yaw, pitch), closer, (x, y) in films
+    )
+
+
+def turning(rng: np.random.Generator) -> list[float]:
+    """Yaw and pitch of a large turn, in degrees."""
+    return [float(rng.choice((-1, 1)) * rng.uniform(20, FARTHEST)), float(rng.uniform(-14, 14))]
+
+
+def nearing(rng: np.random.Generator) -> list[float]:
+    return [float(rng.uniform(-0.18, 0.28))]
+
+
+def leaving(rng: np.random.Generator) -> list[float]:
+    """A way out of the picture, mostly to a side, seldom downwards; in units of the scene."""
+    if likely(rng, 0.2):
+        return [float(rng.uniform(-0.2, 0.2)), float(rng.uniform(1.2, 1.6))]
+    return [float(rng.choice((-1, 1)) * rng.uniform(0.9, 1.8)), float(rng.uniform(-0.1, 0.1))]
 
 
 def face_motion(row: list[float]) -> FaceMotion:

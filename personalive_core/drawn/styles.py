@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..media.chart import Colour
 from ..media.picture import Picture
@@ -20,6 +21,10 @@ BRIGHT = 384  # sum of a colour's channels above which it is light, not shadow
 
 class LineCanvas(Canvas):
     """Ink outlines and pale tints; shadows are hatched."""
+
+    def lines(self, points: NDArray[np.float64], colours: Sequence[Colour], width: float) -> None:
+        for line, colour in zip(points, colours, strict=True):
+            self.line(line, colour, width)
 
     def fill(self, points: Points, colour: Colour) -> None:
         super().fill(points, tinted(colour))
@@ -69,6 +74,10 @@ class LabelCanvas(Canvas):
         if self.part == "details":
             thick = max(1, round(width * self.unit))
             cv2.polylines(self.image, [fixed(self.pixels(points))], False, label(""), thick, cv2.LINE_8, SUBPIXEL_BITS)
+
+    def lines(self, points: NDArray[np.float64], colours: Sequence[Colour], width: float) -> None:
+        for line, colour in zip(points, colours, strict=True) if self.part == "details" else ():
+            self.line(line, colour, width)
 
     def soft(self, points: Points, colour: Colour, opacity: float, blur: float) -> None:  # noqa: ARG002 - as in Canvas
         if self.part == "details":

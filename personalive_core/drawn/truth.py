@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..motion.types import HeadPose
 from .canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
+from .fine import draw_fine_person, draw_fine_portrait
 from .head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
-from .motion import random_motion
+from .motion import journey, random_motion
 from .people import random_identity
 from .person import OVERSAMPLING, draw_person, draw_portrait
 from .styles import REGIONS, LabelCanvas, LineCanvas, paper, unlabelled
@@ -23,9 +24,13 @@ CODE_SCALE = 10.0  # scales embeddings so that a new expression is about 17 away
 CODE_SEED = 20251211
 
 Split = Literal["train", "test"]
-Style = Literal["photo", "line"]
+Style = Literal["photo", "line", "fine"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-PERSON_SEED, MOTION_SEED = 1, 2  # part of the seed: a person and a motion of the same index are independent
+PERSON_SEED, MOTION_SEED, FILM_SEED = (
+    1,
+    2,
+    5,
+)  # part of the seed: independent, also of the same index
 
 EXPRESSION = (
     "mouth", "smile", "pucker", "jaw", "blink left", "blink right", "brow left", "brow right", "gaze right",
@@ -58,13 +63,18 @@ def clip_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, ...]
     return random_motion(split_generator(split, MOTION_SEED, index), frames)
 
 
+def journey_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, ...]:
+    """The first `frames` frames of the `index`-th longer film of a split: with turns, leaving and coming back."""
+    return journey(split_generator(split, FILM_SEED, index), frames)
+
+
 def split_generator(split: Split, purpose: int, index: int) -> np.random.Generator:
     return np.random.default_rng((SPLITS.index(split), purpose, index))
 
 
 def draw(who: Identity, motions: Sequence[FaceMotion], size: int, style: Style = "photo") -> NDArray[np.uint8]:
     """Pictures [F, size, size, 3] of a person, one for each motion."""
-    one = draw_portrait if style == "photo" else draw_lines
+    one = {"photo": draw_portrait, "line": draw_lines, "fine": draw_fine_portrait}[style]
     return np.stack([one(who, motion, size) for motion in motions])
 
 
@@ -77,15 +87,16 @@ def draw_lines(who: Identity, motion: FaceMotion, size: int) -> NDArray[np.uint8
     return np.asarray(cv2.resize(canvas.image, (size, size), interpolation=cv2.INTER_AREA))
 
 
-def regions(who: Identity, motions: Sequence[FaceMotion], size: int) -> NDArray[np.bool_]:
+def regions(who: Identity, motions: Sequence[FaceMotion], size: int, style: Style = "photo") -> NDArray[np.bool_]:
     """Masks [F, 4, size, size] of skin, hair, clothes and background, in the order of REGIONS.
 
+    A hat of the `style` fine counts as clothes.
     In no mask: eyes, mouth, brows, beard, glasses, and pixels on an edge.
     """
     masks = []
     for motion in motions:
         canvas = LabelCanvas(unlabelled(size * OVERSAMPLING), view_of(motion))
-        draw_person(canvas, who, motion)
+        (draw_fine_person if style == "fine" else draw_person)(canvas, who, motion)
         cells = canvas.image[..., 0].reshape(size, OVERSAMPLING, size, OVERSAMPLING)
         masks.append([(cells == number).all((1, 3)) for number in range(1, len(REGIONS) + 1)])
     return np.array(masks)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
-from ..backends.personalive.motion import extract_shape, face_boxes
+from ..backends.personalive.motion import extract_shape, face_boxes, is_face
 from ..drawn.truth import (
     TOKEN_DIM,
     TOKENS,
@@ -23,6 +23,7 @@ from ..drawn.truth import (
     expression,
     expression_code,
     head_pose,
+    journey_motion,
     landmarks,
     person,
 )
@@ -47,16 +48,18 @@ class Drawing:
     frames: int = 16  # per clip
     stride: int = 1  # motion frames from one frame of the clip to the next
     style: Style = "photo"
+    journeys: bool = False  # longer films, with turns, leaving and coming back; False: short talk
 
 
 def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
     """One clip of a drawn person, with the exact motion, canonical keypoints and landmarks of each frame."""
     frames, stride = drawing.frames, drawing.stride
-    who, motions = person(split, index), clip_motion(split, index, frames * stride)[::stride]
+    moving = journey_motion if drawing.journeys else clip_motion
+    who, motions = person(split, index), moving(split, index, frames * stride)[::stride]
     pose, canonical = head_pose(motions), canonical_keypoints(who)[None].expand(frames, -1, -1)
     keypoints = pose_keypoints(canonical, pose)
     box = face_boxes(keypoints, drawing.size).float()
-    valid = torch.ones(frames, dtype=torch.bool)
+    valid = is_face(box, drawing.size) if drawing.journeys else torch.ones(frames, dtype=torch.bool)
     motion = HybridMotion(facial_code(expression(motions)), keypoints, pose, box, valid)
     pictures = torch.from_numpy(draw(who, motions, drawing.size, drawing.style))
     return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
