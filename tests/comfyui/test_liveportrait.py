@@ -428,7 +428,7 @@ def test_nine_clicks_place_the_points(server, tmp_path):
         page.get_by_role("button", name="automatic").click()
         assert page.evaluate(POINTS) == ""
         page.get_by_role("button", name="Points").click()
-        page.get_by_text("No face found: drag a box").wait_for()
+        page.get_by_text("The whole picture is used: drag a box").wait_for()
         assert not seen.ours()
         assert not seen.foreign
 
