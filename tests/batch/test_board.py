@@ -76,7 +76,7 @@ def test_a_motion_file_is_not_read_beforehand(drive):
 
 def test_a_worker_prefers_the_references_that_it_holds(drive):
     """Sixteen references for two workers that keep eight each: in any other order nearly every row encodes its own."""
-    rows = [row(face, film, 100) for film in "uvwxyz" for face in "abcdefghijklmnop"]
+    rows = [row(face, film, 100 + 7 * i) for i, film in enumerate("uvwxyz") for face in "abcdefghijklmnop"]
     pool, _, _ = drive(rows)
     assert sum(pool.encoded.values()) <= 16 + 8
 
