@@ -10,7 +10,7 @@ from torch import nn
 from personalive_core.backends.hunyuan.model import HunyuanPortrait
 from personalive_core.backends.hunyuan.networks import build_video_vae
 from personalive_core.faces.crop import Box, Face
-from personalive_core.modules.group_resnet import ExpressionEncoder, HeadPoseEncoder
+from personalive_core.modules.group_resnet import RESNET_WIDTHS, ExpressionEncoder, HeadPoseEncoder
 from personalive_core.modules.identity_dino import DinoConfig, IdentityDino
 from personalive_core.modules.motion_resampler import MotionResampler, ResamplerConfig
 from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig
@@ -40,8 +40,8 @@ def small_dino_config(case):
     return DinoConfig(dino["embed_dim"], dino["depth"], dino["adapters"], dino["adapter_dim"], dino["position_grid"])
 
 
-def small_networks(case):
-    """{weights file: network} in the case's sizes."""
+def small_networks(case, widths=RESNET_WIDTHS):
+    """{weights file: network} in the case's sizes; `widths` are those of the ResNets."""
     guider = case.POSE_GUIDER
     return {
         "unet": VideoUNet(small_unet_config(case)),
@@ -49,8 +49,8 @@ def small_networks(case):
         "motion_proj": MotionResampler(ResamplerConfig(**case.MOTION)),
         "image_proj": nn.Linear(*case.IMAGE_PROJ),
         "pose_guider": PoseGuider(PoseGuiderConfig(guider["out"], guider["channels"], "conv_out")),
-        "expression": ExpressionEncoder(),
-        "headpose": HeadPoseEncoder(),
+        "expression": ExpressionEncoder(widths),
+        "headpose": HeadPoseEncoder(widths),
         "vae": build_video_vae(case.VAE),
     }
 
