@@ -36,7 +36,7 @@ ADDED = {
     "bench --system liveportrait": "--widths 32 --device cpu --precision fp32 --frames 2 --repeats 1",
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
     "live": f"{SMALL} --port 0 --no-browser --quiet",
-    "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
+    "train prepare --videos": "--size 128 --frames 28 --stride 1 --device cpu --quiet",  # the fewest that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",
     "train --stage": "--preset small --steps 1 --clips 1 --quiet",
 }
