@@ -263,9 +263,10 @@ class _Work:
 
     def _source_frames(self) -> Generator[Frame, None, None]:
         """The source video's frames; a thread decodes ahead of the caller."""
-        frames = read_frames(self.job.reference)
         limit = self.job.face.limit
-        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in frames), DECODED_AHEAD)
+        return ahead(
+            (replace(f, image=limited(f.image, limit)) for f in read_frames(self.job.reference)), DECODED_AHEAD
+        )
 
     def _motions(
         self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion
@@ -280,7 +281,6 @@ class _Work:
             times.extend(self.read.times)
             yield from fill_missing(self.read.pieces(ImplicitMotion), self.job.clip.missing, neutral)
             return
-        film, faces = self.driving.film, self.driving.faces
 
         def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
             for index, frame in enumerate(frames):
@@ -289,8 +289,8 @@ class _Work:
                     self.shown.note(index, frame.image)
                 yield frame
 
-        with closing(film.video.read()) as frames:
-            yield from film.motion(model, noted(frames), faces, neutral)
+        with closing(self.driving.film.video.read()) as frames:
+            yield from self.driving.film.motion(model, noted(frames), self.driving.faces, neutral)
 
 
 def _one_by_one(motions: Iterable[ImplicitMotion]) -> Iterator[ImplicitMotion]:

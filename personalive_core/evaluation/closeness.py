@@ -27,7 +27,7 @@ def landmark_rows(*names: str) -> list[int]:
     return [LANDMARKS.index(name) for name in names]
 
 
-EYES = [
+IRIS_POINTS = [
     landmark_rows(*(f"{side} eye {part}" for part in ("left", "right", "upper", "under"))) for side in ("left", "right")
 ]
 JAW, CHEEKS = landmark_rows("chin", "left jaw", "right jaw"), landmark_rows("left cheek", "right cheek")
@@ -107,7 +107,7 @@ def gaze_error(shown: Tensor, true: Tensor, points: Tensor) -> float:
     A pupil is the middle of what is dark within the eye's true opening; `points` [F, 31, 2] are the true landmarks.
     """
     errors = []
-    for eye in EYES:
+    for eye in IRIS_POINTS:
         corners = points[:, eye]
         opened = (corners[:, 3] - corners[:, 2]).norm(dim=-1) > OPEN_EYE
         middles = [dark_middle(pictures[opened], corners[opened]) for pictures in (shown, true)]

@@ -35,7 +35,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SessionPlan:
     """What a session draws, in this order, and the folders that each stage trains on, in this order."""
 
     shards: Mapping[str, Shard]
@@ -44,8 +44,8 @@ class Plan:
 
 _GLANCE = Drawing(256, frames=8, stride=12, style="fine", actors=True)
 _JOURNEY = Drawing(256, frames=40, stride=4, style="fine", journeys=True)
-PLANS: dict[str, Plan] = {
-    "portrait": Plan(
+PLANS: dict[str, SessionPlan] = {
+    "portrait": SessionPlan(
         {
             "glances": Shard(range(600), _GLANCE),
             "more": Shard(range(600, 2200), _GLANCE),
@@ -79,7 +79,7 @@ class Session:
         return (60 * self.minutes or YEAR) - (time.monotonic() - begun)
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> SessionPlan:
     """The plan of a preset. Raises InputError, which lists the plans, for a preset without one."""
     if name not in PLANS:
         raise InputError(f"there is no session plan for preset {name!r}: choose one of {', '.join(PLANS)}")

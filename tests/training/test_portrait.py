@@ -18,7 +18,7 @@ from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import frames_needed, stage_of
 from personalive_core.training.report import read_metrics
-from personalive_core.training.session import PLANS, Plan, Session, Shard, train_session
+from personalive_core.training.session import PLANS, Session, SessionPlan, Shard, train_session
 from personalive_core.training.source import Source, acted, batch
 from tests.training.toy import row_of, toy_clip
 
@@ -119,7 +119,7 @@ def test_a_session_trains_what_is_left_and_goes_on(tmp_path, monkeypatch, person
         row = row_of(steps=2, clips=1, frames=1, trains=("vae",) if stage == "vae" else ("pose_guider",))
         monkeypatch.setitem(presets.PRESETS, ("twin", stage), row)
     shards = {"some": Shard(range(2), Drawing(64, frames=2))}
-    monkeypatch.setitem(PLANS, "twin", Plan(shards, (("vae", ("some",)), ("1", ("some",)))))
+    monkeypatch.setitem(PLANS, "twin", SessionPlan(shards, (("vae", ("some",)), ("1", ("some",)))))
     monkeypatch.setattr(session, "LEAST_SECONDS", 0.0)
     first = train_session(Session("twin", tmp_path, 1e-9, 1, quiet=True))
     assert first == []  # the clips are not drawn yet
