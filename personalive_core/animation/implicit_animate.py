@@ -263,10 +263,8 @@ class _Work:
 
     def _source_frames(self) -> Generator[Frame, None, None]:
         """The source video's frames; a thread decodes ahead of the caller."""
-        limit = self.job.face.limit
-        return ahead(
-            (replace(f, image=limited(f.image, limit)) for f in read_frames(self.job.reference)), DECODED_AHEAD
-        )
+        limit, film = self.job.face.limit, read_frames(self.job.reference)
+        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in film), DECODED_AHEAD)
 
     def _motions(
         self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion
