@@ -34,7 +34,7 @@ from ..errors import InputError
 from ..media.ahead import ahead
 from ..media.picture import Picture, write_image
 from ..media.still import RESULT_PICTURES, PictureWriter
-from ..media.video import Frame, is_pictures, probe, read_frames
+from ..media.video import Frame, probe, read_frames
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.gaps import fill_missing
 from ..motion.times import duration_at, time_at
@@ -50,7 +50,7 @@ from .driving import (
     open_motion,
     read_saved,
 )
-from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, is_film, open_film
+from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, gives_picture, is_film, is_still, open_film
 from .job import Seconds, Summary, check_files, make, progress, timed, write_options
 from .liveportrait_engine import LivePortraitEngine
 from .pipeline import AnimatedFrame
@@ -170,7 +170,7 @@ def open_job_driving(job: ImplicitJob) -> _Driving:
     if is_motion(path):
         return _Driving(open_motion(job.clip, IMPLICIT))
     film = open_film(job.clip, job.engine.weights)
-    return _Driving(film.video, film, is_pictures(path) and probe(path).frames == 1)
+    return _Driving(film.video, film, is_still(path))
 
 
 def open_job_source(job: ImplicitJob) -> _Source:
@@ -187,7 +187,7 @@ def open_result(job: ImplicitJob, driving: _Driving, size: tuple[int, int]) -> V
 
     Raises InputError if a portrait and a driving picture are to give a film, otherwise as the writers do.
     """
-    if not driving.is_still or is_film(job.reference):
+    if not gives_picture(job.reference, job.clip.path):
         return VideoWriter(job.output, size, job_write_options(job, driving))
     if job.output.suffix.lower() not in RESULT_PICTURES:
         raise InputError(

@@ -1,6 +1,7 @@
 """A cluster's batch without a cluster: order, grouping, retries and what stays on the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,20 @@ def test_a_result_that_a_killed_run_finished_but_did_not_note_is_taken(drive, tm
     assert (tmp_path / "out" / "a__nod.mp4").read_text() == "whole"
     assert (tmp_path / "out" / "b__nod.mp4").read_text() == "b__nod"
     assert ledger.records["key-a__nod"].state == DONE
+
+
+def test_a_row_may_have_its_own_suffix(drive, tmp_path):
+    """A finished file of another suffix is not taken for its result."""
+    still, other = replace(row("anna", "smile"), suffix=".png"), replace(row("bert", "smile"), suffix=".png")
+    folder = tmp_path / "out" / UNFINISHED
+    folder.mkdir(parents=True)
+    (folder / "key-anna__smile~12345678.png").write_text("whole")
+    (folder / "key-bert__smile~12345678.mp4").write_text("another")
+    pool, _, ledger = drive([still, other, row("anna", "nod")])
+    assert sorted(pool.made()) == ["anna__nod", "bert__smile"]
+    assert (tmp_path / "out" / "anna__smile.png").read_text() == "whole"
+    assert (tmp_path / "out" / "bert__smile.png").read_text() == "bert__smile"
+    assert [*ledger.records["key-anna__nod"].files] == ["anna__nod.mp4"]
 
 
 def test_another_batch_in_the_same_folder_is_refused(tmp_path):
