@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..backends.registry import LIVE_SYSTEMS
 from ..errors import InputError
 from .animate import add_arguments as add_animate
 
@@ -37,7 +38,7 @@ class RowParser(argparse.ArgumentParser):
 def row_parser() -> RowParser:
     """The parser of one row's arguments."""
     parser = RowParser(prog="row", add_help=False)
-    add_animate(parser)
+    add_animate(parser, LIVE_SYSTEMS)
     return parser
 
 
