@@ -34,9 +34,7 @@ def empty_networks(widths: tuple[int, ...]) -> Mapping[str, Any]:
     """{weights file: network} on the meta device: the published sizes at the published widths, else small ones."""
     published = widths == PUBLISHED_HUNYUAN
     dino = DinoConfig() if published else DinoConfig(_SMALL, 2, (1,), 32)
-    resampler = (
-        ResamplerConfig() if published else ResamplerConfig(output_dim=_SMALL - _POSE_NUMBERS, width=64, layers=1)
-    )
+    small = ResamplerConfig(output_dim=_SMALL - _POSE_NUMBERS, width=_SMALL, layers=1)
     with torch.device("meta"):
         return {
             "unet": VideoUNet(VideoUNetConfig(widths, context_dim=dino.dim)),
@@ -71,10 +69,18 @@ def random_hunyuan(widths: tuple[int, ...], device: torch.device, dtype: torch.d
     for name, network in empty_networks(widths).items():
         facts, state = HUNYUAN_FACTS.get(name, NetworkFacts()), random_state(name, network)
         filled[name] = load_into(network, state, network=name, device=device, dtype=dtype, facts=facts).eval()
-    own = [filled[name] for name in ("unet", "dino", "motion_proj", "image_proj", "pose_guider")]
-    readers = [filled[name] for name in ("expression", "headpose")]
     identity = np.ones(IDENTITY_DIM, np.float32)
-    return HunyuanPortrait(*own, *readers, filled[VIDEO_VAE], lambda _: identity)
+    return HunyuanPortrait(
+        unet=filled["unet"],
+        dino=filled["dino"],
+        resampler=filled["motion_proj"],
+        image_mixer=filled["image_proj"],
+        pose_guider=filled["pose_guider"],
+        expression=filled["expression"],
+        head_pose=filled["headpose"],
+        vae=filled[VIDEO_VAE],
+        identify=lambda _: identity,
+    )
 
 
 def count_hunyuan(widths: tuple[int, ...], side: int, window: int, decoded: int) -> dict[str, int]:
