@@ -17,12 +17,14 @@ from .host.folders import register_model_folder
 from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
+from .hunyuan_sample import HunyuanImages, HunyuanVideo
 from .live import LiveSession
 from .live_liveportrait import LivePortraitSession
 from .liveportrait_motion import ExtractImplicitMotion, PrepareSource
 from .liveportrait_render import RenderImages, RenderVideo, Retarget
 from .liveportrait_source_video import PrepareSourceVideo
 from .load import LoadPersonaLive
+from .load_hunyuan import LoadHunyuan
 from .load_liveportrait import LoadLivePortrait
 from .lora import LoadPersonaLiveLoRA
 from .measure import Measure
@@ -63,6 +65,9 @@ NODES: list[type[io.ComfyNode]] = [
     PrepareSourceVideo,
     LivePortraitSession,
     Measure,
+    LoadHunyuan,
+    HunyuanImages,
+    HunyuanVideo,
 ]
 
 

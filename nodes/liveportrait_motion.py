@@ -44,6 +44,31 @@ from .host.sound import sound_of
 POLICIES = [policy for policy in MISSING_POLICIES if policy != "neutral"]  # a source has no neutral driving
 
 
+def part_inputs() -> list[io.Input]:
+    """The widgets that say which frames of a driving are taken, and what those without a face get."""
+    return [
+        io.Combo.Input(
+            "missing_face",
+            options=POLICIES,
+            default="hold",
+            tooltip="What a frame without a face gets: the last motion (hold), a path between its neighbours "
+            "(interpolate), or an error.",
+        ),
+        io.Float.Input(
+            "start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds of the driving to leave out."
+        ),
+        io.Int.Input("count", default=0, min=0, max=10**7, tooltip="Most frames to take. 0: all."),
+        io.Float.Input(
+            "frame_rate",
+            default=0.0,
+            min=0.0,
+            max=240.0,
+            step=1.0,
+            tooltip="Frames a second to take. 0: as the video is; an image batch counts as 25.",
+        ),
+    ]
+
+
 class PrepareSource(io.ComfyNode):
     """Crops the face out of a picture and reads it for LivePortrait."""
 
@@ -112,25 +137,7 @@ class ExtractImplicitMotion(io.ComfyNode):
                     "One image gives its expression alone.",
                 ),
                 *found_inputs(),
-                io.Combo.Input(
-                    "missing_face",
-                    options=POLICIES,
-                    default="hold",
-                    tooltip="What a frame without a face gets: the last motion (hold), a path between its neighbours "
-                    "(interpolate), or an error.",
-                ),
-                io.Float.Input(
-                    "start", default=0.0, min=0.0, max=1e6, step=0.04, tooltip="Seconds of the driving to leave out."
-                ),
-                io.Int.Input("count", default=0, min=0, max=10**7, tooltip="Most frames to take. 0: all."),
-                io.Float.Input(
-                    "frame_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=240.0,
-                    step=1.0,
-                    tooltip="Frames a second to take. 0: as the video is; an image batch counts as 25.",
-                ),
+                *part_inputs(),
             ],
             outputs=[
                 MotionSocket.Output(

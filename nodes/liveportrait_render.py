@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from comfy_api.v0_0_2 import InputImpl, io
+from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
 from ..personalive_core.backends.liveportrait.driving import with_openness
@@ -18,24 +16,17 @@ from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.stream import RenderOptions, check_openness
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
-from ..personalive_core.media.ahead import ENCODED_BEHIND, Behind
-from ..personalive_core.media.write import VideoWriter, WriteOptions
 from .host.errors import readable
-from .host.film import chosen_format, refused_film, workflow_tags
-from .host.folders import new_output
+from .host.film import refused_film, workflow_tags
 from .host.liveportrait_draw import Retargeted, RetargetedSocket, drawn
 from .host.liveportrait_film import RetargetedFilm, SourceVideo, retargeted_film
-from .host.memory import check_fits, free_ram
-from .host.panel import compare_ui
 from .host.schema import schema
-from .host.sockets import LivePortraitSocket, LoadedLivePortrait, Motion, MotionSocket, SourceSocket, to_image
-from .host.sound import sound_source
+from .host.sockets import LivePortraitSocket, LoadedLivePortrait, Motion, MotionSocket, SourceSocket
 from .host.systems import implicit
+from .moving import as_images, open_live_film, written_film
 from .sample_video import FilmFile, file_inputs, later_inputs
 
 NO_KJ = "none"
-
-_log = logging.getLogger(__name__)
 
 
 def switch(name: str, default: bool, tooltip: str) -> io.Boolean.Input:
@@ -194,12 +185,9 @@ class RenderImages(io.ComfyNode):
     def execute(
         cls, model: LoadedLivePortrait, keypoints: Retargeted | RetargetedFilm, paste_back: bool
     ) -> io.NodeOutput:
-        width, height = keypoints.size(paste_back)
-        check_fits(len(keypoints), (width, height), free_ram(), "LivePortrait Render (Video)")
-        images = torch.empty(len(keypoints), height, width, 3)
-        for frame, picture in enumerate(drawn(model, keypoints, paste_back)):
-            images[frame] = to_image([picture])[0]
-        return io.NodeOutput(images)
+        pictures = drawn(model, keypoints, paste_back)
+        size = keypoints.size(paste_back)
+        return io.NodeOutput(as_images(pictures, len(keypoints), size, "LivePortrait Render (Video)"))
 
 
 class RenderVideo(io.ComfyNode):
@@ -245,32 +233,4 @@ class RenderVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
         writer = open_live_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
-        motion = keypoints.motion
-        try:
-            with writer, Behind(writer.write, ENCODED_BEHIND) as write:
-                for index, picture in enumerate(drawn(model, keypoints, paste_back, previews=True)):
-                    write(picture, motion.time(index), motion.duration(index))
-        except BaseException:
-            if writer.frames:
-                _log.warning("The run ended early; its %d frames are in %s", writer.frames, writer.partial)
-            raise
-        video = InputImpl.VideoFromFile(str(writer.path))
-        return io.NodeOutput(video, ui=compare_ui(writer, motion.footage))
-
-
-def open_live_film(
-    keypoints: Retargeted | RetargetedFilm, paste_back: bool, file: FilmFile, tags: Mapping[str, str]
-) -> VideoWriter:
-    """Opens a new video file in the output folder. Raises as the streaming sampler's `open_writer` does."""
-    form, size = chosen_format(file.format, file.lossless, file.crf), keypoints.size(paste_back)
-    audio, start = sound_source(keypoints.sound, file.sound)
-    options = WriteOptions(
-        rate=keypoints.motion.rate,
-        audio=audio if file.audio else None,
-        audio_start=start,
-        lossless=file.lossless,
-        codec=form.codec,
-        crf=file.crf or None,
-        tags=tags,
-    )
-    return VideoWriter(new_output(file.prefix, form.suffix, size), size, options)
+        return written_film(writer, drawn(model, keypoints, paste_back, previews=True), keypoints.motion)

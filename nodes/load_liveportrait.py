@@ -11,7 +11,7 @@ from ..personalive_core.backends.liveportrait.speed import LIVE_SPEEDS
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
-from .host.folders import LIVE_MODELS
+from .host.folders import LIVE_MODELS, file_stats
 from .host.liveportrait import chosen_live_folder, fetch_live, found_files, live_folders, load_placed
 from .host.memory import FASTEST_FIRST, types
 from .host.schema import schema
@@ -79,9 +79,8 @@ class LoadLivePortrait(io.ComfyNode):
         if folder is None or not folder.is_dir():
             return []
         downloaded = read_lock(folder)
-        paths = {path for found in found_files(folder) for path in found.paths if found.file.place not in downloaded}
-        stats = {path: path.stat() for path in paths}
-        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+        founds = (found for found in found_files(folder) if found.file.place not in downloaded)
+        return file_stats({path for found in founds for path in found.paths})
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:

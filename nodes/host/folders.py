@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 from io import BytesIO
@@ -17,12 +17,13 @@ import torch
 
 from ...personalive_core.backends.personalive.files import FILES, SHIPPED
 from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
-from ...personalive_core.weights.index import locate
+from ...personalive_core.weights.index import WeightFile, locate
 from .listing import files_below
 from .prefixes import plain_prefix
 
 MODELS, LORAS = "personalive", "loras"
 LIVE_MODELS = "liveportrait"  # where other packs keep these weights too
+HUNYUAN_MODELS = "hunyuanportrait"
 SMALL = "small (drawn people, built in)"  # the option of the model that comes with the pack
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
 TYPES = ("input", "output", "temp")
@@ -39,7 +40,7 @@ class Viewable(TypedDict):
 
 def register_model_folder() -> None:
     """Registers our folders of ComfyUI's models folder; those from extra_model_paths.yaml stay, in their order."""
-    for name in (MODELS, LIVE_MODELS):
+    for name in (MODELS, LIVE_MODELS, HUNYUAN_MODELS):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name), is_default=True)
         paths, extensions = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, {*extensions, *EXTENSIONS})
@@ -69,6 +70,39 @@ def weight_folders() -> dict[str, Path]:
     return {**choices, SMALL: SHIPPED["small"]} if SHIPPED["small"].is_dir() else choices
 
 
+def set_folders(name: str, holds: Callable[[Path], bool], parts: Container[str]) -> dict[str, Path]:
+    """The options of a weights widget, of another system's folder `name` of ComfyUI's models -> their folders.
+
+    A folder in it for which `holds` is true is a set of its own, unless it is one of the `parts` of a set.
+    """
+    roots = [Path(path) for path in folder_paths.get_folder_paths(name)]
+    there = [root for root in roots if root.is_dir()]
+    # Some packs put the hub's inner folder there; its files are then laid out from the folder above.
+    filled = [found for root in there for found in (root, root.parent) if holds(found)]
+    choices = {name: next(iter(filled), roots[0])}
+    for root in there:
+        for child in sorted(child for child in root.iterdir() if child.is_dir() and child.name not in parts):
+            if holds(child):
+                choices.setdefault(f"{name}/{child.name}", child)
+    return choices
+
+
+def layout_parts(files: Iterable[WeightFile]) -> set[str]:
+    """The names of the folders of one set of weights, so that these are no sets of their own."""
+    paths = [
+        part
+        for file in files
+        for part in (file.place, file.repo, f"models--{file.repo.replace('/', '--')}", Path(file.repo).name)
+    ]
+    return {Path(path).parts[0] for path in paths} | {"pretrained_weights"}
+
+
+def file_stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """(path, size in bytes, mtime in ns) of files, by which ComfyUI sees a changed one."""
+    stats = {path: path.stat() for path in paths}
+    return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+
+
 def detector_folder(weights: Path) -> Path:
     """The folder that holds the face detector for the networks in `weights`: the small model brings none."""
     return weight_folders()[MODELS] if weights in SHIPPED.values() else weights
@@ -85,7 +119,11 @@ def _layout(root: Path) -> Iterator[Path]:
 
 def weights_folder(choice: str) -> Path:
     """The folder of an option of the weights widget. Raises WeightsError if there is no such option."""
-    choices = weight_folders()
+    return chosen_folder(weight_folders(), choice)
+
+
+def chosen_folder(choices: Mapping[str, Path], choice: str) -> Path:
+    """The folder of one of the `choices`. Raises WeightsError if there is no such option."""
     if choice not in choices:
         raise WeightsError(f"there are no weights at models/{choice}: put them there, or choose {' or '.join(choices)}")
     return choices[choice]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management as mm
-import folder_paths
 import torch
 from torch import nn
 
@@ -26,7 +24,7 @@ from ...personalive_core.backends.personalive.files import FILES
 from ...personalive_core.errors import OutputError, WeightsError
 from ...personalive_core.weights.index import Found, WeightFile, locate
 from .fetching import fetch, gigabytes
-from .folders import LIVE_MODELS, MODELS, weight_folders
+from .folders import LIVE_MODELS, MODELS, chosen_folder, layout_parts, set_folders, weight_folders
 from .memory import Patchers, layers, place, stay
 
 FACE_FINDER, LANDMARK = "yunet", "landmark"
@@ -39,25 +37,8 @@ _log = logging.getLogger(__name__)
 
 def live_folders() -> dict[str, Path]:
     """The options of the weights widget: a name, which is the same on every machine -> its folder."""
-    roots = [Path(path) for path in folder_paths.get_folder_paths(LIVE_MODELS)]
-    there = [root for root in roots if root.is_dir()]
-    # Some packs put the hub's inner folder there; its files are then laid out from the folder above.
-    filled = [found for root in there for found in (root, root.parent) if holds_live(found)]
-    choices = {LIVE_MODELS: next(iter(filled), roots[0])}
-    for root in there:
-        parts = {path.parts[0] for path in _layout()} | {"pretrained_weights", "base_models", "retargeting_models"}
-        for child in sorted(child for child in root.iterdir() if child.is_dir() and child.name not in parts):
-            if holds_live(child):
-                choices.setdefault(f"{LIVE_MODELS}/{child.name}", child)
-    return choices
-
-
-def _layout() -> Iterator[Path]:
-    """The paths of one set of weights, so that their folders are no sets of their own."""
-    for tables in LIVE_TABLES.values():
-        for file in (file for table in tables for file in table):
-            yield from (Path(file.place), Path(file.repo), Path(f"models--{file.repo.replace('/', '--')}"))
-            yield Path(Path(file.repo).name)
+    files = (file for tables in LIVE_TABLES.values() for table in tables for file in table)
+    return set_folders(LIVE_MODELS, holds_live, {*layout_parts(files), "base_models", "retargeting_models"})
 
 
 def found_files(folder: Path) -> tuple[Found, ...]:
@@ -73,10 +54,7 @@ def holds_live(folder: Path) -> bool:
 
 def chosen_live_folder(choice: str) -> Path:
     """The folder of an option of the weights widget. Raises WeightsError if there is no such option."""
-    choices = live_folders()
-    if choice not in choices:
-        raise WeightsError(f"there are no weights at models/{choice}: put them there, or choose {' or '.join(choices)}")
-    return choices[choice]
+    return chosen_folder(live_folders(), choice)
 
 
 def detector_place() -> Path:

@@ -18,6 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import Tensor, nn
 
+from ...personalive_core.backends.hunyuan.model import HunyuanPortrait
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.lora import Lora, Pair, check_fit
 from ...personalive_core.backends.personalive.model import PersonaLive
@@ -40,7 +41,7 @@ ATTENTIONS = ("auto", "pytorch")
 # the published widths at 512x512: a step needs 27 (29 with three keyframes), decoding its 4 finished frames needs 38.
 ACTIVATIONS = 40
 
-Networks = TypeVar("Networks", PersonaLive, LivePortrait)
+Networks = TypeVar("Networks", PersonaLive, LivePortrait, HunyuanPortrait)
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def types(precision: str) -> tuple[torch.dtype, torch.dtype | None]:
 
 
 class Held(nn.Module):
-    """Wraps a network whose class has a `device` property: ModelPatcher assigns `device`, which would fail there."""
+    """Wraps a network that a ModelPatcher cannot take: one whose class has a `device` property, which it assigns."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -172,7 +173,8 @@ def place(networks: Mapping[str, nn.Module], dtype: torch.dtype, resident: bool 
         kind = ResidentPatcher
     held = {id(network): network for network in networks.values()}
     for key, network in held.items():
-        held[key] = Held(network) if hasattr(type(network), "device") else network
+        is_bare = next(network.children(), None) is None  # a layer by itself: ModelPatcher looks for it in a parent
+        held[key] = Held(network) if is_bare or hasattr(type(network), "device") else network
     patchers = {key: kind(network, device, offload) for key, network in held.items()}
     whole = id(networks["image_encoder"]) if "image_encoder" in networks else None
     bring = Patchers(patchers, whole)
@@ -184,7 +186,7 @@ def weight_bytes(networks: Mapping[str, nn.Module]) -> int:
     return sum(weight.nbytes for network in networks.values() for weight in network.parameters())
 
 
-def patchers_of(model: PersonaLive | LivePortrait) -> tuple[ModelPatcher, ...]:
+def patchers_of(model: PersonaLive | LivePortrait | HunyuanPortrait) -> tuple[ModelPatcher, ...]:
     """The patchers of a model's networks; none where they are not under ComfyUI's memory management."""
     bring = model.placement.bring if model.placement else None
     return tuple(bring.of.values()) if isinstance(bring, Patchers) else ()

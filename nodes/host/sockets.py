@@ -11,6 +11,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 
+from ...personalive_core.backends.hunyuan.model import HunyuanPortrait
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import Reference, StreamConfig
@@ -27,13 +28,14 @@ MotionSocket = io.Custom("PERSONALIVE_MOTION")
 BankSocket = io.Custom("PERSONALIVE_KEYFRAME_BANK")
 SourceSocket = io.Custom("PERSONALIVE_SOURCE")  # a SourcePortrait
 LivePortraitSocket = io.Custom("PERSONALIVE_LIVEPORTRAIT")
+HunyuanSocket = io.Custom("PERSONALIVE_HUNYUAN")
 ExpressionSocket = io.Custom("PERSONALIVE_EXPRESSION")  # an Expression of backends/liveportrait
 
 
 class Cached:
     """What ComfyUI looks for in the outputs it caches, to tell models from the rest; of an object with `networks`."""
 
-    networks: PersonaLive | LivePortrait
+    networks: PersonaLive | LivePortrait | HunyuanPortrait
 
     @property
     def patcher(self) -> ModelPatcher | None:
@@ -71,6 +73,17 @@ class LoadedLivePortrait(Cached):
 
     def __repr__(self) -> str:
         return f"{self.networks} for {self.subject} faces from {self.weights.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedHunyuan(Cached):
+    """PERSONALIVE_HUNYUAN: HunyuanPortrait's loaded networks."""
+
+    networks: HunyuanPortrait
+    weights: Path  # the weights folder they were loaded from
+
+    def __repr__(self) -> str:
+        return f"{self.networks} from {self.weights.name}"
 
 
 @dataclass(frozen=True, eq=False)

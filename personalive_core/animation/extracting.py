@@ -21,7 +21,7 @@ from .pipeline import film_motion
 from .sharing import FrameTime, noted
 
 # An opened driving, and how a loaded model reads the motion of its frames, filled.
-Reading = tuple[DrivingVideo, Callable[[Any, Iterable[Frame]], Iterable[MotionT]]]
+OpenedFilm = tuple[DrivingVideo, Callable[[Any, Iterable[Frame]], Iterable[MotionT]]]
 
 
 class Loadable(OnDevice, Protocol):
@@ -36,7 +36,7 @@ def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
 
-    def opened() -> Reading[HybridMotion]:
+    def opened() -> OpenedFilm[HybridMotion]:
         source = open_driving(clip, engine.size, engine.weights)
         return source, lambda model, frames: film_motion(model, frames, source.options)
 
@@ -47,7 +47,7 @@ def extract_film(
     kind: MotionKind[MotionT],
     clip: DrivingClip,
     engine: Loadable,
-    opened: Callable[[], Reading[MotionT]],
+    opened: Callable[[], OpenedFilm[MotionT]],
     output: Path,
     quiet: bool,
 ) -> MotionT:

@@ -43,7 +43,7 @@ from .driving import (
     open_motion,
     read_smoothed,
 )
-from .extracting import Reading, extract_film
+from .extracting import OpenedFilm, extract_film
 from .hunyuan_engine import HunyuanEngine
 from .job import Seconds, Summary, check_files, make, progress, summary_of, timed, write_options, write_sheet
 from .pipeline import AnimatedFrame
@@ -118,7 +118,7 @@ def extract_hunyuan(clip: DrivingClip, engine: HunyuanEngine, output: Path, quie
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
 
-    def opened() -> Reading[HunyuanMotion]:
+    def opened() -> OpenedFilm[HunyuanMotion]:
         video = _open_film(clip, engine)
 
         def read(model: HunyuanPortrait, frames: Iterable[Frame]) -> Iterator[HunyuanMotion]:

@@ -32,7 +32,7 @@ from .driving import (
     open_driving,
     read_smoothed,
 )
-from .extracting import Reading, extract_film
+from .extracting import OpenedFilm, extract_film
 from .job import progress
 from .liveportrait_engine import LivePortraitEngine
 
@@ -136,7 +136,7 @@ def extract_implicit(clip: DrivingClip, engine: LivePortraitEngine, output: Path
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
 
-    def opened() -> Reading[ImplicitMotion]:
+    def opened() -> OpenedFilm[ImplicitMotion]:
         driving = open_film(clip, engine.weights)
         faces = driving.faces(quiet)  # without the networks: what shows no face is refused before they load
         return driving.video, lambda model, frames: driving.motion(model, frames, faces)

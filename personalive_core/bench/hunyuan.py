@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from ..device import device_name
 from ..errors import InputError
 from ..faces.crop import Box, Face
 from ..media.picture import Picture
-from .hunyuan_networks import SMALL_HUNYUAN, TOKENS, count_hunyuan, random_hunyuan
+from .hunyuan_networks import CONDITION_TOKENS, SMALL_HUNYUAN, count_hunyuan, random_hunyuan
 from .loop import drawn_frames, drawn_portrait
 from .measure import size_of
 from .report import BenchReport, StageCost
@@ -62,12 +62,7 @@ def run_hunyuan_bench(options: HunyuanOptions) -> BenchReport:
         measure_stage(StageCost(name, frames[name], 0.0, flops[name], None, "plain"), call, options.repeats, device)
         for name, call in _calls(model, options.size, window, decoded).items()
     )
-    cost = {stage.name: stage.seconds for stage in stages}
-    latents = options.frames + 2 * sampling.padding
-    denoising = total_calls(latents, sampling) * cost["unet"]
-    first = cost["reference"] + cost["motion"] * math.ceil(options.frames / window) + denoising + cost["decode"]
-    whole = first + cost["decode"] * (math.ceil(options.frames / decoded) - 1)
-    fps = options.frames / (whole - cost["reference"])
+    first, whole, fps = clip_figures({stage.name: stage.seconds for stage in stages}, options.frames, sampling)
     peaks = [stage.peak_memory for stage in stages if stage.peak_memory is not None]
     return BenchReport(
         widths=options.widths,
@@ -83,11 +78,24 @@ def run_hunyuan_bench(options: HunyuanOptions) -> BenchReport:
         stages=stages,
         first_frame_seconds=first,
         fps=fps,
-        fps_whole=options.frames / whole,
+        fps_whole=whole,
         peak_memory=max(peaks, default=None),
         speed="plain",
         system=HUNYUAN,
     )
+
+
+def clip_figures(cost: Mapping[str, float], frames: int, sampling: SamplingOptions) -> tuple[float, float, float]:
+    """Of a clip, from the seconds of each stage's call: those until the first picture, and pictures per second.
+
+    The first rate counts the reference too, the second does not.
+    """
+    denoising = total_calls(frames + 2 * sampling.padding, sampling) * cost["unet"]
+    reading = cost["motion"] * math.ceil(frames / sampling.windows.size)
+    decoding = cost["decode"] * math.ceil(frames / sampling.decoded)
+    making = reading + denoising + decoding
+    first = cost["reference"] + reading + denoising + cost["decode"]
+    return first, frames / (cost["reference"] + making), frames / making
 
 
 def _calls(model: HunyuanPortrait, size: int, window: int, decoded: int) -> dict[str, Callable[[], object]]:
@@ -97,7 +105,7 @@ def _calls(model: HunyuanPortrait, size: int, window: int, decoded: int) -> dict
     driving = [drawn[index % len(drawn)] for index in range(window)]
     unit, face = unit_planes([portrait]), torch.zeros(112, 112, 3).numpy()
     noisy = torch.zeros(2, window, 8, side, side)
-    tokens = torch.zeros(2, window, TOKENS, model.unet.config.context_dim)
+    tokens = torch.zeros(2, window, CONDITION_TOKENS, model.unet.config.context_dim)
     pose, time = model.pose(size, size), torch.tensor(1.6)
     latents = torch.zeros(decoded, 4, side, side)
 

@@ -24,7 +24,7 @@ from .measure import count_flops
 from .networks import random_state
 
 PUBLISHED_HUNYUAN, SMALL_HUNYUAN = (320, 640, 1280, 1280), (64, 128, 128, 128)
-TOKENS = 64  # of either condition, per frame
+CONDITION_TOKENS = 64  # of either condition, per frame
 _IMAGE_TOKENS = 261  # class, registers, patches
 _POSE_NUMBERS = 6  # of a motion token: angles and translation
 _SMALL = 64  # numbers of a token
@@ -40,7 +40,7 @@ def empty_networks(widths: tuple[int, ...]) -> Mapping[str, Any]:
             "unet": VideoUNet(VideoUNetConfig(widths, context_dim=dino.dim)),
             "dino": IdentityDino(dino),
             "motion_proj": MotionResampler(ResamplerConfig() if published else small),
-            "image_proj": nn.Linear(_IMAGE_TOKENS, TOKENS),
+            "image_proj": nn.Linear(_IMAGE_TOKENS, CONDITION_TOKENS),
             "pose_guider": PoseGuider(PoseGuiderConfig(widths[0], last=POSE_LAST)),
             "expression": ExpressionEncoder(),
             "headpose": HeadPoseEncoder(),
@@ -106,7 +106,7 @@ def count_hunyuan(widths: tuple[int, ...], side: int, window: int, decoded: int)
         nets["motion_proj"](empty(window, EXPRESSION_DIM), levels, levels)
 
     def denoise() -> None:
-        tokens = PairedTokens(*(empty(2 * window, TOKENS, dim) for _ in range(2)))
+        tokens = PairedTokens(*(empty(2 * window, CONDITION_TOKENS, dim) for _ in range(2)))
         ids = torch.tensor(ADDED, device="meta")
         nets["unet"](empty(2, window, 8, h, h), empty(), ids, tokens, empty(1, widths[0], h, h))
 

@@ -21,7 +21,7 @@ from .liveportrait import add_liveportrait, implicit_job
 from .options import add_clip, add_engine, add_loras, add_system, clip_of, engine_of, loras_of
 from .readers import box, face_choice, number, whole
 from .result import Result
-from .systems import STEPS, refuse_others, stream_steps
+from .systems import STREAM_STEPS, refuse_others, stream_steps
 
 
 def add_arguments(parser: argparse.ArgumentParser, systems: Sequence[str] = SYSTEMS) -> None:
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=whole(1),
-        help=f"denoising steps (default: {STEPS}, and only multiples of it; hunyuan: {SamplingOptions().steps})",
+        help=f"denoising steps (default: {STREAM_STEPS}, and only multiples of it; hunyuan: {SamplingOptions().steps})",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
     by_hand = parser.add_mutually_exclusive_group()

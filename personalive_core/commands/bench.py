@@ -27,6 +27,7 @@ from ..media.files import check_written, whole_file
 from .options import add_device, add_precision, add_size, add_system, refuse_options
 from .readers import whole
 from .result import Result
+from .systems import DEFAULT_SIZE
 
 SMALL_WIDTHS, PUBLISHED_WIDTHS = "32,64,64,64", "320,640,1280,1280"
 REPORT_SUFFIXES, MARKDOWN_SUFFIXES = (".json",), (".md",)
@@ -54,7 +55,6 @@ def among(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
 _COUNTS = ",".join(map(str, KEYFRAMES))
 
 # PersonaLive's own arguments, and what they are where they were not given.
-DEFAULT_SIZE = 512
 _OWN: Mapping[str, object] = {
     "size": DEFAULT_SIZE,
     "decoder": ("full",),

@@ -14,7 +14,7 @@ from .liveportrait import LIVEPORTRAIT_ONLY
 from .options import refuse_options
 
 DEFAULT_SIZE = 512
-STEPS = 4  # of PersonaLive: the published number
+STREAM_STEPS = 4  # of PersonaLive: the published number
 DEFAULT_SEGMENT = SegmentRule().frames
 
 # By the systems that have them: arguments, by their names when parsed, and what they are where they were not given.
@@ -52,7 +52,7 @@ def refuse_others(a: argparse.Namespace) -> None:
 
 def stream_steps(a: argparse.Namespace) -> int:
     """PersonaLive's number of steps. Raises InputError for one that its windows do not divide."""
-    steps = STEPS if a.steps is None else a.steps
+    steps = STREAM_STEPS if a.steps is None else a.steps
     try:
         StreamConfig.of(steps)
     except InputError as error:

@@ -13,6 +13,7 @@ FILE = ROOT / "tests" / "node_snapshot.json"
 # widgets whose choices are files
 ON_DISK = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file"), ("LoadPersonaLiveLoRA", "lora")}
 ON_DISK |= {("PersonaLiveLoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
+ON_DISK |= {("PersonaLiveLoadHunyuanPortrait", "weights")}
 KEPT = ("input", "input_order", "output", "output_is_list", "output_name", "output_tooltips")
 KEPT += ("name", "display_name", "description", "category", "output_node")
 NEWER = {"advanced"}  # options of widgets that ComfyUI 0.3.64 does not tell

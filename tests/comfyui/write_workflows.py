@@ -7,18 +7,22 @@ grow while they show what they made. The nodes are laid out with room for that; 
 """
 
 import json
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from personalive_core.backends.hunyuan.files import LICENCE_TERMS
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait
 from personalive_core.drawn.sample import DRIVER, SITTER
 from personalive_core.media.video import read_frames
+from tests.backends.hunyuan.published import load_cases, write_hunyuan
 from tests.comfyui.drawn_cat import draw_cat
-from tests.comfyui.live_weights import write_live_standin
+from tests.comfyui.live_weights import parity_modules, write_live_standin
 from tests.comfyui.page import load_api, open_page, to_api, to_ui
 from tests.comfyui.server import ROOT, ComfyUI
 
@@ -47,6 +51,11 @@ LIVEPORTRAIT = (
 ANIMALS = (
     "**Download**: the first run fetches about 0.5 GB of animals' networks into `models/liveportrait`.\n\n"
     "**Licence**: MIT, the weights too. The published detector of animals is for non-commercial use, and not needed."
+)
+HUNYUAN = (
+    "**Download**: none. You put the files, about 7.5 GB, into `models/hunyuanportrait`; *Load HunyuanPortrait* says "
+    "which are missing, and its help page where they are.\n\n"
+    f"**Licence**: {LICENCE_TERMS}."
 )
 # Nodes of LivePortrait that look for a face, which the sample media do without.
 LIVE_FACES = {
@@ -130,6 +139,13 @@ NOTES = {
     "3. The film plays below *LivePortrait Render* and is in `output/video`.\n\n"
     "As published, stitching and paste_back are off, and `multiplier` is 1.75. The cat is drawn.\n\n"
     f"{ANIMALS}",
+    "hunyuan_video": "## A picture moves like a film, with HunyuanPortrait: for research only\n"
+    "1. Read the licence below, and turn on `accept_licence` in *Load HunyuanPortrait*.\n"
+    "2. Choose the picture in *Reference* and the film in *Driving*, and press **Run**. It is slow. Cancel keeps the "
+    "segments that are there.\n"
+    "3. The film plays below *HunyuanPortrait Sample* and is in `output/video`. `count` sets how many frames are made; "
+    "0: all.\n\n"
+    f"{HUNYUAN}",
 }
 
 SIZES = """() => Object.fromEntries(window.app.graph._nodes.map(n => [n.id, [...n.size]]))"""
@@ -197,6 +213,10 @@ def quick(workflow):
             node["inputs"] |= {"weights": SMALL, "attention": "pytorch"}
         if node["class_type"] == "PersonaLiveLoadLivePortrait":
             node["inputs"] |= {"download_if_missing": False}
+        if node["class_type"] == "PersonaLiveLoadHunyuanPortrait":
+            node["inputs"] |= {"accept_licence": True}
+        if node["class_type"] == "PersonaLiveHunyuanVideo":
+            node["inputs"] |= {"steps": 2, "size": 64}
         if node["class_type"] in LIVE_FACES:
             node["inputs"] |= {"detector": "none"}
         film = node["inputs"].get("driving") or node["inputs"].get("video") or [""]
@@ -239,7 +259,7 @@ def camera_clip(folder):
 
 
 def illustration(name):
-    """What the stand-in weights of LivePortrait cannot show: a drawn face, and in the corner what it was made from."""
+    """What the stand-in weights of other systems cannot show: a drawn face, and in the corner what it was made from."""
     face = FaceMotion(yaw=12, smile=0.9, gaze=(0.6, 0.0))
     if name == "liveportrait_animal":
         before, after = Image.fromarray(draw_portrait(DRIVER, face, THUMBNAIL)), draw_cat(THUMBNAIL).convert("RGB")
@@ -252,7 +272,7 @@ def illustration(name):
 
 def thumbnail(server, name):
     """The result, with the portrait and the driving in its corners; a clip's frames fill the picture."""
-    if name.startswith("liveportrait"):
+    if name.startswith(("liveportrait", "hunyuan")):
         return illustration(name)
     whole = results(server, name).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     if name == "clip":
@@ -297,6 +317,9 @@ def main():
         comfyui = ComfyUI(Path(temporary))
         for base in ("", "animal"):
             write_live_standin(comfyui.base / "models" / "liveportrait", base)
+        if "hunyuan_video" in wanted:  # it finds faces: PERSONALIVE_YUNET is the detector's file
+            write_hunyuan(comfyui.base / "models" / "hunyuanportrait", load_cases(parity_modules()[0]))
+            shutil.copy(os.environ["PERSONALIVE_YUNET"], comfyui.base / "models" / "personalive")
         write_all(comfyui, Path(temporary), wanted)
 
 

@@ -324,7 +324,7 @@ def folders(node_module, monkeypatch, tmp_path):
     """nodes/host/liveportrait.py, whose models folder is tmp_path."""
     module = node_module("host.liveportrait")
     paths = SimpleNamespace(get_folder_paths=lambda name: [str(tmp_path / name)], models_dir=str(tmp_path))
-    monkeypatch.setattr(module, "folder_paths", paths)
+    monkeypatch.setattr(node_module("host.folders"), "folder_paths", paths)
     (tmp_path / "liveportrait").mkdir()
     return module
 

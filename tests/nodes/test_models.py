@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-NETWORKS = {"small": nn.Linear(2, 2), "large": nn.Linear(9, 9)}
+NETWORKS = {"small": nn.Sequential(nn.Linear(2, 2)), "large": nn.Sequential(nn.Linear(9, 9))}
 
 
 class Patcher:

@@ -12,10 +12,17 @@ UI = sorted((ROOT / "workflows").glob("*.json"))
 ASSETS = ROOT / "nodes" / "assets"
 NOT_LISTED = {"batch"}  # for `personalive submit` alone
 ORDER = ["try_it", "long_video", "image_to_image", "paste_back", "clip", "motion_blend", "motion_reuse", "live"]
-ORDER += ["liveportrait_edit", "liveportrait_video", "liveportrait_source_video", "liveportrait_animal"]
+ORDER += [
+    "liveportrait_edit",
+    "liveportrait_video",
+    "liveportrait_source_video",
+    "liveportrait_animal",
+    "hunyuan_video",
+]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 FREE = {("LoadPersonaLive", "weights"), ("PersonaLiveLoadMotion", "file")}
 FREE |= {("PersonaLiveLoadLivePortrait", "weights"), ("PersonaLiveLoadExpression", "file")}
+FREE |= {("PersonaLiveLoadHunyuanPortrait", "weights")}
 
 named = {"ids": lambda path: path.stem}
 api_file = pytest.mark.parametrize("path", API, **named)
@@ -211,4 +218,7 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveRenderVideo",
         "PersonaLiveLivePortraitSession",
         "PersonaLivePrepareSourceVideo",
+        "PersonaLiveLoadHunyuanPortrait",
+        "PersonaLiveHunyuan",
+        "PersonaLiveHunyuanVideo",
     }

@@ -1,12 +1,15 @@
 """The published program's small case: its networks with stand-in weights, and what the detector and ArcFace answer."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from personalive_core.backends.hunyuan.files import OWN_NETWORKS
 from personalive_core.backends.hunyuan.model import HunyuanPortrait
 from personalive_core.backends.hunyuan.networks import build_video_vae
 from personalive_core.faces.crop import Box, Face
@@ -15,6 +18,7 @@ from personalive_core.modules.identity_dino import DinoConfig, IdentityDino
 from personalive_core.modules.motion_resampler import MotionResampler, ResamplerConfig
 from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig
 from personalive_core.modules.video_unet import VideoUNet, VideoUNetConfig
+from tests.backends.liveportrait.onnx_file import landmark_onnx
 
 PARITY = Path(__file__).parents[2] / "parity"
 
@@ -91,6 +95,29 @@ def as_faces(points, boxes):
         Face(Box(x, y, x + w, y + h), 1.0, tuple(map(tuple, own)))
         for own, (x, y, w, h) in zip(points, boxes, strict=True)
     )
+
+
+def identity_numbers():
+    """What the written ArcFace answers to a black picture, [256, 2]."""
+    return np.linspace(-1, 1, 512, dtype=np.float32).reshape(256, 2)
+
+
+def write_hunyuan(folder, case):
+    """The weights as published, small."""
+    for place in ("hyportrait", "vae"):
+        (folder / place).mkdir(parents=True)
+    networks = small_networks(case, (32, 32, 64, 64))
+    for name in OWN_NETWORKS:
+        state = networks[name].state_dict()
+        if name in ("unet", "dino"):  # as converted: many tensors of a .pth are read slowly
+            save_file(state, folder / "hyportrait" / f"{name}.safetensors")
+        else:
+            torch.save(state, folder / "hyportrait" / f"{name}.pth")
+    vae = {key: value.half() for key, value in networks["vae"].state_dict().items()}
+    save_file(vae, folder / "vae/diffusion_pytorch_model.fp16.safetensors")
+    (folder / "vae/config.json").write_text(json.dumps(dict(case.VAE)))
+    (folder / "arcface.onnx").write_bytes(landmark_onnx(identity_numbers(), (512,), 112))
+    return folder
 
 
 class Detector:

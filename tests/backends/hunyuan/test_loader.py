@@ -1,13 +1,11 @@
 """Nothing loads without the licence; every key must fit; types of the networks; conversion."""
 
 import importlib.util
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES, OWN_NETWORKS, convert_hunyuan, locate_hunyuan
@@ -15,11 +13,11 @@ from personalive_core.backends.hunyuan.loader import load_hunyuan, open_arcface
 from personalive_core.backends.hunyuan.networks import BUILDERS, build_video_vae
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.weights.index import read_state
-from tests.backends.hunyuan.published import load_cases, small_networks
+from tests.backends.hunyuan.published import identity_numbers, load_cases, small_networks, write_hunyuan
 from tests.backends.liveportrait.onnx_file import landmark_onnx
 
 CPU = torch.device("cpu")
-FACE = np.linspace(-1, 1, 512, dtype=np.float32).reshape(256, 2)
+FACE = identity_numbers()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,22 +33,7 @@ def _by_opencv(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(synth, tmp_path_factory):
     """The weights as published, small."""
-    folder = tmp_path_factory.mktemp("hunyuan")
-    for place in ("hyportrait", "vae"):
-        (folder / place).mkdir()
-    case = load_cases(synth)
-    networks = small_networks(case, (32, 32, 64, 64))
-    for name in OWN_NETWORKS:
-        state = networks[name].state_dict()
-        if name in ("unet", "dino"):  # as converted: many tensors of a .pth are read slowly
-            save_file(state, folder / "hyportrait" / f"{name}.safetensors")
-        else:
-            torch.save(state, folder / "hyportrait" / f"{name}.pth")
-    vae = {key: value.half() for key, value in networks["vae"].state_dict().items()}
-    save_file(vae, folder / "vae/diffusion_pytorch_model.fp16.safetensors")
-    (folder / "vae/config.json").write_text(json.dumps(dict(case.VAE)))
-    (folder / "arcface.onnx").write_bytes(landmark_onnx(FACE, (512,), 112))
-    return folder
+    return write_hunyuan(tmp_path_factory.mktemp("hunyuan"), load_cases(synth))
 
 
 @pytest.mark.usefixtures("_by_opencv")

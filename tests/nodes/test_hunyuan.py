@@ -1,0 +1,140 @@
+"""HunyuanPortrait's nodes without ComfyUI: licence, folders of weights, a run with previews and Cancel, its label."""
+
+import importlib
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.backends.hunyuan.standin import standin
+
+CORE = "_pack_without_comfyui.personalive_core"
+SAID = "academic, research and education purposes only: never for commercial use, and never in production"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+@pytest.fixture(scope="module")
+def core(node_module):
+    node_module("host.systems")
+    return lambda name: importlib.import_module(f"{CORE}.{name}")
+
+
+@pytest.fixture
+def folders(node_module, monkeypatch, tmp_path):
+    module = node_module("host.folders")
+    paths = SimpleNamespace(get_folder_paths=lambda name: [str(tmp_path / name)], models_dir=str(tmp_path))
+    monkeypatch.setattr(module, "folder_paths", paths)
+    return node_module("host.hunyuan")
+
+
+def test_weights_are_found_by_their_sets(folders, tmp_path):
+    root = tmp_path / "hunyuanportrait"
+    assert folders.hunyuan_folders() == {"hunyuanportrait": root}
+    for place in ("hyportrait", "mine/hyportrait", "other"):
+        (root / place).mkdir(parents=True)
+    (root / "hyportrait" / "unet.pth").touch()
+    (root / "mine" / "hyportrait" / "unet.pth").touch()
+    assert folders.hunyuan_folders() == {"hunyuanportrait": root, "hunyuanportrait/mine": root / "mine"}
+    assert [found.file.network for found in folders.hunyuan_files(root)] == ["unet"]
+    with pytest.raises(folders.chosen_folder.__globals__["WeightsError"], match="choose hunyuanportrait or"):
+        folders.chosen_hunyuan_folder("hunyuanportrait/none")
+
+
+def test_nothing_loads_without_the_licence(node_module, folders, monkeypatch, core, tmp_path):
+    loader = node_module("load_hunyuan")
+    monkeypatch.setattr(loader, "load_hunyuan_placed", lambda *_: pytest.fail("loaded"))
+    refused = loader.LoadHunyuan.validate_inputs("hunyuanportrait", False)
+    assert refused.startswith("Accept the licence")
+    assert SAID in refused
+    assert loader.LoadHunyuan.validate_inputs("hunyuanportrait", True) is True
+    assert loader.LoadHunyuan.validate_inputs(None, None) is True
+    with pytest.raises(Exception, match="Accept the licence"):
+        loader.LoadHunyuan.execute("hunyuanportrait", False, "auto")
+    with pytest.raises(core("errors").InputError, match=SAID):
+        folders.load_hunyuan_placed(tmp_path, torch.float32, None, False)
+
+
+@pytest.fixture
+def run(node_module, core, monkeypatch):
+    """A run of five frames in two segments, of networks that take no time; and the bar's calls."""
+    hunyuan, types = node_module("host.hunyuan"), core("backends.hunyuan.types")
+    shown = []
+
+    class Bar:
+        def __init__(self, total):
+            self.total = total
+
+        def update_absolute(self, done, total, preview):
+            shown.append((done, total, preview))
+
+    monkeypatch.setattr(hunyuan.comfy.utils, "ProgressBar", Bar, raising=False)
+    monkeypatch.setattr(hunyuan, "check_interrupt", lambda: None)
+    pose = core("motion.types").HeadPose(torch.zeros(5, 3), torch.zeros(5, 3), torch.ones(5, 1))
+    motion = types.HunyuanMotion(
+        torch.rand(5, 512), torch.zeros(5, 2), pose, torch.zeros(5, 4), torch.ones(5, dtype=torch.bool)
+    )
+    picture = np.full((80, 96, 3), 90, np.uint8)
+    reference = types.HunyuanReference(
+        picture, (8, 8, 56, 56), torch.zeros(4, 8, 8), torch.ones(1, 2, 8), torch.zeros(1, 4, 8, 8)
+    )
+    options = types.SamplingOptions(steps=2, segments=types.SegmentRule(4, 2))
+    backend = core("backends.hunyuan.backend").HunyuanBackend(standin(), lambda _: (), options, side=64)
+    made = hunyuan.HunyuanRun(backend, reference, node_module("host.sockets").Motion(motion, Fraction(25)))
+    return SimpleNamespace(made=made, shown=shown, module=hunyuan)
+
+
+def test_every_frame_has_a_picture_and_every_step_counts(run):
+    pictures = list(run.made.pictures(previews=True))
+    assert len(pictures) == len(run.made) == 5
+    assert pictures[0].shape == (80, 96, 3)
+    assert (run.made.size(True), run.made.size(False)) == ((96, 80), (64, 64))
+    # segments of 4 and 3 frames, and 30 of padding, are two windows each; two steps
+    assert [(done, total) for done, total, _ in run.shown] == [(2, 8), (4, 8), (6, 8), (8, 8)]
+    assert {preview[1].size for _, _, preview in run.shown} == {(512, 512)}
+    run.shown.clear()
+    assert len(list(run.made.pictures())) == 5
+    assert {preview for _, _, preview in run.shown} == {None}
+
+
+def test_cancel_keeps_what_was_made(run, monkeypatch):
+    def interrupted():
+        if len(run.shown) > 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.module, "check_interrupt", interrupted)
+    made = []
+    with pytest.raises(KeyboardInterrupt):
+        made.extend(iter_noting(run.made.pictures(), made))
+    assert 0 < len(made) < 5
+
+
+def iter_noting(pictures, made):
+    for picture in pictures:
+        made.append(picture)
+    return ()
+
+
+def test_a_preview_is_brighter_for_brighter_latents(run):
+    dark, bright = torch.zeros(3, 4, 8, 8), torch.zeros(3, 4, 8, 8)
+    bright[1, 0] = 1
+    levels = [np.asarray(run.module.latent_preview(clean)).mean() for clean in (dark, bright)]
+    assert levels[1] > levels[0] + 10
+    bright[1], bright[0, 0] = 0, 1
+    assert np.asarray(run.module.latent_preview(bright)).mean() == levels[0]
+
+
+def test_the_result_says_how_it_was_made(node_module, core):
+    sample = node_module("hunyuan_sample")
+    wish = sample.wish_of(7, 12, (1.0, 2.0, 3.0, 4.0), 10, 384, False)
+    assert wish.details == {"system": "hunyuan", "seed": "7", "steps": "12", "paste": "square"}
+    sampling = wish.sampling
+    assert (sampling.appearance.last, sampling.motion.first) == (2.0, 3.0)
+    assert (sampling.segments.frames, sampling.segments.overlap) == (10, 5)
+    with pytest.raises(core("errors").InputError, match="guidance is 0 or more"):
+        sample.wish_of(0, 1, (-1.0, 2.0, 2.0, 2.0), 10, 512, True)
