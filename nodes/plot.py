@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from comfy_api.v0_0_2 import io, ui
 
-from ..personalive_core.backends.liveportrait.changes import implicit_plot
 from ..personalive_core.backends.liveportrait.types import ImplicitMotion
 from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.media.picture import Picture
+from ..personalive_core.motion.changes import implicit_plot
 from ..personalive_core.motion.plot import motion_plot
 from ..personalive_core.motion.times import average_rate
 from .host.errors import readable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,10 +22,11 @@ from ..media.ahead import ahead
 from ..media.picture import Picture
 from ..media.video import Frame, probe, read_frames
 from ..motion.files import HYBRID, TEMPLATE_SUFFIXES, MotionFile, MotionKind, part_of, read_kind
-from ..motion.smoothing import pose_smoothing
+from ..motion.smoothing import OneEuroOptions, pose_smoothing, smooth
 from ..motion.times import duration_at, time_at
 from ..motion.types import MotionT
 from .pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate, animate_motion
+from .sharing import FrameTime
 from .sheet import thinning_stride, thumbnail
 
 MOTION_SUFFIX = ".safetensors"
@@ -133,6 +135,11 @@ class SavedMotion:
             yield replace(frame, time=time, duration=duration)
 
 
+def always_found(detector: str) -> str:
+    """The detector's name where square pictures are cropped to their face too."""
+    return "yunet" if detector == "auto" else detector
+
+
 def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | None:
     """The detector for pictures shaped like `picture` [H, W, 3]; None: the whole picture is the portrait.
 
@@ -181,6 +188,44 @@ def open_motion(clip: DrivingClip, kind: MotionKind[Any] = HYBRID) -> SavedMotio
 def read_saved(kind: MotionKind[MotionT], clip: DrivingClip) -> MotionFile[MotionT]:
     """The part of the motion file at `clip.path` that the clip names. Raises as `read_kind` and `part_of` do."""
     return part_of(read_kind(kind, clip.path, clip.head_alone), clip.path, clip.start, clip.count)
+
+
+def noted_frames(
+    frames: Iterable[Frame], times: deque[FrameTime], shown: Thumbnails | None
+) -> Generator[Frame, None, None]:
+    """Passes `frames` on; notes when each is, and its picture."""
+    for index, frame in enumerate(frames):
+        times.append((frame.time, frame.duration))
+        if shown is not None:
+            shown.note(index, frame.image)
+        yield frame
+
+
+def noted_motion(kind: MotionKind[MotionT], clip: DrivingClip, times: deque[FrameTime]) -> MotionT:
+    """The motion of a motion file; notes when its frames are. Raises as `read_saved` does."""
+    part = read_saved(kind, clip)
+    times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
+    return part.motion
+
+
+def read_smoothed(
+    frames: Iterable[Frame],
+    read: Callable[[Iterator[Picture]], Iterable[MotionT]],
+    smoothing: OneEuroOptions | None,
+) -> Iterator[MotionT]:
+    """The motion that `read` gives of the pictures, smoothed by the frames' times; gaps are not filled."""
+    times: deque[Fraction] = deque()
+
+    def pictures() -> Iterator[Picture]:
+        for frame in frames:
+            times.append(frame.time)
+            yield frame.image
+
+    def taken() -> Iterator[Fraction]:
+        while True:
+            yield times.popleft()
+
+    return smooth(read(pictures()), smoothing, taken())
 
 
 def is_motion(path: Path) -> bool:

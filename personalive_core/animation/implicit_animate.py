@@ -29,17 +29,14 @@ from ..backends.liveportrait.stream import (
     film_keypoints,
 )
 from ..backends.liveportrait.types import ImplicitMotion
-from ..device import peak_memory
 from ..errors import InputError
 from ..media.ahead import ahead
-from ..media.picture import Picture, write_image
+from ..media.picture import Picture
 from ..media.still import RESULT_PICTURES, PictureWriter
 from ..media.video import Frame, probe, read_frames
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.gaps import fill_missing
-from ..motion.times import duration_at, time_at
 from ..motion.types import concat_motion
-from ..text import plural
 from .driving import (
     DECODED_AHEAD,
     DrivingClip,
@@ -47,16 +44,16 @@ from .driving import (
     SavedMotion,
     Thumbnails,
     is_motion,
+    noted_frames,
+    noted_motion,
     open_motion,
-    read_saved,
 )
 from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, gives_picture, is_film, is_still, open_film
-from .job import Seconds, Summary, check_files, make, progress, timed, write_options
+from .job import Seconds, Summary, check_files, make, progress, summary_of, timed, write_options, write_sheet
 from .liveportrait_engine import LivePortraitEngine
 from .pipeline import AnimatedFrame
 from .portrait import Portrait, read_portrait
 from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, Keep, make_anew
-from .sheet import contact_sheet
 
 
 @dataclass(frozen=True)
@@ -132,21 +129,9 @@ def animate_implicit(job: ImplicitJob, keep: Keep = make_anew, read: FilmMotion 
         frames = work.film(model, ready) if isinstance(ready, SourceFilm) else work.portrait(model, ready)
         made = make(job, progress(frames, work.count(ready), "animate", job.quiet), shown, pictures, writer)
     ended = time.perf_counter()
-    summary = Summary(
-        output=str(job.output),
-        sheet=str(job.sheet) if job.sheet else None,
-        frames=writer.frames,
-        fps=writer.frames / (ended - started),
-        keyframes=(),
-        filled=made.filled,
-        size=shown.canvas,
-        seconds=Seconds(loading, encoding, made.first_frame, ended - started, ended - began),
-        peak_memory=peak_memory(engine.device),
-        detector=driving.facts.detector,
-    )
-    if job.sheet:
-        title = f"{job.output.name}: {plural(summary.frames, 'frame')}, LivePortrait, {summary.fps:.2f} frames/s"
-        write_image(job.sheet, contact_sheet(shown.picture, made.collector.rows(), title), job.label)
+    seconds = Seconds(loading, encoding, made.first_frame, ended - started, ended - began)
+    summary = summary_of(job, (writer.frames, shown.canvas), made, seconds, driving.facts.detector)
+    write_sheet(job, "LivePortrait", shown, made, summary)
     return summary
 
 
@@ -263,34 +248,23 @@ class _Work:
 
     def _source_frames(self) -> Generator[Frame, None, None]:
         """The source video's frames; a thread decodes ahead of the caller."""
-        frames = read_frames(self.job.reference)
-        limit = self.job.face.limit
-        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in frames), DECODED_AHEAD)
+        limit, film = self.job.face.limit, read_frames(self.job.reference)
+        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in film), DECODED_AHEAD)
 
     def _motions(
         self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion
     ) -> Generator[ImplicitMotion, None, None]:
         """The driving's motion in pieces; notes when its frames are, and their pictures."""
         if self.driving.film is None:
-            part = read_saved(IMPLICIT, self.job.clip)
-            times.extend((time_at(part.times, i), duration_at(part.times, i)) for i in range(len(part.motion)))
-            yield part.motion
+            yield noted_motion(IMPLICIT, self.job.clip, times)
             return
         if self.read is not None:
             times.extend(self.read.times)
             yield from fill_missing(self.read.pieces(ImplicitMotion), self.job.clip.missing, neutral)
             return
         film, faces = self.driving.film, self.driving.faces
-
-        def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
-            for index, frame in enumerate(frames):
-                times.append((frame.time, frame.duration))
-                if self.shown is not None:
-                    self.shown.note(index, frame.image)
-                yield frame
-
         with closing(film.video.read()) as frames:
-            yield from film.motion(model, noted(frames), faces, neutral)
+            yield from film.motion(model, noted_frames(frames, times, self.shown), faces, neutral)
 
 
 def _one_by_one(motions: Iterable[ImplicitMotion]) -> Iterator[ImplicitMotion]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,19 +20,21 @@ from ..backends.liveportrait.types import ImplicitMotion
 from ..errors import FaceError, InputError
 from ..faces.crop import Box
 from ..faces.tracking import TrackOptions
-from ..media.files import check_written
 from ..media.picture import Picture
 from ..media.video import Frame, is_pictures, probe
-from ..motion.files import SUFFIXES as MOTION_SUFFIXES
-from ..motion.files import save_kind
 from ..motion.gaps import fill_missing
-from ..motion.smoothing import smooth
-from ..motion.times import times_of
-from ..motion.types import concat_motion
-from .driving import DrivingClip, DrivingVideo, find_detector, is_motion, open_driving
+from .driving import (
+    DrivingClip,
+    DrivingVideo,
+    always_found,
+    find_detector,
+    is_motion,
+    open_driving,
+    read_smoothed,
+)
+from .extracting import Reading, extract_film
 from .job import progress
 from .liveportrait_engine import LivePortraitEngine
-from .sharing import noted
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def find_source(picture: Picture, face: SourceFace, weights: Path, landmarks: La
         return face_at_points(torch.tensor(face.points).numpy())
     if face.box:
         return face_in_box(picture, face.box, landmarks)
-    detector = find_detector(_always(face.detector), picture, weights)
+    detector = find_detector(always_found(face.detector), picture, weights)
     if detector is None:
         return None
     found = find_face(picture, detector, face.choice, landmarks)
@@ -87,13 +89,8 @@ def film_finder(face: SourceFace, picture: Picture, weights: Path, landmarks: La
     """How faces of a source video are found, whose first frame is `picture`. Raises InputError for points by hand."""
     if face.points:
         raise InputError("points by hand are those of one picture, and the reference is a video: give --reference-box")
-    detector = None if face.box else find_detector(_always(face.detector), picture, weights)
+    detector = None if face.box else find_detector(always_found(face.detector), picture, weights)
     return Finder(detector, landmarks, TrackOptions(choice=face.choice, manual=face.box))
-
-
-def _always(detector: str) -> str:
-    """Square pictures are cropped to their face too."""
-    return "yunet" if detector == "auto" else detector
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,18 +120,8 @@ class FilmDriving:
 
     def gappy(self, model: LivePortrait, frames: Iterable[Frame], faces: DrivingFaces) -> Iterator[ImplicitMotion]:
         """The same, but frames without a face are not filled: the same for every reference."""
-        times: list[Fraction] = []
-
-        def pictures() -> Iterator[Picture]:
-            for frame in frames:
-                times.append(frame.time)
-                yield frame.image
-
-        def taken() -> Iterator[Fraction]:
-            while True:
-                yield times.pop(0)
-
-        return smooth(read_driving(model, pictures(), faces), self.video.options.smoothing, taken())
+        read = partial(read_driving, model, faces=faces)
+        return read_smoothed(frames, read, self.video.options.smoothing)
 
 
 def open_film(clip: DrivingClip, weights: Path) -> FilmDriving:
@@ -148,18 +135,10 @@ def extract_implicit(clip: DrivingClip, engine: LivePortraitEngine, output: Path
 
     Raises PersonaLiveError; wrong inputs are rejected before the networks load.
     """
-    if clip.missing == "neutral":
-        raise InputError("neutral is the reference's own motion and none is given: use hold, interpolate or error")
-    check_written(output, MOTION_SUFFIXES, {"driving": clip.path})
-    engine.require()
-    driving = open_film(clip, engine.weights)
-    faces = driving.faces(quiet)  # without the networks: what shows no face is refused before they load
-    model = engine.load()
-    shown: list[tuple[Fraction, Fraction | None]] = []
 
-    with closing(driving.video.read()) as frames:
-        bar = progress(frames, driving.video.count, "motion", quiet)
-        motion = concat_motion(driving.motion(model, noted(bar, shown), faces))
-    details = {"rate": str(driving.video.rate), "driving": clip.path.name}
-    save_kind(IMPLICIT, output, motion, details, times_of(shown, driving.video.rate))
-    return motion
+    def opened() -> Reading[ImplicitMotion]:
+        driving = open_film(clip, engine.weights)
+        faces = driving.faces(quiet)  # without the networks: what shows no face is refused before they load
+        return driving.video, lambda model, frames: driving.motion(model, frames, faces)
+
+    return extract_film(IMPLICIT, clip, engine, opened, output, quiet)

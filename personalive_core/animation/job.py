@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -26,16 +25,12 @@ from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import Picture, write_image
 from ..media.still import PictureWriter
 from ..media.write import VideoWriter, WriteOptions
-from ..motion.files import SUFFIXES as MOTION_SUFFIXES
-from ..motion.files import save_motion
-from ..motion.times import times_of
-from ..motion.types import HybridMotion, concat_motion
 from ..text import plural
-from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_driving, open_source
+from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_source
 from .engine import Engine
-from .pipeline import AnimatedFrame, AnimateOptions, animate_film_motion, film_motion
+from .pipeline import AnimatedFrame, AnimateOptions, animate_film_motion
 from .portrait import Portrait, ReferenceFace, open_portrait
-from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, Keep, make_anew, noted
+from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, Keep, make_anew
 from .sheet import SheetCollector, contact_sheet
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -77,9 +72,19 @@ class AnimationJob:
         return {"seed": str(self.seed), "steps": str(self.steps)}
 
 
+class OnDevice(Protocol):
+    """The engine of any system."""
+
+    @property
+    def device(self) -> torch.device: ...
+    def require(self) -> None: ...
+
+
 class ResultJob(Protocol):
     """What the job of every system says of its files."""
 
+    @property
+    def engine(self) -> OnDevice: ...
     @property
     def reference(self) -> Path: ...
     @property
@@ -178,7 +183,7 @@ def animate_to_file(job: AnimationJob, keep: Keep = make_anew, film: FilmMotion 
 
 
 def summary_of(
-    job: AnimationJob, film: tuple[int, tuple[int, int]], made: FrameNotes, seconds: Seconds, detector: str
+    job: ResultJob, film: tuple[int, tuple[int, int]], made: FrameNotes, seconds: Seconds, detector: str
 ) -> Summary:
     """The facts about the finished `film` of so many frames of (width, height)."""
     return Summary(
@@ -225,27 +230,6 @@ def write_frame(
     writer.write(portrait.paste(picture) if portrait.paste else picture, time, duration)
 
 
-def extract_to_file(clip: DrivingClip, engine: Engine, output: Path, quiet: bool) -> HybridMotion:
-    """Extracts the motion of `clip`'s frames and writes it, with their times, to the motion file `output`.
-
-    Raises PersonaLiveError; wrong inputs are rejected before the networks load.
-    """
-    if clip.missing == "neutral":
-        raise InputError("neutral is the reference's own motion and none is given: use hold, interpolate or error")
-    check_written(output, MOTION_SUFFIXES, {"driving": clip.path})
-    engine.require()
-    source = open_driving(clip, engine.size, engine.weights)
-    model = engine.load()
-    shown: list[tuple[Fraction, Fraction | None]] = []
-
-    with closing(source.read()) as frames:
-        bar = progress(frames, source.count, "motion", quiet)
-        motion = concat_motion(film_motion(model, noted(bar, shown), source.options))
-    details = {"rate": str(source.rate), "driving": clip.path.name}
-    save_motion(output, motion, details, times_of(shown, source.rate))
-    return motion
-
-
 def check_files(job: ResultJob) -> None:
     """Raises InputError if an output would overwrite an input, OutputError if the sheet cannot be written."""
     read = {"reference": job.reference, "driving": job.clip.path}
@@ -277,6 +261,13 @@ def timed(call: Callable[[], _T], device: torch.device) -> tuple[_T, float]:
     result = call()
     synchronize(device)
     return result, time.perf_counter() - began
+
+
+def write_sheet(job: ResultJob, system: str, shown: Portrait, made: FrameNotes, summary: Summary) -> None:
+    """Writes the contact sheet of another system's result, if it is wanted."""
+    if job.sheet:
+        title = f"{job.output.name}: {plural(summary.frames, 'frame')}, {system}, {summary.fps:.2f} frames/s"
+        write_image(job.sheet, contact_sheet(shown.picture, made.collector.rows(), title), job.label)
 
 
 def sheet_title(job: AnimationJob, summary: Summary) -> str:

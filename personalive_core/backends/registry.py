@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # the command line's help loads no torch
     from .backend import Backend
 
 PERSONALIVE, LIVEPORTRAIT, HUNYUAN = "personalive", "liveportrait", "hunyuan"
-SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)  # those of the command line; HUNYUAN is opened only by its licence's switch
+LIVE_SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)  # fast enough for live sessions and for batches
+SYSTEMS = (*LIVE_SYSTEMS, HUNYUAN)
 
 
 def open_backend(

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..animation.hunyuan_job import animate_hunyuan
 from ..animation.implicit_animate import ImplicitJob, animate_implicit
 from ..animation.job import AnimationJob, Summary, animate_to_file
+from ..backends.hunyuan.types import SamplingOptions
 from ..backends.personalive.motion import Strengths
-from ..backends.registry import LIVEPORTRAIT
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT, SYSTEMS
 from ..faces.paste import PasteOptions
 from ..media.encode import CODECS
 from ..text import plural
-from .liveportrait import add_liveportrait, implicit_job, refuse_others
+from .hunyuan import add_hunyuan, hunyuan_job
+from .liveportrait import add_liveportrait, implicit_job
 from .options import add_clip, add_engine, add_loras, add_system, clip_of, engine_of, loras_of
-from .readers import box, face_choice, number, step_count, whole
+from .readers import box, face_choice, number, whole
 from .result import Result
+from .systems import STEPS, refuse_others, stream_steps
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `personalive animate`."""
-    add_system(parser)
+def add_arguments(parser: argparse.ArgumentParser, systems: Sequence[str] = SYSTEMS) -> None:
+    """Adds the arguments of `personalive animate`, or those that it has for these systems."""
+    add_system(parser, systems)
     parser.add_argument(
         "--reference",
         type=Path,
@@ -36,13 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
     )
     add_options(parser)
+    if HUNYUAN in systems:
+        add_hunyuan(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments but the system and the files of one animation."""
     add_engine(parser)
     add_loras(parser)
-    parser.add_argument("--steps", type=step_count, default=4, help="denoising steps, a multiple of 4 (default: 4)")
+    parser.add_argument(
+        "--steps",
+        type=whole(1),
+        help=f"denoising steps (default: {STEPS}, and only multiples of it; hunyuan: {SamplingOptions().steps})",
+    )
     parser.add_argument("--seed", type=whole(0), default=0, help="the same seed gives the same video (default: 0)")
     by_hand = parser.add_mutually_exclusive_group()
     by_hand.add_argument(
@@ -100,6 +111,9 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive animate`."""
+    if a.system == HUNYUAN:
+        refuse_others(a)
+        return _result(animate_hunyuan(hunyuan_job(a)), with_keyframes=False)
     job = job_of(a)
     if isinstance(job, ImplicitJob):
         return _result(animate_implicit(job), with_keyframes=False)
@@ -118,7 +132,7 @@ def job_of(a: argparse.Namespace) -> AnimationJob | ImplicitJob:
         engine=engine_of(a, loras_of(a)),
         reference_box=a.reference_box,
         reference_crop=a.reference_crop,
-        steps=a.steps,
+        steps=stream_steps(a),
         seed=a.seed,
         strengths=Strengths(a.rotation, a.translation, a.scale, a.expression),
         paste=PasteOptions(feather=a.feather) if a.paste_back else None,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..backends.registry import LIVE_SYSTEMS
 from ..batch.board import Board, Row
 from ..batch.drive import run_rows
 from ..batch.journal import FAILED
@@ -33,11 +34,11 @@ from .batch_options import (
 from .batch_plan import add_plan, planned
 from .batch_progress import BatchProgress, progress_of
 from .batch_worker import RowWorker
-from .liveportrait import refuse_others
 from .options import add_system
 from .readers import number, whole
 from .result import Result
 from .submit import aligned
+from .systems import refuse_others
 
 FILM_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 _MIB = 2**20
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("--local-cpus", type=whole(1), metavar="N", help="CPU cores of a local Ray (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="only list the rows")
     add_plan(parser)
-    add_system(parser)
+    add_system(parser, LIVE_SYSTEMS)
     add_options(parser)
 
 

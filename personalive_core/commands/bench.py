@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..backends.personalive.loader import DECODERS
-from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT, PERSONALIVE
+from ..bench.hunyuan import HunyuanOptions, run_hunyuan_bench
+from ..bench.hunyuan_networks import SMALL_HUNYUAN
 from ..bench.liveportrait import LivePortraitOptions, run_liveportrait_bench
 from ..bench.liveportrait_networks import PUBLISHED_WIDTH, SMALL_WIDTH
 from ..bench.options import KEYFRAMES, BenchOptions
@@ -134,13 +136,22 @@ def options_of(a: argparse.Namespace) -> BenchOptions:
 
 def liveportrait_options_of(a: argparse.Namespace) -> LivePortraitOptions:
     """As `options_of`, of LivePortrait."""
-    refuse_options(a, PERSONALIVE, _OWN)
+    refuse_options(a, (PERSONALIVE,), {name: value for name, value in _OWN.items() if name != "size"})
+    refuse_options(a, (PERSONALIVE, HUNYUAN), {"size": DEFAULT_SIZE})
     if a.widths and len(a.widths) > 1:
         raise InputError(f"LivePortrait has one width, got {len(a.widths)}: give {SMALL_WIDTH} or {PUBLISHED_WIDTH}")
     device = pick_device(a.device)
     width = a.widths[0] if a.widths else SMALL_WIDTH
     precision, speeds = pick_precision(a.precision, device), a.speed or LivePortraitOptions.speeds
     return LivePortraitOptions(width, precision, device, a.frames, a.repeats, speeds)
+
+
+def hunyuan_options_of(a: argparse.Namespace) -> HunyuanOptions:
+    """As `options_of`, of HunyuanPortrait, whose random weights need no licence."""
+    refuse_options(a, (PERSONALIVE,), {name: value for name, value in _OWN.items() if name != "size"})
+    device = pick_device(a.device)
+    precision = pick_precision(a.precision, device)
+    return HunyuanOptions(a.widths or SMALL_HUNYUAN, a.size, precision, device, a.frames, a.repeats)
 
 
 def check_same_system(a: argparse.Namespace, before: BenchReport | None) -> None:
@@ -152,7 +163,9 @@ def check_same_system(a: argparse.Namespace, before: BenchReport | None) -> None
 
 def measured_report(a: argparse.Namespace) -> BenchReport:
     """The report of the chosen system."""
-    return run_liveportrait_bench(liveportrait_options_of(a)) if a.system == LIVEPORTRAIT else run_bench(options_of(a))
+    if a.system == LIVEPORTRAIT:
+        return run_liveportrait_bench(liveportrait_options_of(a))
+    return run_hunyuan_bench(hunyuan_options_of(a)) if a.system == HUNYUAN else run_bench(options_of(a))
 
 
 def run(a: argparse.Namespace) -> Result:

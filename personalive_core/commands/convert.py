@@ -6,13 +6,16 @@ import argparse
 from pathlib import Path
 
 from ..animation.engine import weight_index
+from ..backends.hunyuan.files import convert_hunyuan
 from ..backends.liveportrait.files import convert_live, live_folder
 from ..backends.personalive.files import FACTS, FILES
-from ..backends.registry import LIVEPORTRAIT
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT
 from ..device import PRECISIONS
 from ..weights.convert import convert
+from .hunyuan import add_licence
 from .options import add_system, add_weights
 from .result import Result
+from .systems import ENGINE_OWNED, refuse_unowned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="another folder (default: beside the originals)")
     parser.add_argument("--precision", default="fp16", choices=[*PRECISIONS], help="default: %(default)s")
+    add_licence(parser)
 
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive convert`."""
-    if a.system == LIVEPORTRAIT:
+    refuse_unowned(a, ENGINE_OWNED)
+    if a.system == HUNYUAN:
+        paths = convert_hunyuan(a.weights, a.output, PRECISIONS[a.precision], a.accept_hunyuan_licence)
+    elif a.system == LIVEPORTRAIT:
         live_folder(a.weights)
         paths = convert_live(a.weights, a.output, PRECISIONS[a.precision])
     else:

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from tqdm import tqdm
 
 from ..backends.building import build_on_meta
+from ..backends.hunyuan.files import refuse_download
 from ..backends.liveportrait.files import live_to_download
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import DECODERS, unet_config
-from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT
 from ..errors import OutputError
 from ..modules.unet import UNet
 from ..text import plural
@@ -20,6 +21,7 @@ from ..weights.fill import missing_keys
 from ..weights.index import WeightFile, WeightIndex, locate, read_state
 from .options import add_animal, add_decoder, add_system, add_weights, refuse_options
 from .result import Result
+from .systems import ENGINE_OWNED, refuse_unowned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive download`."""
-    refuse_options(a, PERSONALIVE, {"decoder": "full"})
-    refuse_options(a, LIVEPORTRAIT, {"animal": False})
+    refuse_unowned(a, ENGINE_OWNED)
+    refuse_options(a, (LIVEPORTRAIT,), {"animal": False})
     try:
         a.weights.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,6 +56,8 @@ def run(a: argparse.Namespace) -> Result:
         fetched += _fetch(a, locate(a.weights, FILES).missing(["yunet"]))
     if a.only == "detector":
         return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, the face detector is there")
+    if a.system == HUNYUAN:
+        refuse_download(a.weights)
     if a.system == LIVEPORTRAIT:
         fetched += _fetch(a, live_to_download(a.weights, "animal" if a.animal else "human"))
         return Result(f"{a.weights}: {plural(fetched, 'file')} fetched, nothing is missing")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from ..animation.engine import weight_index
+from ..backends.hunyuan.files import ARCFACE, HUNYUAN_NETWORKS, hunyuan_index
 from ..backends.liveportrait.files import BASE_NETWORKS, LIVE_NETWORKS, SUBJECTS, best_live, is_complete, live_folder
 from ..backends.personalive.files import FILES
 from ..backends.personalive.loader import DECODERS
-from ..backends.registry import LIVEPORTRAIT
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT, PERSONALIVE
 from ..device import MIB
 from ..errors import WeightsError
 from ..text import plural
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive info`."""
-    listing = live_listing(a.weights) if a.system == LIVEPORTRAIT else listing_of(a.weights)
+    listing = LISTINGS[a.system](a.weights)
     verified = verify(a.weights) if a.verify else ()
     width = max(16, *(len(row.network) for row in listing.rows))
     lines = [f"weights in {a.weights}", *(_line(row, width) for row in listing.rows), ""]
@@ -103,6 +104,25 @@ def live_listing(folder: Path) -> Listing:
     numbers = sum(weight_count(used, name) for name in LIVE_NETWORKS)
     optional = tuple(one for one in (*lacking, *others) if one not in needed)
     return Listing(rows, needed, optional, numbers)
+
+
+def hunyuan_listing(folder: Path) -> Listing:
+    """HunyuanPortrait's weights in `folder`, all of which are needed, and the face detector.
+
+    Raises WeightsError that says what to place there if it is no folder.
+    """
+    index = hunyuan_index(folder)
+    detector = locate(folder, [file for file in FILES if file.network == "yunet"])
+    needed = ((index, index.missing(HUNYUAN_NETWORKS)), (detector, detector.missing(["yunet"])))
+    numbers = sum(weight_count(index, name) for name in HUNYUAN_NETWORKS if name != ARCFACE)
+    return Listing((*describe(index), *describe(detector)), needed, (), numbers)
+
+
+LISTINGS: Mapping[str, Callable[[Path], Listing]] = {
+    PERSONALIVE: listing_of,
+    LIVEPORTRAIT: live_listing,
+    HUNYUAN: hunyuan_listing,
+}
 
 
 def weight_count(index: WeightIndex, network: str) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..backends.personalive.files import SHIPPED
 from ..backends.personalive.motion import Strengths
+from ..backends.registry import LIVE_SYSTEMS
 from ..device import device_name
 from ..errors import InputError
 from ..live.app import Fed, on_loopback, serve
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     page.add_argument("--port", type=whole(0, 65535), default=PORT, help="default: %(default)s; 0 takes a free one")
     page.add_argument("--no-browser", action="store_true", help="do not open the page")
-    add_system(parser)
+    add_system(parser, LIVE_SYSTEMS)
     add_transfer(parser.add_argument_group("with --system liveportrait alone"))
 
 

@@ -39,8 +39,8 @@ _OWN: Mapping[str, object] = {"decoder": "full", "lora": [], "lora_strength": No
 
 def settle_live(a: argparse.Namespace) -> None:
     """Fills in the defaults of the chosen system. Raises InputError for an option of the other."""
-    refuse_options(a, PERSONALIVE, _OWN)
-    refuse_options(a, LIVEPORTRAIT, TRANSFER_DEFAULTS)
+    refuse_options(a, (PERSONALIVE,), _OWN)
+    refuse_options(a, (LIVEPORTRAIT,), TRANSFER_DEFAULTS)
     is_live = a.system == LIVEPORTRAIT
     transfer_of(a)
     check_kj(a.kj_mode, is_video=False)

@@ -1,4 +1,4 @@
-"""Arguments of LivePortrait alone, and what is built from them; options of one system are refused by the other."""
+"""Arguments of `animate` that LivePortrait alone has, and what is built from them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from dataclasses import replace
 
 from ..animation.implicit_animate import ImplicitJob
 from ..animation.implicit_job import SourceFace
-from ..animation.liveportrait_engine import LivePortraitEngine
 from ..backends.liveportrait.animation import AnimationOptions
 from ..backends.liveportrait.crops import SOURCE_CROP
 from ..backends.liveportrait.kalman import OBSERVATION_VARIANCE, VARIANCE_RANGE
-from ..backends.personalive.motion import Strengths
-from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
 from .liveportrait_options import TRANSFER_DEFAULTS, add_transfer, liveportrait_engine_of, transfer_of
-from .options import clip_of, refuse_options
+from .options import clip_of
 from .readers import number, points, whole
 
 SOURCE_LIMIT = SourceFace().limit
@@ -27,17 +24,6 @@ LIVEPORTRAIT_ONLY = {
     "variance": OBSERVATION_VARIANCE,
     "reference_points": None,
     "reference_limit": SOURCE_LIMIT,
-}
-ENGINE_ONLY = {"decoder": "full", "size": 512}
-PERSONALIVE_ONLY = {
-    **ENGINE_ONLY,
-    "lora": [],
-    "lora_strength": None,
-    "steps": 4,
-    "seed": 0,
-    **vars(Strengths()),
-    "reference_crop": None,
-    "feather": 0.1,
 }
 
 
@@ -77,18 +63,6 @@ def _add_openness(own: argparse._ArgumentGroup) -> None:
     )
 
 
-def refuse_others(a: argparse.Namespace) -> None:
-    """Raises InputError for an option of `animate` that the chosen system does not have."""
-    refuse_options(a, LIVEPORTRAIT, LIVEPORTRAIT_ONLY)
-    refuse_options(a, PERSONALIVE, PERSONALIVE_ONLY)
-
-
-def implicit_engine(a: argparse.Namespace, animal: bool = False) -> LivePortraitEngine:
-    """Builds the engine from its options. Raises as `liveportrait_engine_of` does."""
-    refuse_options(a, PERSONALIVE, ENGINE_ONLY)
-    return liveportrait_engine_of(a, animal)
-
-
 def animation_of(a: argparse.Namespace) -> AnimationOptions:
     """The animation that the arguments ask for. Raises InputError for what animals do not have."""
     return replace(
@@ -106,7 +80,7 @@ def implicit_job(a: argparse.Namespace) -> ImplicitJob:
         reference=a.reference,
         clip=replace(clip_of(a), head_alone=a.region == "pose" and not a.animal),
         output=a.output,
-        engine=implicit_engine(a, a.animal),
+        engine=liveportrait_engine_of(a, a.animal),
         face=SourceFace(
             a.detector, a.reference_face, a.reference_box, a.reference_points, rule, limit=a.reference_limit
         ),

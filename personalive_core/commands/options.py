@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,10 +24,10 @@ from .readers import box, face_choice, frame_rate, number, picture_size, whole
 DEFAULT_WEIGHTS = Path("pretrained_weights")
 
 
-def add_system(parser: argparse.ArgumentParser) -> None:
+def add_system(parser: argparse.ArgumentParser, systems: Sequence[str] = SYSTEMS) -> None:
     """Adds --system."""
     parser.add_argument(
-        "--system", choices=SYSTEMS, default=PERSONALIVE, help="what animates the portrait (default: %(default)s)"
+        "--system", choices=systems, default=PERSONALIVE, help="what animates the portrait (default: %(default)s)"
     )
 
 
@@ -43,12 +43,15 @@ def add_animal(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
     parser.add_argument("--animal", action="store_true", help="LivePortrait's networks for animals")
 
 
-def refuse_options(a: argparse.Namespace, only: str, defaults: Mapping[str, object]) -> None:
-    """Raises InputError for an option that only the system `only` has: one of `defaults`, by their names in `a`."""
+def refuse_options(a: argparse.Namespace, owners: Sequence[str], defaults: Mapping[str, object]) -> None:
+    """Raises InputError for an option that only the systems `owners` have: one of `defaults`, by their names in `a`."""
     for name, default in defaults.items():
-        if a.system != only and getattr(a, name) != default:
+        if a.system not in owners and getattr(a, name) != default:
             option = name.replace("_", "-")
-            raise InputError(f"--{option} belongs to {only}, got --system {a.system}: leave it out, or use {only}")
+            raise InputError(
+                f"--{option} belongs to {' and '.join(owners)}, got --system {a.system}: leave it out, or use "
+                f"{' or '.join(owners)}"
+            )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

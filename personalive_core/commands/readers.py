@@ -49,21 +49,24 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
     return read
 
 
+def numbers(count: int) -> Callable[[str], tuple[float, ...]]:
+    """Returns a parser of `count` comma-separated numbers of 0 or more."""
+
+    def read(text: str) -> tuple[float, ...]:
+        parts = tuple(map(number(0), text.split(",")))
+        if len(parts) != count:
+            raise argparse.ArgumentTypeError(f"expected {count} numbers with commas between, got {text!r}")
+        return parts
+
+    return read
+
+
 def picture_size(text: str) -> int:
     """Parses a picture size in pixels a side that the networks support, up to LARGEST_SIZE."""
     from ..backends.personalive.reference import check_size
 
     size = whole(1, LARGEST_SIZE)(text)
     return _or_refuse(lambda: check_size(size))
-
-
-def step_count(text: str) -> int:
-    """Parses the number of denoising steps, a multiple of the windows in flight."""
-    from ..backends.personalive.types import StreamConfig
-
-    steps = whole(1)(text)
-    _or_refuse(lambda: StreamConfig.of(steps))
-    return steps
 
 
 def frame_rate(text: str) -> Fraction:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ..backends.registry import LIVE_SYSTEMS
 from ..batch.ray_pool import ClusterOptions, connect
 from ..errors import InputError
 from ..live.app import on_loopback, shown_host
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for add in (add_device, add_precision, add_decoder, add_speed, add_loras, add_reporting):
         add(parser)
     add_live_motion(parser)
-    add_system(parser)
+    add_system(parser, LIVE_SYSTEMS)
     add_transfer(parser.add_argument_group("with --system liveportrait alone"))
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..animation.pipeline import AnimatedFrame, AnimateOptions, MotionOptions, animate
 from ..animation.sheet import SheetRow, contact_sheet
@@ -64,6 +64,13 @@ class CheckReport:
 def level(one: np.ndarray, other: np.ndarray) -> float:
     """PSNR in dB between two pictures [S, S, 3] uint8; 100 if they are equal."""
     return float(psnr(unit(one[None]), unit(other[None])))
+
+
+def finite_networks(networks: Sequence[nn.Module]) -> Finding:
+    """Whether all `networks` were loaded without NaN."""
+    whole = sum(all(bool(weight.isfinite().all()) for weight in net.state_dict().values()) for net in networks)
+    count = len(networks)
+    return Finding("networks loaded", whole, count, count, "every key fits, or loading stops; no NaN in any")
 
 
 def run_check(model: PersonaLive, portrait: np.ndarray, driving: np.ndarray, size: int = 512) -> CheckReport:

@@ -16,7 +16,7 @@ from ..backends.liveportrait.stream import RenderOptions, animate_portrait
 from ..backends.liveportrait.types import ImplicitMotion
 from ..media.picture import Picture
 from ..metrics.pictures import psnr, unit
-from .check import CheckReport, Finding, level
+from .check import CheckReport, Finding, finite_networks, level
 
 _MIDDLE = slice(128, 384)  # of a crop: the face, which stitching does not hold to the source
 
@@ -36,7 +36,7 @@ def check_implicit(
     moved = _drawn(model, source, [own, other], AnimationOptions())
     inside = float((own.keypoints[0, :, :2].abs() < 1).all(-1).float().mean())
     findings = (
-        *_networks(model),
+        finite_networks(model.networks),
         Finding("keypoints in the picture", inside, 1.0, 1.0, "the crop holds them"),
         Finding("largest head angle, degrees", float(own.pose.angles.abs().max()), 0.0, 45.0, "it looks at the camera"),
         Finding("keypoint scale", float(own.pose.scale), 0.5, 2.5, "the extractor gives 1 to 2 for portraits"),
@@ -59,9 +59,3 @@ def _drawn(
 
 def _inside(one: Picture, other: Picture) -> float:
     return float(psnr(unit(one[None, _MIDDLE, _MIDDLE]), unit(other[None, _MIDDLE, _MIDDLE])))
-
-
-def _networks(model: LivePortrait) -> tuple[Finding, ...]:
-    whole = sum(all(bool(weight.isfinite().all()) for weight in net.state_dict().values()) for net in model.networks)
-    count = len(model.networks)
-    return (Finding("networks loaded", whole, count, count, "every key fits, or loading stops; no NaN in any"),)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from personalive_core.animation.driving import DrivingClip
 from personalive_core.animation.engine import Engine
-from personalive_core.animation.job import extract_to_file
+from personalive_core.animation.extracting import extract_to_file
 from personalive_core.backends.personalive.files import SHIPPED, SHIPPED_SIZE
 from personalive_core.drawn.canvas import FaceMotion
 from personalive_core.drawn.person import draw_portrait

@@ -186,7 +186,7 @@ def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, w
     outcome = personalive("motion", *given, *LIVE)
     assert outcome.code == 0, outcome.err
     assert f"{plot}: plot" in outcome.out
-    assert np.array_equal(read_image(plot), plot_of(file, is_implicit=True))
+    assert np.array_equal(read_image(plot), plot_of(file, "liveportrait"))
     assert len(read_kind(IMPLICIT, file).motion) == len(frames_of(sample[1]))
     few = ("--detector", "none", "--frames", "4")
     one, other = animate(*few, name="a.mkv"), animate(*few, driving=file, name="b.mkv")
@@ -216,8 +216,12 @@ def test_a_template_is_never_read(animate, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("--steps 8", "--steps belongs to personalive, got --system liveportrait"),
-        ("--size 256", "--size belongs to personalive"),
+        (
+            "--steps 8",
+            "--steps belongs to personalive and hunyuan, got --system liveportrait: leave it out",
+        ),
+        ("--size 256", "--size belongs to personalive and hunyuan"),
+        ("--accept-hunyuan-licence", "--accept-hunyuan-licence belongs to hunyuan"),
         ("--reference-crop 0,0,9,9", "--reference-crop belongs to personalive"),
         ("--expression 0", "--expression belongs to personalive"),
         ("--multiplier 3", "argument --multiplier/--driving-multiplier: expected a number from 0 to 2, got '3'"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from personalive_core.backends.liveportrait.changes import expression_changes, implicit_plot
 from personalive_core.errors import InputError
 from personalive_core.media.chart import KEYFRAME, SHADE, envelope, stretches, ticks
+from personalive_core.motion.changes import expression_changes, implicit_plot
 from personalive_core.motion.plot import motion_plot
 from tests.motion.plot_samples import COLOURS, LEGEND_BOTTOM, implicit_still, places, still
 

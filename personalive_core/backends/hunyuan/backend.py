@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,6 +41,10 @@ class HunyuanBackend:
         if self.paste not in PASTES:
             raise InputError(f"a picture is pasted by one of {', '.join(PASTES)}, got {self.paste!r}: use one of these")
 
+    def changed(self, **values: Any) -> HunyuanBackend:  # noqa: ANN401 - each field has its type
+        """The same with other values of these fields."""
+        return replace(self, **values)
+
     def portrait(self, picture: Picture) -> HunyuanReference:
         """What animation needs of a picture [H, W, 3]. Raises FaceError if no face is found."""
         return prepare_hunyuan(self.model, picture, self.detector, self.side)
@@ -57,6 +62,15 @@ class HunyuanBackend:
                 yield pasted(picture)
 
 
+def required_yunet(folder: Path) -> Path:
+    """YuNet's file in a weights folder. Raises WeightsError without it."""
+    return yunet_file(
+        folder,
+        f"HunyuanPortrait finds faces with YuNet, and {folder} lacks its file: fetch it with "
+        "`personalive download --only detector`",
+    )
+
+
 def open_hunyuan(
     folder: Path,
     device: torch.device,
@@ -68,12 +82,6 @@ def open_hunyuan(
     Raises InputError unless the licence is accepted, WeightsError if a file is missing or does not fit.
     """
     check_licence(license_accepted)
-    detector = YuNetDetector(
-        yunet_file(
-            folder,
-            f"HunyuanPortrait finds faces with YuNet, and {folder} lacks its file: fetch it with "
-            "`personalive download --only detector`",
-        )
-    )
+    detector = YuNetDetector(required_yunet(folder))
     model = load_hunyuan(folder, device, dtype, license_accepted)
     return HunyuanBackend(model, detector)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ...errors import InputError
+from ...errors import InputError, WeightsError
 from ...weights.convert import convert
 from ...weights.fill import NetworkFacts
 from ...weights.index import WeightFile, WeightIndex, locate
@@ -51,14 +51,41 @@ HUNYUAN_FACTS: Mapping[str, NetworkFacts] = {
 def check_licence(accepted: bool) -> None:
     """Raises InputError that says what may not be done, unless the user has accepted the licence."""
     if not accepted:
-        raise InputError(f"{LICENCE_TERMS}; it was not accepted: accept the licence, or choose another system")
+        raise InputError(
+            f"{LICENCE_TERMS}; it was not accepted: accept the licence (--accept-hunyuan-licence, or the switch of "
+            "Load HunyuanPortrait), or choose another system"
+        )
 
 
 def locate_hunyuan(folder: Path) -> WeightIndex:
     """The files in `folder`. Raises WeightsError that says where each missing one was searched; none is downloaded."""
-    index = locate(folder, HUNYUAN_FILES)
-    index.require(HUNYUAN_NETWORKS)
+    index = hunyuan_index(folder)
+    missing = index.missing(HUNYUAN_NETWORKS)
+    if missing:
+        raise WeightsError(f"weights are missing: {to_place(folder)}\n{index.report(missing)}")
     return index
+
+
+def hunyuan_index(folder: Path) -> WeightIndex:
+    """The files in `folder`, which may lack some. Raises WeightsError that says what to place there if it is none."""
+    if not folder.is_dir():
+        raise WeightsError(f"the weights folder {folder} does not exist: make it, and {to_place(folder)}")
+    return locate(folder, HUNYUAN_FILES)
+
+
+def to_place(folder: Path) -> str:
+    """What the user does to have the weights in `folder`, which nothing here does for them."""
+    files = ", ".join(f"{file.path} of {file.repo} as {file.place}" for file in HUNYUAN_FILES)
+    return f"get these files from huggingface.co under their licences and put them into {folder}: {files}"
+
+
+def refuse_download(folder: Path) -> None:
+    """Raises WeightsError: what is to be placed where, and under which licences."""
+    licences = "; ".join(dict.fromkeys(file.licence for file in HUNYUAN_FILES))
+    raise WeightsError(
+        f"HunyuanPortrait's weights are never downloaded, for you alone can accept their licences ({licences}; "
+        f"{LICENCE_TERMS}): {to_place(folder)}"
+    )
 
 
 def convert_hunyuan(folder: Path, output: Path | None, dtype: torch.dtype, license_accepted: bool) -> list[Path]:
@@ -67,4 +94,5 @@ def convert_hunyuan(folder: Path, output: Path | None, dtype: torch.dtype, licen
     Raises InputError unless the licence is accepted.
     """
     check_licence(license_accepted)
+    hunyuan_index(folder)
     return convert(folder, HUNYUAN_FILES, HUNYUAN_FACTS, output, dtype)

@@ -12,7 +12,7 @@ from ...media.picture import Picture
 from .crops import arcface_picture, portrait_square, square_picture
 from .model import HunyuanPortrait
 from .motion import largest_face, unit_planes
-from .types import PER_LATENT, PORTRAIT_SIDE, HunyuanReference
+from .types import PER_LATENT, PORTRAIT_SIDE, HunyuanReference, Square
 
 DINO_SIDE = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures
@@ -30,11 +30,7 @@ def prepare_hunyuan(
     check_picture(picture)
     if side < _MULTIPLE or side % _MULTIPLE:
         raise InputError(f"the animated square's side is a multiple of {_MULTIPLE} pixels, got {side}: use 512")
-    found = largest_face(picture, detector)
-    if found is None:
-        raise FaceError("no face was found in the portrait: use a picture with one clear face")
-    height, width = picture.shape[:2]
-    square = portrait_square(found.bounds, width, height)
+    square = reference_square(picture, detector)
     cut = square_picture(picture, square, side)
     again = largest_face(cut, detector)
     if again is None:
@@ -47,6 +43,15 @@ def prepare_hunyuan(
         tokens=model.look(dino_picture(unit), arcface_picture(cut, again.points)),
         pose=model.pose(side, side),
     )
+
+
+def reference_square(picture: Picture, detector: FaceDetector) -> Square:
+    """The square around the largest face of a picture [H, W, 3]. Raises FaceError if no face is found."""
+    found = largest_face(picture, detector)
+    if found is None:
+        raise FaceError("no face was found in the portrait: use a picture with one clear face")
+    height, width = picture.shape[:2]
+    return portrait_square(found.bounds, width, height)
 
 
 def dino_picture(unit: Tensor) -> Tensor:

@@ -94,6 +94,11 @@ def segments(motions: Iterable[HunyuanMotion], rule: SegmentRule) -> Iterator[Se
         yield Segment(number, start, concat_motion(held), True)
 
 
+def segment_count(frames: int, rule: SegmentRule) -> int:
+    """How many segments a film of so many frames is cut into."""
+    return 1 + max(-(-(frames - rule.frames) // (rule.frames - rule.overlap)), 0)
+
+
 def film_latents(
     model: HunyuanPortrait,
     reference: HunyuanReference,

@@ -1,0 +1,33 @@
+"""Choice of HunyuanPortrait's networks, device and precision; its licence and files are checked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..backends.hunyuan.files import check_licence, locate_hunyuan
+from ..backends.hunyuan.loader import load_hunyuan
+from ..backends.hunyuan.model import HunyuanPortrait
+from ..backends.hunyuan.types import PORTRAIT_SIDE
+
+
+@dataclass(frozen=True)
+class HunyuanEngine:
+    """The requested networks of HunyuanPortrait, not yet loaded."""
+
+    weights: Path
+    device: torch.device
+    precision: torch.dtype
+    license_accepted: bool
+    size: int = PORTRAIT_SIDE  # pixels a side of the animated square
+
+    def require(self) -> None:
+        """Reads no weights. Raises InputError unless the licence is accepted, WeightsError that names missing files."""
+        check_licence(self.license_accepted)
+        locate_hunyuan(self.weights)
+
+    def load(self) -> HunyuanPortrait:
+        """Loads the networks. Raises as `require` does, and WeightsError if a key does not fit."""
+        return load_hunyuan(self.weights, self.device, self.precision, self.license_accepted)
