@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.animation import MULTIPLIER_RANGE, AnimationOptions
+from ..personalive_core.backends.liveportrait.finding import Landmarks
 from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
+from ..personalive_core.backends.liveportrait.stream import check_openness
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
 from ..personalive_core.backends.personalive.files import yunet_file
 from ..personalive_core.backends.personalive.motion import Strengths
 from ..personalive_core.device import device_name
-from ..personalive_core.errors import InputError
+from ..personalive_core.errors import InputError, WeightsError
 from ..personalive_core.faces.crop import FaceDetector
 from ..personalive_core.faces.detectors import helpful_detector
 from ..personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
@@ -26,6 +28,7 @@ from .host.errors import readable
 from .host.faces import CHOICES, LARGEST, choice, detector_input
 from .host.live import SERVICE, Wanted
 from .host.liveportrait import detector_place, draw_bytes
+from .host.liveportrait_source import landmarker
 from .host.memory import with_room
 from .host.panel import for_page
 from .host.schema import schema
@@ -96,6 +99,19 @@ def session_inputs() -> list[io.Input]:
     ]
 
 
+def openness_inputs() -> list[io.Input]:
+    """The widgets of what opens as far as the camera's face; they came later."""
+    return [
+        io.Boolean.Input(
+            what,
+            default=False,
+            optional=True,
+            tooltip=f"Opens the {what} as the camera's are; relative motion is then left out. Needs landmark.onnx.",
+        )
+        for what in ("eyes", "lips")
+    ]
+
+
 class LivePortraitSession(io.ComfyNode):
     """Begins a live session with LivePortrait, or changes the one that is on."""
 
@@ -111,6 +127,7 @@ class LivePortraitSession(io.ComfyNode):
                 SourceSocket.Input("source", tooltip="The picture, from Prepare Source."),
                 *motion_inputs(),
                 *session_inputs(),
+                *openness_inputs(),
             ],
             outputs=[],
             is_output_node=True,
@@ -136,13 +153,15 @@ class LivePortraitSession(io.ComfyNode):
         face: str,
         mark: bool,
         size: int,
+        eyes: bool = False,
+        lips: bool = False,
         **strengths: float,
     ) -> io.NodeOutput:
-        animation = live_animation(model.subject, mode, region, multiplier, stitching)
+        animation = opened(live_animation(model.subject, mode, region, multiplier, stitching), model, eyes, lips)
         portrait = only_portrait(source)
         settings = Settings(Strengths(**strengths), smoothing=smoothing or None, face=choice(face), mark=mark)
         run = LiveRun(model, portrait, animation, detector, size)
-        made_of = (model, portrait, mode, region, multiplier, stitching, detector, size)
+        made_of = (model, portrait, mode, region, multiplier, stitching, detector, size, eyes, lips)
         names = (model.weights.name, device_name(model.networks.device))
         token = SERVICE.begin(Wanted(partial(live_performer, run), made_of, settings, names, run.room))
         return io.NodeOutput(ui=for_page(PANEL, {"token": token}))
@@ -172,6 +191,13 @@ def live_animation(subject: str, mode: str, region: str, multiplier: float, stit
     return AnimationOptions(transfer, animal, multiplier, stitching and not animal)
 
 
+def opened(animation: AnimationOptions, model: LoadedLivePortrait, eyes: bool, lips: bool) -> AnimationOptions:
+    """The animation with eyes and lips as open as the camera's. Raises InputError for animals."""
+    if (eyes or lips) and model.subject == "animal":
+        raise InputError("how open an animal's eyes and lips are is not known: turn eyes and lips off")
+    return replace(animation, eyes=eyes, lips=lips)
+
+
 def only_portrait(source: object) -> SourcePortrait:
     """The source picture. Raises InputError for a source video."""
     if isinstance(source, SourcePortrait):
@@ -180,19 +206,44 @@ def only_portrait(source: object) -> SourcePortrait:
 
 
 def live_performer(run: LiveRun) -> LivePortraitPerformer:
-    """The performer of a session. Raises as `camera_detector` does."""
+    """The performer of a session. Raises as `camera_detector` and `live_landmarks` do."""
     networks, animal = run.model.networks, run.model.subject == "animal"
+    detector = camera_detector(run.detector)
+    landmarks = live_landmarks(run, detector)
     read = shown_source(run.source, run.size, networks)
     return LivePortraitPerformer(
         networks,
         read.source,
         read.portrait,
         read.paste,
-        camera_detector(run.detector),
+        detector,
         run.animation,
         animal,
         with_room(networks, run.room),
+        landmarks,
     )
+
+
+def live_landmarks(run: LiveRun, detector: FaceDetector | None) -> Landmarks | None:
+    """What says how open the camera's eyes and lips are; None where they are not followed.
+
+    Raises WeightsError or InputError if it, the detector, or the openness of the source's is not there.
+    """
+    if not run.animation.retargets:
+        return None
+    landmarks = landmarker(run.model)
+    if landmarks is None:
+        raise WeightsError(
+            f"eyes and lips need landmark.onnx, and {run.model.weights} has none: turn on download_if_missing in Load "
+            "LivePortrait, or turn eyes and lips off"
+        )
+    if detector is None:
+        raise InputError(
+            "eyes and lips follow the camera's face, and no detector looks for it: choose yunet as detector, or turn "
+            "eyes and lips off"
+        )
+    check_openness(run.source.source.motion, run.animation)
+    return landmarks
 
 
 def camera_detector(name: str) -> FaceDetector | None:

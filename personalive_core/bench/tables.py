@@ -94,7 +94,7 @@ def _papers_section(report: BenchReport) -> Section:
         "networks beside the paper's, which were compiled and ran on an RTX 4090",
         ("network", "ms", "paper ms"),
         [
-            (stage.name, f"{stage.seconds / MILLI:.2f}", f"{PAPER_MS[stage.name]:.1f}")
+            (_called(stage, report.speed), f"{stage.seconds / MILLI:.2f}", f"{PAPER_MS[stage.name]:.1f}")
             for stage in report.stages
             if is_papers(report) and stage.name in PAPER_MS
         ],
@@ -139,12 +139,16 @@ def _aligned(rows: list[Sequence[str]]) -> list[str]:
 
 
 def _stage_line(stage: StageCost, speed: str) -> str:
-    name = stage.name if stage.speed in ("", speed) else f"{stage.name} {stage.speed}"
+    name = _called(stage, speed)
     flops, rate = stage.flops / TERA, stage.flops / stage.seconds / TERA
     return (
         f"{name:<12} {stage.seconds / MILLI:>10.2f} {flops:>8.3f} {stage.flops_per_frame / TERA:>12.4f} "
         f"{rate:>8.2f} {_mebibytes(stage.peak_memory):>9}"
     )
+
+
+def _called(stage: StageCost, speed: str) -> str:
+    return stage.name if stage.speed in ("", speed) else f"{stage.name} {stage.speed}"
 
 
 def _mebibytes(size: int | None) -> str:

@@ -82,8 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speed",
         type=among(VARIANTS),
         default=(),
-        help=f"{', '.join(VARIANTS)}; LivePortrait: plain, compiled; several, with commas between, are measured beside "
-        "one another (default: plain)",
+        help=f"{', '.join(VARIANTS)} (LivePortrait: the first two), several with commas between (default: plain)",
     )
     parser.add_argument(
         "--keyframes",

@@ -173,6 +173,8 @@ def test_speeds_are_measured_beside_one_another(graphs, monkeypatch):
     assert all(tape.recorded and tape.replayed for tape in graphs)
     table = report_table(report)
     assert "warping compiled" in table
+    there = report_table(replace(report, device="NVIDIA H100", widths=(512,))).split("networks beside the paper's")[1]
+    assert all(f"\n{name} compiled" in there for name in NETWORKS[:4])
     heads = next(line for line in table.splitlines() if line.startswith("speed"))
     assert heads.split() == ["speed", "FPS", "ready", "s", "first", "frame", "s", "peak", "MiB"]
 

@@ -237,6 +237,32 @@ def test_a_live_performer_shows_the_prepared_source(node_module, model, core, mo
         live.camera_detector("yunet")
 
 
+def test_live_eyes_and_lips_need_what_reads_them(node_module, model, core, monkeypatch):
+    live, sources = node_module("live_liveportrait"), node_module("host.liveportrait_source")
+    source = sources.read_source(model, WHOLE, sources.FaceChoice(face_box="30, 30, 98, 110"))
+    plain = live.live_animation("human", "relative", "all", 1.0, True)
+    assert live.opened(plain, model, False, False) == plain
+    animation, detector, network = live.opened(plain, model, True, False), object(), object()
+    assert (animation.eyes, animation.lips) == (True, False)
+    run = live.LiveRun(model, source, animation, "auto", 128)
+    with pytest.raises(core("errors").WeightsError, match="turn on download_if_missing in Load LivePortrait, or turn"):
+        live.live_landmarks(run, detector)
+    monkeypatch.setattr(live, "landmarker", lambda _: network)
+    monkeypatch.setattr(live, "camera_detector", lambda _: None)
+    with pytest.raises(live.InputError, match="choose yunet as detector, or turn eyes and lips off"):
+        live.live_performer(run)
+    monkeypatch.setattr(live, "camera_detector", lambda _: detector)
+    with pytest.raises(live.InputError, match="how open the source's eyes are is read from 203 landmarks"):
+        live.live_performer(run)
+    motion = replace(source.source.motion, eyes=torch.tensor([[0.3, 0.3]]))
+    known = replace(source, source=replace(source.source, motion=motion))
+    performer = live.live_performer(replace(run, source=known))
+    assert (performer.landmarks, performer.detector, performer.options.eyes) == (network, detector, True)
+    assert live.live_performer(replace(run, animation=plain)).landmarks is None
+    with pytest.raises(live.InputError, match="turn eyes and lips off"):
+        live.opened(plain, replace(model, subject="animal"), False, True)
+
+
 def test_live_animals_take_all_of_it(node_module):
     live = node_module("live_liveportrait")
     animal = live.live_animation("animal", "relative", "all", 1.75, True)
