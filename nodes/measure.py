@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,23 +18,44 @@ from ..personalive_core.evaluation.measured_picture import measured_picture
 from ..personalive_core.evaluation.measured_text import measured_text
 from ..personalive_core.evaluation.measuring import measure_film
 from ..personalive_core.media.picture import Picture
-from .host.errors import readable
+from .host.errors import in_words, readable, told_in
 from .host.memory import check_interrupt
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket, only_picture, to_image, to_picture
 
+# Phrases of the core that name options of `personalive metrics`, in words of this node; longer ones first.
+_COMMAND = "only the command `personalive metrics` takes"
+IN_INPUTS: Mapping[str, str] = {
+    "give --yunet FILE, or --weights of a folder that holds it": "connect a model whose weights folder holds it",
+    "or give --yunet FILE": "or connect a model whose weights folder holds YuNet",
+    "give --weights of PersonaLive or LivePortrait": "connect a model that has it",
+    "give --size, or choose other --points": "make them square, or choose other points",
+    "give --size, which makes them equal": "resize them to one size",
+    ", or give --first N to measure the first N of both": "",
+    "--points none was chosen": "points is none",
+    "give --truth": "connect truth",
+    "give --reference": "connect reference",
+    ", or give --download": "",
+    "give --insightface if you may use them": f"{_COMMAND} them",
+    **{f"give --{name} FILE": f"{_COMMAND} it" for name in ("mediapipe", "sface", "i3d")},
+}
 FINDERS = ("auto", "none", "drawn", "yunet", "dlib")  # those of the core that need no file of their own
 
 
 def measure(
     video: torch.Tensor, beside: torch.Tensor, reference: Picture | None, is_self: bool, judges: JudgeOptions
 ) -> tuple[str, Picture]:
-    """The table as text, and the picture [H, W, 3], of frames and of those beside them, [F, H, W, C] each."""
+    """The table as text, and the picture [H, W, 3], of frames and of those beside them, [F, H, W, C] each.
+
+    Both, and errors, speak of the node's inputs.
+    """
     film = MeasuredFilm("video", partial(_frames, video), partial(_frames, beside), is_self, reference,
                         ("the video", "the truth" if is_self else "the driving"))  # fmt: skip
-    found = measure_film(film, catalogue("self" if is_self else "cross", open_judges(judges), reference is not None))
-    picture = measured_picture(found, {film.name: film})
-    return measured_text(found), np.zeros((1, 1, 3), np.uint8) if picture is None else picture
+    with told_in(IN_INPUTS):
+        kind = "self" if is_self else "cross"
+        found = measure_film(film, catalogue(kind, open_judges(judges), reference is not None))
+        picture = measured_picture(found, {film.name: film})
+    return in_words(measured_text(found), IN_INPUTS), np.zeros((1, 1, 3), np.uint8) if picture is None else picture
 
 
 def _frames(images: torch.Tensor) -> Iterator[Picture]:

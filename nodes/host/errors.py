@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -26,6 +27,22 @@ class NodeError(Exception):
 
 class OutOfMemory(torch.cuda.OutOfMemoryError):
     """Like `NodeError`, for a full GPU. ComfyUI knows the base class and unloads all models before the next run."""
+
+
+def in_words(text: str, words: Mapping[str, str]) -> str:
+    """`text` with each phrase of `words`, which names an option of the command line, as the node's user knows it."""
+    for phrase, known in words.items():
+        text = text.replace(phrase, known)
+    return text
+
+
+@contextlib.contextmanager
+def told_in(words: Mapping[str, str]) -> Iterator[None]:
+    """A PersonaLiveError inside the block is told `in_words`."""
+    try:
+        yield
+    except PersonaLiveError as error:
+        raise type(error)(in_words(str(error), words)) from error
 
 
 def readable(execute: Callable[P, R]) -> Callable[P, R]:

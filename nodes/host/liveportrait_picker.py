@@ -40,9 +40,9 @@ def outline(matrix: CropMatrix, by: float = 1.0) -> list[list[float]]:
 
 
 def _looked(model: LoadedLivePortrait, picture: Picture, wanted: FaceChoice) -> dict[str, Any]:
-    """The faces to choose from, and whether the node looks for any."""
-    detects = wanted.detector != "none" and model.subject == "human"
-    return {"faces": boxes(_offered(picture, wanted.detector)) if detects else [], "detects": detects}
+    """The faces to choose from, of people alone, and whether the node looks for any."""
+    found = _offered(picture, wanted.detector) if model.subject == "human" else ()
+    return {"faces": boxes(found), "detects": wanted.detector != "none"}
 
 
 def _offered(picture: Picture, name: str) -> tuple[Face, ...]:

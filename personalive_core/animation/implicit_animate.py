@@ -33,7 +33,7 @@ from ..errors import InputError
 from ..media.ahead import ahead
 from ..media.picture import Picture
 from ..media.still import RESULT_PICTURES, PictureWriter
-from ..media.video import Frame, is_pictures, probe, read_frames
+from ..media.video import Frame, probe, read_frames
 from ..media.write import VideoWriter, WriteOptions
 from ..motion.gaps import fill_missing
 from ..motion.types import concat_motion
@@ -48,7 +48,7 @@ from .driving import (
     noted_motion,
     open_motion,
 )
-from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, is_film, open_film
+from .implicit_job import FilmDriving, SourceFace, film_finder, find_source, gives_picture, is_film, is_still, open_film
 from .job import Seconds, Summary, check_files, make, progress, summary_of, timed, write_options, write_sheet
 from .liveportrait_engine import LivePortraitEngine
 from .pipeline import AnimatedFrame
@@ -155,7 +155,7 @@ def open_job_driving(job: ImplicitJob) -> _Driving:
     if is_motion(path):
         return _Driving(open_motion(job.clip, IMPLICIT))
     film = open_film(job.clip, job.engine.weights)
-    return _Driving(film.video, film, is_pictures(path) and probe(path).frames == 1)
+    return _Driving(film.video, film, is_still(path))
 
 
 def open_job_source(job: ImplicitJob) -> _Source:
@@ -172,7 +172,7 @@ def open_result(job: ImplicitJob, driving: _Driving, size: tuple[int, int]) -> V
 
     Raises InputError if a portrait and a driving picture are to give a film, otherwise as the writers do.
     """
-    if not driving.is_still or is_film(job.reference):
+    if not gives_picture(job.reference, job.clip.path):
         return VideoWriter(job.output, size, job_write_options(job, driving))
     if job.output.suffix.lower() not in RESULT_PICTURES:
         raise InputError(
@@ -248,9 +248,8 @@ class _Work:
 
     def _source_frames(self) -> Generator[Frame, None, None]:
         """The source video's frames; a thread decodes ahead of the caller."""
-        frames = read_frames(self.job.reference)
-        limit = self.job.face.limit
-        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in frames), DECODED_AHEAD)
+        limit, film = self.job.face.limit, read_frames(self.job.reference)
+        return ahead((replace(frame, image=limited(frame.image, limit)) for frame in film), DECODED_AHEAD)
 
     def _motions(
         self, model: LivePortrait, times: deque[tuple[Fraction, Fraction | None]], neutral: ImplicitMotion

@@ -23,7 +23,15 @@ from ..faces.tracking import TrackOptions
 from ..media.picture import Picture
 from ..media.video import Frame, is_pictures, probe
 from ..motion.gaps import fill_missing
-from .driving import DrivingClip, DrivingVideo, always_found, find_detector, open_driving, read_smoothed
+from .driving import (
+    DrivingClip,
+    DrivingVideo,
+    always_found,
+    find_detector,
+    is_motion,
+    open_driving,
+    read_smoothed,
+)
 from .extracting import OpenedFilm, extract_film
 from .job import progress
 from .liveportrait_engine import LivePortraitEngine
@@ -65,6 +73,16 @@ def find_source(picture: Picture, face: SourceFace, weights: Path, landmarks: La
 def is_film(path: Path) -> bool:
     """True if the reference is a video, whose every frame is animated. Raises InputError if it cannot be read."""
     return not is_pictures(path) or (probe(path).frames or 1) > 1
+
+
+def is_still(driving: Path) -> bool:
+    """True if the driving is one picture. Raises InputError if it cannot be read."""
+    return is_pictures(driving) and probe(driving).frames == 1
+
+
+def gives_picture(reference: Path, driving: Path) -> bool:
+    """True if the result is a picture: a picture is driven by one. Raises InputError if a file cannot be read."""
+    return not is_motion(driving) and is_still(driving) and not is_film(reference)
 
 
 def film_finder(face: SourceFace, picture: Picture, weights: Path, landmarks: Landmarks | None) -> Finder:

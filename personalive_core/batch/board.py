@@ -34,6 +34,7 @@ class Row:
     face: str  # rows with the same one can take the same encoded reference
     motion: str  # rows with the same one can take the same motion
     is_film: bool = True  # else the driving is a motion file, which nobody needs to extract
+    suffix: str = ""  # of its file; empty: that of all rows
 
     @property
     def cost(self) -> int:

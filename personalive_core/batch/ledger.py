@@ -27,7 +27,7 @@ class Ledger:
     """The output folder of one batch."""
 
     output: Path
-    suffix: str  # of the results: ".mp4"
+    suffix: str  # of the results: ".mp4"; a row may have its own
     records: dict[str, Record] = field(default_factory=dict)  # key -> newest record of this run's rows
     locks: list[IO[str]] = field(default_factory=list)  # open as long as the batch runs
 
@@ -44,8 +44,8 @@ class Ledger:
             record = before.get(row.key)
             if record is not None and record.is_whole(self.output):
                 self.records[row.key] = record
-            elif row.key in whole:
-                self.finish(row, "an earlier run", whole[row.key])
+            elif (row.key, self._suffix(row)) in whole:
+                self.finish(row, "an earlier run", whole[row.key, self._suffix(row)])
             else:
                 left.append(row)
         self.clean()
@@ -73,11 +73,11 @@ class Ledger:
 
     def place(self, task: Task) -> Path:
         """The file that one try of a row is to make: no two tries write the same, even if a lost worker goes on."""
-        return self.output / UNFINISHED / f"{task.row.key}~{uuid4().hex[:TRY_LETTERS]}{self.suffix}"
+        return self.output / UNFINISHED / f"{task.row.key}~{uuid4().hex[:TRY_LETTERS]}{self._suffix(task.row)}"
 
     def finish(self, row: Row, worker: str, place: Path) -> Record:
         """Gives a finished file its own name and notes it. Raises OutputError where that fails."""
-        final = self.output / f"{row.name}{self.suffix}"
+        final = self.output / f"{row.name}{self._suffix(row)}"
         put_in_place(place, final)
         record = Record(row.key, row.name, DONE, worker, place.stem.rpartition("~")[2], {final.name: _size(final)})
         return self._note(record)
@@ -120,20 +120,25 @@ class Ledger:
         except OSError as error:
             raise OutputError(f"{self.output} cannot be written to ({error.strerror}): choose another.") from error
 
-    def _whole_by_key(self) -> dict[str, Path]:
+    def _suffix(self, row: Row) -> str:
+        return row.suffix or self.suffix
+
+    def _whole_by_key(self) -> dict[tuple[str, str], Path]:
+        """Finished files that have not got their names, by key and suffix."""
         with contextlib.suppress(FileNotFoundError):
             found = sorted((self.output / UNFINISHED).iterdir())
-            return {path.stem.partition("~")[0]: path for path in found if self._is_result(path)}
+            return {(path.stem.partition("~")[0], path.suffix): path for path in found if _is_result(path)}
         return {}
-
-    def _is_result(self, path: Path) -> bool:
-        return path.suffix == self.suffix and "~" in path.stem and PARTIAL not in path.stem
 
 
 def names_taken(output: Path) -> dict[str, str]:
     """The names of earlier runs' results by key, which their rows keep."""
     records = read_journal(output, CLUSTER_JOURNAL) if output.is_dir() else {}
     return {key: record.name for key, record in records.items() if record.state == DONE}
+
+
+def _is_result(path: Path) -> bool:
+    return "~" in path.stem and PARTIAL not in path.stem
 
 
 def _size(path: Path) -> int:

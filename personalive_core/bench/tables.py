@@ -49,24 +49,7 @@ def _sections(report: BenchReport) -> Iterable[Section]:
     """The parts of a report that were measured."""
     parts: list[Section] = [
         _papers_section(report),
-        (
-            "streams, frames in to pictures out",
-            ("speed", "decoder", "keyframes", "FPS", "GPU works", "waits", "ready s", "first frame s", "peak MiB"),
-            [
-                (
-                    loop.speed,
-                    loop.decoder,
-                    str(loop.keyframes),
-                    f"{loop.fps:.2f}",
-                    _percent(loop.busy),
-                    UNKNOWN if loop.waits is None else f"{loop.waits:.1f}",
-                    f"{loop.ready_seconds:.2f}",
-                    f"{loop.first_frame_seconds:.2f}",
-                    _mebibytes(loop.peak_memory),
-                )
-                for loop in report.loops
-            ],
-        ),
+        _loops_section(report),
         _live_section(report),
         (
             "kernels of one step",
@@ -82,6 +65,28 @@ def _sections(report: BenchReport) -> Iterable[Section]:
         ),
     ]
     return [part for part in parts if part[2]]
+
+
+def _loops_section(report: BenchReport) -> Section:
+    """LivePortrait has one decoder and no keyframes, and its GPU's part is not measured."""
+    heads = ("speed", "decoder", "keyframes", "FPS", "GPU works", "waits", "ready s", "first frame s", "peak MiB")
+    rows = [
+        (
+            loop.speed,
+            loop.decoder,
+            str(loop.keyframes),
+            f"{loop.fps:.2f}",
+            _percent(loop.busy),
+            UNKNOWN if loop.waits is None else f"{loop.waits:.1f}",
+            f"{loop.ready_seconds:.2f}",
+            f"{loop.first_frame_seconds:.2f}",
+            _mebibytes(loop.peak_memory),
+        )
+        for loop in report.loops
+    ]
+    shown = (0, 3, 6, 7, 8) if report.system == LIVEPORTRAIT else range(len(heads))
+    chosen: list[Sequence[str]] = [[row[i] for i in shown] for row in rows]
+    return "streams, frames in to pictures out", [heads[i] for i in shown], chosen
 
 
 def _papers_section(report: BenchReport) -> Section:

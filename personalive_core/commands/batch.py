@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from .batch_options import (
     as_columns,
     base_of,
     common_options,
+    own_suffix,
     row_arguments,
     row_options,
     whole_paths,
@@ -132,7 +133,8 @@ def _rows(a: argparse.Namespace, base: Mapping[str, Any], output: Path) -> tuple
     meaning = Meaning(
         row_options(), as_columns(FACE_OPTIONS), as_columns(MOTION_OPTIONS), f"{common_options(base)} {a.suffix}"
     )
-    return make_rows(given, meaning, names_taken(output), partial(_length, a.frames))
+    rows = make_rows(given, meaning, names_taken(output), partial(_length, a.frames))
+    return tuple(replace(row, suffix=own_suffix(base, row)) for row in rows)
 
 
 def _require(base: Mapping[str, Any], suffix: str) -> None:

@@ -8,8 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..backends.registry import LIVE_SYSTEMS
-from ..errors import InputError
+from ..animation.implicit_job import gives_picture
+from ..backends.registry import LIVE_SYSTEMS, LIVEPORTRAIT
+from ..batch.board import Row
+from ..errors import InputError, PersonaLiveError
+from ..media.still import RESULT_PICTURES
 from .animate import add_arguments as add_animate
 
 # By their names in the parsed arguments.
@@ -68,6 +71,19 @@ def base_of(a: argparse.Namespace) -> dict[str, Any]:
 def common_options(base: Mapping[str, Any]) -> str:
     """What of `base` the results depend on, as text."""
     return repr(sorted((name, str(value)) for name, value in base.items() if name not in NOT_IN_KEY))
+
+
+def own_suffix(base: Mapping[str, Any], row: Row) -> str:
+    """The suffix of a row's result where it is not that of all rows: LivePortrait gives a picture driven by one.
+
+    Of files that cannot be read it says nothing: whoever makes the row says why.
+    """
+    if dict(row.options).get("system", base["system"]) != LIVEPORTRAIT:
+        return ""
+    try:
+        return RESULT_PICTURES[0] if gives_picture(row.reference, row.driving) else ""
+    except PersonaLiveError:
+        return ""
 
 
 def whole_paths(options: Iterable[tuple[str, str]], folder: Path) -> tuple[tuple[str, str], ...]:

@@ -58,7 +58,6 @@ _COUNTS = ",".join(map(str, KEYFRAMES))
 _OWN: Mapping[str, object] = {
     "size": DEFAULT_SIZE,
     "decoder": ("full",),
-    "speed": (),
     "keyframes": (),
     "compile": False,
     "profile": False,
@@ -83,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speed",
         type=among(VARIANTS),
         default=(),
-        help=f"{', '.join(VARIANTS)}; several, with commas between, are measured beside one another (default: plain)",
+        help=f"{', '.join(VARIANTS)}; LivePortrait: plain, compiled; several, with commas between, are measured beside "
+        "one another (default: plain)",
     )
     parser.add_argument(
         "--keyframes",
@@ -143,7 +143,8 @@ def liveportrait_options_of(a: argparse.Namespace) -> LivePortraitOptions:
         raise InputError(f"LivePortrait has one width, got {len(a.widths)}: give {SMALL_WIDTH} or {PUBLISHED_WIDTH}")
     device = pick_device(a.device)
     width = a.widths[0] if a.widths else SMALL_WIDTH
-    return LivePortraitOptions(width, pick_precision(a.precision, device), device, a.frames, a.repeats)
+    precision, speeds = pick_precision(a.precision, device), a.speed or LivePortraitOptions.speeds
+    return LivePortraitOptions(width, precision, device, a.frames, a.repeats, speeds)
 
 
 def hunyuan_options_of(a: argparse.Namespace) -> HunyuanOptions:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from ..animation.driving import find_detector
 from ..animation.engine import Engine
 from ..animation.liveportrait_engine import LivePortraitEngine
 from ..animation.portrait import ReferenceFace, open_portrait, read_portrait
 from ..backends.liveportrait.kj_modes import check_kj
+from ..backends.liveportrait.landmarker import LiveLandmarker, open_landmarker
+from ..backends.liveportrait.stream import check_openness
 from ..backends.personalive.files import SHIPPED, own_size, yunet_file
 from ..backends.personalive.motion import Strengths
 from ..backends.personalive.reference import encode_reference
@@ -18,6 +22,7 @@ from ..backends.registry import LIVEPORTRAIT, PERSONALIVE
 from ..drawn.canvas import FaceMotion
 from ..drawn.person import draw_portrait
 from ..drawn.sample import SITTER
+from ..errors import InputError, WeightsError
 from ..faces.crop import FaceDetector
 from ..faces.detectors import helpful_detector
 from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
@@ -71,12 +76,31 @@ def _personalive(a: argparse.Namespace, engine: Engine) -> PersonaLivePerformer:
 def _liveportrait(a: argparse.Namespace, engine: LivePortraitEngine) -> LivePortraitPerformer:
     detector, finder = _detector(a), None  # all of the drawn portrait is animated, and all of an animal's
     picture = read_portrait(a.reference) if a.reference else draw_portrait(SITTER, FaceMotion(), a.size)
-    if a.reference and not a.animal:
+    options = transfer_of(a, expression_friendly=a.animal)
+    landmarks = _landmarks(a.weights, detector) if options.retargets else None
+    if (a.reference or landmarks) and not a.animal:
         finder = detector or find_detector(a.detector, picture, a.weights)
     model = engine.load()
-    read = read_live_reference(model, picture, a.size, finder)
-    options = transfer_of(a, expression_friendly=a.animal)
-    return LivePortraitPerformer(model, read.source, read.portrait, read.paste, detector, options, a.animal)
+    read = read_live_reference(model, picture, a.size, finder, landmarks)
+    check_openness(read.source.motion, options)
+    performer = LivePortraitPerformer(model, read.source, read.portrait, read.paste, detector, options, a.animal)
+    return replace(performer, landmarks=landmarks)
+
+
+def _landmarks(weights: Path, detector: FaceDetector | None) -> LiveLandmarker:
+    """What says how open eyes and lips are. Raises WeightsError or InputError if it, or the detector, is not there."""
+    landmarks = open_landmarker(weights)
+    if landmarks is None:
+        raise WeightsError(
+            f"--eyes and --lips need LivePortrait's landmark.onnx, and {weights} has none: run `personalive download "
+            f"--system liveportrait --weights {weights}`, or leave them out"
+        )
+    if detector is None:
+        raise InputError(
+            "--eyes and --lips follow the driving's face, and no detector looks for it: run `personalive download "
+            "--only detector`, or choose another --detector"
+        )
+    return landmarks
 
 
 def _detector(a: argparse.Namespace) -> FaceDetector | None:

@@ -19,8 +19,6 @@ SOURCE_LIMIT = SourceFace().limit
 LIVEPORTRAIT_ONLY = {
     **TRANSFER_DEFAULTS,
     "pose_friendly": False,
-    "eyes": False,
-    "lips": False,
     "close_lips": False,
     "even_eyes": False,
     "variance": OBSERVATION_VARIANCE,
@@ -52,8 +50,6 @@ def add_liveportrait(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_openness(own: argparse._ArgumentGroup) -> None:
-    own.add_argument("--eyes", action="store_true", help="eyes as open as the driving's; needs landmark.onnx")
-    own.add_argument("--lips", action="store_true", help="lips as open as the driving's; needs landmark.onnx")
     own.add_argument("--close-lips", action="store_true", help="close the reference's lips before they are moved")
     own.add_argument(
         "--even-eyes", action="store_true", help="a reference video's eyes stay as open as in its first frame"
@@ -71,8 +67,6 @@ def animation_of(a: argparse.Namespace) -> AnimationOptions:
     """The animation that the arguments ask for. Raises InputError for what animals do not have."""
     return replace(
         transfer_of(a, expression_friendly=not a.pose_friendly),
-        eyes=a.eyes,
-        lips=a.lips,
         close_lips=a.close_lips,
         even_eyes=a.even_eyes,
         variance=a.variance,

@@ -23,6 +23,8 @@ TRANSFER_DEFAULTS = {
     "multiplier": 1.0,
     "no_stitching": False,
     "kj_mode": None,
+    "eyes": False,
+    "lips": False,
 }
 
 
@@ -49,17 +51,23 @@ def add_transfer(group: argparse._ArgumentGroup) -> None:
         choices=KJ_MODES,
         help="move as ComfyUI-LivePortraitKJ's mode of that name does, in place of --region and --absolute",
     )
+    group.add_argument("--eyes", action="store_true", help="eyes as open as the driving's; needs landmark.onnx")
+    group.add_argument("--lips", action="store_true", help="lips as open as the driving's; needs landmark.onnx")
 
 
 def transfer_of(a: argparse.Namespace, expression_friendly: bool = True) -> AnimationOptions:
     """How motion is taken over, from arguments. Raises InputError for what animals do not have."""
     if a.animal and (a.absolute or a.region != TRANSFER_DEFAULTS["region"] or a.kj_mode):
         raise InputError("animals take all of a person's motion as it is: leave --region, --absolute and --kj-mode out")
+    if a.animal and (a.eyes or a.lips):
+        raise InputError("the openness of an animal's eyes and lips is not known: leave --eyes and --lips out")
     return AnimationOptions(
         TransferOptions("absolute" if a.absolute else "relative", a.region),
         expression_friendly=expression_friendly,
         multiplier=a.multiplier,
         stitching=not (a.no_stitching or a.animal),
+        eyes=a.eyes,
+        lips=a.lips,
         kj=a.kj_mode,
     )
 

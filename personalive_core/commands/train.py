@@ -23,6 +23,7 @@ from ..training.prepare import Drawing, prepare_drawn
 from ..training.prepare_videos import LARGEST_STRIDE, Cut, Prepared, prepare_videos
 from ..training.presets import STAGES, preset
 from ..training.recipe import assemble
+from ..training.session import PLANS, Session, plan_of, train_session
 from .options import add_detector, add_device, add_size, add_weights
 from .readers import number, whole
 from .result import Result
@@ -33,8 +34,9 @@ CHANGED = ("steps", "clips", "accumulation", "rate")  # preset values that argum
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive train` and `personalive train prepare`."""
-    actions = parser.add_subparsers(dest="action", metavar="prepare")
+    actions = parser.add_subparsers(dest="action", metavar="prepare|session")
     _add_prepare(actions.add_parser("prepare", help="cache training clips: from videos, or of drawn people"))
+    _add_session(actions.add_parser("session", help="draw people and train all stages of a preset, within minutes"))
     parser.add_argument(
         "--stage", choices=STAGES, help="1, 2 or 3 of the paper, or a network that the paper takes ready-made"
     )
@@ -80,6 +82,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     drawn = parser.add_argument_group("of drawn people")
     drawn.add_argument("--split", choices=["train", "test"], default="train", help="split of people and motions")
     drawn.add_argument("--style", choices=["photo", "line", "fine"], default="photo", help="(default: %(default)s)")
+    drawn.add_argument("--actors", action="store_true", help="draw a second person in each clip's motion too")
     drawn.add_argument("--journeys", action="store_true", help="longer films: large turns, leaving and coming back")
     drawn.add_argument(
         "--seen",
@@ -91,8 +94,19 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=[*PLANS], default="portrait", help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of clips and runs; the same one resumes")
+    parser.add_argument("--minutes", type=number(0), default=0.0, help="end, and keep all, before these are over")
+    parser.add_argument("--workers", type=whole(1), default=2, help="processes that draw (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
 def run(a: argparse.Namespace) -> Result:
     """Trains one stage, or prepares clips. Raises InputError for a missing argument, and for a LoRA without --start."""
+    if a.action == "session":
+        return _session(a)
     if a.action == "prepare":
         return _prepared_videos(a) if a.videos else _prepared_drawn(a)
     for name in ("stage", "data", "output"):
@@ -123,13 +137,22 @@ def _ended(weights: Path, card: Mapping[str, object]) -> str:
     return text if card["finished"] else f"{text}, not finished yet: the same command goes on from there"
 
 
+def _session(a: argparse.Namespace) -> Result:
+    cards = train_session(Session(a.preset, a.output, a.minutes, a.workers, a.seed, a.quiet))
+    said = "stage {stage}: {steps} steps, {minutes} minutes ({device})"
+    done = len(cards) == len(plan_of(a.preset).acts) and all(card["finished"] for card in cards)
+    last = f"{a.output / '3' / 'weights'}: the model" if done else f"{a.output}: not finished yet, go on with the same"
+    lines = [said.format(**card) for card in cards]
+    return Result("\n".join([*lines, last]), cards)
+
+
 def _prepared_drawn(a: argparse.Namespace) -> Result:
     reader = None
     if a.seen:
         engine = _engine(a)
         engine.require()
         reader = engine.load()
-    drawing = Drawing(a.size, a.frames, a.stride, a.style, a.journeys)
+    drawing = Drawing(a.size, a.frames, a.stride, a.style, a.actors, a.journeys)
     prepare_drawn(a.output, a.split, range(a.drawn), drawing, reader, a.workers)
     return Result(f"{a.output}: {plural(a.drawn, 'drawn clip')} of {a.frames} frames")
 

@@ -15,7 +15,7 @@ from .head import Head, Identity, facing
 Lines = NDArray[np.float64]  # [K, N, 2] in the scene, or [K, N, 3] of the head
 
 STRANDS, CURLS, RINGLETS, FALLING, CURTAIN, WHISKERS, STRAYS = 110, 190, 260, 56, 20, 240, 16
-LIPS = (0.13, 0.24, 0.36)  # half width, top and bottom of what no whisker grows on
+BARE_LIPS = (0.13, 0.24, 0.36)  # half width, top and bottom of what no whisker grows on
 STRANDS_SEEN = 1.42  # radians from the viewer's direction beyond which a strand is not drawn
 
 
@@ -124,7 +124,7 @@ def draw_whiskers(canvas: Canvas, head: Head, motion: FaceMotion, face: Points) 
     x = 0.66 * (across - 0.5)
     top = np.interp(np.abs(x), [0.0, 0.12, 0.2, 0.3, 0.36], [0.215, 0.22, 0.27, 0.25, 0.18])
     y = top + (0.56 + drop - top) * high
-    grown = (np.abs(x) > LIPS[0]) | (y < LIPS[1]) | (y > LIPS[2] + drop)
+    grown = (np.abs(x) > BARE_LIPS[0]) | (y < BARE_LIPS[1]) | (y > BARE_LIPS[2] + drop)
     x, y, lean, tone = x[grown], y[grown], lean[grown], tone[grown]
     flat = np.stack([np.stack([x, y], 1), np.stack([1.05 * x + 0.012 * (lean - 0.5), y + 0.03], 1)], 1)
     lines = head.on(flat.reshape(-1, 2)).reshape(-1, 2, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..media.picture import Picture
 from ..modules.schedule import seeded_noise
 from ..motion.types import HybridMotion, concat_motion
 from .cases import Case, Truth
+from .closeness import Closeness, Share, closeness, mean_closeness, shares
 from .scores import Scores, mean_scores, score
 
 Lead = Callable[[Iterable[HybridMotion], Reference, int], Iterator[HybridMotion]]
@@ -26,6 +27,7 @@ Lead = Callable[[Iterable[HybridMotion], Reference, int], Iterator[HybridMotion]
 SEED = 0
 FULL = Strengths(rotation=1, translation=1, scale=1, expression=1)  # as in the true frames: the whole motion
 MODEL, REPEATED, DRIVING, MEAN = "PersonaLive", "reference repeated", "driving frame", "mean frame"
+COMPARED_CLOSELY = (MODEL, REPEATED, MEAN)
 
 
 def interpolated(motions: Iterable[HybridMotion], reference: Reference, frames: int) -> Iterator[HybridMotion]:
@@ -71,6 +73,8 @@ class Reenactment:
     frames: int  # scored, per clip
     rows: dict[str, Scores]
     network_error: float  # mean error of the landmark network itself, on the true pictures, in pixels
+    close: dict[str, Closeness] = field(default_factory=dict)  # means over all clips, of COMPARED_CLOSELY
+    shares: tuple[Share, ...] = ()  # of the reference repeated's errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,7 @@ class Outcome:
     network_error: float
     column: Column
     frames: int  # scored
+    close: dict[str, Closeness] = field(default_factory=dict)
 
 
 def run_case(case: Case, model: PersonaLive, judge: Landmarker) -> Outcome:
@@ -112,6 +117,7 @@ def run_case(case: Case, model: PersonaLive, judge: Landmarker) -> Outcome:
         score(truth.pictures, truth, judge).mean().landmarks,
         Column(reference, driving[middle], truth.pictures[middle], output[middle]),
         len(driving[rows]),
+        {name: closeness(shown[name][rows], truth[rows], model) for name in COMPARED_CLOSELY},
     )
 
 
@@ -127,4 +133,9 @@ def run_task(
     outcomes = [run_case(case, model, judge) for case in cases]
     rows = {row: mean_scores([outcome.rows[row] for outcome in outcomes]) for row in outcomes[0].rows}
     error = float(np.mean([outcome.network_error for outcome in outcomes]))
-    return Reenactment(name, len(outcomes), outcomes[0].frames, rows, error), [outcome.column for outcome in outcomes]
+    close = {row: [outcome.close[row] for outcome in outcomes] for row in outcomes[0].close}
+    means = {row: mean_closeness(clips) for row, clips in close.items()}
+    task = Reenactment(
+        name, len(outcomes), outcomes[0].frames, rows, error, means, shares(close[MODEL], close[REPEATED])
+    )
+    return task, [outcome.column for outcome in outcomes]

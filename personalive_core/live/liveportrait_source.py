@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.liveportrait.crops import CropMatrix, limited
 from ..backends.liveportrait.driving import INPUT_SIDE
-from ..backends.liveportrait.finding import detected_face
+from ..backends.liveportrait.finding import Landmarks, detected_face
 from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.pasting import LivePaste, prepare_live_paste
 from ..backends.liveportrait.portrait import SourcePortrait, prepare_source
@@ -29,13 +29,17 @@ class LiveReference:
 
 
 def read_live_reference(
-    model: LivePortrait, picture: Picture, size: int, detector: FaceDetector | None
+    model: LivePortrait,
+    picture: Picture,
+    size: int,
+    detector: FaceDetector | None,
+    landmarks: Landmarks | None = None,
 ) -> LiveReference:
     """Reads any picture [H, W, 3] as a reference that is shown with `size` pixels a side.
 
     A square picture is shown whole, of others the square around the largest face; the centred one without a detector.
     Its face is animated, cropped as the published code crops it, and pasted back; where none was looked for, or a
-    square picture shows none, the whole picture.
+    square picture shows none, the whole picture. How open eyes and lips are is known with `landmarks` alone.
     Raises FaceError if a picture that is not square shows no face.
     """
     picture = limited(picture)
@@ -45,7 +49,7 @@ def read_live_reference(
     if face is None and detector and not is_square:
         raise FaceError("no face was found in the new portrait: use a picture with one clear face")
     if face is not None:
-        return shown_source(prepare_source(model, picture, detected_face(picture, face)), size, model)
+        return shown_source(prepare_source(model, picture, detected_face(picture, face, landmarks)), size, model)
     shown = whole_frame(frame_size)
     source = live_source(model, [crop_image(picture, shown, INPUT_SIDE)]).to(model.device, model.dtype)
     return LiveReference(source, crop_image(picture, shown, size), None)

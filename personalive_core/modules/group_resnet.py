@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .layers import Ops
 
-_WIDTHS = (64, 128, 256, 512)  # of the four stages (ResNet, arXiv 1512.03385)
+RESNET_WIDTHS = (64, 128, 256, 512)  # of the four stages (ResNet, arXiv 1512.03385)
 EXPRESSION_DIM = 512
 _DEPTHS_50, _DEPTHS_18 = (3, 4, 6, 3), (2, 2, 2, 2)
 _EXPANSION = 4  # of a bottleneck's last layer
@@ -52,12 +52,12 @@ class PoseBlock(nn.Module):
 class ExpressionEncoder(nn.Module):
     """Faces [N, 3, 256, 256] in [0, 1] -> expressions [N, 512]: a ResNet-50 whose norms have one group."""
 
-    def __init__(self, ops: Ops = nn) -> None:
+    def __init__(self, widths: tuple[int, ...] = RESNET_WIDTHS, ops: Ops = nn) -> None:
         super().__init__()
         net = self.resnet50 = nn.Module()
-        net.conv1, net.gn1 = _conv(3, _WIDTHS[0], 7, 2, ops), ops.GroupNorm(_EXPRESSION_GROUPS, _WIDTHS[0])
-        _add_stages(net, _DEPTHS_50, _EXPANSION, partial(Bottleneck, ops=ops))
-        net.fc = ops.Linear(_EXPANSION * _WIDTHS[-1], EXPRESSION_DIM)
+        net.conv1, net.gn1 = _conv(3, widths[0], 7, 2, ops), ops.GroupNorm(_EXPRESSION_GROUPS, widths[0])
+        _add_stages(net, widths, _DEPTHS_50, _EXPANSION, partial(Bottleneck, ops=ops))
+        net.fc = ops.Linear(_EXPANSION * widths[-1], EXPRESSION_DIM)
 
     def forward(self, faces: Tensor) -> Tensor:
         net = self.resnet50
@@ -67,12 +67,12 @@ class ExpressionEncoder(nn.Module):
 class HeadPoseEncoder(nn.Module):
     """Heads [N, 3, 256, 256] in [0, 1] -> rotation [N, 3] in degrees, and translation [N, 3] in [-2, 2]."""
 
-    def __init__(self, ops: Ops = nn) -> None:
+    def __init__(self, widths: tuple[int, ...] = RESNET_WIDTHS, ops: Ops = nn) -> None:
         super().__init__()
         net = self.head_pose_net = nn.Module()
-        net.conv1, net.bn1 = _conv(3, _WIDTHS[0], 7, 2, ops), ops.GroupNorm(_POSE_GROUPS, _WIDTHS[0])
-        _add_stages(net, _DEPTHS_18, 1, partial(PoseBlock, ops=ops))
-        net.fc = ops.Linear(_WIDTHS[-1], 6)
+        net.conv1, net.bn1 = _conv(3, widths[0], 7, 2, ops), ops.GroupNorm(_POSE_GROUPS, widths[0])
+        _add_stages(net, widths, _DEPTHS_18, 1, partial(PoseBlock, ops=ops))
+        net.fc = ops.Linear(widths[-1], 6)
 
     def forward(self, heads: Tensor) -> tuple[Tensor, Tensor]:
         net = self.head_pose_net
@@ -94,10 +94,14 @@ def _shortcut(before: int, after: int, stride: int, groups: int, ops: Ops) -> nn
 
 
 def _add_stages(
-    net: nn.Module, depths: tuple[int, ...], expansion: int, block: Callable[[int, int, int], nn.Module]
+    net: nn.Module,
+    widths: tuple[int, ...],
+    depths: tuple[int, ...],
+    expansion: int,
+    block: Callable[[int, int, int], nn.Module],
 ) -> None:
-    before = _WIDTHS[0]
-    for stage, (width, depth) in enumerate(zip(_WIDTHS, depths, strict=True)):
+    before = widths[0]
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         blocks = nn.Sequential()
         for index in range(depth):
             blocks.append(block(before, width, 2 if stage and not index else 1))
@@ -108,6 +112,6 @@ def _add_stages(
 def _pooled(net: nn.Module, x: Tensor) -> Tensor:
     """[N, 64, h, w] -> [N, C], the mean of the last stage's maps."""
     x = functional.max_pool2d(x, 3, stride=2, padding=1)
-    for stage in range(len(_WIDTHS)):
+    for stage in range(len(RESNET_WIDTHS)):
         x = net.get_submodule(f"layer{stage + 1}")(x)
     return x.mean((2, 3))

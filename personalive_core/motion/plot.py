@@ -39,8 +39,8 @@ POSE: tuple[tuple[str, int, Colour], ...] = (  # name, column of HeadPose.angles
     ("roll", 2, GREEN),
 )
 UPPER_SHARE = 0.6  # the upper panel's part of both panels' height
-SMALLEST_CHANGE = 0.02  # of an expression, likewise
 SMALLEST_TURN = 5.0  # degrees: smallest range of the axis, so that a head at rest does not show as noise
+SMALLEST_CHANGE = 0.02  # of an expression, likewise
 
 
 def motion_plot(
@@ -69,9 +69,8 @@ def motion_plot(
     middle = TITLE + round((height - 2 * TITLE - FOOT) * UPPER_SHARE)
     last = max(len(motion) - 1, 1)
     turn = max(SMALLEST_TURN, float(np.abs(angles).max()))
-    most = max([threshold or 0, *(value for _, value in novelty)])
+    top = 1.15 * max([SMALLEST_CHANGE if threshold is None else max(threshold, 1.0), *(value for _, value in novelty)])
     upper = Axes(LEFT, TITLE, width - RIGHT, middle, last, -1.1 * turn, 1.1 * turn)
-    top = 1.15 * max(most, SMALLEST_CHANGE if threshold is None else 1.0)
     lower = Axes(LEFT, middle + TITLE, width - RIGHT, height - FOOT, last, 0, top)
     missing = ~motion.valid.numpy()
     for panel in (upper, lower):
@@ -82,10 +81,6 @@ def motion_plot(
     draw_novelty(draw, lower, np.array(novelty, np.float64).reshape(-1, 2), threshold, keyframes)
     shading = [("no face", SHADE)] if missing.any() else []
     draw_head(draw, upper, "Head pose (degrees)", [*((name, colour) for name, _, colour in POSE), *shading])
-    if threshold is None:
-        draw_head(draw, lower, "Change of expression since the first face", [])
-    else:
-        draw_head(draw, lower, "Motion novelty", [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
     draw_time(draw, lower, rate)
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
@@ -93,10 +88,12 @@ def motion_plot(
 def draw_novelty(
     draw: ImageDraw.ImageDraw, panel: Axes, curve: Curve, threshold: float | None, keyframes: Sequence[int]
 ) -> None:
-    """Draws the novelty curve; if there is a threshold, it (dashed), and a diamond on a stem at each keyframe."""
+    """Draws the novelty curve with its head; if there is a threshold, it (dashed), and a diamond at each keyframe."""
     if threshold is None:
+        draw_head(draw, panel, "Change of expression since the first face", [])
         draw_curve(draw, panel, curve, INK)
         return
+    draw_head(draw, panel, "Motion novelty", [(f"threshold {threshold:g}", FAINT), ("keyframe", KEYFRAME)])
     dash, y = 8 * DETAIL, panel.y(threshold)
     for left in range(panel.left, panel.right, 2 * dash):
         draw.line((left, y, min(left + dash, panel.right), y), FAINT, 2 * DETAIL)

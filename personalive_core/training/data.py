@@ -16,6 +16,7 @@ from ..media.files import save_tensors
 from ..motion.types import HeadPose, HybridMotion
 
 CLIP_SUFFIX = ".clip.safetensors"
+KNOWN_OF_DRAWN = ("landmarks", "actors", "actor_box", "actor_landmarks")  # what only drawn clips have, in Clip's order
 _log = logging.getLogger(__name__)
 
 
@@ -27,6 +28,9 @@ class Clip:
     motion: HybridMotion  # exact in drawn clips; in real ones, and after `as_seen`, as the networks read it
     canonical: Tensor  # [F, 21, 3] canonical keypoints, before pose
     landmarks: Tensor | None = None  # [F, 31, 2] in [-1, 1] of the picture; drawn people only
+    actors: Tensor | None = None  # [F, S, S, 3] uint8: another person in the same motion; drawn people only
+    actor_box: Tensor | None = None  # [F, 4] face boxes of the actors
+    actor_landmarks: Tensor | None = None  # [F, 31, 2] likewise
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -34,9 +38,9 @@ class Clip:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as `save_clip` writes them."""
         motion, pose = self.motion, self.motion.pose
-        known = {} if self.landmarks is None else {"landmarks": self.landmarks}
+        known = {name: getattr(self, name) for name in KNOWN_OF_DRAWN}
         return {
-            **known,
+            **{name: tensor for name, tensor in known.items() if tensor is not None},
             "pictures": self.pictures,
             "embedding": motion.embedding,
             "keypoints": motion.keypoints,
@@ -70,7 +74,8 @@ def read_clip(path: Path) -> Clip:
         read = load_file(path)
         pose = HeadPose(read["angles"], read["translation"], read["scale"])
         motion = HybridMotion(read["embedding"], read["keypoints"], pose, read["box"], read["valid"])
-        return Clip(read["pictures"], motion, read["canonical"], read.get("landmarks"))
+        known = (read.get(name) for name in KNOWN_OF_DRAWN)
+        return Clip(read["pictures"], motion, read["canonical"], *known)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be read ({error}): prepare it again") from error
     except KeyError as error:
@@ -145,13 +150,15 @@ class Pick:
 
 
 def pick(data: Dataset, frames: int, draws: np.random.Generator, consecutive: bool = False, margin: int = 0) -> Pick:
-    """Draws a clip, a reference frame and `frames` driving frames of it, in a row if `consecutive`.
+    """Draws a clip, a reference frame with a face and `frames` driving frames of it, in a row if `consecutive`.
 
     Single driving frames are at least `margin` frames from the reference, where the clip is that long.
     """
     clip = int(draws.integers(len(data)))
-    length = len(data.clip(clip))
+    length, valid = len(data.clip(clip)), data.clip(clip).motion.valid
     reference = int(draws.integers(length))
+    if not bool(valid[reference]) and bool(valid.any()):  # nobody is in that frame
+        reference = int(draws.choice(valid.nonzero()[:, 0].numpy()))
     if margin and not consecutive:
         far = [i for i in range(length) if abs(i - reference) >= margin] or list(range(length))
         return Pick(clip, reference, tuple(int(i) for i in draws.choice(far, size=frames)))

@@ -16,7 +16,7 @@ from ..media.tensors import to_signed
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour
-from .data import generator, landmarks_of, normal
+from .data import Clip, generator, landmarks_of, normal
 from .losses import (
     Losses,
     absolute_error,
@@ -29,7 +29,7 @@ from .losses import (
 )
 from .prepare import facial_code
 from .presets import Preset
-from .source import Source, signed_on
+from .source import Source, acted, signed_on
 
 # VAE loss weights, relative to the squared error; small, as the gradient of an absolute error does not shrink with it
 PIXELS, EDGES, KL = 0.03, 0.03, 3e-5
@@ -145,8 +145,10 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     the embedding is read out from these maps.
     """
     picks = _singles(source, row, *numbers)
-    clips = [(source.data.clip(clip), frame) for clip, frame in picks]
-    pictures = torch.cat([_pictures(source, place) for place in picks])
+    read = acted if row.crossed else _as_it_is
+    clips = [(read(source.data.clip(clip)), frame) for clip, frame in picks]
+    device = source.model.device
+    pictures = torch.cat([signed_on(device, clip.pictures[frame : frame + 1]) for clip, frame in clips])
     boxes = jittered(torch.stack([clip.motion.box[frame] for clip, frame in clips]), row, *numbers)
     crops = recolour(crop_faces(pictures, boxes), row.augment, *numbers, 1)
     encoder = source.model.motion_encoder
@@ -158,6 +160,10 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
         points = in_boxes(torch.stack([landmarks_of(clip)[frame] for clip, frame in clips]), boxes, row.size)
         losses["places"] = SEEN * heat_error(maps[:, : points.shape[1]].float(), points.to(maps.device))
     return losses
+
+
+def _as_it_is(clip: Clip) -> Clip:
+    return clip
 
 
 @torch.no_grad()

@@ -148,6 +148,8 @@ def _follow(accelerator: Accelerator, writer: RunWriter, learner: nn.Module, clo
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
     """Whether any process was interrupted: all must stop after the same step, or they would wait for each other."""
+    if accelerator.num_processes == 1:  # without waiting for the device
+        return interrupted
     return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device)))
 
 

@@ -39,6 +39,14 @@ SHAPES: dict[str, NetworkSizes] = {
         vae_config((16, 32, 64, 128), 1),
         small_image_encoder_config(64, 128),
     ),
+    "portrait": NetworkSizes(  # 256 pixels a side; 18.3 M parameters, 37 MB in float16
+        UNetConfig((64, 64, 96, 96), layers=1, heads=4, groups=8, image_dim=128, preconditioned=True),
+        PoseGuiderConfig(64, (8, 16, 32, 64)),
+        FaceEncoderConfig(width=64, attention_dim=64, heads=1),
+        KeypointConfig((24, 48, 96, 192), (1, 1, 2, 1)),
+        vae_config((24, 48, 96, 128), 1),
+        small_image_encoder_config(64, 128),
+    ),
     "twin": NetworkSizes(  # for the tests
         UNetConfig((16, 16, 16, 16), layers=1, heads=2, groups=4, image_dim=16, preconditioned=True),
         PoseGuiderConfig(16, (4, 8, 8, 8)),

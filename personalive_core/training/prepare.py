@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import extract_shape, face_boxes, is_face
+from ..drawn.canvas import FaceMotion
 from ..drawn.truth import (
     TOKEN_DIM,
     TOKENS,
@@ -34,6 +36,8 @@ from ..motion.types import HybridMotion
 from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
 
+ACTORS = 1_000_000  # the actor of person n is person n + ACTORS of the split
+
 
 def facial_code(numbers: Tensor) -> Tensor:
     """Expression numbers [F, E] -> facial embeddings [F, 32, 16], the first training target of the small encoder."""
@@ -48,6 +52,7 @@ class Drawing:
     frames: int = 16  # per clip
     stride: int = 1  # motion frames from one frame of the clip to the next
     style: Style = "photo"
+    actors: bool = False  # each clip has a second person too, in exactly the same motion
     journeys: bool = False  # longer films, with turns, leaving and coming back; False: short talk
 
 
@@ -62,7 +67,17 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
     valid = is_face(box, drawing.size) if drawing.journeys else torch.ones(frames, dtype=torch.bool)
     motion = HybridMotion(facial_code(expression(motions)), keypoints, pose, box, valid)
     pictures = torch.from_numpy(draw(who, motions, drawing.size, drawing.style))
-    return Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
+    clip = Clip(pictures, motion, canonical.clone(), landmarks(who, motions))
+    return with_actor(clip, split, index, motions, drawing) if drawing.actors else clip
+
+
+def with_actor(clip: Clip, split: Split, index: int, motions: Sequence[FaceMotion], drawing: Drawing) -> Clip:
+    """`clip` with a second person who does the same, frame by frame: pictures and face boxes."""
+    actor = person(split, ACTORS + index)
+    keypoints = pose_keypoints(canonical_keypoints(actor)[None].expand(len(motions), -1, -1), head_pose(motions))
+    actors = torch.from_numpy(draw(actor, motions, drawing.size, drawing.style))
+    box = face_boxes(keypoints, drawing.size).float()
+    return replace(clip, actors=actors, actor_box=box, actor_landmarks=landmarks(actor, motions))
 
 
 def as_seen(clip: Clip, model: PersonaLive) -> Clip:
@@ -81,7 +96,7 @@ def prepare_drawn(
     """
     make_folder(folder)
     if workers and model is None:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _alone) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), drawing_alone) as pool:
             parts = [range(clips.start + i, clips.stop, workers) for i in range(workers)]
             for done in [pool.submit(prepare_drawn, folder, split, part, drawing) for part in parts]:
                 done.result()
@@ -93,7 +108,7 @@ def prepare_drawn(
             save_clip(path, as_seen(clip, model) if model else clip)
 
 
-def _alone() -> None:
+def drawing_alone() -> None:
     """A drawing process uses one thread: there is one process for each core."""
     import cv2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import crop_faces
 from ..backends.personalive.types import Reference
 from ..device import upload
+from ..errors import InputError
 from ..media.tensors import signed
 from ..modules.inputs import MotionFeatures
 from ..modules.pose_guider import draw_keypoints
@@ -80,8 +81,18 @@ class Batch:
     regions: Tensor | None = None  # [B, F, 4, 4] boxes of `regions.ERROR_REGIONS` in pixels
 
 
-def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: int, jitter: str = "smooth") -> Batch:
-    """Assembles the items of `picks`; with a `strength`, adds face crops augmented that much, in the way `jitter`."""
+def batch(
+    source: Source,
+    picks: list[Pick],
+    strength: float | None,
+    *numbers: int,
+    jitter: str = "smooth",
+    crossed: bool = False,
+) -> Batch:
+    """Assembles the items of `picks`; with a `strength`, adds face crops augmented that much, in the way `jitter`.
+
+    `crossed` takes the crops from the clips' actors, who do the same. Raises InputError for clips without them.
+    """
     clips = [source.data.clip(item.clip) for item in picks]
     rows = [torch.tensor(item.driving) for item in picks]
     pairs = list(zip(clips, picks, rows, strict=True))
@@ -89,7 +100,7 @@ def batch(source: Source, picks: list[Pick], strength: float | None, *numbers: i
     pictures = torch.stack([signed_on(device, clip.pictures[row]) for clip, _, row in pairs])
     faces = None
     if strength is not None:
-        crops = [face_crops(clip, row, device) for clip, _, row in pairs]
+        crops = [face_crops(acted(clip) if crossed else clip, row, device) for clip, _, row in pairs]
         faces = AUGMENTATIONS[jitter](torch.cat(crops), strength, *numbers)
     return Batch(
         reference=torch.stack([source.latents(item.clip)[item.reference] for item in picks]),
@@ -112,6 +123,14 @@ def clip_regions(clip: Clip) -> Tensor:
 def signed_on(device: torch.device, pictures: Tensor) -> Tensor:
     """Pictures [F, S, S, 3] uint8 -> [F, 3, S, S] in [-1, 1] on `device`; only the bytes are copied to it."""
     return signed(upload(pictures, device).float()).permute(0, 3, 1, 2)
+
+
+def acted(clip: Clip) -> Clip:
+    """`clip` with its actor's pictures, face boxes and landmarks. Raises InputError for a clip without an actor."""
+    if clip.actors is None or clip.actor_box is None:
+        raise InputError("this preset needs clips with actors: prepare them with `train prepare --drawn N --actors`")
+    motion = replace(clip.motion, box=clip.actor_box)
+    return replace(clip, pictures=clip.actors, motion=motion, landmarks=clip.actor_landmarks)
 
 
 def face_crops(clip: Clip, rows: Tensor, device: torch.device = CPU) -> Tensor:

@@ -241,8 +241,9 @@ def _denoise(model: PersonaLive, items: Batch, x: Tensor, timesteps: Tensor, dro
 def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers: int) -> Batch:
     strength = row.augment if "motion_encoder" in row.trains else None
     picks = source.picks(row.clips, frames, consecutive, *numbers, margin=row.margin)
-    jitter = {} if row.jitter == "smooth" else {"jitter": row.jitter}
-    return batch(source, picks, strength, *numbers, **jitter)
+    if row.jitter == "smooth" and not row.crossed:
+        return batch(source, picks, strength, *numbers)
+    return batch(source, picks, strength, *numbers, jitter=row.jitter, crossed=row.crossed)
 
 
 def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """A cluster's batch without a cluster: order, grouping, retries and what stays on the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_motion_file_is_not_read_beforehand(drive):
 
 def test_a_worker_prefers_the_references_that_it_holds(drive):
     """Sixteen references for two workers that keep eight each: in any other order nearly every row encodes its own."""
-    rows = [row(face, film, 100) for film in "uvwxyz" for face in "abcdefghijklmnop"]
+    rows = [row(face, film, 100 + 7 * i) for i, film in enumerate("uvwxyz") for face in "abcdefghijklmnop"]
     pool, _, _ = drive(rows)
     assert sum(pool.encoded.values()) <= 16 + 8
 
@@ -222,6 +223,20 @@ def test_a_result_that_a_killed_run_finished_but_did_not_note_is_taken(drive, tm
     assert (tmp_path / "out" / "a__nod.mp4").read_text() == "whole"
     assert (tmp_path / "out" / "b__nod.mp4").read_text() == "b__nod"
     assert ledger.records["key-a__nod"].state == DONE
+
+
+def test_a_row_may_have_its_own_suffix(drive, tmp_path):
+    """A finished file of another suffix is not taken for its result."""
+    still, other = replace(row("anna", "smile"), suffix=".png"), replace(row("bert", "smile"), suffix=".png")
+    folder = tmp_path / "out" / UNFINISHED
+    folder.mkdir(parents=True)
+    (folder / "key-anna__smile~12345678.png").write_text("whole")
+    (folder / "key-bert__smile~12345678.mp4").write_text("another")
+    pool, _, ledger = drive([still, other, row("anna", "nod")])
+    assert sorted(pool.made()) == ["anna__nod", "bert__smile"]
+    assert (tmp_path / "out" / "anna__smile.png").read_text() == "whole"
+    assert (tmp_path / "out" / "bert__smile.png").read_text() == "bert__smile"
+    assert [*ledger.records["key-anna__nod"].files] == ["anna__nod.mp4"]
 
 
 def test_another_batch_in_the_same_folder_is_refused(tmp_path):

@@ -2,16 +2,28 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
+from personalive_core.backends.liveportrait.model import LivePortrait
 from personalive_core.backends.liveportrait.networks import LiveSizes
-from personalive_core.bench.liveportrait import LivePortraitOptions, run_liveportrait_bench
+from personalive_core.backends.liveportrait.speed import with_live_speed
+from personalive_core.backends.personalive.speed.choice import AS_IT_IS, GRAPHS
+from personalive_core.backends.personalive.speed.prepare import Tools
+from personalive_core.bench.liveportrait import LivePortraitOptions, live_variants, run_liveportrait_bench
 from personalive_core.bench.liveportrait_networks import count_live, live_sizes, random_live
 from personalive_core.bench.report import read_report
 from personalive_core.bench.tables import markdown, report_table
 from personalive_core.errors import InputError
+from personalive_core.modules.retargeting import RetargetingNetworks
+from personalive_core.motion.types import HeadPose
+from tests.backends.liveportrait.tiny import SIZES
+from tests.backends.personalive.test_speed import Tape
 
 CPU = torch.device("cpu")
 WIDTH = 16
@@ -83,6 +95,93 @@ def test_the_papers_figures_stand_beside_a_gpus(report):
         assert "paper" not in report_table(other)
 
 
+class Extractor(nn.Module):
+    """In place of the motion extractor."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 70)
+        self.detector = lambda pictures: self.fc(pictures.mean((2, 3)))
+
+    def read(self, features):
+        pose = HeadPose(features[:, :3], features[:, 3:6], features[:, 6:7])
+        return features, pose, features[:, 7:].reshape(-1, 21, 3)
+
+    def expression(self, features):
+        return 0.1 * features[:, 7:].reshape(-1, 21, 3)
+
+
+class Warping(nn.Conv3d):
+    """In place of the warping network."""
+
+    def forward(self, volume, source, keypoints):
+        return SimpleNamespace(features=super().forward(volume) + (keypoints - source).mean())
+
+
+class Decoder(nn.Module):
+    """In place of the decoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.config = nn.Linear(4, 4), SIZES.decoder
+
+    def forward(self, features):
+        return functional.interpolate(self.fc(features[:, :, 0]), size=(512, 512)).sigmoid()
+
+
+def cheap():
+    """Networks that cost nothing, and can be recorded."""
+    appearance = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Unflatten(2, (1, 4)))
+    networks = appearance, Extractor(), Warping(3, 3, 1), Decoder(), RetargetingNetworks(SIZES.retargeting)
+    return LivePortrait(*(network.eval() for network in networks))
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Speed compiled as on CUDA, recorded on the CPU; the recorders of each stage."""
+    made = []
+
+    def recorder(_):
+        made.append(Tape())
+        return made[-1]
+
+    choose = lambda name, _: GRAPHS if name == "compiled" else AS_IT_IS  # noqa: E731
+    monkeypatch.setattr("personalive_core.bench.liveportrait.choose_live_speed", choose)
+    fast = lambda model, plan: with_live_speed(model, plan, Tools(recorder=recorder))  # noqa: E731
+    monkeypatch.setattr("personalive_core.bench.liveportrait.with_live_speed", fast)
+    return made
+
+
+def test_speeds_are_measured_beside_one_another(graphs, monkeypatch):
+    monkeypatch.setattr("personalive_core.bench.liveportrait.random_live", lambda *_: cheap())
+    blank, speeds, loops = np.zeros((512, 512, 3), np.uint8), ("plain", "compiled"), []
+    monkeypatch.setattr("personalive_core.bench.liveportrait.drawn_portrait", lambda _: blank)
+    monkeypatch.setattr("personalive_core.bench.liveportrait.drawn_frames", lambda _: [blank])
+    monkeypatch.setattr("personalive_core.bench.liveportrait.count_live", lambda _: {"warping": 1})
+    monkeypatch.setattr(
+        "personalive_core.bench.liveportrait.time_loop", lambda one, _: loops.append(one.run is None) or (1.0, 2.0, 3.0)
+    )
+    report = run_liveportrait_bench(LivePortraitOptions(WIDTH, frames=2, repeats=1, speeds=speeds))
+    assert [(stage.name, stage.speed) for stage in report.stages] == [
+        *((name, "plain") for name in (*NETWORKS, "crop", "paste")),
+        *((name, "compiled") for name in NETWORKS[:4]),
+    ]
+    assert [loop.speed for loop in report.loops] == [*speeds]
+    assert loops == [True, True, True, False, False]  # the report's, and two of each speed
+    assert (report.speed, report.compiled) == ("plain", False)
+    assert len(graphs) == 4
+    assert all(tape.recorded and tape.replayed for tape in graphs)
+    table = report_table(report)
+    assert "warping compiled" in table
+    heads = next(line for line in table.splitlines() if line.startswith("speed"))
+    assert heads.split() == ["speed", "FPS", "ready", "s", "first", "frame", "s", "peak", "MiB"]
+
+
+def test_a_speed_that_runs_plain_is_plain():
+    """Without a CUDA device compiled is no figure of its own."""
+    assert [*live_variants(cheap(), LivePortraitOptions(speeds=("compiled",)))] == ["plain"]
+
+
 @pytest.fixture
 def quick(monkeypatch, report):
     """The command finds its figures measured; what it was asked for."""
@@ -100,8 +199,8 @@ def test_the_command(personalive, quick, tmp_path):
     assert outcome.code == 0, outcome.err
     assert quick == [LivePortraitOptions(frames=5)]
     assert json.loads(path.read_text())["system"] == "liveportrait"
-    compared = personalive(*given, "--widths", "512", "--compare", path)
-    assert quick[1].width == 512
+    compared = personalive(*given, "--widths", "512", "--speed", "plain,compiled", "--compare", path)
+    assert (quick[1].width, quick[1].speeds) == (512, ("plain", "compiled"))
     assert "warping seconds" in compared.out
     other = personalive("bench", "--compare", path)
     assert other.code == InputError.exit_code
@@ -111,7 +210,7 @@ def test_the_command(personalive, quick, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--speed", "plain,compiled"), "--speed belongs to personalive, got --system liveportrait"),
+        (("--speed", "plain,fp8"), "LivePortrait runs at speed auto, plain, compiled, got 'fp8': choose one of these"),
         (("--decoder", "tiny"), "--decoder belongs to personalive"),
         (("--size", "256"), "--size belongs to personalive"),
         (("--profile",), "--profile belongs to personalive"),

@@ -3,22 +3,25 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from personalive_core.animation import engine as engine_module
+from personalive_core.animation.liveportrait_engine import LivePortraitEngine
 from personalive_core.backends.personalive.files import SHIPPED
-from personalive_core.batch.board import BAD, MADE, OUTPUT, READ, SHORT_OF_MEMORY, TROUBLE
+from personalive_core.batch.board import BAD, MADE, OUTPUT, READ, SHORT_OF_MEMORY, TROUBLE, Row
 from personalive_core.batch.drive import Event
 from personalive_core.batch.ray_pool import Cluster
 from personalive_core.commands import batch as batch_command
-from personalive_core.commands.batch_options import base_of, row_arguments, row_options
+from personalive_core.commands.batch_options import base_of, own_suffix, row_arguments, row_options
 from personalive_core.commands.batch_worker import RowWorker, outcome_of
 from personalive_core.errors import FaceError, InputError, OutputError, WeightsError
 from personalive_core.media.video import read_frames
 from tests.backends.liveportrait.tiny import tiny_states, write_hub
+from tests.live.toy_liveportrait import ToyLive
 
 
 @pytest.fixture(autouse=True)
@@ -249,6 +252,40 @@ def test_liveportrait_shares_motion_too(parsed, files, synth, tmp_path):
     made = [worker.make(call(files), str(files / f"{name}.mkv"), shared) for name, shared in (("a", None), ("b", film))]
     assert [one.kind for one in made] == [MADE, MADE]
     np.testing.assert_array_equal(frames(files / "a.mkv"), frames(files / "b.mkv"))
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_picture_that_a_picture_drives_gives_a_picture(personalive, files, synth, tmp_path, monkeypatch):
+    """With LivePortrait; a film, motion, or a reference that is a film gives a film."""
+    monkeypatch.setattr(LivePortraitEngine, "load", lambda _: ToyLive())
+    weights = write_hub(tmp_path / "weights", tiny_states(synth))
+    shutil.copy(files / "refs" / "bert.png", files / "drvs" / "smile.png")
+    table = files / "rows.csv"
+    table.write_text("reference,driving,frames\nrefs/anna.png,drvs/smile.png,\nrefs/anna.png,drvs/nod.mp4,1\n")
+    words = ("--weights", weights, "--system", "liveportrait", "--device", "cpu", "--detector", "none", "--json")
+    outcome = personalive("batch", "--csv", table, "--output", files / "out", *words)
+    result = json.loads(outcome.out)
+    assert [row["files"] for row in result["rows"]] == [["anna__smile.png"], ["anna__nod.mp4"]], result
+    assert next(read_frames(files / "out" / "anna__smile.png")).image.shape == (512, 512, 3)
+
+
+@pytest.mark.parametrize(
+    ("system", "reference", "driving", "suffix"),
+    [
+        ("liveportrait", "refs/anna.png", "refs/bert.png", ".png"),
+        ("personalive", "refs/anna.png", "refs/bert.png", ""),
+        ("liveportrait", "drvs/nod.mp4", "refs/bert.png", ""),
+        ("liveportrait", "refs/anna.png", "drvs/nod.mp4", ""),
+        ("liveportrait", "refs/anna.png", "nod.safetensors", ""),
+        ("liveportrait", "refs/anna.png", "broken.png", ""),
+    ],
+)
+def test_only_a_picture_that_liveportrait_makes_has_its_own_suffix(files, system, reference, driving, suffix):
+    for name in ("nod.safetensors", "broken.png"):
+        (files / name).write_bytes(b"nothing")
+    row = Row("row", "key", files / reference, files / driving, (("system", system),), None, "face", "motion")
+    assert own_suffix({"system": "personalive"}, row) == suffix
+    assert own_suffix({"system": system}, replace(row, options=())) == suffix
 
 
 # --- the whole command

@@ -3,12 +3,14 @@
 import argparse
 import asyncio
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from personalive_core.animation.liveportrait_engine import LivePortraitEngine
 from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.files import SHIPPED
 from personalive_core.backends.personalive.motion import Strengths
@@ -20,7 +22,9 @@ from personalive_core.drawn.sample import SITTER
 from personalive_core.errors import FaceError, InputError, WeightsError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.video import read_frames
+from tests.backends.liveportrait.onnx_file import landmark_onnx
 from tests.backends.liveportrait.tiny import ANIMAL, shifted, tiny_states, write_hub
+from tests.live.toy_liveportrait import ToyLive
 from tests.media.films import encode, numbered
 
 SYSTEM = ("--system", "liveportrait")
@@ -100,6 +104,36 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
     assert made.portrait.shape == (64, 64, 3)
 
 
+def test_eyes_and_lips_follow_the_driving(hub, detected, tmp_path, monkeypatch):
+    """They need the landmark network, something that finds the driving's face, and a reference that shows one."""
+    monkeypatch.setattr(LivePortraitEngine, "load", lambda _: ToyLive())
+    path, weights = tmp_path / "me.png", shutil.copytree(hub, tmp_path / "weights")
+    Image.fromarray(draw_portrait(SITTER, FaceMotion(), 96)).save(path)
+    given = ("--reference", path, "--weights", weights, "--eyes")
+    with pytest.raises(WeightsError, match=r"need LivePortrait's landmark.onnx, .*: run `personalive download"):
+        performer(hub, *given)
+    points = np.random.default_rng(0).uniform(0.05, 0.95, (203, 2)).astype(np.float32)
+    (weights / "liveportrait" / "landmark.onnx").write_bytes(landmark_onnx(points))
+    with pytest.raises(InputError, match="how open the source's eyes are is read from 203 landmarks"):
+        performer(hub, *given)
+    detected.append(Face(Box(25, 25, 60, 65), 0.9))
+    made = performer(hub, *given)
+    assert (made.options.eyes, made.options.lips) == (True, False)
+    assert made.source.motion.eyes.isfinite().all()
+    assert made.landmarks is not None
+    assert made.detector is not None
+    drawn = performer(hub, *given[2:], "--lips")
+    assert (drawn.options.lips, drawn.paste is None) == (True, False)
+    assert performer(hub, *given[:-1]).landmarks is None
+
+
+def test_openness_needs_a_detector(hub, tmp_path):
+    weights = shutil.copytree(hub, tmp_path / "weights")
+    (weights / "liveportrait" / "landmark.onnx").write_bytes(landmark_onnx(np.zeros((203, 2), np.float32)))
+    with pytest.raises(InputError, match="no detector looks for it: run `personalive download --only detector`, or"):
+        performer(hub, "--weights", weights, "--lips", "--detector", "none")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -113,6 +147,8 @@ def test_a_reference_is_animated_around_its_face(hub, detected, tmp_path):
         (("--no-stitching",), "--no-stitching belongs to liveportrait"),
         ((*SYSTEM, "--kj-mode", "source_video_smoothed"), "is for a source video, and the source is a picture"),
         ((*SYSTEM, "--multiplier", "3"), "--driving-multiplier: expected a number from 0 to 2"),
+        (("--eyes",), "--eyes belongs to liveportrait, got --system personalive: leave it out, or use live"),
+        ((*SYSTEM, "--animal", "--lips"), "is not known: leave --eyes and --lips out"),
         (
             (*SYSTEM, "--animal", "--absolute"),
             "animals take all of a person's motion as it is: leave --region",

@@ -3,17 +3,18 @@
 import itertools
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from personalive_core.drawn.canvas import Canvas, FaceMotion, view_of
+from personalive_core.drawn.fine_hair import draw_cap_strands, draw_falling_hair
 from personalive_core.drawn.fine_scene import SCENERY, light_over, scene
 from personalive_core.drawn.finery import HATS, SCENES, finery
+from personalive_core.drawn.head import head_of
 from personalive_core.drawn.motion import FARTHEST, random_motion
 from personalive_core.drawn.sample import SITTER
 from personalive_core.drawn.styles import LabelCanvas, LineCanvas, paper, unlabelled
-from personalive_core.drawn.truth import clip_motion, draw, journey_motion, landmarks, person, regions
+from personalive_core.drawn.truth import LANDMARKS, clip_motion, draw, journey_motion, landmarks, person, regions
 from personalive_core.training.prepare import Drawing, drawn_clip
 
 SIZE = 96
@@ -50,17 +51,25 @@ def test_all_that_there_is_to_wear_and_to_stand_before_comes_up():
             assert finery(who).shadow is None
 
 
-def gradient(pictures, mask):
-    grey = pictures.astype(float).mean(-1)[0]
-    return np.square(np.diff(grey, axis=1))[mask[:, 1:]].mean()
-
-
-@pytest.mark.parametrize("style", ["long", "bob", "curly"])
-def test_hair_has_strands(style):
-    who = replace(wearing(hat="none"), style=style, hair=(120, 80, 50), glasses="none")
-    mask = cv2.erode(regions(who, [CALM], SIZE)[0, 1].astype(np.uint8), np.ones((7, 7))) > 0
-    plain, fine = (gradient(draw(who, [CALM], SIZE, style), mask) for style in ("photo", "fine"))
-    assert fine > 1.3 * plain
+@pytest.mark.parametrize(
+    ("hairs", "style", "shades"),
+    [
+        (draw_cap_strands, "bun", 20),
+        (draw_cap_strands, "curly", 20),
+        (draw_falling_hair, "long", 15),
+        (draw_falling_hair, "curly", 20),
+    ],
+)
+def test_hair_has_strands_of_many_shades_and_keeps_off_the_face(hairs, style, shades):
+    who = replace(SITTER, style=style)
+    canvas = Canvas(paper(SIZE), view_of(CALM), "hair")
+    hairs(canvas, head_of(who, CALM))
+    drawn = (canvas.image != paper(SIZE)).any(-1)
+    assert drawn.sum() > 300
+    assert len(np.unique(canvas.image[drawn], axis=0)) > shades
+    if hairs is draw_cap_strands:
+        x, y = ((landmarks(who, [CALM])[0, LANDMARKS.index("nose tip")].numpy() + 1) * SIZE / 2).astype(int)
+        assert not drawn[y - 8 :, x - 10 : x + 10].any()
 
 
 @pytest.mark.parametrize(
@@ -73,32 +82,43 @@ def test_hair_has_strands(style):
     ],
 )
 def test_motion_shows_at_its_landmarks(motion, place):
-    from personalive_core.drawn.truth import LANDMARKS
-
     changed = difference(draw(SITTER, [CALM], SIZE, "fine"), draw(SITTER, [motion], SIZE, "fine"))
     x, y = ((landmarks(SITTER, [motion])[0, LANDMARKS.index(place)].numpy() + 1) * SIZE / 2).astype(int)
     assert changed[y - 4 : y + 5, x - 4 : x + 5].max() > 25
     assert changed[-6:, :6].max() == 0  # the background stays
 
 
-def test_a_hat_is_clothes_and_covers_hair():
-    who = wearing(hat="beanie")
-    hair, clothes = (regions(who, [CALM], SIZE, style)[0, [1, 2]] for style in ("photo", "fine"))
-    plain, fine = (regions(who, [CALM], SIZE, style)[0] for style in ("photo", "fine"))
-    assert hair.shape == clothes.shape
-    assert fine[2, : SIZE // 3].sum() > 100  # clothes up there
-    assert plain[2, : SIZE // 3].sum() == 0
-    assert fine[1].sum() < plain[1].sum()
+@pytest.fixture
+def dressed(monkeypatch):
+    """`draw` in the fine style with another finery."""
+
+    def pictures(who, motion, what=draw, **changed):
+        monkeypatch.setattr("personalive_core.drawn.fine.finery", lambda one: replace(finery(one), **changed))
+        return what(who, [motion], SIZE, "fine")
+
+    return pictures
 
 
-def test_an_earring_hangs_at_an_ear():
-    who = wearing(earrings="hoop", hat="none")
-    turned = FaceMotion(yaw=25.0)
-    bare = replace(who, pattern=next(p for p in range(400) if finery(replace(who, pattern=p)).earrings == "none"))
-    with_ring, without = (draw(one, [turned], SIZE, "fine") for one in (who, bare))
-    assert with_ring.shape == without.shape
-    labels = [regions(one, [turned], 2 * SIZE, "fine")[0, 0] for one in (who, bare)]
-    assert labels[0].sum() != labels[1].sum()  # it hides some skin
+@pytest.mark.parametrize("hat", ["beanie", "brimmed", "band"])
+def test_a_hat_is_clothes_and_covers_hair(dressed, hat):
+    who = wearing(hat=hat)
+    bare, covered = (dressed(who, CALM, regions, hat=kind)[0] for kind in ("none", hat))
+    x, y = ((landmarks(who, [CALM])[0, LANDMARKS.index("nose bridge")].numpy() + 1) * SIZE / 2).astype(int)
+    top = slice(0, y - SIZE // 5), slice(x - 3, x + 4)  # over the middle of the forehead
+    assert bare[2][top].sum() == 0
+    assert covered[2][top].sum() > (15 if hat == "band" else 60)
+    assert covered[1].sum() < bare[1].sum()
+
+
+@pytest.mark.parametrize("kind", ["stud", "hoop", "drop"])
+def test_an_earring_hangs_at_the_ear_that_is_seen(dressed, kind):
+    who, turned = wearing(earrings="hoop", hat="none"), FaceMotion(yaw=25.0)
+    changed = difference(*(dressed(who, turned, earrings=one) for one in ("none", kind)))
+    assert changed.max() > 30
+    rows, columns = np.nonzero(changed)
+    assert len(rows) < 150
+    assert abs(columns.mean() / SIZE - 0.5) > 0.1  # at a side of the head
+    assert 0.4 < rows.mean() / SIZE < 0.75
 
 
 @pytest.mark.parametrize("kind", SCENERY)

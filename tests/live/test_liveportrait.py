@@ -14,15 +14,17 @@ from personalive_core.backends.liveportrait.finding import detected_face
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.backends.liveportrait.motion import read_implicit, unit_pictures
 from personalive_core.backends.liveportrait.portrait import prepare_source
+from personalive_core.backends.liveportrait.stream import RenderOptions, portrait_keypoints
 from personalive_core.backends.liveportrait.transfer import TransferOptions
 from personalive_core.backends.personalive.motion import Strengths
-from personalive_core.errors import FaceError, NumericalError
+from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face, crop_image, portrait_crop, whole_frame
 from personalive_core.live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from personalive_core.live.liveportrait_source import read_live_reference, shown_source
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import QUICK, Captured, Settings
 from personalive_core.motion.smoothing import OneEuroOptions, smooth
+from personalive_core.motion.types import concat_motion
 from tests.backends.liveportrait.tiny import CPU, tiny_states, write_hub
 from tests.live.toy_liveportrait import PLAIN, Blind, ToyLive, live_performer
 from tests.live.toy_networks import SIZE, picture
@@ -336,6 +338,123 @@ def test_only_the_face_is_animated():
     assert changes.any()
     assert not changes[:8].any()
     assert not changes[:, :8].any()
+
+
+# --- eyes and lips as open as the driving's
+
+
+class OpenLive(ToyLive):
+    """The same with perceptrons, whose change follows each of their inputs."""
+
+    def open_eyes(self, x):
+        return 0.3 * x[:, 65:] + 0.1 * x[:, 63:64] + 0.05 * x[:, 64:65] + 0.01 * x[:, :63]
+
+    def open_lips(self, x):
+        return 0.2 * x[:, 64:] - 0.1 * x[:, 63:64] + 0.02 * x[:, :63]
+
+
+def landmarks_of(face, eye, lips):
+    """203 points over the face's box, whose two eyes and lips are so open."""
+    box, points = face.box, np.random.default_rng(0).random((203, 2))
+    points[:2] = (0, 0), (1, 1)
+    for (low, high), (left, right), ratio in (
+        ((6, 18), (0, 12), eye),
+        ((30, 42), (24, 36), eye / 2),
+        ((90, 102), (48, 66), lips),
+    ):
+        points[[left, right]] = (0, 0), (1, 0)
+        points[[low, high]] = (0.5, 0), (0.5, ratio)
+    return (points * (box.width, box.width) + (box.left, box.top)).astype(np.float32)
+
+
+ELSEWHERE = np.full((203, 2), 900, np.float32)
+
+
+def opening(options, seen, **more):
+    """A performer that finds FACE and, one after the other, the landmarks `seen` in what is not its reference."""
+    left = [landmarks_of(FACE, 0.3, 0.1), *seen]
+    found = {"detector": lambda _: (FACE,), "landmarks": lambda *_: left.pop(0)}
+    read = read_live_reference(OpenLive(), picture(1000), SIZE, *found.values())
+    return LivePortraitPerformer(OpenLive(), read.source, read.portrait, None, options=options, **found, **more)
+
+
+def opened(motion, ratios):
+    """Motion whose openness is these: the left eye's, and the lips'."""
+    eyes = torch.tensor([[eye, eye / 2] for eye, _ in ratios])
+    return replace(motion, eyes=eyes, lips=torch.tensor([[lips] for _, lips in ratios]))
+
+
+RATIOS = [(0.2, 0.3), (0.35, 0.05), (0.1, 0.6)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(PLAIN, eyes=True, lips=True, stitching=True, multiplier=1.3),
+        replace(PLAIN, eyes=True),
+        replace(PLAIN, lips=True, transfer=TransferOptions("absolute", "exp")),
+        replace(PLAIN, lips=True, kj="off"),
+    ],
+)
+def test_eyes_and_lips_are_those_of_a_clip(options):
+    performer = opening(options, [landmarks_of(FACE, *pair) for pair in RATIOS])
+    steps = played(performer, driving(3, height=150, width=150))
+    motion = opened(concat_motion([step.state.motion for step in steps]), RATIOS)
+    assert torch.allclose(concat_motion([step.state.motion for step in steps]).eyes, motion.eyes, atol=1e-5)
+    own = performer.source.motion
+    assert torch.allclose(torch.cat([own.eyes, own.lips], 1), torch.tensor([[0.3, 0.15, 0.1]]), atol=1e-5)
+    told = next(portrait_keypoints(performer.model, own, [motion], RenderOptions(options)))[1]
+    assert np.abs(pictures(steps).astype(int) - drawn(performer, told)).max() <= 1
+    assert len({picture.tobytes() for picture in pictures(steps)}) == 3
+
+
+def test_openness_that_is_not_seen_is_that_of_the_frame_before():
+    """Until it is known the reference is at rest; landmarks that slip off the face say nothing."""
+    seen = [ELSEWHERE, landmarks_of(FACE, 0.2, 0.3), ELSEWHERE, ELSEWHERE, landmarks_of(FACE, 0.4, 0.1)]
+    performer = opening(replace(PLAIN, eyes=True), seen)
+    steps = played(performer, driving(4, height=150, width=150))
+    shown = pictures(steps)
+    assert [step.found for step in steps] == [True] * 4
+    assert np.array_equal(shown[0], drawn(performer, performer.source.motion.keypoints)[0])
+    assert not np.array_equal(shown[0], shown[1])
+    assert np.array_equal(shown[1], shown[2])
+    assert not np.array_equal(shown[2], shown[3])
+    assert steps[1].state.first.eyes.isfinite().all()
+
+
+def test_landmarks_lead_from_frame_to_frame():
+    """Those of the frame before place the next; after a frame without the face, the detector's points do."""
+    asked, visible = [], [True, True, False, True]
+
+    def landmarks(_, points):
+        asked.append(len(points))
+        return landmarks_of(FACE, 0.3, 0.1)
+
+    performer = replace(opening(replace(PLAIN, eyes=True), []), landmarks=landmarks)
+    performer = replace(performer, detector=lambda _: (FACE,) if visible.pop(0) else ())
+    played(performer, driving(4, height=150, width=150))
+    assert asked == [5, 203, 5]
+    asked.clear()
+    plain = replace(performer, options=PLAIN, detector=lambda _: (FACE,))
+    played(plain, driving(2, height=150, width=150))
+    assert not asked
+
+
+def test_the_strength_of_the_expression_weakens_openness():
+    frames, pairs = driving(2, height=150, width=150), RATIOS[:2]
+    options = replace(PLAIN, eyes=True, lips=True)
+    performer = opening(options, [landmarks_of(FACE, *pair) for pair in pairs])
+    steps = played(performer, frames, Settings(strengths=replace(LIVE_STRENGTHS, expression=0.5)))
+    moved = opened(steps[1].state.motion, [(0.275, 0.175)])
+    told = animate_picture(performer.source.motion, moved, moved, performer.model, options)
+    assert np.abs(pictures(steps)[1].astype(int) - drawn(performer, told)[0]).max() <= 1
+
+
+def test_another_reference_must_show_how_open_it_is():
+    performer = opening(replace(PLAIN, eyes=True), [landmarks_of(FACE, 0.4, 0.1), ELSEWHERE])
+    assert performer.with_reference(picture(7)).source.motion.eyes[0, 0] == pytest.approx(0.4, abs=1e-5)
+    with pytest.raises(InputError, match="how open the source's eyes are is read from 203 landmarks"):
+        performer.with_reference(picture(8))
 
 
 # --- a session

@@ -92,4 +92,4 @@ def test_the_picker_shows_the_turned_square(node_module, source, model, monkeypa
     assert np.allclose(sides, sides[0], rtol=0.01)
     across = corners[1] - corners[0]
     assert np.rad2deg(np.arctan2(across[1], across[0])) == pytest.approx(25, abs=1)
-    assert (shown["faces"], shown["detects"], shown["width"]) == ([], False, 128)
+    assert (shown["faces"], shown["detects"], shown["width"]) == ([], True, 128)

@@ -257,7 +257,7 @@ def test_constraints_hold_one_version_of_everything_required():
         assert part.operator == "==", constraint
         exact[constraint.name.lower()] = part.version
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    development = re.search(r"^dev = (\[.*\])$", project, re.MULTILINE).group(1)
+    development = re.search(r"^dev = (\[.*?\])$", project, re.MULTILINE | re.DOTALL).group(1)
     for requirement in [*requirements("requirements.txt"), *map(Requirement, ast.literal_eval(development))]:
         assert requirement.specifier.contains(exact[requirement.name.lower()]), requirement
 

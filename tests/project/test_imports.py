@@ -137,12 +137,12 @@ def public_names(files):
 
 
 def test_one_name_is_one_thing():
-    """Readers search by name. The commands share two functions by contract; five nodes are named as what they wrap."""
+    """Readers search by name. The commands share two functions by contract; four nodes are named as what they wrap."""
     twice = {name: modules for name, modules in public_names(FILES).items() if len(modules) > 1}
     commands = {m for m in FILES if m.startswith(f"{CORE}.commands.")}
     assert twice.pop("add_arguments") < commands
     assert twice.pop("run") < commands
-    for name in ("KeyframeBank", "LiveSession", "Measure", "PasteBack", "StreamingSampler"):
+    for name in ("KeyframeBank", "LiveSession", "PasteBack", "StreamingSampler"):
         assert {place.partition(".")[0] for place in twice.pop(name)} == {CORE, "nodes"}
     assert not twice
 

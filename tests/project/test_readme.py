@@ -38,7 +38,7 @@ ADDED = {
     "bench": f"{SMALL} --widths 32,64,64,64 --frames 20 --repeats 1",
     "metrics": "--first 2 --size 64",
     "live": f"{SMALL} --port 0 --no-browser --quiet",
-    "train prepare --videos": "--size 128 --frames 28 --device cpu --quiet",  # the fewest frames that stage 3 takes
+    "train prepare --videos": "--size 128 --frames 28 --stride 1 --device cpu --quiet",  # the fewest that stage 3 takes
     "train prepare --drawn": "--drawn 1 --size 128 --device cpu",
     "train --stage": "--preset small --steps 1 --clips 1 --quiet",
 }

@@ -39,17 +39,6 @@ HUNYUAN_FILES: tuple[WeightFile, ...] = (
     WeightFile(ARCFACE, "FoivosPar/Arc2Face", "arcface.onnx", "arcface.onnx", _ARCFACE, revision="da2f1e9"),
 )
 
-# About how large the published files are, in MB.
-HUNYUAN_MEGABYTES: Mapping[str, float] = {
-    "unet": 6300,
-    "dino": 628,
-    "motion_proj": 263,
-    "expression": 98,
-    "headpose": 45,
-    "pose_guider": 4.4,
-    "image_proj": 0.07,
-}
-
 _ALL = NetworkFacts(float32=re.compile(""))
 HUNYUAN_FACTS: Mapping[str, NetworkFacts] = {
     # Small networks that run once for each frame or picture: half precision would save nothing.

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ...modules.group_resnet import ExpressionEncoder, HeadPoseEncoder
+from ...modules.group_resnet import RESNET_WIDTHS, ExpressionEncoder, HeadPoseEncoder
 from ...modules.identity_dino import DinoConfig, IdentityDino
 from ...modules.layers import Ops, with_ops
 from ...modules.motion_resampler import MotionResampler, ResamplerConfig
@@ -65,6 +65,11 @@ def black_pose_config(shapes: Shapes) -> PoseGuiderConfig:
     return PoseGuiderConfig(shapes[f"{POSE_LAST}.weight"][0], tuple(widths), POSE_LAST)
 
 
+def _widths(shapes: Shapes, layer: str) -> tuple[int, ...]:
+    """Widths of a residual network's stages; `layer` is the key of a layer of each."""
+    return tuple(shapes[layer.format(stage + 1)][0] for stage in range(len(RESNET_WIDTHS)))
+
+
 def image_mixer(shapes: Shapes, ops: Ops) -> nn.Module:
     """The layer that mixes an image's tokens into fewer."""
     after, before = shapes["weight"]
@@ -86,6 +91,6 @@ BUILDERS: Mapping[str, Callable[[Shapes, Ops], nn.Module]] = {
     "motion_proj": lambda shapes, ops: MotionResampler(resampler_config(shapes), ops),
     "image_proj": image_mixer,
     "pose_guider": lambda shapes, ops: PoseGuider(black_pose_config(shapes), ops),
-    "expression": lambda _, ops: ExpressionEncoder(ops),
-    "headpose": lambda _, ops: HeadPoseEncoder(ops),
+    "expression": lambda shapes, ops: ExpressionEncoder(_widths(shapes, "resnet50.layer{}.0.conv2.weight"), ops),
+    "headpose": lambda shapes, ops: HeadPoseEncoder(_widths(shapes, "head_pose_net.layer{}.0.conv1.weight"), ops),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -106,10 +106,6 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         if min(self.steps, self.decoded) < 1 or self.padding < 0:
             raise InputError(f"an animation takes at least 1 step, got {self.steps}: try 25")
-
-    def changed(self, **values: object) -> SamplingOptions:
-        """The same with other values of these fields."""
-        return replace(self, **values)  # type: ignore[arg-type]  # each field has its type
 
 
 @dataclass(frozen=True, eq=False)

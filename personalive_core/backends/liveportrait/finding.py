@@ -102,7 +102,7 @@ def follow_face(state: FollowState, picture: Picture, finder: Finder) -> tuple[F
     """
     manual = finder.track.manual
     if manual is not None:
-        found = _followed(state.landmarks, picture, Face(manual, 1.0), finder, moves=True)
+        found = follow_landmarks(state.landmarks, picture, Face(manual, 1.0), finder, moves=True)
         return FollowState(landmarks=found.landmarks), found
     if finder.detector is None:
         return state, None
@@ -111,12 +111,14 @@ def follow_face(state: FollowState, picture: Picture, finder: Finder) -> tuple[F
     if not is_found:
         return FollowState(tracked), None
     face = next(face for face in faces if face.box is tracked.face)
-    found = _followed(state.landmarks, picture, face, finder)
+    found = follow_landmarks(state.landmarks, picture, face, finder)
     return FollowState(tracked, found.landmarks), found
 
 
-def _followed(before: Floats32 | None, picture: Picture, face: Face, finder: Finder, moves: bool = False) -> FoundFace:
-    """The face by the landmarks of the frame before, if they lead to it; else as `detected_face`.
+def follow_landmarks(
+    before: Floats32 | None, picture: Picture, face: Face, finder: Finder, moves: bool = False
+) -> FoundFace:
+    """A detected face by the landmarks [203, 2] of the frame before, if they lead to it; else as `detected_face`.
 
     `moves`: the face may have left its box since the first frame, and is known by its landmarks alone.
     """

@@ -13,7 +13,7 @@ from personalive_core.backends.hunyuan.files import OWN_NETWORKS
 from personalive_core.backends.hunyuan.model import HunyuanPortrait
 from personalive_core.backends.hunyuan.networks import build_video_vae
 from personalive_core.faces.crop import Box, Face
-from personalive_core.modules.group_resnet import ExpressionEncoder, HeadPoseEncoder
+from personalive_core.modules.group_resnet import RESNET_WIDTHS, ExpressionEncoder, HeadPoseEncoder
 from personalive_core.modules.identity_dino import DinoConfig, IdentityDino
 from personalive_core.modules.motion_resampler import MotionResampler, ResamplerConfig
 from personalive_core.modules.pose_guider import PoseGuider, PoseGuiderConfig
@@ -44,8 +44,8 @@ def small_dino_config(case):
     return DinoConfig(dino["embed_dim"], dino["depth"], dino["adapters"], dino["adapter_dim"], dino["position_grid"])
 
 
-def small_networks(case):
-    """{weights file: network} in the case's sizes."""
+def small_networks(case, widths=RESNET_WIDTHS):
+    """{weights file: network} in the case's sizes; `widths` are those of the ResNets."""
     guider = case.POSE_GUIDER
     return {
         "unet": VideoUNet(small_unet_config(case)),
@@ -53,8 +53,8 @@ def small_networks(case):
         "motion_proj": MotionResampler(ResamplerConfig(**case.MOTION)),
         "image_proj": nn.Linear(*case.IMAGE_PROJ),
         "pose_guider": PoseGuider(PoseGuiderConfig(guider["out"], guider["channels"], "conv_out")),
-        "expression": ExpressionEncoder(),
-        "headpose": HeadPoseEncoder(),
+        "expression": ExpressionEncoder(widths),
+        "headpose": HeadPoseEncoder(widths),
         "vae": build_video_vae(case.VAE),
     }
 
@@ -103,14 +103,12 @@ def identity_numbers():
 
 
 def write_hunyuan(folder, case):
-    """The weights as published, small; the two ResNets are one number each, for they have one size."""
+    """The weights as published, small."""
     for place in ("hyportrait", "vae"):
         (folder / place).mkdir(parents=True)
-    networks = small_networks(case)
+    networks = small_networks(case, (32, 32, 64, 64))
     for name in OWN_NETWORKS:
         state = networks[name].state_dict()
-        if name in ("expression", "headpose"):
-            state = {key: torch.full((1,), 0.01).expand(value.shape) for key, value in state.items()}
         if name in ("unet", "dino"):  # as converted: many tensors of a .pth are read slowly
             save_file(state, folder / "hyportrait" / f"{name}.safetensors")
         else:

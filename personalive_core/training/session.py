@@ -1,0 +1,143 @@
+"""Trains all stages of a preset in a row, under one limit of minutes, while processes draw the next stages' clips."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from ..errors import InputError
+from .ahead import reading_ahead
+from .card import CARD, write_card
+from .loop import Run, train
+from .networks import networks_of
+from .prepare import Drawing, drawing_alone, prepare_drawn
+from .presets import preset
+from .recipe import assemble
+
+PART = 8  # clips that a process draws in one go
+YEAR = 365 * 24 * 3600.0  # seconds
+LEAST_SECONDS = 20.0  # a stage that has less than this left is not begun
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips that processes draw into one folder."""
+
+    clips: range
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """What a session draws, in this order, and the folders that each stage trains on, in this order."""
+
+    shards: Mapping[str, Shard]
+    acts: tuple[tuple[str, tuple[str, ...]], ...]  # stage, names of shards
+
+
+_GLANCE = Drawing(256, frames=8, stride=12, style="fine", actors=True)
+_JOURNEY = Drawing(256, frames=40, stride=4, style="fine", journeys=True)
+PLANS: dict[str, SessionPlan] = {
+    "portrait": SessionPlan(
+        {
+            "glances": Shard(range(600), _GLANCE),
+            "more": Shard(range(600, 2200), _GLANCE),
+            "films": Shard(range(2200, 2330), _JOURNEY),
+        },
+        (
+            ("vae", ("glances",)),
+            ("keypoints", ("glances", "more")),
+            ("face", ("glances", "more")),
+            ("1", ("glances", "more")),
+            ("2", ("glances", "more")),
+            ("3", ("films",)),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call: where, for how long, with how many processes and reading threads."""
+
+    preset: str
+    folder: Path
+    minutes: float  # 0: no limit
+    workers: int
+    seed: int = 0
+    quiet: bool = False
+
+    def left(self, begun: float) -> float:
+        """Seconds left of a call that began at `begun`; without a limit a year."""
+        return (60 * self.minutes or YEAR) - (time.monotonic() - begun)
+
+
+def plan_of(name: str) -> SessionPlan:
+    """The plan of a preset. Raises InputError, which lists the plans, for a preset without one."""
+    if name not in PLANS:
+        raise InputError(f"there is no session plan for preset {name!r}: choose one of {', '.join(PLANS)}")
+    return PLANS[name]
+
+
+def train_session(session: Session) -> list[dict[str, object]]:
+    """Trains the stages of the plan that are not finished yet, within the minutes; returns the cards of all so far.
+
+    The same call goes on where it was ended. Raises as `loop.train` and `assemble` do.
+    """
+    plan, begun, cards = plan_of(session.preset), time.monotonic(), list[dict[str, object]]()
+    with ProcessPoolExecutor(max(1, session.workers), get_context("spawn"), drawing_alone) as pool:
+        drawn = {name: _drawing(pool, session.folder / name, shard) for name, shard in plan.shards.items()}
+        start: Path | None = None
+        try:
+            for stage, names in plan.acts:
+                card = _finished(session.folder / stage)
+                if card is None:
+                    waiting = wait([part for name in names for part in drawn[name]], max(0.0, session.left(begun)))
+                    for part in waiting.done:
+                        part.result()
+                    if waiting.not_done or session.left(begun) < LEAST_SECONDS:
+                        _log.warning("the session ends before stage %s; the same command goes on from there", stage)
+                        break
+                    card = _act(session, stage, [session.folder / name for name in names], start, begun)
+                cards.append(card)
+                if not card["finished"]:
+                    break
+                start = session.folder / stage / "weights"
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return cards
+
+
+def _drawing(pool: ProcessPoolExecutor, folder: Path, shard: Shard) -> list[Future[None]]:
+    """Asks the processes for the clips of a shard; those that are there are kept."""
+    parts = [shard.clips[first : first + PART] for first in range(0, len(shard.clips), PART)]
+    return [pool.submit(prepare_drawn, folder, "train", part, shard.drawing) for part in parts]
+
+
+def _finished(folder: Path) -> dict[str, object] | None:
+    """The card of a stage that is finished."""
+    path = folder / CARD
+    card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"finished": False}
+    return card if card["finished"] else None
+
+
+def _act(session: Session, stage: str, data: list[Path], start: Path | None, begun: float) -> dict[str, object]:
+    """Trains one stage until it is finished or the session's minutes are over; returns its card."""
+    row = preset(session.preset, stage)
+    source, made = assemble(session.preset, stage, row, data, start, session.seed)
+    ahead = reading_ahead(max(1, session.workers // 2))
+    minutes = session.minutes and session.left(begun) / 60
+    run = Run(session.folder / stage, stage, row, session.seed, row.precision, quiet=session.quiet, minutes=minutes)
+    try:
+        train(run, made, replace(source, ahead=ahead), networks_of(source.model, row.trains))
+    finally:
+        if ahead:
+            ahead.pool.shutdown(wait=True, cancel_futures=True)
+    return write_card(run, session.preset, source.model.device)
