@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -11,6 +12,11 @@ from ..backends.hunyuan.files import check_licence, locate_hunyuan
 from ..backends.hunyuan.loader import load_hunyuan
 from ..backends.hunyuan.model import HunyuanPortrait
 from ..backends.hunyuan.types import PORTRAIT_SIDE
+from ..modules.layers import Ops
+from ..modules.stored import StoredOps
+
+FP8_STORAGE = "fp8"  # the UNet's matrices are stored in 8 bits, and cast for each use
+HUNYUAN_SPEEDS = ("auto", "plain", FP8_STORAGE)
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class HunyuanEngine:
     precision: torch.dtype
     license_accepted: bool
     size: int = PORTRAIT_SIDE  # pixels a side of the animated square
+    speed: str = "plain"  # one of HUNYUAN_SPEEDS
 
     def require(self) -> None:
         """Reads no weights. Raises InputError unless the licence is accepted, WeightsError that names missing files."""
@@ -30,4 +37,9 @@ class HunyuanEngine:
 
     def load(self) -> HunyuanPortrait:
         """Loads the networks. Raises as `require` does, and WeightsError if a key does not fit."""
-        return load_hunyuan(self.weights, self.device, self.precision, self.license_accepted)
+        if self.speed != FP8_STORAGE:
+            return load_hunyuan(self.weights, self.device, self.precision, self.license_accepted)
+        storage = torch.float8_e4m3fn
+        return load_hunyuan(
+            self.weights, self.device, self.precision, self.license_accepted, cast(Ops, StoredOps), storage
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..animation.hunyuan_engine import HunyuanEngine
+from ..animation.hunyuan_engine import HUNYUAN_SPEEDS, HunyuanEngine
 from ..animation.hunyuan_job import HunyuanJob
 from ..backends.hunyuan.files import LICENCE_TERMS
 from ..backends.hunyuan.types import Guidance, SamplingOptions, SegmentRule
@@ -13,8 +13,6 @@ from ..errors import InputError
 from .options import clip_of
 from .readers import numbers, whole
 from .systems import DEFAULT_SEGMENT
-
-_SPEEDS = ("auto", "plain")
 
 
 def add_licence(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -52,10 +50,13 @@ def add_hunyuan(parser: argparse.ArgumentParser) -> None:
 
 def hunyuan_engine(a: argparse.Namespace) -> HunyuanEngine:
     """Builds the engine from its arguments; loads nothing. Raises InputError for an unusable device or speed."""
-    if a.speed not in _SPEEDS:
-        raise InputError(f"HunyuanPortrait runs plain, got --speed {a.speed}: leave --speed out")
+    if a.speed not in HUNYUAN_SPEEDS:
+        raise InputError(
+            f"HunyuanPortrait runs at speed {', '.join(HUNYUAN_SPEEDS)}, got {a.speed}: choose one of these"
+        )
     device = pick_device(a.device)
-    return HunyuanEngine(a.weights, device, pick_precision(a.precision, device), a.accept_hunyuan_licence, a.size)
+    precision = pick_precision(a.precision, device)
+    return HunyuanEngine(a.weights, device, precision, a.accept_hunyuan_licence, a.size, a.speed)
 
 
 def sampling_of(a: argparse.Namespace) -> SamplingOptions:

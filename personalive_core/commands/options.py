@@ -86,7 +86,7 @@ def add_speed(parser: argparse.ArgumentParser, default: str = "auto") -> None:
         default=default,
         choices=SPEEDS,
         help="auto: compiled on CUDA, else plain; compiling takes about a minute, once; fp8 and rtx are PersonaLive's "
-        "alone (default: %(default)s)",
+        "alone, but hunyuan's fp8 stores its UNet in 8 bits (default: %(default)s)",
     )
 
 

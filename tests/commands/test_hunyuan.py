@@ -219,7 +219,7 @@ def test_the_switch_says_what_may_not_be_done(personalive, capsys):
         ("--region lip", "--region belongs to liveportrait, got --system hunyuan"),
         ("--face left", "--face belongs to personalive and liveportrait, got --system hunyuan: leave it out, or use"),
         ("--reference-box 0,0,9,9", "--reference-box belongs to personalive and liveportrait"),
-        ("--speed fp8", "HunyuanPortrait runs plain, got --speed fp8: leave --speed out"),
+        ("--speed compiled", "HunyuanPortrait runs at speed auto, plain, fp8, got compiled: choose one of these"),
         ("--detector none", "around five points of the face: leave --detector out, or name yunet"),
         ("--guidance 2", "argument --guidance: expected 2 numbers with commas between, got '2'"),
         ("--guidance 2,-1", "argument --guidance: expected a number 0 or more, got '-1'"),

@@ -112,6 +112,7 @@ def test_cancel_keeps_what_was_made(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         made.extend(iter_noting(run.made.pictures(), made))
     assert 0 < len(made) < 5
+    assert len(run.shown) == 3  # it ends after the step, not after the segment
 
 
 def iter_noting(pictures, made):

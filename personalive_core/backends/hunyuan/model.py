@@ -53,7 +53,9 @@ class HunyuanPortrait:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.placement.dtype if self.placement else self.unet.conv_in.weight.dtype
+        return (
+            self.placement.dtype if self.placement else self.unet.conv_in.bias.dtype
+        )  # a matrix may be stored in 8 bits
 
     def __repr__(self) -> str:
         return f"HunyuanPortrait({self.unet.config.widths}, {self.dtype}, {self.device})"

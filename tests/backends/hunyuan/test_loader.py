@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from personalive_core.animation.hunyuan_engine import HunyuanEngine
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES, OWN_NETWORKS, convert_hunyuan, locate_hunyuan
 from personalive_core.backends.hunyuan.loader import load_hunyuan, open_arcface
 from personalive_core.backends.hunyuan.networks import BUILDERS, build_video_vae
@@ -52,6 +53,23 @@ def test_it_loads_what_is_published(folder):
     assert model.decode(model.encode(torch.zeros(1, 3, 64, 64))[None]).shape == (1, 3, 64, 64)
     face = np.full((1, 3, 112, 112), 0.25, np.float32)
     assert np.abs(model.identify(face) - (FACE + np.array([0.25, 0], np.float32)).ravel()).max() < 1e-3
+
+
+@pytest.mark.usefixtures("_by_opencv")
+def test_the_unet_may_be_stored_in_8_bits(folder):
+    plain, small = (
+        HunyuanEngine(folder, CPU, torch.float32, license_accepted=True, speed=speed).load()
+        for speed in ("plain", "fp8")
+    )
+    kinds = {value.dtype for value in small.unet.parameters() if value.dim() > 1}
+    assert kinds == {torch.float8_e4m3fn}
+    assert {value.dtype for value in small.dino.parameters()} == {torch.float32}
+    tokens = torch.ones(1, 2, 16, 64)
+    x, pose = torch.linspace(-1, 1, 1024).reshape(1, 2, 8, 8, 8), plain.pose(64, 64)
+    whole, stored = (model.velocity(x, torch.tensor(1.6), tokens, tokens, pose) for model in (plain, small))
+    off = (stored - whole).std() / whole.std()
+    assert 0 < off < 0.2
+    assert not torch.equal(whole, torch.zeros_like(whole))
 
 
 @pytest.mark.parametrize("accepted", [False, None, 0])
