@@ -78,7 +78,8 @@ def load_hunyuan_placed(
     plain = mm.get_torch_device().type == "cpu" and storage is None
     ops: Any = nn if plain else layers("auto")
     model = load_hunyuan(folder, mm.unet_offload_device(), dtype, accepted, ops, storage)
-    return replace(model, placement=place(dict(zip(HUNYUAN_NETWORKS, model.networks, strict=False)), dtype))
+    networks = dict(zip(HUNYUAN_NETWORKS, model.networks, strict=False))
+    return replace(model, placement=place(networks, dtype, bare=("image_proj",)))
 
 
 def denoising_room(model: HunyuanPortrait, size: int, sampling: SamplingOptions) -> HunyuanPortrait:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -161,8 +161,12 @@ class ResidentPatcher(ModelPatcher):
         return super().partially_unload(*args, **named)
 
 
-def place(networks: Mapping[str, nn.Module], dtype: torch.dtype, resident: bool = False) -> Placement:
+def place(
+    networks: Mapping[str, nn.Module], dtype: torch.dtype, resident: bool = False, bare: Collection[str] = ()
+) -> Placement:
     """Puts the networks, given by name, under ComfyUI's memory management; `dtype` is the compute type.
+
+    Those named in `bare` are one layer by themselves, which ModelPatcher looks for in a parent.
 
     With dynamic VRAM, in newer ComfyUI, that copies the weights of ComfyUI's layers to the device as they are used,
     and everything else in full; with `resident` not, where the device has room for all weights.
@@ -173,7 +177,7 @@ def place(networks: Mapping[str, nn.Module], dtype: torch.dtype, resident: bool 
         kind = ResidentPatcher
     held = {id(network): network for network in networks.values()}
     for key, network in held.items():
-        is_bare = next(network.children(), None) is None  # a layer by itself: ModelPatcher looks for it in a parent
+        is_bare = key in {id(networks[name]) for name in bare}
         held[key] = Held(network) if is_bare or hasattr(type(network), "device") else network
     patchers = {key: kind(network, device, offload) for key, network in held.items()}
     whole = id(networks["image_encoder"]) if "image_encoder" in networks else None

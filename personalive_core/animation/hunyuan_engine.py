@@ -15,8 +15,8 @@ from ..backends.hunyuan.types import PORTRAIT_SIDE
 from ..modules.layers import Ops
 from ..modules.stored import StoredOps
 
-FP8_STORAGE = "fp8"  # the UNet's matrices are stored in 8 bits, and cast for each use
-HUNYUAN_SPEEDS = ("auto", "plain", FP8_STORAGE)
+_FP8 = "fp8"  # the UNet's matrices are stored in 8 bits, and cast for each use
+HUNYUAN_SPEEDS = ("auto", "plain", _FP8)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class HunyuanEngine:
 
     def load(self) -> HunyuanPortrait:
         """Loads the networks. Raises as `require` does, and WeightsError if a key does not fit."""
-        if self.speed != FP8_STORAGE:
+        if self.speed != _FP8:
             return load_hunyuan(self.weights, self.device, self.precision, self.license_accepted)
         storage = torch.float8_e4m3fn
         return load_hunyuan(

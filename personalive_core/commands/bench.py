@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{SMALL_WIDTHS} or {PUBLISHED_WIDTHS} (published); LivePortrait: {SMALL_WIDTH} or {PUBLISHED_WIDTH}",
     )
     add_size(parser, DEFAULT_SIZE)
-    add_device(parser)
-    add_precision(parser)
+    for add in (add_device, add_precision, add_system):
+        add(parser)
     parser.add_argument(
         "--decoder", type=among(DECODERS), default=("full",), help="full, tiny or full,tiny (default: full)"
     )
@@ -104,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile", action="store_true", help="also the machine's ceilings, kernels, the CPU's part, and accuracy"
     )
     _add_files(parser)
-    add_system(parser)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-NETWORKS = {"small": nn.Sequential(nn.Linear(2, 2)), "large": nn.Sequential(nn.Linear(9, 9))}
+NETWORKS = {"small": nn.Linear(2, 2), "large": nn.Linear(9, 9)}
 
 
 class Patcher:
@@ -52,6 +52,16 @@ def test_comfyui_finds_the_patchers_of_a_model_it_caches(load):
     assert [patcher.network for patcher in model.get_models()] == list(NETWORKS.values())
     assert model.is_dynamic()
     assert not load().is_dynamic()
+
+
+def test_a_layer_by_itself_has_a_parent(node_module, monkeypatch):
+    """ModelPatcher sets a weight of the module before its name's last point."""
+    memory = node_module("host.memory")
+    monkeypatch.setattr(memory, "ModelPatcher", Patcher)
+    monkeypatch.setattr(memory.comfy, "model_patcher", SimpleNamespace())
+    patchers = memory.place(NETWORKS, torch.float32, bare=("small",)).bring.of
+    assert next(key for key, _ in patchers[id(NETWORKS["small"])].network.named_parameters()) == "network.weight"
+    assert patchers[id(NETWORKS["large"])].network is NETWORKS["large"]
 
 
 def test_a_model_outside_of_comfyuis_memory_management_has_none(node_module):
