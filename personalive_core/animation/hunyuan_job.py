@@ -171,7 +171,7 @@ class _Work:
         def told(done: SegmentProgress) -> None:
             step = done.calls * sampling.steps // done.total
             for bar in bars:
-                bar.set_description(f"animate, segment {done.segment + 1}{parts}, step {step}/{sampling.steps},")
+                bar.set_description_str(f"animate, segment {done.segment + 1}{parts}, step {step}/{sampling.steps}:")
 
         frames = self.frames(self.backend.changed(told=told), reference)
         bars.append(progress(frames, count, "animate", self.job.quiet))
