@@ -48,7 +48,7 @@ from .hunyuan_engine import HunyuanEngine
 from .job import Seconds, Summary, check_files, make, progress, summary_of, timed, write_options, write_sheet
 from .pipeline import AnimatedFrame
 from .portrait import Portrait, read_portrait
-from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FrameTime, Keep, make_anew
+from .sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion, FrameTime, Keep, make_anew
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,12 @@ class _Opened:
     shown: Portrait
 
 
-def animate_hunyuan(job: HunyuanJob, keep: Keep = make_anew) -> Summary:
+def animate_hunyuan(job: HunyuanJob, keep: Keep = make_anew, read: FilmMotion | None = None) -> Summary:
     """Animates a portrait; writes the video and, if `job.sheet` is set, the contact sheet.
 
     Wrong inputs are rejected before the networks load. Raises PersonaLiveError; then, as after Ctrl-C, the frames made
-    so far are in a partial file next to the output, and an older output is unchanged.
+    so far are in a partial file next to the output, and an older output is unchanged. `keep` may hold networks and
+    references of earlier jobs; `read` is the driving's motion, if `read_hunyuan_motion` read it before.
     """
     began, engine = time.perf_counter(), job.engine
     check_files(job)
@@ -103,7 +104,7 @@ def animate_hunyuan(job: HunyuanJob, keep: Keep = make_anew) -> Summary:
         encode = partial(backend.portrait, opened.picture)
         reference, encoding = timed(lambda: keep(KEPT_REFERENCE, encode), engine.device)
         started = time.perf_counter()
-        work = _Work(job, opened, backend, pictures if job.sheet else None)
+        work = _Work(job, opened, backend, pictures if job.sheet else None, read)
         made = make(job, work.bar(reference), opened.shown, pictures, writer)
     ended = time.perf_counter()
     seconds = Seconds(loading, encoding, made.first_frame, ended - started, ended - began)
@@ -119,10 +120,10 @@ def extract_hunyuan(clip: DrivingClip, engine: HunyuanEngine, output: Path, quie
     """
 
     def opened() -> OpenedFilm[HunyuanMotion]:
-        video = _open_film(clip, engine)
+        video = open_hunyuan_film(clip, engine)
 
         def read(model: HunyuanPortrait, frames: Iterable[Frame]) -> Iterator[HunyuanMotion]:
-            own = partial(read_motion_of, model, detector=_needed(video.options.detector), side=engine.size)
+            own = partial(read_motion_of, model, detector=five_points_of(video.options.detector), side=engine.size)
             return fill_missing(read_smoothed(frames, own, video.options.smoothing), clip.missing)
 
         return video, read
@@ -133,19 +134,21 @@ def extract_hunyuan(clip: DrivingClip, engine: HunyuanEngine, output: Path, quie
 def _open(job: HunyuanJob) -> _Opened:
     """Raises InputError for a bad file, FaceError if the reference shows no face, WeightsError without a detector."""
     clip, engine = job.clip, job.engine
-    driving = open_motion(clip, HUNYUAN_MOTION) if is_motion(clip.path) else _open_film(clip, engine)
+    driving = open_motion(clip, HUNYUAN_MOTION) if is_motion(clip.path) else open_hunyuan_film(clip, engine)
     picture = read_portrait(job.reference)
-    detector = _needed(find_detector(always_found(clip.detector), picture, engine.weights))
+    detector = five_points_of(find_detector(always_found(clip.detector), picture, engine.weights))
     crop = square_picture(picture, reference_square(picture, detector), engine.size)
     height, width = (engine.size, engine.size) if job.paste == "square" else picture.shape[:2]
     return _Opened(driving, picture, detector, Portrait(crop, crop, None, (width, height)))
 
 
-def _open_film(clip: DrivingClip, engine: HunyuanEngine) -> DrivingVideo:
+def open_hunyuan_film(clip: DrivingClip, engine: HunyuanEngine) -> DrivingVideo:
+    """Opens a driving film, in which faces are looked for. Raises as `open_driving` does."""
     return open_driving(replace(clip, detector=always_found(clip.detector)), engine.size, engine.weights)
 
 
-def _needed(detector: FaceDetector | None) -> FaceDetector:
+def five_points_of(detector: FaceDetector | None) -> FaceDetector:
+    """The detector. Raises InputError if there is to be none."""
     if detector is None:
         raise InputError(
             "HunyuanPortrait cuts its pictures out around five points of the face: leave --detector out, or name yunet"
@@ -161,6 +164,7 @@ class _Work:
     opened: _Opened
     backend: HunyuanBackend
     shown: Thumbnails | None  # gets the driving's pictures
+    read: FilmMotion | None = None  # the driving film's motion, if it was read before
 
     def bar(self, reference: HunyuanReference) -> tqdm[AnimatedFrame]:
         """The animated frames; the bar also says which segment and step is at work."""
@@ -198,6 +202,10 @@ class _Work:
             yield noted_motion(HUNYUAN_MOTION, clip, times)
             return
         neutral = concat_motion(backend.read([self.opened.picture])) if clip.missing == "neutral" else None
+        if self.read is not None:
+            times.extend(self.read.times)
+            yield from fill_missing(self.read.pieces(HunyuanMotion), clip.missing, neutral)
+            return
         with closing(driving.read()) as frames:
             noted = noted_frames(frames, times, self.shown)
             read = read_smoothed(noted, backend.read, driving.options.smoothing)

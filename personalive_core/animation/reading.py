@@ -1,15 +1,39 @@
-"""Reads the motion of a driving once, for animations of many references."""
+"""Reads the motion of a driving once, for animations of many references, and animates with any system."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 
-from .driving import open_driving
-from .implicit_animate import ImplicitJob
+from ..backends.hunyuan.motion import read_motion_of
+from .driving import open_driving, read_smoothed
+from .hunyuan_job import HunyuanJob, animate_hunyuan, five_points_of, open_hunyuan_film
+from .implicit_animate import ImplicitJob, animate_implicit
 from .implicit_job import open_film
-from .job import AnimationJob
+from .job import AnimationJob, Summary, animate_to_file
 from .pipeline import gappy_motion
 from .sharing import KEPT_NETWORKS, FilmMotion, FrameTime, Keep, make_anew, noted, whole_film
+
+AnyJob = AnimationJob | ImplicitJob | HunyuanJob
+
+
+def animate_job(job: AnyJob, keep: Keep = make_anew, read: FilmMotion | None = None) -> Summary:
+    """Animates with the job's system, as `animate_to_file`, `animate_implicit` and `animate_hunyuan` say."""
+    if isinstance(job, HunyuanJob):
+        return animate_hunyuan(job, keep, read)
+    if isinstance(job, ImplicitJob):
+        return animate_implicit(job, keep, read)
+    return animate_to_file(job, keep, read)
+
+
+def read_job_motion(job: AnyJob, keep: Keep = make_anew) -> FilmMotion:
+    """The motion of the job's driving film, for `animate_job` of any job that differs in its reference alone.
+
+    Raises PersonaLiveError; wrong inputs are rejected before the networks load.
+    """
+    if isinstance(job, HunyuanJob):
+        return read_hunyuan_motion(job, keep)
+    return read_implicit_motion(job, keep) if isinstance(job, ImplicitJob) else read_film_motion(job, keep)
 
 
 def read_film_motion(job: AnimationJob, keep: Keep = make_anew) -> FilmMotion:
@@ -36,3 +60,17 @@ def read_implicit_motion(job: ImplicitJob, keep: Keep = make_anew) -> FilmMotion
     model = keep(KEPT_NETWORKS, job.engine.load)
     with closing(film.video.read()) as frames:
         return whole_film(film.gappy(model, noted(frames, times), faces), times)
+
+
+def read_hunyuan_motion(job: HunyuanJob, keep: Keep = make_anew) -> FilmMotion:
+    """The motion of the job's driving film, for `animate_hunyuan` of any job that differs in its reference alone.
+
+    Raises PersonaLiveError; wrong inputs are rejected before the networks load.
+    """
+    engine, times = job.engine, list[FrameTime]()
+    engine.require()
+    film = open_hunyuan_film(job.clip, engine)
+    detector, model = five_points_of(film.options.detector), keep(KEPT_NETWORKS, engine.load)
+    own = partial(read_motion_of, model, detector=detector, side=engine.size)
+    with closing(film.read()) as frames:
+        return whole_film(read_smoothed(noted(frames, times), own, film.options.smoothing), times)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line's help loads no torch
     from .backend import Backend
 
 PERSONALIVE, LIVEPORTRAIT, HUNYUAN = "personalive", "liveportrait", "hunyuan"
-LIVE_SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)  # fast enough for live sessions and for batches
+LIVE_SYSTEMS = (PERSONALIVE, LIVEPORTRAIT)  # fast enough for live sessions
 SYSTEMS = (*LIVE_SYSTEMS, HUNYUAN)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..animation.hunyuan_job import animate_hunyuan
-from ..animation.implicit_animate import ImplicitJob, animate_implicit
 from ..animation.job import AnimationJob, Summary, animate_to_file
+from ..animation.reading import AnyJob, animate_job
 from ..backends.hunyuan.types import SamplingOptions
 from ..backends.personalive.motion import Strengths
-from ..backends.registry import HUNYUAN, LIVEPORTRAIT, SYSTEMS
+from ..backends.registry import HUNYUAN, LIVEPORTRAIT
 from ..faces.paste import PasteOptions
 from ..media.encode import CODECS
 from ..text import plural
@@ -24,9 +22,9 @@ from .result import Result
 from .systems import STREAM_STEPS, refuse_others, stream_steps
 
 
-def add_arguments(parser: argparse.ArgumentParser, systems: Sequence[str] = SYSTEMS) -> None:
-    """Adds the arguments of `personalive animate`, or those that it has for these systems."""
-    add_system(parser, systems)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `personalive animate`."""
+    add_system(parser)
     parser.add_argument(
         "--reference",
         type=Path,
@@ -41,8 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser, systems: Sequence[str] = SYST
         help=".mp4, .mov, .mkv or .webm; of a picture driven by a picture, with liveportrait: .png or .jpg",
     )
     add_options(parser)
-    if HUNYUAN in systems:
-        add_hunyuan(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
     add_clip(parser)
     add_liveportrait(parser)
+    add_hunyuan(parser)
     _add_result(parser.add_argument_group("result"))
 
 
@@ -111,18 +108,17 @@ def _add_result(result: argparse._ArgumentGroup) -> None:
 
 def run(a: argparse.Namespace) -> Result:
     """Runs `personalive animate`."""
-    if a.system == HUNYUAN:
-        refuse_others(a)
-        return _result(animate_hunyuan(hunyuan_job(a)), with_keyframes=False)
     job = job_of(a)
-    if isinstance(job, ImplicitJob):
-        return _result(animate_implicit(job), with_keyframes=False)
-    return result_of(job)
+    if isinstance(job, AnimationJob):
+        return result_of(job)
+    return _result(animate_job(job), with_keyframes=False)
 
 
-def job_of(a: argparse.Namespace) -> AnimationJob | ImplicitJob:
+def job_of(a: argparse.Namespace) -> AnyJob:
     """The job that the arguments ask for. Raises InputError for an option of another system, or an unusable device."""
     refuse_others(a)
+    if a.system == HUNYUAN:
+        return hunyuan_job(a)
     if a.system == LIVEPORTRAIT:
         return implicit_job(a)
     return AnimationJob(

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..backends.registry import LIVE_SYSTEMS
 from ..batch.board import Board, Row
 from ..batch.drive import run_rows
 from ..batch.journal import FAILED
@@ -70,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("--local-cpus", type=whole(1), metavar="N", help="CPU cores of a local Ray (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="only list the rows")
     add_plan(parser)
-    add_system(parser, LIVE_SYSTEMS)
+    add_system(parser)
     add_options(parser)
 
 

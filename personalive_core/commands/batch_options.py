@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..animation.implicit_job import gives_picture
-from ..backends.registry import LIVE_SYSTEMS, LIVEPORTRAIT
+from ..backends.registry import LIVEPORTRAIT
 from ..batch.board import Row
 from ..errors import InputError, PersonaLiveError
 from ..media.still import RESULT_PICTURES
@@ -41,7 +41,7 @@ class RowParser(argparse.ArgumentParser):
 def row_parser() -> RowParser:
     """The parser of one row's arguments."""
     parser = RowParser(prog="row", add_help=False)
-    add_animate(parser, LIVE_SYSTEMS)
+    add_animate(parser)
     return parser
 
 

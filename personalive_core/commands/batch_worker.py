@@ -14,9 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..animation.implicit_animate import ImplicitJob, animate_implicit
-from ..animation.job import animate_to_file
-from ..animation.reading import read_film_motion, read_implicit_motion
+from ..animation.reading import animate_job, read_job_motion
 from ..animation.sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion
 from ..batch.board import BAD, FACES_HELD, MADE, OUTPUT, READ, SHORT_OF_MEMORY, TROUBLE, TaskEnd
 from ..device import peak_memory
@@ -58,7 +56,7 @@ class RowWorker:
             a = self._arguments(call, self._output / "unused.mp4")
             job = job_of(a)
             keep = _Keep(self, a)
-            film = read_implicit_motion(job, keep) if isinstance(job, ImplicitJob) else read_film_motion(job, keep)
+            film = read_job_motion(job, keep)
         except Exception as error:
             return self._failure(error), None
         return TaskEnd(READ, frames=len(film), seconds=time.perf_counter() - began, **self._figures(a)), film
@@ -70,10 +68,7 @@ class RowWorker:
             self._drop()
         try:
             a = self._arguments(call, Path(place))
-            job, keep = job_of(a), _Keep(self, a)
-            made = (
-                animate_implicit(job, keep, film) if isinstance(job, ImplicitJob) else animate_to_file(job, keep, film)
-            )
+            made = animate_job(job_of(a), _Keep(self, a), film)
         except Exception as error:
             partial_path(Path(place)).unlink(missing_ok=True)
             return self._failure(error)

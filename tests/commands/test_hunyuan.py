@@ -11,8 +11,11 @@ from personalive_core.animation import driving as animation_driving
 from personalive_core.animation import hunyuan_engine, hunyuan_job
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES
 from personalive_core.backends.hunyuan.motion_files import HUNYUAN_MOTION
+from personalive_core.batch.board import MADE, READ
+from personalive_core.cli import build_parser
 from personalive_core.commands import check
-from personalive_core.commands.batch_options import row_options
+from personalive_core.commands.batch_options import base_of
+from personalive_core.commands.batch_worker import RowWorker
 from personalive_core.commands.motion import plot_of
 from personalive_core.errors import FaceError, InputError, WeightsError
 from personalive_core.faces.crop import Box, Face
@@ -235,12 +238,32 @@ def test_options_of_other_systems_are_refused(animate, loads, more, words):
     assert not path.exists()
 
 
-def test_live_sessions_and_batches_do_not_have_it(personalive, tmp_path):
-    for command in (("live",), ("batch", "--output", tmp_path)):
-        outcome = personalive(*command, "--system", "hunyuan")
-        assert outcome.code == InputError.exit_code
-        assert "argument --system: invalid choice: 'hunyuan'" in outcome.err
-    assert not {option for option in row_options() if "hunyuan" in option or option == "segment"}
+def test_live_sessions_do_not_have_it(personalive):
+    outcome = personalive("live", "--system", "hunyuan")
+    assert outcome.code == InputError.exit_code
+    assert "argument --system: invalid choice: 'hunyuan'" in outcome.err
+
+
+def test_a_batch_reads_a_driving_once_and_keeps_the_networks(weights, sample, tmp_path, loads):
+    words = ("--references", tmp_path, "--drivings", tmp_path, "--output", tmp_path, "--weights", weights)
+    given = (*words, *SYSTEM, ACCEPTED, "--steps", "2", "--lossless", "--missing-face", "neutral")
+    a = build_parser(["batch"]).parse_args(["batch", *map(str, given)])
+    worker, call = RowWorker(base_of(a), str(tmp_path)), {"reference": sample[0], "driving": sample[1], "options": ()}
+    outcome, film = worker.read(call)
+    assert outcome.kind == READ, outcome.reason
+    made = [worker.make(call, str(tmp_path / f"{name}.mkv"), read) for name, read in (("alone", None), ("read", film))]
+    assert [one.kind for one in made] == [MADE, MADE], made
+    assert np.array_equal(frames_of(tmp_path / "alone.mkv"), frames_of(tmp_path / "read.mkv"))
+    assert len(loads) == 1
+
+
+def test_a_batch_needs_the_licence_before_it_begins(personalive, weights, sample, tmp_path, loads):
+    table = tmp_path / "rows.csv"
+    table.write_text(f"reference,driving\n{sample[0]},{sample[1]}\n")
+    outcome = personalive("batch", "--csv", table, "--output", tmp_path / "out", "--weights", weights, *SYSTEM)
+    assert outcome.code == InputError.exit_code
+    assert FORBIDDEN in outcome.err
+    assert not loads
 
 
 def test_a_portrait_without_a_face_is_refused_before_the_networks_load(animate, found, loads):
