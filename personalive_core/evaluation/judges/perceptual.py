@@ -27,12 +27,14 @@ PAIRS_AT_ONCE = 4  # pairs in one forward pass
 def open_lpips(options: JudgeOptions) -> OpenedJudge[PictureDistance]:
     """LPIPS 0.1 (arXiv 1801.03924). A reason without the package, or without the backbone's file and leave to fetch."""
     if importlib.util.find_spec("lpips") is None or importlib.util.find_spec("torchvision") is None:
-        return "needs the lpips package: pip install personalive-comfyui[metrics]"
+        return "needs the lpips package, and the torchvision of the same build as torch: pip install lpips"
     file = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE_FILES[options.backbone]
     if not file.is_file() and not options.download:
         return f"needs {file.name}, which torchvision downloads: put it into {file.parent}, or give --download"
-    import lpips
-
+    try:
+        import lpips
+    except RuntimeError as error:  # torchvision's own
+        return f"torchvision does not fit this torch ({error}): install the one of the same build"
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         network = lpips.LPIPS(net=options.backbone, verbose=False).requires_grad_(False).eval()
