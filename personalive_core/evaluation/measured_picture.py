@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from ..media.chart import (
     BLUE,
@@ -38,12 +38,8 @@ SHOWN = (
     *("tlp", "l1", "sharpness", "colour"),
 )
 PANELS, WORST_COLUMNS = 3, 4
-WIDTH, THUMB, PANEL_HEIGHT, CAPTION_HEIGHT = (
-    1024,
-    248,
-    130,
-    24,
-)  # pixels: of the picture; of a frame; a panel's and a caption's height
+WIDTH, THUMB = 1024, 248  # pixels of the picture, and of a frame
+PANEL_HEIGHT, CAPTION_HEIGHT = 130, 24
 TRACE_COLOURS = (BLUE, ORANGE, GREEN)
 
 
@@ -69,10 +65,9 @@ def _frames(shown: Sequence[Figure], films: Mapping[str, MeasuredFilm]) -> Pictu
     for column, (figure, frame) in enumerate([*chosen.values()][:WORST_COLUMNS]):
         left, film = column * (WIDTH // WORST_COLUMNS), films[frame.film]
         for row, source in enumerate((film.beside, film.result)):
-            picture = Image.fromarray(frame_of(source, frame.frame))
-            picture.thumbnail((THUMB, THUMB))
+            picture = ImageOps.contain(Image.fromarray(frame_of(source, frame.frame)), (THUMB, THUMB))
             sheet.paste(picture, (left + 4, row * THUMB + 2))
-        text = f"{figure.measure.title} {frame.value:.{figure.measure.digits}f}, frame {frame.frame}"
+        text = f"{drawable(figure.measure.title)} {frame.value:.{figure.measure.digits}f}, frame {frame.frame}"
         draw.text((left + 4, 2 * THUMB + CAPTION_HEIGHT // 2), text, INK, font(SMALL_TEXT // DETAIL), "lm")
     return np.asarray(sheet)
 
@@ -94,10 +89,15 @@ def _curves(shown: Sequence[Figure], found: Measurement) -> Picture:
         draw_frame(draw, panel, ~np.isfinite(trace), 1)
         seen = np.flatnonzero(np.isfinite(trace))
         draw_curve(draw, panel, np.stack([seen, trace[seen]], 1), colour)
-        draw_head(draw, panel, f"{figure.measure.title}: {name}", ())
+        draw_head(draw, panel, f"{drawable(figure.measure.title)}: {name}", ())
         top = panel.bottom + TITLE
     draw_time(draw, panel, 1, "frames")
     return np.asarray(sheet.resize((WIDTH, height // DETAIL), Image.Resampling.BOX))
+
+
+def drawable(title: str) -> str:
+    """A title without the signs that Pillow's own font lacks."""
+    return title.replace("ΔE", "delta E").replace("‰", "per mille").replace("→", "to ")
 
 
 def _limits(trace: Numbers) -> tuple[float, float]:

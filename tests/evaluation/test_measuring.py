@@ -25,7 +25,7 @@ from personalive_core.evaluation.judges.perceptual import open_lpips
 from personalive_core.evaluation.judges.points import open_points
 from personalive_core.evaluation.judges.pose import open_pose
 from personalive_core.evaluation.judges.types import Judge, JudgeOptions
-from personalive_core.evaluation.measured_picture import measured_picture
+from personalive_core.evaluation.measured_picture import drawable, measured_picture
 from personalive_core.evaluation.measured_text import measured_text, measured_values, table_text
 from personalive_core.evaluation.measuring import measure_film
 from personalive_core.evaluation.reenactment import reenact
@@ -219,9 +219,15 @@ def test_picture_shows_the_worst_frames_of_both_films(truth, whole):
     films, found = whole
     picture = measured_picture(found["self"], {"film": films["self"]})
     assert picture.shape[1:] == (1024, 3)
-    above, below = picture[2 : 2 + SIZE, 4 : 4 + SIZE], picture[250 : 250 + SIZE, 4 : 4 + SIZE]
-    assert (above == truth[2]).all()
+    above, below = picture[2:250, 4:252], picture[250:498, 4:252]
+    assert (above == np.asarray(Image.fromarray(truth[2]).resize((248, 248)))).all()
     assert (below == 255).all()
+
+
+def test_the_pictures_titles_have_no_sign_that_its_font_lacks(whole):
+    titles = [figure.measure.title for found in whole[1].values() for figure in found.figures]
+    assert not [title for title in titles if not drawable(title).isascii()]
+    assert [title for title in titles if not title.isascii()]
 
 
 # --- the networks that may be missing
