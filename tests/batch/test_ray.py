@@ -111,7 +111,7 @@ def test_two_hundred_short_rows_in_flat_memory(drive, tmp_path):
 
 def test_a_node_is_removed_while_it_works(drive, nodes, tmp_path):
     """Rows of the lost node run on the other; nothing finished is repeated. The last test: the node stays away."""
-    rows = [row(face, film, seconds="0.1") for film in ("nod", "talk", "turn") for face in "abcd"]
+    rows = [row(face, film, seconds="0.5") for film in ("nod", "talk", "turn") for face in "abcd"]
     threading.Thread(target=_remove, args=(nodes, tmp_path), daemon=True).start()
     watch, lines = drive(rows, bulk=10**6)
     assert whole(tmp_path, rows)
