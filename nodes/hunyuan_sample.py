@@ -18,7 +18,7 @@ from .host.schema import schema
 from .host.sockets import HunyuanSocket, LoadedHunyuan, only_picture
 from .liveportrait_motion import part_inputs
 from .liveportrait_render import switch
-from .moving import as_images, open_live_film, written_film
+from .moving import as_images, open_moving_film, written_film
 from .sample_video import FilmFile, file_inputs, later_inputs
 
 _MOST_GUIDANCE = 20.0
@@ -207,5 +207,5 @@ class HunyuanVideo(io.ComfyNode):
         wish = wish_of(seed, steps, strengths, segment, size, paste_back)
         run = run_of(model, image, driving, (missing_face, start, count, frame_rate), wish)
         file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
-        writer = open_live_film(run, paste_back, file, workflow_tags(cls.hidden), wish.details)
+        writer = open_moving_film(run, paste_back, file, workflow_tags(cls.hidden), wish.details)
         return written_film(writer, run.pictures(previews=True), run.motion)

@@ -23,7 +23,7 @@ from .host.liveportrait_film import RetargetedFilm, SourceVideo, retargeted_film
 from .host.schema import schema
 from .host.sockets import LivePortraitSocket, LoadedLivePortrait, Motion, MotionSocket, SourceSocket
 from .host.systems import implicit
-from .moving import as_images, open_live_film, written_film
+from .moving import as_images, open_moving_film, written_film
 from .sample_video import FilmFile, file_inputs, later_inputs
 
 NO_KJ = "none"
@@ -232,5 +232,5 @@ class RenderVideo(io.ComfyNode):
         sound: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         file = FilmFile(filename_prefix, format, lossless, crf, audio, sound)
-        writer = open_live_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
+        writer = open_moving_film(keypoints, paste_back, file, workflow_tags(cls.hidden))
         return written_film(writer, drawn(model, keypoints, paste_back, previews=True), keypoints.motion)

@@ -33,7 +33,7 @@ class Moving(Protocol):
     def size(self, paste_back: bool) -> tuple[int, int]: ...
 
 
-def open_live_film(
+def open_moving_film(
     moving: Moving, paste_back: bool, file: FilmFile, tags: Mapping[str, str], details: Mapping[str, str] = {}
 ) -> VideoWriter:
     """Opens a new video file in the output folder, whose metadata say `details` too.
