@@ -341,7 +341,10 @@ def test_missing_packages_and_folders_do_not_stop_the_pack(tmp_path):
 def test_a_first_film_needs_nothing(tmp_path):
     """Neither weights nor media nor network: the samples are in the input folder, the small model is in the pack."""
     with ComfyUI(tmp_path) as server:
-        assert {path.name for path in (server.base / "input").iterdir() if path.is_file()} == set(MEDIA)
+        assert {path.name for path in (server.base / "input").iterdir() if path.is_file()} == {
+            *MEDIA,
+            "personalive_cat.png",
+        }
         workflow = change(shipped("try_it"), "ExtractHybridMotion", count=4)
         run = server.run(change(workflow, SAMPLER, steps=4))
         assert not run.error
