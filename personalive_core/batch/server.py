@@ -20,7 +20,7 @@ from .rows import REMOTE_FOLDER, Prompt
 if TYPE_CHECKING:
     import aiohttp
 
-CONNECT, ANSWER, CLOSE = 10, 60, 5  # timeouts in seconds: to connect, to wait for data, to close
+CONNECT, ANSWER, CLOSE = 10, 60, 5  # timeouts in seconds: to connect, to wait for an answer, to close
 HEARTBEAT = 30  # seconds between pings, which detect a silently broken connection
 POLL = 5  # seconds after which queue and history are read even without a socket message
 RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server that stopped answering; seconds before each
@@ -39,12 +39,18 @@ class UnreachableError(ServerError):
 
 @contextlib.asynccontextmanager
 async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Opens the HTTP session of one batch; a long download may take any time, a pause of ANSWER seconds may not."""
+    """Opens the HTTP session of one batch."""
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=ANSWER)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=_timeout(None)) as session:
         yield session
+
+
+def _timeout(total: float | None) -> aiohttp.ClientTimeout:
+    """`total` seconds for a request and its answer. None, for files: any time, but no pause of ANSWER seconds."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT, sock_read=ANSWER)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Server:
         with path.open("rb") as opened, os.fdopen(opened.fileno(), "rb", closefd=False) as file:
             form = aiohttp.FormData({"subfolder": REMOTE_FOLDER, "type": "input", "overwrite": "true"})
             form.add_field("image", file, filename=name)
-            async with self._answer("POST", "upload/image", data=form) as answer:
+            async with self._answer("POST", "upload/image", data=form, timeout=_timeout(None)) as answer:
                 if answer.status == TOO_LARGE:
                     raise JobError(
                         f"{path} is larger than {self.url} takes: start that ComfyUI with a larger --max-upload-size"
@@ -151,7 +157,7 @@ class Server:
         """
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.kind}
         with whole_file(path, (path.suffix.lower(),)) as partial, partial.open("wb") as target:
-            async with self._answer("GET", "view", params=query) as answer:
+            async with self._answer("GET", "view", params=query, timeout=_timeout(None)) as answer:
                 if answer.status != OK:
                     raise JobError(f"{self.url} lists {file.filename} but does not give it (HTTP {answer.status})")
                 async for part in answer.content.iter_any():
@@ -160,12 +166,9 @@ class Server:
 
     async def cancel(self, job: str) -> None:
         """Removes the job from the queue, or interrupts it; ignores ServerError: a lost server needs no cancelling."""
-        import aiohttp
-
-        parting = aiohttp.ClientTimeout(total=CLOSE)
         with contextlib.suppress(ServerError):
             for path, body in (("queue", {"delete": [job]}), ("interrupt", {"prompt_id": job})):
-                async with self._answer("POST", path, json=body, timeout=parting):
+                async with self._answer("POST", path, json=body, timeout=_timeout(CLOSE)):
                     pass
 
     async def _look(self, job: str) -> tuple[dict[str, Any] | None, bool]:
@@ -186,10 +189,14 @@ class Server:
 
         address, parting = f"{self.url}/ws", aiohttp.ClientWSTimeout(ws_close=CLOSE)
         with self._reached():
-            async with self.session.ws_connect(
+            opening = self.session.ws_connect(
                 address, params={"clientId": job}, heartbeat=HEARTBEAT, max_msg_size=0, timeout=parting
-            ) as socket:
+            )
+            socket = await asyncio.wait_for(opening, ANSWER)  # a socket has no `total`
+            try:
                 yield socket
+            finally:
+                await socket.close()
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
@@ -211,10 +218,14 @@ class Server:
         json: object = None,
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Sends one request. Raises UnreachableError if no answer comes or its HTTP status is 500 or above."""
+        """Sends one request; with its answer it may take ANSWER seconds, unless `timeout` says else.
+
+        Raises:
+            UnreachableError: no answer comes in time, or its HTTP status is 500 or above.
+        """
         with self._reached():
             async with self.session.request(
-                method, f"{self.url}/{path}", params=params, data=data, json=json, timeout=timeout
+                method, f"{self.url}/{path}", params=params, data=data, json=json, timeout=timeout or _timeout(ANSWER)
             ) as answer:
                 if answer.status >= SERVER_ERROR:
                     raise UnreachableError(f"{self.url} failed at /{path} (HTTP {answer.status}): look at its log")

@@ -27,6 +27,7 @@ class FakeComfyUI:
     stuck      no sign of life, and nothing stops it
     drop       its socket is closed and the next two are refused, then it runs
     die        the whole server breaks off in the middle
+    mute       the whole server takes connections and requests, and answers none
     """
 
     def __init__(self, *script, largest=10**6):
@@ -42,7 +43,7 @@ class FakeComfyUI:
     def start(self):
         """Begins to listen, after `stop` or "die" on the same port, with an empty queue as a new process would."""
         self.running, self.pending, self.history, self.sockets = None, [], {}, {}
-        self.interrupted, self.loop = False, asyncio.new_event_loop()
+        self.interrupted, self.muted, self.loop = False, False, asyncio.new_event_loop()
         up = threading.Event()
         self.thread = threading.Thread(target=self._live, args=(up,), daemon=True)
         self.thread.start()
@@ -92,6 +93,8 @@ class FakeComfyUI:
         up.set()
         await self.dead.wait()
         await site.stop()
+        for _ in range(3):  # the loop attaches a connection some rounds after it took it: none may be left open for ever
+            await asyncio.sleep(0)
         for connection in list(runner.server.connections):
             if connection.transport:
                 connection.transport.abort()
@@ -137,6 +140,8 @@ class FakeComfyUI:
         return {"errors": [first], "class_type": node["class_type"], "dependent_outputs": []}
 
     async def queue(self, _):
+        if self.muted:
+            await asyncio.sleep(PATIENCE)
         rows = [[[1, body["prompt_id"], body["prompt"], {}, []] for body, _ in jobs] for jobs in self.jobs()]
         return web.json_response(dict(zip(("queue_running", "queue_pending"), rows, strict=True)))
 
@@ -157,6 +162,8 @@ class FakeComfyUI:
         return web.Response()
 
     async def show_history(self, request):
+        if self.muted:
+            await asyncio.sleep(PATIENCE)
         wanted = request.match_info["id"]
         return web.json_response({wanted: self.history[wanted]} if wanted in self.history else {})
 
@@ -167,6 +174,8 @@ class FakeComfyUI:
         return web.Response(status=404) if content is None else web.Response(body=content)
 
     async def talk(self, request):
+        if self.muted:
+            await asyncio.sleep(PATIENCE)
         if self.refusals:
             self.refusals -= 1
             return web.Response(status=503)
@@ -194,6 +203,9 @@ class FakeComfyUI:
     async def run(self, body, fate):
         await self.send(body, "execution_start")
         await self.send(body, "progress", value=1, max=4, node="5")
+        if fate == "mute":
+            self.muted = True
+            await asyncio.sleep(PATIENCE)
         if fate == "die":
             self.dead.set()
             await asyncio.sleep(PATIENCE)

@@ -393,6 +393,18 @@ def test_all_servers_lost_ends_with_what_is_open(submit, server, files):
     assert results(files) == ALL
 
 
+def test_a_server_that_falls_silent_is_lost(submit, server, files, monkeypatch):
+    monkeypatch.setattr(remote, "ANSWER", 0.3)
+    monkeypatch.setattr(remote, "RECONNECTS", 2)
+    one, two = server("mute"), server("hold")  # the second is busy when the first falls silent
+    threading.Timer(1, two.release.set).start()
+    outcome = submit(one, two)
+    assert outcome.code == 0, outcome.err
+    assert results(files) == ALL
+    assert f"{one.url} does not answer" in outcome.err
+    assert len(one.posted) == 1
+
+
 def test_no_server_at_all_is_said_at_once(submit, server):
     one = server()
     one.stop()
