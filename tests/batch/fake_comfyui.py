@@ -93,7 +93,7 @@ class FakeComfyUI:
         up.set()
         await self.dead.wait()
         await site.stop()
-        for _ in range(3):  # the loop attaches a connection some rounds after it took it: none may be left open for ever
+        for _ in range(3):  # a connection just taken is attached some rounds later: none may stay open for ever
             await asyncio.sleep(0)
         for connection in list(runner.server.connections):
             if connection.transport:
