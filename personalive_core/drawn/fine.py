@@ -11,23 +11,30 @@ from .face import draw_beard, draw_ear, draw_glasses, draw_nose, draw_skin, dusk
 from .fine_dress import draw_brim, draw_earring, draw_hat, draw_necklace, draw_weave
 from .fine_eyes import draw_fine_brow, draw_fine_eye
 from .fine_hair import draw_cap_strands, draw_curtain_strands, draw_falling_hair, draw_strays, draw_whiskers
+from .fine_hands import draw_hand
 from .fine_mouth import draw_fine_mouth
 from .fine_scene import light_over, scene
 from .finery import Finery, finery, scattered
 from .hair import COVERED_EARS, HANGING, curtain, draw_back_hair, draw_front_hair, skin_patch
+from .hands import Hand, resting_hand
 from .head import Head, Identity, facing, head_of, ring_points
 from .person import EAR_SHOWS, OVERSAMPLING
 
 FRECKLES = 70
 
 
-def draw_fine_portrait(who: Identity, motion: FaceMotion, size: int) -> Picture:
-    """The portrait in the fine style as [size, size, 3] uint8; the same arguments give the same picture."""
+def draw_fine_portrait(who: Identity, motion: FaceMotion, size: int, hands: tuple[Hand, ...] = ()) -> Picture:
+    """The portrait in the fine style as [size, size, 3] uint8, with `hands` before it.
+
+    The same arguments give the same picture.
+    """
     import cv2
 
     side = size * OVERSAMPLING
     canvas = Canvas(scene(who, side).copy(), view_of(motion))
     draw_fine_person(canvas, who, motion)
+    for hand in hands:
+        draw_hand(canvas, who, motion, hand)
     lit = cv2.multiply(canvas.image, light_over(who, side), dtype=cv2.CV_8U)
     return np.asarray(cv2.resize(lit, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -57,10 +64,18 @@ def draw_fine_person(canvas: Canvas, who: Identity, motion: FaceMotion) -> None:
     for side in ears:
         if facing(canvas.view) * side > EAR_SHOWS:
             draw_jewelled_ear(canvas, head, fine, side)
+    draw_before(canvas, head, motion, fine)
+
+
+def draw_before(canvas: Canvas, head: Head, motion: FaceMotion, fine: Finery) -> None:
+    """Draws what is before the head: hat, glasses and a hand at the jaw."""
+    who = head.who
     if fine.hat != "none":
-        draw_hat(clothes, head, fine)
+        draw_hat(canvas.on("clothes"), head, fine)
     if who.glasses != "none":
-        draw_glasses(details, head)
+        draw_glasses(canvas.on("details"), head)
+    if fine.resting:
+        draw_hand(canvas, who, motion, resting_hand(who, fine.resting, motion))
 
 
 def draw_jewelled_ear(canvas: Canvas, head: Head, fine: Finery, side: int) -> None:

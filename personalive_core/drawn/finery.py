@@ -18,6 +18,7 @@ Hat = Literal["none", "beanie", "brimmed", "band"]
 Weave = Literal["plain", "stripes", "dots", "checks", "knit"]
 Scene = Literal["own", "shelf", "bricks", "city", "leaves", "frames", "hills", "room"]
 
+RESTING = 0.06  # share of people with a hand at the jaw
 FINE_SEED = 3  # part of the seed, so that what is added does not depend on what is there
 METALS: tuple[Colour, ...] = ((214, 176, 92), (206, 208, 214), (222, 158, 128), (240, 236, 228))
 SCENES: tuple[Scene, ...] = ("own", "shelf", "bricks", "city", "leaves", "frames", "hills", "room")
@@ -47,6 +48,7 @@ class Finery:
     scene: Scene
     warmth: float  # of the light: -1 cool .. 1 warm
     contrast: float  # of the light over the picture: 0 .. 1
+    resting: int = 0  # side of the hand that rests at the jaw: -1 or 1; 0: none
 
 
 @lru_cache(maxsize=64)
@@ -73,6 +75,7 @@ def finery(who: Identity) -> Finery:
         scene=SCENES[rng.choice(len(SCENES), p=SCENE_SHARES)],
         warmth=float(rng.uniform(-0.8, 1.0)),
         contrast=float(rng.uniform(0.2, 0.9)),
+        resting=int(rng.choice((-1, 1))) if likely(rng, RESTING) else 0,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..motion.types import HeadPose
 from .canvas import HEAD_CENTRE, LENS, FaceMotion, Points, framed, view_of
 from .fine import draw_fine_person, draw_fine_portrait
+from .hands import Hand, hand_path, hidden_points
 from .head import EYE_HEIGHT, MOUTH_HEIGHT, Identity, brow_of, eye_of, head_of, mouth_of, nose_of
 from .motion import journey, random_motion
 from .people import random_identity
@@ -26,11 +27,8 @@ CODE_SEED = 20251211
 Split = Literal["train", "test"]
 Style = Literal["photo", "line", "fine"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-PERSON_SEED, MOTION_SEED, FILM_SEED = (
-    1,
-    2,
-    5,
-)  # part of the seed: independent, also of the same index
+# part of the seed: independent, also of the same index
+PERSON_SEED, MOTION_SEED, FILM_SEED, HAND_SEED = 1, 2, 5, 6
 
 EXPRESSION = (
     "mouth", "smile", "pucker", "jaw", "blink left", "blink right", "brow left", "brow right", "gaze right",
@@ -68,6 +66,11 @@ def journey_motion(split: Split, index: int, frames: int) -> tuple[FaceMotion, .
     return journey(split_generator(split, FILM_SEED, index), frames)
 
 
+def clip_hands(split: Split, index: int, frames: int) -> tuple[tuple[Hand, ...], ...]:
+    """The hands that cross before the face in the first `frames` frames of the `index`-th clip, at 25 a second."""
+    return hand_path(split_generator(split, HAND_SEED, index), frames)
+
+
 def split_generator(split: Split, purpose: int, index: int) -> np.random.Generator:
     return np.random.default_rng((SPLITS.index(split), purpose, index))
 
@@ -76,6 +79,14 @@ def draw(who: Identity, motions: Sequence[FaceMotion], size: int, style: Style =
     """Pictures [F, size, size, 3] of a person, one for each motion."""
     one = {"photo": draw_portrait, "line": draw_lines, "fine": draw_fine_portrait}[style]
     return np.stack([one(who, motion, size) for motion in motions])
+
+
+def draw_crossed(
+    who: Identity, motions: Sequence[FaceMotion], hands: Sequence[tuple[Hand, ...]], size: int
+) -> NDArray[np.uint8]:
+    """Pictures [F, size, size, 3] of a person in the style fine, with each frame's hands before the face."""
+    pairs = zip(motions, hands, strict=True)
+    return np.stack([draw_fine_portrait(who, motion, size, crossing) for motion, crossing in pairs])
 
 
 def draw_lines(who: Identity, motion: FaceMotion, size: int) -> NDArray[np.uint8]:
@@ -135,6 +146,13 @@ def landmarks(who: Identity, motions: Sequence[FaceMotion]) -> Tensor:
     """Positions of LANDMARKS in the picture, occluded ones too: [F, 31, 2], x first; the picture spans -1 .. 1."""
     placed = [framed(view_of(motion).place(landmark_points(who, motion))) for motion in motions]
     return torch.tensor(np.array(placed), dtype=torch.float32)
+
+
+def hidden_landmarks(who: Identity, motions: Sequence[FaceMotion], hands: Sequence[tuple[Hand, ...]]) -> Tensor:
+    """Which of LANDMARKS lie behind each frame's hands: [F, 31]."""
+    places = landmarks(who, motions).numpy().astype(float)
+    rows = [hidden_points(*row) for row in zip(hands, motions, places, strict=True)]
+    return torch.from_numpy(np.array(rows))
 
 
 def landmark_points(who: Identity, motion: FaceMotion) -> Points:

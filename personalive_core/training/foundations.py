@@ -11,7 +11,7 @@ from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.motion import crop_faces
 from ..backends.personalive.types import LATENT_SCALE
 from ..drawn.landmarker import soft_argmax
-from ..drawn.truth import EXPRESSION
+from ..drawn.truth import EXPRESSION, TOKENS
 from ..media.tensors import to_signed
 from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
@@ -29,6 +29,7 @@ from .losses import (
 )
 from .prepare import facial_code
 from .presets import Preset
+from .regions import told_numbers
 from .source import Source, acted, signed_on
 
 # VAE loss weights, relative to the squared error; small, as the gradient of an absolute error does not shrink with it
@@ -142,7 +143,7 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     """L2 of the facial embedding to the code of the renderer's expression numbers, the same for every person.
 
     If all clips have landmarks, also the cross-entropy of the first heat maps to the landmarks' positions in the crop:
-    the embedding is read out from these maps.
+    the embedding is read out from these maps. Tokens of what an actor hides behind a hand do not count.
     """
     picks = _singles(source, row, *numbers)
     read = acted if row.crossed else _as_it_is
@@ -155,11 +156,20 @@ def face_losses(source: Source, row: Preset, *numbers: int) -> Losses:
     maps = encoder.model.maps(crops.to(source.model.device))
     embedding = encoder.read(maps)
     true = torch.stack([clip.motion.embedding[frame] for clip, frame in clips])
-    losses = {"embedding": squared_error(embedding.float(), true.to(embedding).float())}
+    told = torch.stack([told_tokens(clip, frame, row.crossed) for clip, frame in clips]).to(true)
+    losses = {"embedding": squared_error(embedding.float(), true.to(embedding).float(), told.to(embedding.device))}
     if all(clip.landmarks is not None for clip, _ in clips):
         points = in_boxes(torch.stack([landmarks_of(clip)[frame] for clip, frame in clips]), boxes, row.size)
         losses["places"] = SEEN * heat_error(maps[:, : points.shape[1]].float(), points.to(maps.device))
     return losses
+
+
+def told_tokens(clip: Clip, frame: int, crossed: bool) -> Tensor:
+    """Which tokens [32, 1] of the facial embedding the crop tells: 0 for those behind the actor's hand, else 1."""
+    if not crossed or clip.actor_hidden is None:
+        return torch.ones(TOKENS, 1)
+    told = told_numbers(clip.actor_hidden[frame : frame + 1])
+    return told[0, torch.arange(TOKENS) % len(EXPRESSION), None].float()
 
 
 def _as_it_is(clip: Clip) -> Clip:

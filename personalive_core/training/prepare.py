@@ -20,11 +20,14 @@ from ..drawn.truth import (
     Split,
     Style,
     canonical_keypoints,
+    clip_hands,
     clip_motion,
     draw,
+    draw_crossed,
     expression,
     expression_code,
     head_pose,
+    hidden_landmarks,
     journey_motion,
     landmarks,
     person,
@@ -35,6 +38,7 @@ from ..modules.layers import concatenated_positions
 from ..motion.types import HybridMotion
 from .data import CLIP_SUFFIX, Clip, save_clip
 from .files import make_folder
+from .regions import hidden_features
 
 ACTORS = 1_000_000  # the actor of person n is person n + ACTORS of the split
 
@@ -72,12 +76,21 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
 
 
 def with_actor(clip: Clip, split: Split, index: int, motions: Sequence[FaceMotion], drawing: Drawing) -> Clip:
-    """`clip` with a second person who does the same, frame by frame: pictures and face boxes."""
+    """`clip` with a second person who does the same, frame by frame: pictures and face boxes.
+
+    In the style fine, hands cross before the actor in some frames, never before the clip's own person: see drawn/hands.
+    """
     actor = person(split, ACTORS + index)
     keypoints = pose_keypoints(canonical_keypoints(actor)[None].expand(len(motions), -1, -1), head_pose(motions))
-    actors = torch.from_numpy(draw(actor, motions, drawing.size, drawing.style))
-    box = face_boxes(keypoints, drawing.size).float()
-    return replace(clip, actors=actors, actor_box=box, actor_landmarks=landmarks(actor, motions))
+    box, hidden = face_boxes(keypoints, drawing.size).float(), None
+    if drawing.style == "fine":
+        hands = clip_hands(split, index, drawing.frames * drawing.stride)[:: drawing.stride]
+        pictures = draw_crossed(actor, motions, hands, drawing.size)
+        hidden = hidden_features(hidden_landmarks(actor, motions, hands))
+    else:
+        pictures = draw(actor, motions, drawing.size, drawing.style)
+    marks = landmarks(actor, motions)
+    return replace(clip, actors=torch.from_numpy(pictures), actor_box=box, actor_landmarks=marks, actor_hidden=hidden)
 
 
 def as_seen(clip: Clip, model: PersonaLive) -> Clip:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..drawn.truth import LANDMARKS
+from ..drawn.truth import EXPRESSION, LANDMARKS
 
-ERROR_REGIONS = ("face", "left eye", "right eye", "mouth")  # "left" is the picture's left
+FEATURES = ("left eye", "right eye", "mouth")  # "left" is the picture's left
+ERROR_REGIONS = ("face", *FEATURES)
+COVERED = 0.5  # share of its landmarks from which a feature is hidden
 AROUND = 0.35  # of an eye's or the mouth's own size, around its landmarks
 # without landmarks: left, top, right, bottom as shares of the face box; means over drawn people, with the margin
 IN_FACE = ((0.0, 0.0, 1.0, 1.0), (0.27, 0.31, 0.48, 0.46), (0.52, 0.31, 0.72, 0.46), (0.34, 0.56, 0.64, 0.76))
@@ -31,6 +33,26 @@ def region_boxes(face: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
         more = AROUND * (high - low).amax(1, keepdim=True)
         boxes.append(torch.cat([low - more, high + more], 1))
     return torch.stack(boxes, 1)
+
+
+def hidden_features(hidden: Tensor) -> Tensor:
+    """Which of FEATURES [F, 3] are hidden, from the hidden LANDMARKS [F, 31]: at least half of their own."""
+    return torch.stack([hidden[:, part].float().mean(1) >= COVERED for part in (*_EYES, _MOUTH)], 1)
+
+
+def without_hidden(boxes: Tensor, hidden: Tensor | None) -> Tensor:
+    """`boxes` [F, 4, 4], with those of the features `hidden` [F, 3] empty: they weigh no more than the face."""
+    if hidden is None:
+        return boxes
+    return torch.cat([boxes[:, :1], boxes[:, 1:] * ~hidden[..., None]], 1)
+
+
+def told_numbers(hidden: Tensor) -> Tensor:
+    """Which numbers of EXPRESSION [N, 11] a picture tells whose features `hidden` [N, 3] are behind a hand."""
+    left, right, mouth = hidden.T
+    of = {"blink left": left, "brow left": left, "blink right": right, "brow right": right}
+    of |= dict.fromkeys(("gaze right", "gaze down"), left & right)
+    return ~torch.stack([of.get(name, mouth) for name in EXPRESSION], 1)
 
 
 def error_mask(boxes: Tensor, size: int, side: int) -> Tensor:

@@ -19,7 +19,7 @@ from ..motion.types import HybridMotion
 from .ahead import Ahead, portrait
 from .augment import AUGMENTATIONS
 from .data import Clip, Dataset, Pick, generator, pick
-from .regions import region_boxes
+from .regions import region_boxes, without_hidden
 
 ENCODED_AT_ONCE = 8  # pictures in one VAE call
 CPU = torch.device("cpu")
@@ -111,13 +111,17 @@ def batch(
         keypoints=torch.stack([clip.motion.keypoints[row] for clip, _, row in pairs]),
         box=torch.stack([clip.motion.box[row] for clip, _, row in pairs]),
         faces=faces,
-        regions=torch.stack([clip_regions(clip)[row] for clip, _, row in pairs]),
+        regions=torch.stack([clip_regions(clip, crossed)[row] for clip, _, row in pairs]),
     )
 
 
-def clip_regions(clip: Clip) -> Tensor:
-    """Boxes [F, 4, 4] of face, eyes and mouth in all frames of a clip, in pixels."""
-    return region_boxes(clip.motion.box, clip.landmarks, clip.pictures.shape[1])
+def clip_regions(clip: Clip, crossed: bool = False) -> Tensor:
+    """Boxes [F, 4, 4] of face, eyes and mouth in all frames of a clip, in pixels.
+
+    `crossed`: empty for what the clip's actor hides behind a hand: nothing tells how it moves.
+    """
+    boxes = region_boxes(clip.motion.box, clip.landmarks, clip.pictures.shape[1])
+    return without_hidden(boxes, clip.actor_hidden if crossed else None)
 
 
 def signed_on(device: torch.device, pictures: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from personalive_core.backends.personalive.networks import build
 from personalive_core.errors import InputError
 from personalive_core.training import presets, session
 from personalive_core.training.data import Dataset, generator, open_dataset, pick, read_clip, save_clip
+from personalive_core.training.foundations import face_losses
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
@@ -69,6 +70,9 @@ def test_actors_do_the_same_and_are_somebody_else(tmp_path):
     read = read_clip(tmp_path / "one.clip.safetensors")
     assert torch.equal(read.actors, clip.actors)
     assert torch.equal(read.actor_landmarks, clip.actor_landmarks)
+    assert read.actor_hidden is None
+    save_clip(tmp_path / "two.clip.safetensors", replace(clip, actor_hidden=torch.tensor([[True, False, True]] * 2)))
+    assert read_clip(tmp_path / "two.clip.safetensors").actor_hidden.tolist() == [[True, False, True]] * 2
     other = acted(clip)
     assert torch.equal(other.motion.embedding, clip.motion.embedding)  # the same expression, exactly
     assert not torch.equal(other.landmarks, clip.landmarks)
@@ -86,6 +90,27 @@ def test_crossed_crops_show_the_actor_while_the_target_stays():
     actor = replace(clip, pictures=clip.actors, motion=replace(clip.motion, box=clip.actor_box))
     alone = batch(replace(source, data=Dataset((None,), {0: actor}), kept={}), picks, 0.0, 0)
     assert torch.equal(crossed.faces, alone.faces)
+
+
+def test_what_an_actor_hides_behind_a_hand_counts_only_where_it_is_not_the_driver():
+    clip = drawn_clip("train", 3, ACTED)
+    hidden = torch.tensor([[False, False, True]] * 2)
+    model = fresh(SHAPES["twin"], 0)
+    plain, masked, blind = (
+        Source(Dataset((None,), {0: replace(clip, actor_hidden=behind)}), model)
+        for behind in (None, hidden, torch.ones_like(hidden))
+    )
+    picks = plain.picks(1, 2, False, 0, 0, 0, 0)
+    own, crossed = (batch(masked, picks, 0.0, 0, crossed=crossed).regions[0] for crossed in (False, True))
+    assert torch.equal(own, batch(plain, picks, 0.0, 0, crossed=True).regions[0])
+    assert torch.equal(own[:, :3], crossed[:, :3])
+    assert (own[:, 3] > 0).all()
+    assert (crossed[:, 3] == 0).all()
+    row = replace(preset("portrait", "face"), size=64, clips=2)
+    losses = [float(face_losses(source, row, 0, 0, 0, 0)["embedding"].detach()) for source in (plain, masked, blind)]
+    assert losses[0] > losses[1] > losses[2] == 0
+    alone = [face_losses(source, replace(row, crossed=False), 0, 0, 0, 0)["embedding"] for source in (plain, blind)]
+    assert torch.equal(*alone)
 
 
 def test_nobody_who_is_away_is_a_reference():
