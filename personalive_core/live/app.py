@@ -93,7 +93,7 @@ def add_page(app: web.Application, at: str) -> None:
         path = files.get(name)
         if path is None:
             raise web.HTTPNotFound
-        kind, headers = _KINDS[path.suffix], {**_HEADERS, "Content-Security-Policy": policy(request.host)}
+        kind, headers = _KINDS[path.suffix], file_headers(request.host)
         return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
 
     async def page(request: web.Request) -> web.Response:
@@ -104,6 +104,11 @@ def add_page(app: web.Application, at: str) -> None:
 
     app.router.add_get(at, page)
     app.router.add_get("/js/{name:.+}", script)
+
+
+def file_headers(host: str) -> dict[str, str]:
+    """The headers of every file of the page at `host`."""
+    return {**_HEADERS, "Content-Security-Policy": policy(host)}
 
 
 def policy(host: str) -> str:
