@@ -278,14 +278,17 @@ def test_a_machine_that_begins_no_session_is_given_up_and_the_visitor_gets_anoth
     asyncio.run(scene())
 
 
-def test_a_machine_that_does_not_end_its_session_is_given_up(monkeypatch):
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_machine_that_does_not_end_its_session_is_given_up(monkeypatch, answers):
+    """Its step hangs, or all of it does."""
     monkeypatch.setattr(fronts, "ENDING", 0.1)
 
     async def scene():
         async with fronted(least=1, minutes=0.005) as (front, machines, browser):
             name = next(iter(front.desk.seats))
             await browser.visit()
-            machines.stuck = {name}
+            machines.hubs[name].finish = lambda *_: None
+            machines.stuck = set() if answers else {name}
             await until(lambda: name in machines.stopped)
             assert name not in front.desk.seats
 
