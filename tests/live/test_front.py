@@ -325,7 +325,7 @@ def test_motion_jpeg_goes_on_for_longer_than_any_other_answer_may_take():
             endless = aiohttp.ClientTimeout(total=20)
             async with browser.http.get(browser.url + MJPEG_PATH, params={"token": token}, timeout=endless) as film:
                 for _ in range(3):  # the last picture, again every second
-                    await film.content.readuntil(b"Content-Type")
+                    assert (await film.content.readuntil(b"Content-Type")).endswith(b"Content-Type")
 
     asyncio.run(scene())
 
