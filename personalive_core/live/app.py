@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LIVE_PAGE = "live/page.html"
+LAST_WORDS = 2.0  # seconds after the end for connections to end: one that reads nothing is cut then, not a minute later
 _DISTRIBUTION = "personalive-comfyui"
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{sockets}; "
@@ -125,7 +126,7 @@ async def serve(hub: LiveHub, token: str, at: tuple[str, int], ready: Callable[[
     from aiohttp import web
 
     host, port = at
-    runner = web.AppRunner(make_app(hub), access_log=None)
+    runner = web.AppRunner(make_app(hub), access_log=None, shutdown_timeout=LAST_WORDS)
     await runner.setup()
     try:
         try:

@@ -86,7 +86,7 @@ class Front:
         while True:
             for _ in range(self.desk.wanted()):
                 name = await self._replicas.start()
-                self.desk.coming.add(name)
+                self.desk.ask(name, time.monotonic())
                 self._spawn(name, "")
             for name in self.desk.surplus(time.monotonic()):
                 self.desk.gone(name)

@@ -10,7 +10,7 @@ from aiohttp import web
 from personalive_core.live import front as fronts
 from personalive_core.live import relay
 from personalive_core.live.app import make_app
-from personalive_core.live.desk import STARTING, Desk, DeskRules
+from personalive_core.live.desk import STARTING, UNKNOWN_WAIT, Desk, DeskRules
 from personalive_core.live.front import Front
 from personalive_core.live.protocol import VERSION
 from personalive_core.live.server import MJPEG_PATH, SOCKET_PATH, LiveHub, Rules
@@ -43,8 +43,11 @@ def test_how_long_to_wait_is_when_the_oldest_session_must_end():
     desk.take("b", 200.0)
     assert desk.wait(400.0) == 300.0
     assert desk.wait(10_000.0) == 1.0
-    desk.coming.add("three")
+    desk.ask("three", 400.0)
     assert desk.wait(400.0) == STARTING
+    assert desk.wait(690.0) == 10.0  # before it may come
+    assert desk.wait(400.0 + STARTING) == 300.0 - STARTING  # it has not come: there is no machine for it
+    assert desk_with(minutes=0).wait(5.0) == desk_with(minutes=10).wait(5.0) == UNKNOWN_WAIT
 
 
 def test_seats_grow_with_the_visitors_and_shrink_when_they_are_idle():
@@ -52,7 +55,7 @@ def test_seats_grow_with_the_visitors_and_shrink_when_they_are_idle():
     assert desk.wanted() == 0
     desk.take("a", 0)
     assert desk.wanted() == 1
-    desk.coming.add("two")
+    desk.ask("two", 0)
     assert desk.wanted() == 0
     desk.came("two", 10)
     desk.take("b", 11)
