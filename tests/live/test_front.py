@@ -15,9 +15,13 @@ from personalive_core.live.front import Front
 from personalive_core.live.protocol import VERSION
 from personalive_core.live.server import MJPEG_PATH, SOCKET_PATH, LiveHub, Rules
 from personalive_core.live.session import LiveSession
-from tests.live.serving import Page, echo
+from tests.live.serving import PATIENCE, Page, echo
 
 TIMES = 200  # looks, 0.05 s apart: far more than anything takes
+
+
+def run(scene):
+    asyncio.run(asyncio.wait_for(scene, 3 * PATIENCE))
 
 
 # --- the desk
@@ -192,7 +196,7 @@ def test_three_browsers_and_two_replicas():
             await until(lambda: any(seat.token is None for seat in front.desk.seats.values()))
             assert (await browser.visit())[0] == 303
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_the_page_and_its_scripts_are_those_of_live():
@@ -204,7 +208,7 @@ def test_the_page_and_its_scripts_are_those_of_live():
             async with browser.http.get(browser.url + "/js/live/page.js") as script:
                 assert script.status == 200
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_a_lost_replica_is_said_and_another_session_can_begin():
@@ -224,7 +228,7 @@ def test_a_lost_replica_is_said_and_another_session_can_begin():
             assert status == 303
             assert (await browser.connect(other)).welcome.kind == "welcome"
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_a_session_ends_when_its_time_is_over():
@@ -235,7 +239,7 @@ def test_a_session_ends_when_its_time_is_over():
             assert (bye.fields["why"], bye.fields["text"]) == ("time", "its time is over")
             await until(lambda: all(seat.token is None for seat in front.desk.seats.values()))
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_other_origins_and_wrong_tokens_are_refused():
@@ -247,7 +251,7 @@ def test_other_origins_and_wrong_tokens_are_refused():
             async with browser.http.get(browser.url + MJPEG_PATH, params={"token": "wrong"}) as answer:
                 assert answer.status == 403
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_a_visitor_who_waits_has_a_page_that_says_how_long():
@@ -263,7 +267,7 @@ def test_a_visitor_who_waits_has_a_page_that_says_how_long():
             async with browser.http.get(browser.url + "/js/live/waiting.js") as script:
                 assert script.status == 200
 
-    asyncio.run(scene())
+    run(scene())
 
 
 # --- machines that are there and answer nothing: nobody waits for ever
@@ -278,7 +282,7 @@ def test_a_machine_that_begins_no_session_is_given_up_and_the_visitor_gets_anoth
             assert (await browser.visit())[0] == 303
             assert set(machines.stopped) == machines.stuck
 
-    asyncio.run(scene())
+    run(scene())
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -295,7 +299,7 @@ def test_a_machine_that_does_not_end_its_session_is_given_up(monkeypatch, answer
             await until(lambda: name in machines.stopped)
             assert name not in front.desk.seats
 
-    asyncio.run(scene())
+    run(scene())
 
 
 @asynccontextmanager
@@ -318,7 +322,7 @@ def test_a_machine_that_answers_nothing_is_lost_for_its_page_and_its_readers(mon
             async with browser.http.get(browser.url + MJPEG_PATH, params={"token": "token"}) as answer:
                 assert answer.status == 502
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_motion_jpeg_goes_on_for_longer_than_any_other_answer_may_take():
@@ -330,7 +334,7 @@ def test_motion_jpeg_goes_on_for_longer_than_any_other_answer_may_take():
                 for _ in range(3):  # the last picture, again every second
                     assert (await film.content.readuntil(b"Content-Type")).endswith(b"Content-Type")
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_the_end_of_the_front_is_told_to_pages_and_waits_for_none():
@@ -342,4 +346,4 @@ def test_the_end_of_the_front_is_told_to_pages_and_waits_for_none():
             await asyncio.wait_for(closing, relay.REPLY)
             await until(lambda: not front._pages)
 
-    asyncio.run(scene())
+    run(scene())
