@@ -142,7 +142,11 @@ async def _found_again(servers: Sequence[Server], records: Iterable[Record]) -> 
     for record in records:
         if record.state != POSTED or record.server not in ids:
             continue
-        entry = await by_url[record.server].history(record.prompt_id)
+        try:
+            entry = await by_url[record.server].history(record.prompt_id)
+        except ServerError:  # it died since
+            del ids[record.server]
+            continue
         if any(record.prompt_id in jobs for jobs in ids[record.server]) or (entry and ended_well(entry)):
             found[record.key] = record
     return found

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT, ANSWER, CLOSE = 10, 60, 5  # timeouts in seconds: to connect, to wait for an answer, to close
+SLOWEST = 100_000  # bytes a second that an upload takes at least: aiohttp has no timeout for what nobody reads
 HEARTBEAT = 30  # seconds between pings, which detect a silently broken connection
 POLL = 5  # seconds after which queue and history are read even without a socket message
 RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server that stopped answering; seconds before each
@@ -97,7 +98,8 @@ class Server:
         with path.open("rb") as opened, os.fdopen(opened.fileno(), "rb", closefd=False) as file:
             form = aiohttp.FormData({"subfolder": REMOTE_FOLDER, "type": "input", "overwrite": "true"})
             form.add_field("image", file, filename=name)
-            async with self._answer("POST", "upload/image", data=form, timeout=_timeout(None)) as answer:
+            most = _timeout(ANSWER + path.stat().st_size / SLOWEST)
+            async with self._answer("POST", "upload/image", data=form, timeout=most) as answer:
                 if answer.status == TOO_LARGE:
                     raise JobError(
                         f"{path} is larger than {self.url} takes: start that ComfyUI with a larger --max-upload-size"

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..backends.registry import LIVE_SYSTEMS
 from ..batch.ray_pool import ClusterOptions, connect
 from ..errors import InputError
-from ..live.app import on_loopback, shown_host
+from ..live.app import LAST_WORDS, on_loopback, shown_host
 from ..live.desk import Desk, DeskRules
 from ..live.front import Front
 from ..live.types import MODES, QUALITY
@@ -88,7 +88,7 @@ async def serve_front(front: Front, at: tuple[str, int], ready: Callable[[str], 
     from aiohttp import ClientSession, web
 
     async with ClientSession() as http:
-        runner = web.AppRunner(front.app(http), access_log=None)
+        runner = web.AppRunner(front.app(http), access_log=None, shutdown_timeout=LAST_WORDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, *at).start()

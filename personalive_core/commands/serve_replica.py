@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,12 @@ class LiveReplica:
         settings = Settings(strengths, a.mode, a.smooth, a.face, a.mark)
         session = LiveSession(performer, settings, model=a.weights.name, device=self._device)
         hub = LiveHub(session, token, Path(a.output) / token[:8], loopback=False, rules=Rules())
-        found, pages = threading.Event(), list[str]()
-
-        def ready(page: str, _: str) -> None:
-            pages.append(page)
-            found.set()
-
         session.start()
         self._hub = hub
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve(hub, token, (host, 0), ready)), daemon=True)
+        page = Future[str]()
+        self._thread = threading.Thread(target=_serve, args=(hub, token, host, page), daemon=True)
         self._thread.start()
-        if not found.wait(START_LIMIT):
-            raise RuntimeError("the live server did not begin to listen")
-        return "http://" + urlsplit(pages[0]).netloc
+        return "http://" + urlsplit(page.result(START_LIMIT)).netloc
 
     def ended(self) -> None:
         """Returns when the session has ended."""
@@ -72,7 +66,17 @@ class LiveReplica:
     def end(self) -> None:
         """Ends the session."""
         if self._hub is not None:
-            self._hub.finish("ended", "its time is over: open the first page again to begin another")
+            self._hub.finish("time", "its time is over: open the first page again to begin another")
+
+
+def _serve(hub: LiveHub, token: str, host: str, page: Future[str]) -> None:
+    """Serves until the session has ended; `page` gets the page's address, or why there is none."""
+    try:
+        asyncio.run(serve(hub, token, (host, 0), lambda address, _: page.set_result(address)))
+    except Exception as error:
+        if page.done():
+            raise
+        page.set_exception(error)
 
 
 @dataclass(eq=False)

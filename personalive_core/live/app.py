@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LIVE_PAGE = "live/page.html"
+LAST_WORDS = 2.0  # seconds after the end for connections to end: one that reads nothing is cut then, not a minute later
 _DISTRIBUTION = "personalive-comfyui"
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{sockets}; "
@@ -93,7 +94,7 @@ def add_page(app: web.Application, at: str) -> None:
         path = files.get(name)
         if path is None:
             raise web.HTTPNotFound
-        kind, headers = _KINDS[path.suffix], {**_HEADERS, "Content-Security-Policy": policy(request.host)}
+        kind, headers = _KINDS[path.suffix], file_headers(request.host)
         return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
 
     async def page(request: web.Request) -> web.Response:
@@ -104,6 +105,11 @@ def add_page(app: web.Application, at: str) -> None:
 
     app.router.add_get(at, page)
     app.router.add_get("/js/{name:.+}", script)
+
+
+def file_headers(host: str) -> dict[str, str]:
+    """The headers of every file of the page at `host`."""
+    return {**_HEADERS, "Content-Security-Policy": policy(host)}
 
 
 def policy(host: str) -> str:
@@ -120,7 +126,7 @@ async def serve(hub: LiveHub, token: str, at: tuple[str, int], ready: Callable[[
     from aiohttp import web
 
     host, port = at
-    runner = web.AppRunner(make_app(hub), access_log=None)
+    runner = web.AppRunner(make_app(hub), access_log=None, shutdown_timeout=LAST_WORDS)
     await runner.setup()
     try:
         try:

@@ -32,16 +32,20 @@ class Desk:
 
     rules: DeskRules
     seats: dict[str, Seat] = field(default_factory=dict)
-    coming: set[str] = field(default_factory=set)  # asked for, not there yet
+    coming: dict[str, float] = field(default_factory=dict)  # asked for, not there yet -> when it was
+
+    def ask(self, name: str, now: float) -> None:
+        """The seat was asked for."""
+        self.coming[name] = now
 
     def came(self, name: str, now: float) -> None:
         """The seat is there, and free."""
-        self.coming.discard(name)
+        self.coming.pop(name, None)
         self.seats[name] = Seat(now)
 
     def gone(self, name: str) -> None:
         """The seat is not there any more."""
-        self.coming.discard(name)
+        self.coming.pop(name, None)
         self.seats.pop(name, None)
 
     def take(self, token: str, now: float) -> str | None:
@@ -58,13 +62,15 @@ class Desk:
             self.seats[name] = Seat(now)
 
     def wait(self, now: float) -> float:
-        """Seconds until a seat is free at the latest, as far as that is known; at least 1."""
-        if self.coming:
-            return STARTING
-        if not self.rules.minutes or not self.seats:
-            return UNKNOWN_WAIT
-        ends = (seat.since + 60 * self.rules.minutes for seat in self.seats.values() if seat.token is not None)
-        return max(min(ends, default=now) - now, 1.0)
+        """Seconds until a seat is free at the latest, as far as that is known; at least 1.
+
+        One that should have come by now may be waiting for a machine: it counts for nothing.
+        """
+        times = [since + STARTING for since in self.coming.values() if now < since + STARTING]
+        if self.rules.minutes:
+            taken = (seat.since for seat in self.seats.values() if seat.token is not None)
+            times += [since + 60 * self.rules.minutes for since in taken]
+        return max(min(times) - now, 1.0) if times else UNKNOWN_WAIT
 
     def wanted(self) -> int:
         """How many more seats to ask for: one is kept free, up to `most`."""

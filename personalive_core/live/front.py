@@ -16,14 +16,19 @@ from .app import add_page
 from .desk import Desk
 from .greeting import refuse
 from .protocol import MOST_MESSAGE, unpack
+from .relay import pass_film, pass_on
 from .server import MJPEG_PATH, SAFE_HEADERS, SOCKET_PATH
+from .waiting import waiting
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession, ClientWebSocketResponse, web
+    from aiohttp import ClientSession, web
 
 ROOM = "/live"  # the page's path, behind the front door
 TEND, HELLO = 2.0, 5.0  # seconds between looks at the seats, for a hello
-ENDED = "this session has ended, or its machine was lost: open the first page again to begin another"
+BEGIN, ENDING = 90.0, 60.0  # seconds for a machine to begin a session, and to end one: a step is finished before
+GOODBYE = 3.0  # seconds for the last words to a page
+MACHINE_LOST = "the machine of this session was lost: open the first page again to begin another"
+SESSION_PAST = "this session has ended: open the first page again to begin another"
 _HEARTBEAT = 15.0
 _log = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Front:
         self.desk, self._replicas, self._loopback = desk, replicas, loopback
         self._addresses: dict[str, str] = {}  # token -> the session's server
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pages: set[web.WebSocketResponse] = set()
 
     def app(self, http: ClientSession) -> web.Application:
         """The addresses: door, page and scripts, connection, Motion JPEG. `http` goes to the sessions' servers."""
@@ -80,18 +86,20 @@ class Front:
         while True:
             for _ in range(self.desk.wanted()):
                 name = await self._replicas.start()
-                self.desk.coming.add(name)
+                self.desk.ask(name, time.monotonic())
                 self._spawn(name, "")
             for name in self.desk.surplus(time.monotonic()):
                 self.desk.gone(name)
-                await self._replicas.stop(name)
+                with contextlib.suppress(Exception):  # it was lost meanwhile
+                    await self._replicas.stop(name)
             await asyncio.sleep(TEND)
 
     async def close(self) -> None:
-        """Stops watching sessions."""
+        """Stops watching sessions, and says goodbye to their pages: an open one would keep the server from ending."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        goodbyes = (asyncio.wait_for(refuse(page, "stopped", ""), GOODBYE) for page in self._pages)
+        await asyncio.gather(*self._tasks, *goodbyes, return_exceptions=True)
 
     async def _door(self, request: web.Request) -> web.StreamResponse:
         """A seat for the visitor: to the page with its token. 503 where all are taken, with how long to wait."""
@@ -101,18 +109,13 @@ class Front:
         token = secrets.token_urlsafe(24)
         while (name := self.desk.take(token, time.monotonic())) is not None:
             try:
-                self._addresses[token] = await self._replicas.begin(name, token)
+                self._addresses[token] = await asyncio.wait_for(self._replicas.begin(name, token), BEGIN)
             except Exception as error:
                 await self._lose(name, error)
                 continue
             self._spawn(name, token)
             raise web.HTTPSeeOther(f"{ROOM}#token={quote(token)}", headers=SAFE_HEADERS)
-        seconds = round(self.desk.wait(time.monotonic()))
-        minutes, rest = divmod(seconds, 60)
-        when = f"{minutes + (rest > 0)} min" if minutes else f"{seconds} s"
-        text = f"All live sessions are taken. The next is free in about {when}: this page looks again by itself.\n"
-        headers = {**SAFE_HEADERS, "Retry-After": str(seconds), "Refresh": str(min(seconds, 30))}
-        return web.Response(status=503, text=text, headers=headers)
+        return waiting(request, self.desk.wait(time.monotonic()))
 
     def _spawn(self, name: str, token: str) -> None:
         task = asyncio.get_running_loop().create_task(self._watch(name, token) if token else self._greet(name))
@@ -134,8 +137,8 @@ class Front:
             ended = asyncio.ensure_future(self._replicas.ended(name))
             done, _ = await asyncio.wait({ended}, timeout=limit)
             if not done:
-                await self._replicas.end(name)
-            await ended
+                await asyncio.wait_for(self._replicas.end(name), ENDING)
+            await asyncio.wait_for(ended, ENDING)
             self.desk.left(name, time.monotonic())
         except Exception as error:
             await self._lose(name, error)
@@ -163,31 +166,22 @@ class Front:
         self._check(request)
         page = web.WebSocketResponse(max_msg_size=MOST_MESSAGE, heartbeat=_HEARTBEAT, compress=False)
         await page.prepare(request)
-        with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
-            first = await asyncio.wait_for(page.receive(), HELLO)
-            address = self._address(first.data if first.type is WSMsgType.BINARY else b"")
-            try:
-                if address is None:
-                    raise ConnectionError
-                async with http.ws_connect(address + SOCKET_PATH, max_msg_size=MOST_MESSAGE, compress=0) as server:
-                    await server.send_bytes(first.data)
-                    parted = await both_ways(page, server)
-                if not parted and not await self._there(http, address):
-                    raise ConnectionError
-            except (ConnectionError, ClientError):
-                await refuse(page, "failed", ENDED)
-        await page.close()
-        return page
-
-    async def _there(self, http: ClientSession, address: str) -> bool:
-        """Whether the session's server still answers: then a lost connection may be opened again."""
-        from aiohttp import ClientError
-
+        self._pages.add(page)
         try:
-            async with http.get(address + MJPEG_PATH):
-                return True
-        except (ClientError, ConnectionError):
-            return False
+            with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
+                first = await asyncio.wait_for(page.receive(), HELLO)
+                address = self._address(first.data if first.type is WSMsgType.BINARY else b"")
+                if address is None:
+                    await refuse(page, "past", SESSION_PAST)
+                    return page
+                try:
+                    await pass_on(page, first.data, http, address)
+                except (ConnectionError, ClientError):
+                    await refuse(page, "lost", MACHINE_LOST)
+            await page.close()
+        finally:
+            self._pages.discard(page)
+        return page
 
     def _address(self, hello: bytes) -> str | None:
         try:
@@ -197,52 +191,11 @@ class Front:
         return next((at for token, at in self._addresses.items() if is_token(given, token)), None)
 
     async def _mjpeg(self, request: web.Request, http: ClientSession) -> web.StreamResponse:
-        from aiohttp import ClientError, web
+        from aiohttp import web
 
         self._check(request)
         given = request.query.get("token")
         address = next((at for token, at in self._addresses.items() if is_token(given, token)), None)
         if address is None:
             raise web.HTTPForbidden(text="the token is wrong, or its session has ended\n", headers=SAFE_HEADERS)
-        try:
-            async with http.get(address + MJPEG_PATH, params={"token": str(given)}) as answer:
-                headers = {**SAFE_HEADERS, "Content-Type": answer.headers["Content-Type"]}
-                passed = web.StreamResponse(status=answer.status, headers=headers)
-                await passed.prepare(request)
-                async for piece in answer.content.iter_any():
-                    await passed.write(piece)
-                return passed
-        except ClientError as error:
-            raise web.HTTPBadGateway(text="the session's machine was lost\n", headers=SAFE_HEADERS) from error
-
-
-async def both_ways(page: web.WebSocketResponse, server: ClientWebSocketResponse) -> bool:
-    """Passes messages on until one end closes; whether the server said goodbye, or the page left."""
-    from aiohttp import WSMsgType
-
-    async def down() -> bool:
-        parted = False
-        async for message in server:
-            if message.type is WSMsgType.BINARY:
-                parted = _kind(message.data) == "bye"
-                await page.send_bytes(message.data)
-        return parted
-
-    async def up() -> bool:
-        async for message in page:
-            if message.type is WSMsgType.BINARY:
-                await server.send_bytes(message.data)
-        return True
-
-    tasks = [asyncio.ensure_future(down()), asyncio.ensure_future(up())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    return True in ended
-
-
-def _kind(data: bytes) -> str:
-    with contextlib.suppress(InputError):
-        return unpack(data).kind
-    return ""
+        return await pass_film(request, str(given), http, address)

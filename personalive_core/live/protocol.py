@@ -29,7 +29,7 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
     settings   as in `set`: they are in effect
     saved      what, name: a file in the output folder           failed    what, text
     pong       time (as sent), clock: the clock of `time` in `frame`, for a source that is not the page
-    bye        why: stopped, taken, refused, ended, failed; text
+    bye        why: stopped, taken, refused, ended, failed, and of `personalive serve` time, lost, past; text
 """
 
 from __future__ import annotations

@@ -241,17 +241,19 @@ class LiveHub:
         threading.Thread(target=self._end, args=(why, text), name="live-end", daemon=True).start()
 
     def _end(self, why: str, text: str) -> None:
-        self._takes.stop()
-        for leave in self._leave:
-            leave()
-        self.outlet.close()
-        self.session.stop()
-        self._tell(lambda client: client.part(why, text))
-        end = time.monotonic() + _PARTING
-        while self._client is not None and time.monotonic() < end:
-            time.sleep(_STEP / 2)
-        self.closed.set()
-        self._pool.shutdown(wait=False)
+        try:
+            self._takes.close()
+            for leave in self._leave:
+                leave()
+            self.outlet.close()
+            self.session.stop()
+            self._tell(lambda client: client.part(why, text))
+            end = time.monotonic() + _PARTING
+            while self._client is not None and time.monotonic() < end:
+                time.sleep(_STEP / 2)
+        finally:  # whatever went wrong: others wait for the end
+            self.closed.set()
+            self._pool.shutdown(wait=False)
 
     def _tell(self, what: Callable[[Client], None]) -> None:
         """Has the page's client do something in its loop, if there is one."""

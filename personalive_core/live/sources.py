@@ -107,15 +107,25 @@ class CameraSource(_Playing):
 
     def play(self) -> None:
         """See `_Playing.play`."""
+        told = ""
         while not self._ended.is_set():
-            camera = self._opened(self._index)
             try:
-                self._film(camera)
-            finally:
-                camera.release()
+                self._try()
+            except Exception as error:  # of its driver's making: the session waits for the camera, not for this thread
+                if told != str(error):
+                    told = str(error)
+                    _log.warning("The camera broke off: %s", told)
             if not self._ended.is_set():
                 self._taker.source("camera_lost")
                 self._ended.wait(self._again)
+
+    def _try(self) -> None:
+        """Opens the camera, and gives its pictures until there is none."""
+        camera = self._opened(self._index)
+        try:
+            self._film(camera)
+        finally:
+            camera.release()
 
     def _film(self, camera: Camera) -> None:
         """Gives the camera's pictures until there is none."""
@@ -161,6 +171,8 @@ class FilmSource(_Playing):
                     break
         except (PersonaLiveError, OSError) as error:
             _log.warning("The driving film ended: %s", error)
+        except Exception:  # a bug: the session waits for nothing that will not come
+            _log.exception("The driving film broke off")
         if not self._ended.is_set():
             self._taker.source("film_over")
 

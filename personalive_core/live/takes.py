@@ -33,6 +33,7 @@ class Takes:
         self._folders, self._outlet, self._told = folders, outlet, told
         self._lock = threading.Lock()
         self._recorder: FilmRecorder | None = None
+        self._over = False
         self._leave: Callable[[], None] = lambda: None
 
     def start(self, what: str, sound: bool) -> None:
@@ -44,9 +45,19 @@ class Takes:
             self._told("failed", {"what": "record", "text": str(error)})
             return
         with self._lock:
-            self._recorder = recorder
-            if what == RESULT:
+            over = self._over
+            if not over:
+                self._recorder = recorder
+            if what == RESULT and not over:
                 self._leave = self._outlet.listen(lambda window: show_window(recorder, window))
+        if over:  # the session ended meanwhile
+            recorder.finish()
+
+    def close(self) -> None:
+        """Ends the recording that is on, waits for its film, and lets none begin after it."""
+        with self._lock:
+            self._over = True
+        self.stop()
 
     def stop(self) -> None:
         """Ends the recording that is on, and waits for its film."""

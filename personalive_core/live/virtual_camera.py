@@ -19,6 +19,7 @@ from .pacing import Paced
 
 CAMERA_RATE = 30.0  # frames a second that it announces; it is given one whenever one is due
 _IDLE = 0.02  # seconds between two looks while no frame waits
+_PATIENCE = 5.0  # seconds for the camera's driver to take its last picture
 _AGAIN = 0.5  # seconds after which the same picture is sent again, for programs that open the camera meanwhile
 _DRIVERS = {  # what is missing, by system
     "win32": "install OBS Studio, whose virtual camera it uses, start that once there, and run this again",
@@ -71,10 +72,12 @@ class VirtualCamera:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends it, and lets go of the camera."""
+        """Ends it, and lets go of the camera; a driver that does not take the last picture is not waited for long."""
         self._leave()
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            _log.warning("The virtual camera's driver does not answer: close the programs that show it")
 
     def _run(self, picture: Picture | None) -> None:
         again = self._clock()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +34,7 @@ from ..drawn.truth import (
     landmarks,
     person,
 )
+from ..errors import InputError
 from ..media.tensors import to_signed
 from ..modules.keypoints import pose_keypoints
 from ..modules.layers import concatenated_positions
@@ -105,11 +108,11 @@ def prepare_drawn(
     """Draws `clips` into `folder`, one file each; existing files are kept.
 
     With a `model`, its networks read the motion (see `as_seen`). Without one, `workers` processes share the clips; 0:
-    this process draws. Raises OutputError.
+    this process draws. Raises OutputError, and as `drawing_pool` does.
     """
     make_folder(folder)
     if workers and model is None:
-        with ProcessPoolExecutor(workers, get_context("spawn"), drawing_alone) as pool:
+        with drawing_pool(workers) as pool:
             parts = [range(clips.start + i, clips.stop, workers) for i in range(workers)]
             for done in [pool.submit(prepare_drawn, folder, split, part, drawing) for part in parts]:
                 done.result()
@@ -119,6 +122,19 @@ def prepare_drawn(
         if not path.exists():
             clip = drawn_clip(split, index, drawing)
             save_clip(path, as_seen(clip, model) if model else clip)
+
+
+@contextmanager
+def drawing_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """`workers` processes that draw. Raises InputError if one of them is killed, as a machine without memory does."""
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), drawing_alone) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that drew clips was killed, for which the usual reason is too little memory: run the same "
+            "command again, which keeps what was drawn, with fewer --workers"
+        ) from error
 
 
 def drawing_alone() -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from ..errors import InputError
@@ -16,7 +15,7 @@ from .ahead import reading_ahead
 from .card import CARD, write_card
 from .loop import Run, train
 from .networks import networks_of
-from .prepare import Drawing, drawing_alone, prepare_drawn
+from .prepare import Drawing, drawing_pool, prepare_drawn
 from .presets import preset
 from .recipe import assemble
 
@@ -89,10 +88,10 @@ def plan_of(name: str) -> SessionPlan:
 def train_session(session: Session) -> list[dict[str, object]]:
     """Trains the stages of the plan that are not finished yet, within the minutes; returns the cards of all so far.
 
-    The same call goes on where it was ended. Raises as `loop.train` and `assemble` do.
+    The same call goes on where it was ended. Raises as `loop.train`, `assemble` and `drawing_pool` do.
     """
     plan, begun, cards = plan_of(session.preset), time.monotonic(), list[dict[str, object]]()
-    with ProcessPoolExecutor(max(1, session.workers), get_context("spawn"), drawing_alone) as pool:
+    with drawing_pool(max(1, session.workers)) as pool:
         drawn = {name: _drawing(pool, session.folder / name, shard) for name, shard in plan.shards.items()}
         start: Path | None = None
         try:

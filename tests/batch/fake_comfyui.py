@@ -12,7 +12,8 @@ from aiohttp import WSMsgType, web
 
 LOADERS = {"LoadImage": "image", "LoadVideo": "file"}
 KNOWN = {*LOADERS, "ImageScale", "SaveImage", "SaveVideo", "PreviewImage", "Sampler"}
-PATIENCE = 10  # seconds that a wait may take
+PATIENCE = 60  # seconds that a wait may take
+MUTE = 10  # seconds that a mute server says nothing: longer than anybody waits
 
 
 class FakeComfyUI:
@@ -141,7 +142,7 @@ class FakeComfyUI:
 
     async def queue(self, _):
         if self.muted:
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(MUTE)
         rows = [[[1, body["prompt_id"], body["prompt"], {}, []] for body, _ in jobs] for jobs in self.jobs()]
         return web.json_response(dict(zip(("queue_running", "queue_pending"), rows, strict=True)))
 
@@ -163,7 +164,7 @@ class FakeComfyUI:
 
     async def show_history(self, request):
         if self.muted:
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(MUTE)
         wanted = request.match_info["id"]
         return web.json_response({wanted: self.history[wanted]} if wanted in self.history else {})
 
@@ -175,7 +176,7 @@ class FakeComfyUI:
 
     async def talk(self, request):
         if self.muted:
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(MUTE)
         if self.refusals:
             self.refusals -= 1
             return web.Response(status=503)
@@ -205,7 +206,7 @@ class FakeComfyUI:
         await self.send(body, "progress", value=1, max=4, node="5")
         if fate == "mute":
             self.muted = True
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(MUTE)
         if fate == "die":
             self.dead.set()
             await asyncio.sleep(PATIENCE)

@@ -1,5 +1,6 @@
 """`personalive submit` against servers that answer as ComfyUI does: what arrives, what is retried, what resumes."""
 
+import asyncio
 import csv
 import functools
 import json
@@ -394,7 +395,7 @@ def test_all_servers_lost_ends_with_what_is_open(submit, server, files):
 
 
 def test_a_server_that_falls_silent_is_lost(submit, server, files, monkeypatch):
-    monkeypatch.setattr(remote, "ANSWER", 0.3)
+    monkeypatch.setattr(remote, "ANSWER", 1)  # a busy machine may need a part of it
     monkeypatch.setattr(remote, "RECONNECTS", 2)
     one, two = server("mute"), server("hold")  # the second is busy when the first falls silent
     threading.Timer(1, two.release.set).start()
@@ -403,6 +404,30 @@ def test_a_server_that_falls_silent_is_lost(submit, server, files, monkeypatch):
     assert results(files) == ALL
     assert f"{one.url} does not answer" in outcome.err
     assert len(one.posted) == 1
+
+
+def test_an_upload_that_nobody_reads_is_given_up(tmp_path, monkeypatch):
+    """The server died between taking the connection and reading from it; what waits in buffers counts for nothing."""
+    monkeypatch.setattr(remote, "ANSWER", 0.2)
+    monkeypatch.setattr(remote, "SLOWEST", 1e9)
+    film = tmp_path / "film.mp4"
+    film.touch()
+    os.truncate(film, 32 << 20)
+
+    async def deaf(reader, writer):
+        if (await reader.readline()).startswith(b"HEAD"):
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+        else:
+            await asyncio.sleep(60)
+
+    async def scene():
+        async with await asyncio.start_server(deaf, "127.0.0.1", 0) as listening, remote.open_session() as session:
+            one = remote.Server(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", session)
+            with pytest.raises(remote.UnreachableError, match="does not answer"):
+                await asyncio.wait_for(one.upload(film, "film.mp4"), 20)
+
+    asyncio.run(scene())
 
 
 def test_no_server_at_all_is_said_at_once(submit, server):
@@ -415,22 +440,44 @@ def test_no_server_at_all_is_said_at_once(submit, server):
 
 def test_a_silent_job_is_given_up(submit, server, files):
     one = server("hang")
-    outcome = submit(one, rows=write_csv(files, *ONE), more=("--timeout", "0.3"))
+    outcome = submit(one, rows=write_csv(files, *ONE), more=("--timeout", "1"))
     assert outcome.code == 0, outcome.err
-    assert "no sign of life for 0.3 s" in outcome.err
+    assert "no sign of life for 1 s" in outcome.err
     assert set(one.cancelled) == {one.posted[0]["prompt_id"]}
 
 
 def test_a_stuck_server_gets_no_more_jobs(submit, server, files):
     one, two = server("stuck"), server("hold")  # the second is busy when the first is given up
     threading.Timer(1, two.release.set).start()
-    outcome = submit(one, two, more=("--timeout", "0.3"))
+    outcome = submit(one, two, more=("--timeout", "1"))
     assert outcome.code == 0, outcome.err
     assert results(files) == ALL
     assert (len(one.posted), len(two.posted)) == (1, 4)
 
 
 # --- what resumes
+
+
+def test_a_server_that_dies_while_it_is_asked_for_its_jobs_is_done_without(submit, server, files, monkeypatch):
+    one = server("run", "hold")
+    client = run_apart(files, one)
+    one.wait_for(lambda: len(one.posted) == 2)
+    client.kill()
+    client.communicate()
+    one.release.set()
+    history, asked = remote.Server.history, []
+
+    async def dying(self, job):
+        asked.append(job)
+        if len(asked) == 1:
+            raise remote.UnreachableError("it died")
+        return await history(self, job)
+
+    monkeypatch.setattr(remote.Server, "history", dying)
+    outcome = submit(one, server())
+    assert outcome.code == 0, outcome.err
+    assert "picked up again" not in outcome.err
+    assert results(files) == ALL
 
 
 def test_finished_rows_are_not_repeated(submit, server, files):

@@ -1,4 +1,4 @@
-"""Records for ever and says after each frame how many were given; to be killed. Argument: the film's path."""
+"""Records for ever, as fast as it is encoded, and says how many frames were given. To be killed. Argument: the path."""
 
 import sys
 import time
@@ -8,9 +8,11 @@ import numpy as np
 
 from personalive_core.live.record import FilmRecorder, RecordOptions
 
+WAITING = 20  # frames
+
 
 def main(path: str) -> None:
-    """Gives 25 frames a second with sound until the process is killed."""
+    """Gives frames with sound until the process is killed; what waits for the encoder is less than may wait."""
     recorder, begin = FilmRecorder(Path(path), RecordOptions(sound=True)), 500.0
     for number in range(10**6):
         at = begin + number / 25
@@ -18,7 +20,8 @@ def main(path: str) -> None:
         recorder.hear(at, np.zeros((1, 1920), np.float32), 48000)
         sys.stdout.write(f"{number + 1}\n")
         sys.stdout.flush()
-        time.sleep(0.01)
+        while recorder._frames.qsize() > WAITING:
+            time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,15 @@ class Page:
         return number
 
     async def next(self, *kinds):
-        """The next message of one of these kinds (all: of any); what comes before it is kept in `heard`."""
+        """The next message of one of these kinds (all: of any); what comes before it is kept in `heard`.
+
+        None if the connection is closed. Figures come for ever: what does not come is waited for no longer than they.
+        """
+        return await asyncio.wait_for(self._next(kinds), PATIENCE)
+
+    async def _next(self, kinds):
         while True:
-            received = await asyncio.wait_for(self.socket.receive(), PATIENCE)
+            received = await self.socket.receive()
             if received.type is not aiohttp.WSMsgType.BINARY:
                 return None
             message = unpack(received.data)

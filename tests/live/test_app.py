@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import time
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
 from personalive_core.errors import InputError
-from personalive_core.live import app
+from personalive_core.live import app, mjpeg
 from personalive_core.live.app import on_loopback, policy, scripts, serve, shown_host
 from personalive_core.live.server import LiveHub
 from personalive_core.live.session import LiveSession
@@ -108,6 +109,26 @@ def test_it_ends_with_its_session():
             assert (await page.next("bye")).fields["why"] == "stopped"
             assert await page.next() is None
             await server.hub.closed.wait()
+
+    run(test())
+
+
+def test_the_end_waits_for_no_reader_that_reads_nothing(monkeypatch):
+    """As a player of the Motion JPEG that is paused: all buffers are full, and what is written goes nowhere."""
+    monkeypatch.setattr(app, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(mjpeg, "_STILL", 0.001)
+    sent, part = [], mjpeg._part
+    monkeypatch.setattr(mjpeg, "_part", lambda jpeg: sent.append(time.monotonic()) or part(jpeg + bytes(2**20)))
+
+    async def test():
+        async with page_server() as (server, _, address):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(f"GET {address.partition(str(server.port))[2]} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert b"200" in await reader.readline()
+            writer.transport.pause_reading()
+            while not sent or time.monotonic() < sent[-1] + 0.3:
+                await asyncio.sleep(0.05)
+        writer.close()
 
     run(test())
 

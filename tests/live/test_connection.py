@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,10 +57,11 @@ def test_frames_come_back_with_their_numbers_and_times():
 def test_a_page_that_shows_nothing_gets_two_windows_and_then_the_newest():
     async def test():
         async with serving() as server:
-            page = await server.page()
+            page, made = await server.page(), []
+            server.session.subscribe(on_frames=made.append)  # after all others who listen
             for window in range(6):
                 await page.window([10 * window + 20] * 4, float(window))
-            await asyncio.sleep(0.3)
+                await until(lambda wanted=window + 1: len(made) == wanted)  # else a busy machine replaces frames
             await page.send("ping", {"time": 1.0})
             await page.next("pong")
             sent = [message.fields["window"] for message in page.heard if message.kind == "frame"]
@@ -286,6 +288,20 @@ def test_stop_ends_the_session_and_says_so():
     run(test())
 
 
+def test_an_end_that_goes_wrong_is_an_end():
+    """Whoever waits for it would wait for ever."""
+
+    async def test():
+        async with serving() as server:
+            close, server.hub.outlet.close = server.hub.outlet.close, lambda: 1 / 0
+            with pytest.raises(ZeroDivisionError):
+                server.hub._end("stopped", "")
+            assert server.hub.closed.is_set()
+            server.hub.outlet.close = close
+
+    run(test())
+
+
 def test_after_the_end_nothing_holds_the_model():
     """The hub may still be there, and with it a page that has not noticed."""
 
@@ -304,15 +320,41 @@ def test_after_the_end_nothing_holds_the_model():
     run(test())
 
 
-def test_the_session_ends_some_time_after_its_page_has_left():
+class Deadlines:
+    """In place of ending.Deadline: notes what is set, and passes when the test says so."""
+
+    def __init__(self):
+        self.times, self.passes = [], None
+
+    def __call__(self, action):
+        self.passes = action
+        return SimpleNamespace(set=self.times.append)
+
+
+@pytest.fixture
+def deadlines(monkeypatch):
+    made = Deadlines()
+    monkeypatch.setattr("personalive_core.live.server.Deadline", made)
+    return made
+
+
+async def until(true):
+    while not true():
+        await asyncio.sleep(0.01)
+
+
+def test_the_session_ends_some_time_after_its_page_has_left(deadlines):
     async def test():
-        async with serving(rules=Rules(grace=0.2)) as server:
+        async with serving(rules=Rules(first=30.0, grace=5.0)) as server:
             page = await server.page()
             await page.socket.close()
+            await until(lambda: deadlines.times == [30.0, None, 5.0])
             again = await server.page()  # in time
-            await asyncio.sleep(0.4)
+            assert deadlines.times[3:] == [None]
             assert server.session.alive
             await again.socket.close()
+            await until(lambda: deadlines.times[4:] == [5.0])
+            deadlines.passes()
             await server.hub.closed.wait()
             assert not server.session.alive
 
@@ -328,24 +370,17 @@ def test_a_session_that_nobody_connects_to_ends():
     run(test())
 
 
-def test_a_session_that_is_kept_waits_anew_for_its_page(monkeypatch):
-    times = []
-
-    class Deadline:
-        def __init__(self, _action):
-            self.set = times.append
-
+def test_a_session_that_is_kept_waits_anew_for_its_page(deadlines):
     async def test():
         async with serving(rules=Rules(first=30.0, grace=5.0)) as server:
             assert server.hub.keep()
-            assert times == [30.0, 30.0]
+            assert deadlines.times == [30.0, 30.0]
             page = await server.page()
             assert server.hub.keep()
-            assert times[2:] == [None]  # a page is there: nothing runs out
+            assert deadlines.times[2:] == [None]  # a page is there: nothing runs out
             await page.send("stop")
             await server.hub.closed.wait()
             assert not server.hub.keep()
-            assert times[-1] is None
+            assert deadlines.times[-1] is None
 
-    monkeypatch.setattr("personalive_core.live.server.Deadline", Deadline)
     run(test())

@@ -12,12 +12,15 @@ import pytest
 
 from personalive_core.errors import OutputError
 from personalive_core.live import record
+from personalive_core.live.outlet import Outlet
 from personalive_core.live.record import CAMERA, FilmRecorder, RecordOptions, fitted
+from personalive_core.live.session import LiveSession
+from personalive_core.live.takes import Takes
 from personalive_core.media import write
 from personalive_core.media.label import badge, stamp
 from personalive_core.media.picture import read_image, read_picture_label
 from personalive_core.media.video import probe, read_label
-from tests.live.serving import PATIENCE, decoded, grey, serving
+from tests.live.serving import PATIENCE, decoded, echo, grey, serving
 from tests.media.films import decode_sound, read
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +230,17 @@ def test_a_session_that_ends_saves_its_recording_first(tmp_path):
             assert len(list(tmp_path.glob("live-*.mp4"))) == 1
 
     run(test())
+
+
+def test_a_recording_that_is_asked_for_while_the_session_ends_ends_with_it(tmp_path):
+    """Else its thread would look for frames for ever."""
+    told = []
+    takes = Takes((tmp_path, tmp_path), Outlet(LiveSession(echo())), lambda *what: told.append(what))
+    takes.close()
+    takes.start("result", False)
+    assert [(kind, fields["what"]) for kind, fields in told] == [("failed", "record")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "live-recorder"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recording_that_begins_ends_the_one_before(tmp_path):

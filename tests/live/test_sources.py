@@ -120,6 +120,14 @@ def test_a_film_that_breaks_is_over(film, caplog):
     assert "The driving film ended" in caplog.text
 
 
+def test_a_film_whose_thread_meets_a_bug_is_over(film, caplog):
+    taking = Taking()
+    taking.offer = lambda _frame: 1 / 0
+    FilmSource(taking, film, True, Clock(), wait=lambda _seconds: None).play()
+    assert taking.words == ["film_over"]
+    assert "The driving film broke off" in caplog.text
+
+
 def test_a_film_in_its_thread(film):
     taking = Taking(3)
     source = FilmSource(taking, film)
@@ -159,6 +167,21 @@ def test_a_camera_that_is_unplugged_and_comes_back():
     assert taking.frames[0].time == 100.0
     assert cameras.opened == [1, 1, 1]
     assert cameras.released == 3
+
+
+def test_a_camera_whose_driver_fails_is_lost_and_opened_again(caplog):
+    """The reason is told once, not every second."""
+    cameras, failures, taking = Cameras(2, 3), ["busy", "busy", "gone"], Taking(5)
+
+    def opened(index):
+        if failures:
+            raise OSError(failures.pop(0))
+        return cameras(index)
+
+    taking.source_of = CameraSource(taking, 0, opened, again=0.0)
+    taking.source_of.play()
+    assert taking.words == ["camera_lost"] * 3 + ["", "camera_lost", ""]
+    assert [line.rpartition(": ")[2] for line in caplog.messages] == ["busy", "gone"]
 
 
 def test_a_camera_in_its_thread():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from personalive_core.errors import InputError
+from personalive_core.live import virtual_camera
 from personalive_core.live.outlet import Outlet
 from personalive_core.live.session import LiveSession
 from personalive_core.live.types import Made, Settings
@@ -111,6 +112,19 @@ def test_a_driver_that_fails_ends_the_camera_alone(caplog):
     camera.close()
     assert "The virtual camera broke off" in caplog.text
     assert outlet._listeners == []
+
+
+def test_a_driver_that_hangs_is_not_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr(virtual_camera, "_PATIENCE", 0.05)
+    driver, taking, goes_on = Driver(), threading.Event(), threading.Event()
+    driver.send = lambda _frame: (taking.set(), goes_on.wait(PATIENCE))
+    camera = VirtualCamera(Outlet(LiveSession(echo())), driver, first=grey(200))
+    assert taking.wait(PATIENCE)
+    camera.close()
+    assert not driver.closed.is_set()
+    assert "does not answer: close the programs that show it" in caplog.text
+    goes_on.set()
+    assert driver.closed.wait(PATIENCE)
 
 
 def test_it_is_opened_for_the_results_size(monkeypatch):

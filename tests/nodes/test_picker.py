@@ -254,11 +254,21 @@ def test_one_picture_is_looked_at_at_a_time(faces):
 
 
 def test_a_crowd_is_asked_to_wait(faces, monkeypatch):
+    """Two wait until two others have been refused."""
     monkeypatch.setattr(faces, "MOST_WAITING", 2)
+    refused, said, go = faces.refused, [], threading.Event()
+
+    def noted(*answer):
+        said.append(answer)
+        if len(said) == 2:
+            go.set()
+        return refused(*answer)
 
     def look(_):
-        threading.Event().wait(0.2)
+        assert go.wait(20)
         return {}
+
+    monkeypatch.setattr(faces, "refused", noted)
 
     answers = asked(faces, look, [PAGE] * 4)
     assert sorted(status for status, _ in answers) == [200, 200, 429, 429]

@@ -1,13 +1,18 @@
 """Training against the clock and beside other work: minutes, mixed precision, reading threads, drawing processes."""
 
+import itertools
 import json
+import os
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from personalive_core.errors import InputError
+from personalive_core.training import clock as clocks
 from personalive_core.training import loop, presets
 from personalive_core.training.ahead import Ahead, portrait, reading_ahead
 from personalive_core.training.checkpoint import read_progress
@@ -16,7 +21,7 @@ from personalive_core.training.data import read_clip
 from personalive_core.training.loop import Run, train
 from personalive_core.training.networks import networks_of
 from personalive_core.training.optimise import rate_at
-from personalive_core.training.prepare import Drawing, prepare_drawn
+from personalive_core.training.prepare import Drawing, drawing_pool, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.report import read_metrics
@@ -72,12 +77,17 @@ def test_a_checkpoints_time_is_the_last_ones_or_by_its_size(tmp_path):
     assert seconds_to_save(tmp_path, 150_000_000, 0.0) == pytest.approx(24.0)
 
 
-def test_a_stage_ends_with_its_planned_minutes_over_all_calls(tmp_path):
+def test_a_stage_ends_with_its_planned_minutes_over_all_calls(tmp_path, monkeypatch):
+    """On a clock that moves by 30 ms with each look at it."""
+    looks = itertools.count()
+    moving = SimpleNamespace(monotonic=lambda: 0.03 * next(looks), time=time.time)
+    monkeypatch.setattr(clocks, "time", moving)
+    monkeypatch.setattr(loop, "time", moving)
     row = replace(ROW, steps=1000, minutes=0.01)
     go_on(tmp_path, row)
     progress = read_progress(tmp_path)
-    assert 0 < progress.step < 1000
-    assert progress.seconds == pytest.approx(0.6, abs=0.5)
+    assert 3 < progress.step < 20
+    assert progress.seconds == pytest.approx(0.6, abs=0.1)
     rates = [line["rate"] for line in read_metrics(tmp_path)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.5 * rates[0]  # the cosine follows the minutes
@@ -147,6 +157,12 @@ def test_processes_draw_the_same_clips(tmp_path):
     for name in names:
         one, two = (read_clip(tmp_path / folder / name).tensors() for folder in ("one", "two"))
         assert same(one, two)
+
+
+@pytest.mark.slow
+def test_a_drawing_process_that_is_killed_is_told():
+    with pytest.raises(InputError, match="was killed.*with fewer --workers"), drawing_pool(1) as pool:
+        pool.submit(os._exit, 1).result()
 
 
 def test_the_command_keeps_a_run_before_its_minutes_are_over_and_writes_a_card(personalive, tmp_path, monkeypatch):

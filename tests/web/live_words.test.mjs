@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { tokenIn } from "../../web/js/live/page.js";
+import { doorOf, tokenIn } from "../../web/js/live/page.js";
 import { settingOf } from "../../web/js/live/settings.js";
 import { stateOf } from "../../web/js/live/state.js";
+import { waitingText } from "../../web/js/live/waiting.js";
 import { liveWords } from "../../web/js/live/words.js";
 
 const places = (text) => (text.match(/\{\w+\}/g) ?? []).sort();
@@ -29,7 +30,7 @@ test("a locale's language counts; other languages get English", () => {
 });
 
 test("every text is used, and every text that is used is there", () => {
-  const sources = ["board", "mjpeg", "panel", "recording", "reference", "settings", "shooting", "sound", "state", "view"];
+  const sources = ["board", "mjpeg", "panel", "recording", "reference", "settings", "shooting", "sound", "state", "view", "waiting"];
   const code = sources.map((name) => readFileSync(new URL(`../../web/js/live/${name}.js`, import.meta.url), "utf8")).join();
   for (const [, key] of code.matchAll(/words\.(?!js\b)(\w+)/g)) assert.ok(Object.hasOwn(en, key), key);
   const composed = /^(said_|over|camera|microphone|face|smoothing|insecure)|Title$/;
@@ -79,4 +80,19 @@ test("settings are sent as the server takes them", () => {
 test("the token is read from fragment or query", () => {
   const read = (text) => tokenIn(new URL(`http://127.0.0.1/${text}`));
   assert.deepEqual(["#token=a-b_c", "?token=x", "?token=x#token=y", "", "#other"].map(read), ["a-b_c", "x", "y", null, null]);
+});
+
+test("how long all sessions are taken is told in minutes, and in seconds at the end", () => {
+  const when = (seconds, words = en) => /about (.*):/.exec(waitingText(seconds, words))[1];
+  assert.deepEqual([600, 61, 60, 59.2, 1].map((seconds) => when(seconds)), ["10 min", "2 min", "1 min", "60 s", "1 s"]);
+  assert.match(waitingText(61, liveWords("ja")), /2 分/);
+});
+
+test("a page behind a front door begins another session there, any other where it is", () => {
+  assert.deepEqual([doorOf({ pathname: "/live" }), doorOf({ pathname: "/" })], ["/", null]);
+});
+
+test("a lost machine, a session's time and a session that is past are told", () => {
+  for (const why of ["Lost", "Time", "Past"])
+    assert.deepEqual(told({ over: { why: why.toLowerCase(), text: "x" } }), ["bad", en[`over${why}`]]);
 });

@@ -17,6 +17,7 @@ import { addStyle } from "./style.js";
 import { fillSelect, liveElements } from "./view.js";
 
 const REFRESH = 500; // ms between two updates of the figures
+const RENEW = 3000; // ms in which the page says that its session was lost, before it leaves for another
 const MOST_REFERENCE = 32 << 20; // bytes, until the server says its limit
 
 const seconds = () => performance.now() / 1000;
@@ -24,14 +25,16 @@ const seconds = () => performance.now() / 1000;
 /**
  * Builds the panel in `root` and connects it to the session at `socketUrl` with its `token`. `words`: see words.js.
  * `onEnded({why, text})` is called when the session is over for this page. `graphImages()` may list pictures to choose
- * a reference from: [{name, url}], of this page's own server. Returns {close}: the panel goes, and the camera's light.
+ * a reference from: [{name, url}], of this page's own server. `live`: the camera opens at once. `renew(live)` leaves
+ * for another session after this one's end, on Start, and by itself if the session's machine was lost; without it Start
+ * connects again. Returns {close}: the panel goes, and the camera's light.
  */
-export function livePanel(root, { words, socketUrl, token, onEnded, graphImages }) {
+export function livePanel(root, { words, socketUrl, token, onEnded, graphImages, renew, live = false }) {
   const parts = liveElements(words);
   const { stage, buttons, devices } = parts;
   const is = { link: "connecting", over: null, problem: null, camera: "off", said: null }; // as stateOf takes it
   let [link, popup, hidden, wantsLive, fromServer, most] = [null, null, false, false, false, MOST_REFERENCE];
-  let [dropped, reference, again, blank] = [0, null, false, true];
+  let [dropped, reference, again, blank, leaving] = [0, null, live, true, null];
 
   const send = (kind, fields, bytes) => link?.send(kind, fields, bytes) ?? false;
   const note = (text, tone = "wait") => {
@@ -165,6 +168,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   }
   function over(fields) {
     is.over = fields;
+    const wasLive = wantsLive;
+    if (renew && fields.why === "lost") leaving = setTimeout(() => renew(wasLive), RENEW);
     halt();
     player.clear();
     recording.stopped();
@@ -216,6 +221,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
   };
   const close = () => {
     clearInterval(timer);
+    clearTimeout(leaving);
     document.removeEventListener("visibilitychange", watchVisibility);
     popup?.close();
     recording.close();
@@ -226,7 +232,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages 
 
   buttons.start.onclick = () => {
     again = is.over !== null;
-    if (again) connect();
+    if (again && renew) renew(true);
+    else if (again) connect();
     else setLive(!wantsLive);
   };
   buttons.stop.onclick = () => send("stop", {});
