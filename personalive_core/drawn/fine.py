@@ -21,6 +21,7 @@ from .head import Head, Identity, facing, head_of, ring_points
 from .person import EAR_SHOWS, OVERSAMPLING
 
 FRECKLES = 70
+RIM_FADES = 0.35  # radians of head turn towards the light from which the cheek's edge is not lit
 
 
 def draw_fine_portrait(who: Identity, motion: FaceMotion, size: int, hands: tuple[Hand, ...] = ()) -> Picture:
@@ -119,5 +120,8 @@ def draw_marks(canvas: Canvas, head: Head, fine: Finery) -> None:
     if fine.mole:
         canvas.fill(head.on(ellipse(*fine.mole, 0.009, 0.009)), shade(dusk(who.skin), -0.2))
     lit = 1 if who.light > 0 else -1
-    rim = head.around(np.full(9, 1.15 * lit), np.linspace(-0.15, 0.3, 9), 0.0)
-    canvas.soft(np.vstack([rim, rim[::-1] - np.array([0.02 * lit, 0, 0])]), shade(who.skin, 0.55), 0.4, 0.02)
+    turn = facing(canvas.view) * lit
+    if turn < RIM_FADES:  # else it would lie on the cheek like a scar
+        rim = head.around(np.full(9, (turn + 1.3) * lit), np.linspace(-0.15, 0.3, 9), 0.0)
+        shine = 0.4 * min(1.0, 1 - turn / RIM_FADES)
+        canvas.soft(np.vstack([rim, rim[::-1] - np.array([0.02 * lit, 0, 0])]), shade(who.skin, 0.5), shine, 0.022)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .body import OnBody, body_frame
 from .canvas import Ball, Canvas, FaceMotion, Points, curve, ellipse
@@ -11,6 +12,7 @@ from .finery import Finery
 from .hair import VOLUME
 from .head import Head, Identity, facing
 
+BEANIE_TILT, ROUND_TOP, FLAT_TOP = 0.1, 2.2, 3.2  # how much lower a beanie is behind; `flat` of crowns
 BRIM_OUT, BRIM_HEIGHT = 0.24, -0.27  # width of a brim; its height on the head
 LOBE_ANGLE, LOBE_HEIGHT = 1.62, 0.115  # of an ear, around the head
 
@@ -26,15 +28,17 @@ def visible_ring(head: Head, turned: float, height: float, out: float, tilt: flo
     return ring + np.stack([0 * angles, tilt * (1 - np.cos(angles)), 0 * angles], 1)
 
 
-def crown(head: Head, turned: float, low: float, tilt: float, shrink: float = 1.0) -> Points:
-    """Surface points [N, 3] of a hat's crown from the height `low` up, on the half that faces the viewer."""
-    out, top = hat_thickness(head), -0.5
-    rings = [visible_ring(head, turned, low, out, tilt)]
-    for height in np.linspace(low, top, 6)[1:]:
-        share = (low - height) / (low - top)
-        ring = visible_ring(head, turned, float(height), out, tilt * (1 - share))
-        rings.append(ring * np.array([shrink, 1.0, shrink]) + np.array([0.0, -out * share, 0.0]))
-    return np.vstack([*rings, [[0.0, -0.55 - 1.15 * out, -0.1]]])
+def crown(head: Head, angles: NDArray[np.float64], low: float, tilt: float, flat: float) -> NDArray[np.float64]:
+    """Lines [A, 9, 3] up a hat's crown at `angles` [A] around the head: from the ring at the height `low` to the top.
+
+    The lower edge is lower behind by 2 `tilt`. The larger `flat` is, the flatter is the top.
+    """
+    out, share = hat_thickness(head), 1 - np.linspace(1, 0, 9)[None, :, None] ** 2
+    foot = head.around(angles, np.full(len(angles), low), out)
+    foot = (foot + np.stack([0 * angles, tilt * (1 - np.cos(angles)), 0 * angles], 1))[:, None]
+    top = np.array([0.0, -0.57 - 1.15 * out, -0.08])
+    wide = (1 - share**flat) ** (1 / flat) * np.array([1.0, 0.0, 1.0]) + (1 - share) * np.array([0.0, 1.0, 0.0])
+    return np.asarray(top + (foot - top) * wide)
 
 
 def draw_brim(canvas: Canvas, head: Head, fine: Finery, front: bool) -> None:
@@ -59,8 +63,8 @@ def draw_hat(canvas: Canvas, head: Head, fine: Finery) -> None:
         canvas.line(lower, shade(colour, -0.4), 0.005)
         return
     brimmed = fine.hat == "brimmed"
-    low, tilt = (BRIM_HEIGHT, 0.0) if brimmed else (-0.25, 0.12)
-    top = canvas.outline(crown(head, turned, low, tilt, 0.92 if brimmed else 1.0))
+    low, tilt, flat = (BRIM_HEIGHT, 0.0, FLAT_TOP) if brimmed else (-0.25, BEANIE_TILT, ROUND_TOP)
+    top = canvas.outline(crown(head, np.linspace(-np.pi, np.pi, 49), low, tilt, flat).reshape(-1, 3))
     rim = canvas.view.place(visible_ring(head, turned, low, hat_thickness(head), tilt))
     up = canvas.view.place(np.array([[0.0, -2.0, 0.0], [0.0, 0.0, 0.0]]))
     above = np.vstack([rim, rim[::-1][[0, -1]] + up[0] - up[1]])
@@ -78,7 +82,8 @@ def draw_hat(canvas: Canvas, head: Head, fine: Finery) -> None:
         canvas.fill(np.vstack([ribbon[0], ribbon[1][::-1]]), shade(colour, -0.55))
         draw_brim(canvas, head, fine, front=True)
         return
-    fold = [visible_ring(head, turned, height, hat_thickness(head) + 0.012, tilt) for height in (-0.345, -0.245)]
+    thick = hat_thickness(head)
+    fold = [visible_ring(head, turned, height, out, tilt) for height, out in ((-0.345, thick), (-0.245, thick - 0.012))]
     cuff = np.vstack([fold[0], fold[1][::-1]])
     canvas.soft(cuff + np.array([0, 0.02, 0]), (20, 14, 14), 0.35, 0.02)
     canvas.fill(cuff, shade(colour, 0.12))
@@ -89,12 +94,8 @@ def draw_hat(canvas: Canvas, head: Head, fine: Finery) -> None:
 
 def draw_ribs(canvas: Canvas, head: Head, fine: Finery, turned: float) -> None:
     """Draws the knitted ribs of a beanie."""
-    out = hat_thickness(head)
-    for angle in turned + np.linspace(-1.5, 1.5, 27):
-        heights = np.linspace(-0.26, -0.5, 5)
-        rib = head.around(np.full(5, angle), heights, out)
-        rib[:, 1] -= out * np.linspace(0, 1, 5)
-        canvas.line(curve(np.vstack([rib, [[0.0, -0.55 - out, -0.1]]]), steps=3), shade(fine.hat_colour, -0.2), 0.005)
+    ribs = crown(head, turned + np.linspace(-1.5, 1.5, 27), -0.26, BEANIE_TILT, ROUND_TOP)
+    canvas.lines(ribs, [shade(fine.hat_colour, -0.2)] * len(ribs), 0.005)
 
 
 def draw_earring(canvas: Canvas, head: Head, fine: Finery, side: int) -> None:

@@ -43,8 +43,8 @@ def draw_falling_hair(canvas: Canvas, head: Head) -> None:
     x = (2 * across - 1) * 0.46 * who.face_width + 0.016 * np.sin(9 * heights + 6 * wave)
     depth = np.minimum(-0.3 + 0.26 * np.sqrt(np.maximum(0.0, 1 - (2 * across - 1) ** 2)), -0.12)
     lines = np.stack(np.broadcast_arrays(x, heights, depth), -1)
-    colours = [shade(who.hair, -0.42 + 0.42 * t) for t in tone[:, 0]]
-    canvas.within(canvas.outline(hair_mass(head)), lambda inner: inner.lines(lines, colours, 0.006))
+    colours = [shade(who.hair, -0.36 + 0.34 * t) for t in tone[:, 0]]
+    canvas.within(canvas.outline(hair_mass(head)), lambda inner: inner.lines(lines, colours, 0.011))
 
 
 def draw_ringlets(canvas: Canvas, who: Identity, outline: Points) -> None:
@@ -84,7 +84,7 @@ def draw_cap_strands(canvas: Canvas, head: Head) -> None:
     seen = np.abs(ends - middle) < STRANDS_SEEN
     tone, bend, high = scattered(who.pattern, "cap", STRANDS, 3)[seen].T[..., None]
     end, share = ends[seen, None], np.linspace(0, 1, 14)[None]
-    low = np.minimum(0.04, np.interp(end, angles, heights)) + 0.02
+    low = np.minimum(0.04, np.interp(end, angles, heights)) + 0.02 - 0.06 * bend * high  # they end unevenly
     part, start = 0.2 * who.parting, -0.5 - 0.03 * high
     way = part + (end - part) * np.sqrt(share) + 0.07 * (bend - 0.5) * np.sin(np.pi * share)
     lines = along_head(head, way, start + (low - start) * share**1.6, 0.9 * thick)

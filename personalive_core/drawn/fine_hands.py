@@ -23,9 +23,8 @@ def draw_hand(canvas: Canvas, who: Identity, motion: FaceMotion, hand: Hand) -> 
     shape, skin = hand_shape(hand, motion), canvas.on("skin")
     tone = mixed(who.skin, (232, 164, 140), 0.3) if hand.palm else shade(who.skin, -0.04)
     cast = np.array([-0.05 * np.sign(who.light), 0.06])
-    for outline in (limb(line, width) for line, width in zip(shape.fingers, shape.widths, strict=True)):
-        skin.soft(outline + cast, SHADOW, 0.34, 0.022)
-    skin.soft(shape.palm + cast, SHADOW, 0.4, 0.03)
+    tips = np.stack([line[-1] for line in shape.fingers])
+    skin.soft(np.vstack([shape.palm[[0, len(shape.palm) // 4]], tips, shape.palm[-1:]]) + cast, SHADOW, 0.42, 0.035)
     draw_forearm(canvas, who, shape, tone)
     skin.fill(shape.palm, tone)
     skin.within(shape.palm, lambda inner: draw_palm(inner, who, hand, shape))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from personalive_core.drawn.canvas import Canvas, FaceMotion, view_of
+from personalive_core.drawn.fine import draw_marks
+from personalive_core.drawn.fine_dress import BRIM_HEIGHT, FLAT_TOP, ROUND_TOP, crown
 from personalive_core.drawn.fine_hair import draw_cap_strands, draw_falling_hair
 from personalive_core.drawn.fine_scene import SCENERY, light_over, scene
 from personalive_core.drawn.finery import HATS, SCENES, finery
@@ -119,6 +121,39 @@ def test_an_earring_hangs_at_the_ear_that_is_seen(dressed, kind):
     assert len(rows) < 150
     assert abs(columns.mean() / SIZE - 0.5) > 0.1  # at a side of the head
     assert 0.4 < rows.mean() / SIZE < 0.75
+
+
+@pytest.mark.parametrize("flat", [ROUND_TOP, FLAT_TOP])
+@pytest.mark.parametrize("yaw", [0.0, 40.0])
+def test_a_crown_has_no_corners_and_no_peak(flat, yaw):
+    lines = crown(head_of(SITTER, CALM), np.linspace(-np.pi, np.pi, 49), BRIM_HEIGHT, 0.0, flat)
+    outline = Canvas(paper(SIZE), view_of(FaceMotion(yaw=yaw))).outline(lines.reshape(-1, 3))
+    upper = outline[outline[:, 1] < outline[:, 1].max() - 0.1]
+    ways = np.diff(upper, axis=0)
+    ways = ways[np.linalg.norm(ways, axis=1) > 0.01]
+    turns = np.degrees(np.diff(np.unwrap(np.arctan2(*ways.T))))
+    assert len(turns) > 8
+    assert np.abs(turns[np.abs(turns) < 120]).max() < 30  # 120 and more: the lower edge, back to the first point
+
+
+def test_the_lit_edge_of_a_face_is_no_scar_on_a_turned_cheek():
+    who, plain = replace(SITTER, light=1.0), replace(finery(SITTER), freckles=0.0, mole=None)
+    for yaw, lit in ((0.0, True), (30.0, True), (-35.0, False)):
+        motion = FaceMotion(yaw=yaw)
+        canvas = Canvas(paper(SIZE) // 2, view_of(motion))
+        draw_marks(canvas, head_of(who, motion), plain)
+        assert (canvas.image != paper(SIZE) // 2).any() == lit
+
+
+def test_combed_strands_end_unevenly():
+    class Noted(Canvas):
+        def lines(self, points, *_):
+            ends.append(points[:, -1, 1])
+
+    ends = []
+    draw_cap_strands(Noted(paper(SIZE), view_of(CALM)), head_of(SITTER, CALM))
+    (heights,) = ends
+    assert np.abs(np.diff(heights, 2)).mean() > 0.01
 
 
 @pytest.mark.parametrize("kind", SCENERY)
