@@ -1,5 +1,6 @@
 """Evaluation's figures against values worked out by hand, its true answers, and the network that finds landmarks."""
 
+import math
 import weakref
 from types import SimpleNamespace
 
@@ -12,15 +13,18 @@ from personalive_core.drawn.landmarker import (
     LANDMARKER_FILE,
     SIZE,
     Landmarker,
+    at_network_size,
     centres,
     find_landmarks,
     load_landmarker,
     soft_argmax,
 )
-from personalive_core.drawn.truth import expression, head_pose
+from personalive_core.drawn.truth import draw, expression, head_pose, regions
 from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.ablations import ABLATIONS, AblationResult, _finding
-from personalive_core.evaluation.cases import Truth, cross_case, self_case, there_and_back, true_motion
+from personalive_core.evaluation.adaptation import line_case
+from personalive_core.evaluation.cases import Truth, cross_case, journey_case, self_case, there_and_back, true_motion
+from personalive_core.evaluation.evaluate import Options
 from personalive_core.evaluation.reenactment import FULL
 from personalive_core.evaluation.report import ablations
 from personalive_core.evaluation.scores import (
@@ -28,6 +32,7 @@ from personalive_core.evaluation.scores import (
     Scores,
     identity_error,
     landmark_error,
+    mean_scores,
     region_colours,
     score,
 )
@@ -150,6 +155,48 @@ def test_the_answer_of_cross_reenactment_is_what_the_pipeline_is_told():
     assert torch.equal(expression(answers), expression(case.motions))
 
 
+def test_cases_are_in_their_style_to_the_driving_and_the_regions():
+    """A line-art portrait is driven by a film of another style; a hat counts as clothes."""
+    case = cross_case(3, 1, "fine")
+    assert (case.style, case.driven, self_case(3, 1, "fine").is_self) == ("fine", "fine", True)
+    assert (next(case.driving(64)) == draw(case.actor, case.motions, 64, "fine")[0]).all()
+    truth = case.truth(64)
+    motions = [true_motion(case.own, case.motions[0], motion) for motion in case.motions]
+    assert (truth.pictures == draw(case.sitter, motions, 64, "fine")).all()
+    assert (truth.regions == regions(case.sitter, motions, 64, "fine")).all()
+    line = line_case(3, 1, "fine")
+    assert (next(line.driving(64)) == next(case.driving(64))).all()
+    assert (line.reference(64) == draw(case.sitter, [case.own], 64, "line")[0]).all()
+    assert long_case(12, 3, "fine").style == "fine"
+
+
+def test_a_journey_turns_far_leaves_and_comes_back():
+    clips = [journey_case(index, 100, "fine") for index in range(8)]
+    assert {case.style for case in clips} == {"fine"}
+    assert all(case.sitter == cross_case(index, 1).sitter for index, case in enumerate(clips))
+    assert max(abs(motion.yaw) for case in clips for motion in case.motions) > 40
+    gone = [[abs(motion.shift[0]) > 0.8 for motion in case.motions] for case in clips]
+    left = [away for away in gone if any(away)]
+    assert len(left) >= 4
+    assert sum(not away[-1] for away in left) >= 3
+
+
+def test_landmarks_count_where_the_whole_face_is_in_the_picture():
+    """Two frames, of which one shows the face half: of both the other figures, of one the landmarks; of none NaN."""
+    truth = self_case(3, 2).truth(SIZE)
+    points = truth.landmarks.clone()
+    points[1] += torch.tensor([1.0, 0.0])
+    network = load_landmarker()
+    whole, half = (
+        score(truth.pictures, Truth(truth.pictures, p, truth.regions), network) for p in (points, points + 1)
+    )
+    assert np.isfinite(whole.landmarks).tolist() == [True, False]
+    assert whole.mean().landmarks == whole.landmarks[0]
+    assert math.isnan(half.mean().landmarks)
+    assert mean_scores([whole.mean(), half.mean()]).landmarks == whole.landmarks[0]
+    assert mean_scores([whole.mean(), half.mean()]).psnr == 100
+
+
 def test_a_long_stream_ends_on_the_motion_it_warmed_up_with():
     case = there_and_back(60, 10)
     assert len(case.motions) == 60
@@ -213,7 +260,7 @@ def test_an_ablation_agrees_when_it_is_clearly_worse(difference, error, verdict)
 
 def test_the_page_shows_enough_digits_for_its_verdict():
     nothing = Scores(0, 0, 0, 0, 0)
-    page = ablations([AblationResult("chunk size 2", "run", 24, nothing, nothing, 0.0123, 0.0059)])
+    page = ablations([AblationResult("chunk size 2", "run", 24, nothing, nothing, 0.0123, 0.0059)], Options())
     assert "+0.0123 ± 0.0118 | worse | does not agree: better |" in page
 
 
@@ -251,8 +298,12 @@ def test_the_shipped_landmark_network_is_small_and_finds_landmarks():
 
 def test_a_picture_of_another_size_has_its_landmarks_at_the_same_places():
     network, case = load_landmarker(), self_case(2, 1)
-    small, large = (find_landmarks(network, case.truth(size).pictures) for size in (SIZE, 2 * SIZE))
-    assert (small - large).abs().mean() < 2 / SIZE
+    found = [find_landmarks(network, case.truth(size).pictures) for size in (SIZE, 2 * SIZE, 3 * SIZE, SIZE - 64)]
+    assert all((found[0] - other).abs().mean() < 2 / SIZE for other in found[1:3])
+    assert (found[0] - found[3]).abs().mean() < 6 / SIZE
+    pictures = torch.rand(1, 3, 4 * SIZE, 4 * SIZE, generator=torch.Generator().manual_seed(0))
+    areas = pictures.unflatten(3, (SIZE, 4)).unflatten(2, (SIZE, 4)).mean((3, 5))
+    assert torch.allclose(at_network_size(pictures), areas, atol=1e-5)
 
 
 def test_the_landmarks_stage_trains_and_exports_in_half_precision(personalive, tmp_path):
