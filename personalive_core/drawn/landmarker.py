@@ -19,7 +19,7 @@ LANDMARKER_FILE = "landmarker.safetensors"
 LANDMARKER = Path(__file__).parents[1] / "assets" / LANDMARKER_FILE
 LANDMARKERS: dict[Style, Path] = {  # the shipped files by the style of the people that they were trained on
     "photo": LANDMARKER,
-    "fine": LANDMARKER,
+    "fine": LANDMARKER.with_name("landmarker_fine.safetensors"),
 }
 NORM_GROUP = 8  # channels in one group of GroupNorm
 AT_ONCE = 32  # pictures in one forward pass
@@ -85,7 +85,7 @@ def at_network_size(pictures: Tensor) -> Tensor:
 
 
 def load_landmarker(path: Path = LANDMARKER) -> Landmarker:
-    """Loads the network from `path`, by default the shipped file, in evaluation mode.
+    """Loads the network from `path`, by default the shipped file of the style photo, in evaluation mode.
 
     Raises WeightsError where the file is missing, damaged or does not fit the network.
     """

@@ -106,6 +106,7 @@ def gaze_error(shown: Tensor, true: Tensor, points: Tensor) -> float:
     """Mean distance in pixels of the pupils in pictures [F, 3, S, S]; eyes that are closed in truth are left out.
 
     A pupil is the middle of what is dark within the eye's true opening; `points` [F, 31, 2] are the true landmarks.
+    Lashes and shadows are dark too: where a pupil moves, this middle moves about half as far, in each style and size.
     """
     errors = []
     for eye in IRIS_POINTS:
