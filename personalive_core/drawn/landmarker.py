@@ -12,11 +12,15 @@ from torch.nn import functional
 
 from ..errors import WeightsError
 from ..media.tensors import to_signed
-from .truth import LANDMARKS
+from .truth import LANDMARKS, Style
 
 SIZE = 128  # pixels a side of the input pictures
 LANDMARKER_FILE = "landmarker.safetensors"
 LANDMARKER = Path(__file__).parents[1] / "assets" / LANDMARKER_FILE
+LANDMARKERS: dict[Style, Path] = {  # the shipped files by the style of the people that they were trained on
+    "photo": LANDMARKER,
+    "fine": LANDMARKER.with_name("landmarker_fine.safetensors"),
+}
 NORM_GROUP = 8  # channels in one group of GroupNorm
 AT_ONCE = 32  # pictures in one forward pass
 
@@ -68,13 +72,20 @@ def find_landmarks(network: Landmarker, pictures: NDArray[np.uint8]) -> Tensor:
     device = network.heat.weight.device
     parts = []
     for part in to_signed(pictures).split(AT_ONCE):
-        fitted = part if part.shape[-1] == SIZE else functional.interpolate(part, size=SIZE, mode="bilinear")
-        parts.append(network(fitted.to(device)).cpu())
+        parts.append(network(at_network_size(part).to(device)).cpu())
     return torch.cat(parts)
 
 
+def at_network_size(pictures: Tensor) -> Tensor:
+    """Pictures [N, 3, S, S] as [N, 3, SIZE, SIZE]: larger ones are averaged over areas, smaller ones interpolated."""
+    side = pictures.shape[-1]
+    if side == SIZE:
+        return pictures
+    return functional.interpolate(pictures, size=SIZE, mode="area" if side > SIZE else "bilinear")
+
+
 def load_landmarker(path: Path = LANDMARKER) -> Landmarker:
-    """Loads the network from `path`, by default the shipped file, in evaluation mode.
+    """Loads the network from `path`, by default the shipped file of the style photo, in evaluation mode.
 
     Raises WeightsError where the file is missing, damaged or does not fit the network.
     """

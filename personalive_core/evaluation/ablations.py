@@ -64,19 +64,24 @@ class AblationResult:
 
 
 def run_ablations(
-    model: PersonaLive, cases: Iterable[Case], judge: Landmarker, others: Mapping[str, PersonaLive]
+    model: PersonaLive, cases: Iterable[Case], judge: Landmarker, others: Mapping[str, PersonaLive], size: int = SIZE
 ) -> list[AblationResult]:
-    """Runs every ablation on all cases. `others` has the trained ablations' models by key; the rest are not trained."""
+    """Runs every ablation on all cases, `size` pixels a side.
+
+    `others` has the trained ablations' models by key; the rest are not trained.
+    """
     runs = {FULL_MODEL: (model, Setting())}
     for ablation in ABLATIONS:
         if not ablation.trained or ablation.key in others:
             runs[ablation.key] = others.get(ablation.key, model), ablation.setting
-    clips = [_scored(runs, case, judge) for case in cases]
+    clips = [_scored(runs, case, judge, size) for case in cases]
     return [_finding(ablation, clips) for ablation in ABLATIONS]
 
 
-def _scored(runs: Mapping[str, tuple[PersonaLive, Setting]], case: Case, judge: Landmarker) -> dict[str, FrameScores]:
-    reference, driving, truth = case.reference(SIZE), [*case.driving(SIZE)], case.truth(SIZE)
+def _scored(
+    runs: Mapping[str, tuple[PersonaLive, Setting]], case: Case, judge: Landmarker, size: int
+) -> dict[str, FrameScores]:
+    reference, driving, truth = case.reference(size), [*case.driving(size)], case.truth(size)
     return {
         key: score(np.concatenate([*reenact(model, reference, driving, setting)]), truth, judge)
         for key, (model, setting) in runs.items()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.personalive.model import PersonaLive
 from ..drawn.landmarker import SIZE
+from ..drawn.truth import Style
 from ..metrics.pictures import psnr, unit
 from .cases import Case, cross_case
 from .reenactment import Column, reenact, repeated
@@ -16,7 +17,7 @@ from .reenactment import Column, reenact, repeated
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Mean PSNR of line-art portraits, driven by clips of other people drawn in the photo style."""
+    """Mean PSNR of line-art portraits, driven by clips of other people drawn in the model's own style."""
 
     clips: int
     frames: int  # per clip
@@ -30,16 +31,18 @@ class Adaptation:
         return self.adapted - self.without
 
 
-def line_case(index: int, frames: int) -> Case:
-    """Cross-reenactment of a line-art portrait; the driving clip is in the photo style."""
-    return replace(cross_case(index, frames), style="line")
+def line_case(index: int, frames: int, driven: Style = "photo") -> Case:
+    """Cross-reenactment of a line-art portrait; the driving clip is in the style `driven`."""
+    return replace(cross_case(index, frames, driven), style="line")
 
 
-def run_adaptation(model: PersonaLive, adapted: PersonaLive, cases: Iterable[Case]) -> tuple[Adaptation, list[Column]]:
-    """Mean PSNR over all frames of all cases, and one column of middle frames per case."""
+def run_adaptation(
+    model: PersonaLive, adapted: PersonaLive, cases: Iterable[Case], size: int = SIZE
+) -> tuple[Adaptation, list[Column]]:
+    """Mean PSNR over all frames of all cases, `size` pixels a side, and one column of middle frames per case."""
     levels, columns, frames = [], [], 0
     for case in cases:
-        reference, driving, truth = case.reference(SIZE), [*case.driving(SIZE)], case.truth(SIZE)
+        reference, driving, truth = case.reference(size), [*case.driving(size)], case.truth(size)
         shown = [np.concatenate([*reenact(each, reference, driving)]) for each in (model, adapted)]
         true, middle, frames = unit(truth.pictures), len(driving) // 2, len(driving)
         pictures = (*shown, repeated(reference, truth))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +15,17 @@ from ..backends.personalive.types import StreamConfig
 from ..bench.measure import size_of
 from ..device import device_name
 from ..drawn.landmarker import SIZE, Landmarker
+from ..drawn.truth import Style
 from .ablations import AblationResult, run_ablations
 from .adaptation import Adaptation, line_case, run_adaptation
-from .cases import cross_case, self_case
-from .reenactment import DRIVING, MODEL, REPEATED, Column, Reenactment, reenact, run_task
-from .stability import Stability, long_case, measured, run_long
+from .cases import cross_case, journey_case, self_case
+from .goals import CROSS, SELF, Goals, Target, adaptation_target, goals_of, stability_targets, task_targets
+from .reenactment import Column, Reenactment, reenact, run_task
+from .stability import StreamFigures, Trace, long_case, measured, run_long, stream_figures
 
-# Targets: gains in dB, errors as a share of a baseline's, PSNR lost in dB, colour drift in Delta E.
-GAIN, LORA_GAIN, LANDMARK_SHARE, IDENTITY_SHARE, MOST_LOSS, MOST_DRIFT = 4.0, 1.0, 1 / 3, 1 / 2, 1.0, 2.0
 ABLATION_PEOPLE = 8  # most people in the ablations and in the line-art evaluation
+RUN_PARTS = ("tasks", "stability", "ablations", "adaptation", "speed")  # what one run measures, in the report's order
+DIGITS = 12  # of the weights' SHA-256
 
 _T = TypeVar("_T")
 
@@ -35,79 +38,64 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured."""
+    """How much is measured, and of which pictures."""
 
     people: int = 16  # per task
     frames: int = 48  # per driving clip
-    long: int = 3000  # frames of the long stream
-    ablation_frames: int = 100  # per clip of the ablations
+    long: int = 3000  # frames of the long stream; 0: not measured
+    ablation_frames: int = 100  # per clip of the ablations; 0: not measured
+    size: int = SIZE  # pixels a side
+    style: Style = "photo"  # of all people but the line-art portraits
+    journeys: bool = False  # the ablations' clips have large turns, leaving and coming back
 
 
 @dataclass(frozen=True)
-class Target:
-    """A target: the wanted and the measured figure, and whether it is met."""
+class RunOrigin:
+    """How figures came about."""
 
-    name: str
-    wanted: str
-    found: str
-    met: bool
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.found}, wanted {self.wanted}: {'met' if self.met else 'NOT met'}"
+    command: str = ""  # "": not kept
+    device: str = ""
+    torch: str = ""
+    weights: str = ""  # first DIGITS of the SHA-256 of all networks' weights
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of a model."""
+    """All figures of a model; from one run, or put together from several."""
 
     options: Options
     parameters: int
-    device: str
     rate: float  # frames per second of one short stream, from reference and driving pictures to output pictures
     tasks: tuple[Reenactment, Reenactment]  # self- and cross-reenactment
-    stability: Stability
-    findings: tuple[AblationResult, ...]
+    stability: StreamFigures | None  # None: not measured
+    findings: tuple[AblationResult, ...]  # empty: not measured
     adaptation: Adaptation | None = None  # None: no LoRA was given
-    torch: str = torch.__version__
+    origins: Mapping[str, RunOrigin] = field(default_factory=dict)  # of each of RUN_PARTS
+
+    @property
+    def goals(self) -> Goals:
+        """What is wanted of a model of this size and style."""
+        return goals_of(self.options.size, self.options.style)
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """All targets in report order; the LoRA's only if one was evaluated."""
-        gains = [gain_target(task) for task in self.tasks]
-        places = [landmark_target(task) for task in self.tasks]
-        adapted = [adaptation_target(self.adaptation)] if self.adaptation else []
-        return (*gains, *places, identity_target(self.tasks[1]), *stability_targets(self.stability), *adapted)
+        """All targets in report order; only those of what was measured."""
+        found, goals = task_targets(self.tasks, self.goals, self.options.size), self.goals
+        found += stability_targets(self.stability, goals) if self.stability else []
+        return (*found, *([adaptation_target(self.adaptation, goals)] if self.adaptation else []))
+
+    def has(self, part: str) -> bool:
+        """Whether one of RUN_PARTS was measured."""
+        there = {"stability": self.stability, "ablations": self.findings, "adaptation": self.adaptation}
+        return bool(there.get(part, True))
 
 
-def gain_target(task: Reenactment) -> Target:
-    gain = task.rows[MODEL].psnr - task.rows[REPEATED].psnr
-    return Target(f"{task.name}: PSNR above the reference repeated", f"+{GAIN:g} dB", f"{gain:+.2f} dB", gain >= GAIN)
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What the pictures of an evaluation are made of."""
 
-
-def landmark_target(task: Reenactment) -> Target:
-    share = task.rows[MODEL].landmarks / task.rows[REPEATED].landmarks
-    name = f"{task.name}: landmark error, as a share of the reference repeated's"
-    return Target(name, f"at most {LANDMARK_SHARE:.3f}", f"{share:.3f}", share <= LANDMARK_SHARE)
-
-
-def identity_target(task: Reenactment) -> Target:
-    share = task.rows[MODEL].identity / task.rows[DRIVING].identity
-    name = f"{task.name}: identity error, as a share of the driving frame's"
-    return Target(name, f"below {IDENTITY_SHARE:.3f}", f"{share:.3f}", share < IDENTITY_SHARE)
-
-
-def stability_targets(found: Stability) -> tuple[Target, Target]:
-    name, drift = max(found.drift.items(), key=lambda item: item[1])
-    loss = Target(
-        "Long stream: PSNR lost", f"at most {MOST_LOSS:g} dB", f"{found.loss:.2f} dB", found.loss <= MOST_LOSS
-    )
-    moved = f"{drift:.2f} ΔE ({name})"
-    return loss, Target("Long stream: largest colour drift", f"at most {MOST_DRIFT:g} ΔE", moved, drift <= MOST_DRIFT)
-
-
-def adaptation_target(found: Adaptation) -> Target:
-    gain = found.gain
-    return Target("Line-art: PSNR that the LoRA adds", f"+{LORA_GAIN:g} dB", f"{gain:+.2f} dB", gain >= LORA_GAIN)
+    sheets: Mapping[str, list[Column]]  # the columns of each picture sheet by its key: self, cross, line
+    trace: Trace | None  # of the long stream
 
 
 @dataclass(frozen=True)
@@ -120,47 +108,64 @@ class Subject:
 
 
 def evaluate(
-    subject: Subject, judge: Landmarker, options: Options, watch: Watch
-) -> tuple[Evaluation, Mapping[str, list[Column]]]:
-    """Returns all figures, and the columns of each picture sheet by its key (self, cross, line)."""
-    model = subject.model
-    people, frames = options.people, options.frames
+    subject: Subject, judge: Landmarker, options: Options, watch: Watch, command: str = ""
+) -> tuple[Evaluation, Views]:
+    """Returns all figures, and what their pictures are made of; `command` is told as the command that measured."""
+    model, sheets, trace = subject.model, dict[str, list[Column]](), None
+    people, frames, size, style = options.people, options.frames, options.size, options.style
     # Short clips: self- and cross-reenactment.
-    tasks, sheets = [], {}
-    for key, name, make in (("self", "Self-reenactment", self_case), ("cross", "Cross-reenactment", cross_case)):
-        cases = watch((make(i, frames) for i in range(people)), name, people)
-        task, sheets[key] = run_task(name, cases, model, judge)
+    tasks = []
+    for key, name, make in (("self", SELF, self_case), ("cross", CROSS, cross_case)):
+        cases = watch((make(i, frames, style) for i in range(people)), name, people)
+        task, sheets[key] = run_task(name, cases, model, judge, size)
         tasks.append(task)
     # Fewer people: ablations, and line-art with the LoRA.
-    few = min(people, ABLATION_PEOPLE)
-    cases = watch((cross_case(i, options.ablation_frames) for i in range(few)), "Ablations", few)
-    findings = run_ablations(model, cases, judge, subject.ablations)
-    adaptation = None
+    few, findings = min(people, ABLATION_PEOPLE), list[AblationResult]()
+    if options.ablation_frames:
+        make = journey_case if options.journeys else cross_case
+        cases = watch((make(i, options.ablation_frames, style) for i in range(few)), "Ablations", few)
+        findings = run_ablations(model, cases, judge, subject.ablations, size)
+    adaptation, stability = None, None
     if subject.adapted:
-        cases = watch((line_case(i, frames) for i in range(few)), "Line-art", few)
-        adaptation, sheets["line"] = run_adaptation(model, subject.adapted, cases)
-    # One long stream, scored window by window.
-    case = long_case(options.long, people)
-    windows = watch(measured(model, case), "Long stream", -(-options.long // StreamConfig.window))
-    stability = run_long(windows, options.long, model.device)
-    networks = [network for network in vars(model).values() if isinstance(network, torch.nn.Module)]
-    evaluation = Evaluation(
-        options,
-        size_of(networks)[0],
-        device_name(model.device),
-        measured_rate(model, frames),
-        (tasks[0], tasks[1]),
-        stability,
-        tuple(findings),
-        adaptation,
-    )
-    return evaluation, sheets
+        cases = watch((line_case(i, frames, style) for i in range(few)), "Line-art", few)
+        adaptation, sheets["line"] = run_adaptation(model, subject.adapted, cases, size)
+    if options.long:
+        stability, trace = _long(model, options, watch)
+    rate = measured_rate(model, options)
+    origin = RunOrigin(command, device_name(model.device), torch.__version__, digest(model))
+    found = Evaluation(
+        options, size_of(_networks(model))[0], rate, (tasks[0], tasks[1]), stability, tuple(findings), adaptation,
+        dict.fromkeys(RUN_PARTS, origin),
+    )  # fmt: skip
+    return found, Views(sheets, trace)
 
 
-def measured_rate(model: PersonaLive, frames: int) -> float:
-    """Frames per second of a stream of `frames` frames; drawing the driving pictures is not timed."""
-    case = cross_case(0, frames)
-    portrait, driving = case.reference(SIZE), [*case.driving(SIZE)]
+def _long(model: PersonaLive, options: Options, watch: Watch) -> tuple[StreamFigures, Trace]:
+    """One long stream, scored window by window."""
+    case = long_case(options.long, options.people, options.style)
+    windows = watch(measured(model, case, options.size), "Long stream", -(-options.long // StreamConfig.window))
+    found = run_long(windows, options.long, model.device)
+    return stream_figures(found), found.trace
+
+
+def measured_rate(model: PersonaLive, options: Options) -> float:
+    """Frames per second of a stream of `options.frames` frames; drawing the driving pictures is not timed."""
+    case = cross_case(0, options.frames, options.style)
+    portrait, driving = case.reference(options.size), [*case.driving(options.size)]
     begun = time.perf_counter()
     done = sum(map(len, reenact(model, portrait, driving)))
     return done / (time.perf_counter() - begun)
+
+
+def digest(model: PersonaLive) -> str:
+    """The first DIGITS of the SHA-256 of all networks' weights: two files that have the same measured one model."""
+    sha = hashlib.sha256()
+    for network in _networks(model):
+        for key, tensor in sorted(network.state_dict().items()):
+            sha.update(key.encode())
+            sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:DIGITS]
+
+
+def _networks(model: PersonaLive) -> list[torch.nn.Module]:
+    return [network for network in vars(model).values() if isinstance(network, torch.nn.Module)]

@@ -105,9 +105,12 @@ class Outcome:
     close: dict[str, Closeness] = field(default_factory=dict)
 
 
-def run_case(case: Case, model: PersonaLive, judge: Landmarker) -> Outcome:
-    """Scores the model and the baselines on one case; the first frame is not scored where it is the reference."""
-    reference, driving, truth = case.reference(SIZE), np.stack([*case.driving(SIZE)]), case.truth(SIZE)
+def run_case(case: Case, model: PersonaLive, judge: Landmarker, size: int = SIZE) -> Outcome:
+    """Scores the model and the baselines on one case, `size` pixels a side.
+
+    The first frame is not scored where it is the reference.
+    """
+    reference, driving, truth = case.reference(size), np.stack([*case.driving(size)]), case.truth(size)
     output = np.concatenate([*reenact(model, reference, driving)])
     mean = truth.pictures.mean(0).round().astype(np.uint8)
     shown = {MODEL: output, REPEATED: repeated(reference, truth), DRIVING: driving, MEAN: repeated(mean, truth)}
@@ -127,10 +130,10 @@ def repeated(picture: Picture, truth: Truth) -> Picture:
 
 
 def run_task(
-    name: str, cases: Iterable[Case], model: PersonaLive, judge: Landmarker
+    name: str, cases: Iterable[Case], model: PersonaLive, judge: Landmarker, size: int = SIZE
 ) -> tuple[Reenactment, list[Column]]:
-    """Mean scores over all cases, and one sheet column per case."""
-    outcomes = [run_case(case, model, judge) for case in cases]
+    """Mean scores over all cases, `size` pixels a side, and one sheet column per case."""
+    outcomes = [run_case(case, model, judge, size) for case in cases]
     rows = {row: mean_scores([outcome.rows[row] for outcome in outcomes]) for row in outcomes[0].rows}
     error = float(np.mean([outcome.network_error for outcome in outcomes]))
     close = {row: [outcome.close[row] for outcome in outcomes] for row in outcomes[0].close}

@@ -1,4 +1,4 @@
-"""Formats an evaluation as a Markdown page and as JSON values: what was measured, how, and which targets are met."""
+"""Formats an evaluation as a Markdown page: what was measured, how, and which targets are met."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import numpy as np
-
 from ..device import MIB
 from ..drawn.landmarker import SIZE
+from ..drawn.sample import RATE
 from .ablations import CLEAR, FIRST, AblationResult
 from .adaptation import Adaptation
-from .evaluate import ABLATION_PEOPLE, Evaluation, Target
+from .cases import JOURNEY_STRIDE
+from .evaluate import ABLATION_PEOPLE, Evaluation, Options, RunOrigin
+from .goals import Target
 from .pictures import COLUMNS
 from .reenactment import DRIVING, Reenactment
 from .scores import Scores
-from .stability import Stability
+from .stability import StreamFigures, spans_of
 
 HEAD = ("PSNR (dB)", "SSIM", "L1", "landmarks (px)", "identity (ΔE)")
 CLOSE_HEAD = ("sharpness", "features", "gaze (px)", "jaw", "cheeks")
@@ -24,42 +25,71 @@ CLOSE_SAID = """Sharpness is the energy of the pictures' gradients as a share of
 in the keypoint extractor's features. Gaze is the distance of the pupils, the middle of what is dark within the true
 eyes; eyes that are closed in truth are left out. Jaw and cheeks are the root of the mean squared error around their
 true places. Shares are of means, ± one standard error over people."""
-MEGA, HUNDRED = 1e6, 100
+NAMES = {"stability": "a long stream", "ablations": "ablations", "adaptation": "a LoRA for line-art"}
+MEGA = 1e6
 
 
-def page(found: Evaluation, command: str) -> str:
-    """The evaluation as Markdown; it names `command` as the command line that wrote it."""
-    parts = [intro(found, command), targets(found.targets)]
+def page(found: Evaluation) -> str:
+    """The evaluation as Markdown, with the command lines that measured it; parts that were not measured are named."""
+    parts = [intro(found), targets(found)]
     parts += [reenactment(task) for task in found.tasks]
-    parts += [stability(found.stability), ablations(found.findings)]
-    parts += [adaptation(found.adaptation)] if found.adaptation else []
-    parts += [speed(found)]
+    parts += [with_origin(found, "stability", stability(found.stability))] if found.stability else []
+    parts += [with_origin(found, "ablations", ablations(found.findings, found.options))] if found.findings else []
+    parts += [with_origin(found, "adaptation", adaptation(found.adaptation))] if found.adaptation else []
+    parts += [with_origin(found, "speed", speed(found))]
     return "\n\n".join(parts) + "\n"
 
 
-def intro(found: Evaluation, command: str) -> str:
-    error = found.tasks[0].network_error
-    return f"""# Evaluation of the small model
+def intro(found: Evaluation) -> str:
+    error, size, origin = found.tasks[0].network_error, found.options.size, found.origins.get("tasks", RunOrigin())
+    reduced = "" if size == SIZE else f" and reads pictures made {SIZE} pixels a side"
+    return f"""# Evaluation of a model of {size} pixels
 
-Written by `{command}`
-({found.parameters / MEGA:.1f} M parameters, float32, torch {found.torch}).
+Written by {named_command(origin)}
+({found.parameters / MEGA:.1f} M parameters, float32, torch {origin.torch or "unknown"}).
 
-People and motions are those of the renderer's test split: no training has seen them. The model gets pictures
-alone, a reference and a driving clip, through the pipeline that everyone uses, at {SIZE}×{SIZE} pixels. It is compared
-with what the renderer draws for the reference's person: angles and expression of the driving, and its change of place
-and size since its first frame.
+People and motions are those of the renderer's test split, in the style `{found.options.style}`: no training has seen
+them. The model gets pictures alone, a reference and a driving clip, through the pipeline that everyone uses, at
+{size}×{size} pixels. It is compared with what the renderer draws for the reference's person: angles and expression of
+the driving, and its change of place and size since its first frame.
 
 - **PSNR** and **L1** are of values in 0..1, **SSIM** has an 11×11 Gaussian window (σ 1.5) and is a mean over channels;
   each is computed frame by frame, then averaged.
 - **Landmarks**: mean distance in pixels between 31 landmarks that a small network finds in the picture and the true
-  ones. The network was trained on drawn people alone; on the true pictures it is itself off by {error:.2f} pixels.
+  ones, in frames that show the whole face. The network was trained on drawn people alone{reduced};
+  on the true pictures it is itself off by {error:.2f} pixels.
 - **Identity**: distance (ΔE, CIE76) of the mean colours of skin, hair, clothes and background to the true ones, a mean
-  over the four, each measured where it is in the true picture."""
+  over the four, each measured where it is in the true picture.
+- Pixels (px) are those of pictures of {size} a side{"" if size == SIZE else f"; {size / SIZE:g} are one of {SIZE}"}."""
 
 
-def targets(rows: Sequence[Target]) -> str:
-    lines = [f"| {t.name} | {t.wanted} | {t.found} | {'met' if t.met else '**NOT met**'} |" for t in rows]
-    return markdown_table("Targets", ("", "wanted", "measured", ""), lines)
+def named_command(origin: RunOrigin) -> str:
+    """The command of an origin, in words."""
+    return f"`{origin.command}`" if origin.command else "a command that was not kept"
+
+
+def with_origin(found: Evaluation, part: str, text: str) -> str:
+    """The text of a part; where another run than the tasks' measured it, a sentence under the heading says which."""
+    origin = found.origins.get(part, RunOrigin())
+    if origin == found.origins.get("tasks", RunOrigin()):
+        return text
+    head, body = text.split("\n\n", 1)
+    where = ", ".join(filter(None, (origin.device, f"torch {origin.torch}" if origin.torch else "")))
+    same = "" if origin.weights else "; that these were the same weights is not recorded"
+    return (
+        f"{head}\n\nMeasured in another run, by {named_command(origin)} ({where or 'machine unknown'}){same}.\n\n{body}"
+    )
+
+
+def targets(found: Evaluation) -> str:
+    table = markdown_table("Targets", ("", "wanted", "measured", ""), [target_line(t) for t in found.targets])
+    missing = [name for part, name in NAMES.items() if not found.has(part)]
+    said = f"\n\nNot measured: {', '.join(missing)}." if missing else ""
+    return f"{table}\n\nThe targets are those of {found.goals.said}.{said}"
+
+
+def target_line(target: Target) -> str:
+    return f"| {target.name} | {target.wanted} | {target.found} | {'met' if target.met else '**NOT met**'} |"
 
 
 def markdown_table(title: str, head: Sequence[str], lines: Sequence[str]) -> str:
@@ -70,7 +100,11 @@ def cells(scores: Scores | None) -> str:
     if scores is None:
         return " | ".join([""] * len(HEAD))
     figures = zip((2, 3, 4, 2, 2), asdict(scores).values(), strict=True)
-    return " | ".join(f"{value:.{digits}f}" for digits, value in figures)
+    return " | ".join(figure(value, digits) for digits, value in figures)
+
+
+def figure(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def reenactment(task: Reenactment) -> str:
@@ -101,17 +135,17 @@ def closeness_table(task: Reenactment) -> list[str]:
     lines = []
     for name, row in task.close.items():
         figures = zip((2, 3, 2, 3, 3), asdict(row).values(), strict=True)
-        lines.append(f"| {name} | {' | '.join(f'{value:.{digits}f}' for digits, value in figures)} |")
-    told = ["" if math.isinf(s.error) else f" ± {s.error:.3f}" for s in task.shares]
-    shares = " | ".join(f"{s.share:.3f}{error}" for s, error in zip(task.shares, told, strict=True))
+        lines.append(f"| {name} | {' | '.join(figure(value, digits) for digits, value in figures)} |")
+    errors = ["" if math.isinf(s.error) else f" ± {s.error:.3f}" for s in task.shares]
+    shares = " | ".join(f"{s.share:.3f}{error}" for s, error in zip(task.shares, errors, strict=True))
     lines.append(f"| PersonaLive, as a share of the reference repeated | | {shares} |")
     table = markdown_table("", ("", *CLOSE_HEAD), lines).removeprefix("## \n\n")
     return [table, CLOSE_SAID]
 
 
-def stability(found: Stability) -> str:
-    frames = len(found.trace)
-    (a, b), (c, d) = ((rows.start, rows.stop) for rows in found.spans)
+def stability(found: StreamFigures) -> str:
+    frames = found.frames
+    (a, b), (c, d) = ((rows.start, rows.stop) for rows in spans_of(frames))
     first, last = found.levels
     drift = ", ".join(f"{name} {value:.2f}" for name, value in found.drift.items())
     memory = " and ".join("unknown" if m is None else f"{m / MIB:.0f} MiB" for m in found.memory)
@@ -125,7 +159,7 @@ first ones: a difference is the stream's doing, not the motion's. Between the tw
 ![PSNR over time](evaluation_stability.png)"""
 
 
-def ablations(rows: Sequence[AblationResult]) -> str:
+def ablations(rows: Sequence[AblationResult], options: Options) -> str:
     lines = []
     for row in rows:
         change = "" if row.scores is None else f"{row.difference:+.4f}"
@@ -137,10 +171,20 @@ def ablations(rows: Sequence[AblationResult]) -> str:
     head = ("", "", *HEAD, "PSNR against full (dB)", "paper", "here")
     return f"""{markdown_table("Ablations", head, lines)}
 
-Cross-reenactment of at most {ABLATION_PEOPLE} people, in the paper's order. *Run*: the full model's weights, run
-otherwise; *trained*: weights of their own. The start without MII is compared on the first {FIRST} frames alone. In the
-paper each of these is worse than the full model; here an ablation agrees when its PSNR is lower by more than {CLEAR:g}
-standard errors of the mean over people (the ± of the table)."""
+Cross-reenactment of at most {ABLATION_PEOPLE} people, in the paper's order. {clips_said(options)}*Run*: the full
+model's weights, run otherwise; *trained*: weights of their own. The start without MII is compared on the first {FIRST}
+frames alone. In the paper each of these is worse than the full model; here an ablation agrees when its PSNR is lower by
+more than {CLEAR:g} standard errors of the mean over people (the ± of the table)."""
+
+
+def clips_said(options: Options) -> str:
+    if not options.journeys:
+        return ""
+    seconds, every = options.ablation_frames * JOURNEY_STRIDE / RATE, JOURNEY_STRIDE
+    return (
+        f"The films are of {seconds:g} seconds, with large turns, leaving and coming back; every {every}th frame is "
+        "taken. Landmarks are of frames that show the whole face. "
+    )
 
 
 def adaptation(found: Adaptation) -> str:
@@ -157,51 +201,8 @@ Rows: reference, driving, truth, output without and with the LoRA."""
 
 
 def speed(found: Evaluation) -> str:
+    device = found.origins.get("speed", RunOrigin()).device or "device unknown"
     return f"""## Speed
 
-{found.rate:.1f} frames a second ({found.device}), of a whole short stream: reference, motion extraction, denoising and
+{found.rate:.1f} frames a second ({device}), of a whole short stream: reference, motion extraction, denoising and
 decoding. Measured once, on a machine that may have been busy."""
-
-
-def values(found: Evaluation) -> dict[str, object]:
-    """All figures, in JSON types."""
-    return {
-        "options": asdict(found.options),
-        "torch": found.torch,
-        "device": found.device,
-        "parameters": found.parameters,
-        "frames_per_second": found.rate,
-        "targets": [asdict(target) for target in found.targets],
-        "tasks": [task_values(task) for task in found.tasks],
-        "stability": stability_values(found.stability),
-        "ablations": [finding_values(row) for row in found.findings],
-        "adaptation": asdict(found.adaptation) if found.adaptation else None,
-    }
-
-
-def task_values(task: Reenactment) -> dict[str, object]:
-    close = {name: {key: finite(value) for key, value in asdict(row).items()} for name, row in task.close.items()}
-    shares = {share.name: {"share": finite(share.share), "error": finite(share.error)} for share in task.shares}
-    return {**asdict(task), "close": close, "shares": shares}
-
-
-def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def stability_values(found: Stability) -> dict[str, object]:
-    trace = found.trace
-    hundreds = [float(np.mean(trace.psnr[i : i + HUNDRED])) for i in range(0, len(trace), HUNDRED)]
-    return {
-        "frames": len(trace),
-        "psnr_after_warm_up": found.levels[0],
-        "psnr_at_the_end": found.levels[1],
-        "psnr_by_hundred": hundreds,
-        "colour_drift": found.drift,
-        "seconds": found.seconds,
-        "memory": list(found.memory),
-    }
-
-
-def finding_values(row: AblationResult) -> dict[str, object]:
-    return {**asdict(row), "error": finite(row.error), "verdict": row.verdict}

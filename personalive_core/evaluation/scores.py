@@ -23,7 +23,7 @@ class Scores:
     psnr: float  # dB
     ssim: float
     l1: float  # mean absolute error of values in 0..1
-    landmarks: float  # mean distance in pixels
+    landmarks: float  # mean distance in pixels, where the whole face is in the true picture
     identity: float  # mean Delta E (CIE76) between the mean colours of skin, hair, clothes and background
 
 
@@ -34,25 +34,33 @@ class FrameScores:
     psnr: Numbers
     ssim: Numbers
     l1: Numbers
-    landmarks: Numbers
+    landmarks: Numbers  # NaN where the true face is not wholly in the picture
     identity: Numbers
 
     def mean(self, rows: slice = slice(None)) -> Scores:
-        return Scores(*(float(getattr(self, field.name)[rows].mean()) for field in fields(self)))
+        return Scores(*(known_mean(getattr(self, field.name)[rows]) for field in fields(self)))
 
 
 def mean_scores(clips: Sequence[Scores]) -> Scores:
-    return Scores(*(float(np.mean([getattr(clip, field.name) for clip in clips])) for field in fields(Scores)))
+    return Scores(*(known_mean([getattr(clip, field.name) for clip in clips]) for field in fields(Scores)))
+
+
+def known_mean(values: Numbers | Sequence[float]) -> float:
+    """The mean of those that are not NaN; NaN without any."""
+    known = np.asarray(values)[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def score(pictures: Pictures, truth: Truth, network: Landmarker) -> FrameScores:
     """Scores pictures [F, S, S, 3] against the truth of the same frames; `network` finds their landmarks."""
     shown, true = unit(pictures), unit(truth.pictures)
+    error = landmark_error(find_landmarks(network, pictures), truth.landmarks, pictures.shape[1]).numpy()
+    inside = (truth.landmarks.abs() <= 1).all(-1).all(-1).numpy()
     return FrameScores(
         psnr=psnr(shown, true).numpy(),
         ssim=ssim(shown, true).numpy(),
         l1=l1(shown, true).numpy(),
-        landmarks=landmark_error(find_landmarks(network, pictures), truth.landmarks, pictures.shape[1]).numpy(),
+        landmarks=np.where(inside, error, np.nan),
         identity=identity_error(region_colours(pictures, truth.regions), region_colours(truth.pictures, truth.regions)),
     )
 

@@ -13,12 +13,14 @@ from ..backends.personalive.model import PersonaLive
 from ..device import peak_memory, reset_peak_memory
 from ..drawn.landmarker import SIZE
 from ..drawn.styles import REGIONS
+from ..drawn.truth import Style
 from ..metrics.pictures import Numbers, psnr, unit
 from .cases import Case, long_index, there_and_back
 from .reenactment import reenact, repeated
 from .scores import region_colours
 
 SPAN = 100  # frames per compared span: the second hundred, after a warm-up, and the last hundred
+HUNDRED = 100  # frames per mean in the stored figures
 EARLY = 0.2  # share of the stream that gives the first memory figure
 
 
@@ -45,9 +47,7 @@ class Stability:
     @property
     def spans(self) -> tuple[slice, slice]:
         """The two compared spans: after the warm-up, and at the end."""
-        frames = len(self.trace)
-        span = span_of(frames)
-        return slice(span, 2 * span), slice(frames - span, frames)
+        return spans_of(len(self.trace))
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -69,25 +69,57 @@ class Stability:
         return {name: float(np.linalg.norm(last[name] - first[name])) for name in shows}
 
 
+@dataclass(frozen=True)
+class StreamFigures:
+    """What a report tells of a long stream."""
+
+    frames: int
+    levels: tuple[float, float]  # dB: mean PSNR of each span of `spans_of(frames)`
+    drift: dict[str, float]  # Delta E (CIE76) between the spans, by region
+    hundreds: tuple[float, ...]  # dB: mean PSNR of each hundred frames
+    seconds: float
+    memory: tuple[int | None, int | None]  # as in Stability
+
+    @property
+    def loss(self) -> float:
+        """PSNR lost from the first span to the last, in dB; negative if the last is better."""
+        return self.levels[0] - self.levels[1]
+
+
+def stream_figures(found: Stability) -> StreamFigures:
+    level = found.trace.psnr
+    hundreds = tuple(float(np.mean(level[i : i + HUNDRED])) for i in range(0, len(level), HUNDRED))
+    return StreamFigures(len(level), found.levels, found.drift, hundreds, found.seconds, found.memory)
+
+
 def span_of(frames: int) -> int:
     return min(SPAN, frames // 3)
 
 
-def long_case(frames: int, people: int) -> Case:
+def spans_of(frames: int) -> tuple[slice, slice]:
+    """The rows of the two compared spans of a stream."""
+    span = span_of(frames)
+    return slice(span, 2 * span), slice(frames - span, frames)
+
+
+def long_case(frames: int, people: int, style: Style = "photo") -> Case:
     """The case of the long stream: the last span repeats the first span's motion in reverse order.
 
     Its people are in none of the short clips, of which each task has `people`.
     """
-    return there_and_back(frames, span_of(frames), long_index(people))
+    return there_and_back(frames, span_of(frames), long_index(people), style)
 
 
-def measured(model: PersonaLive, case: Case) -> Iterator[Trace]:
-    """Runs the stream; yields the measurements of each finished window, whose true frames are drawn on demand."""
-    reference, done = case.reference(SIZE), 0
-    for pictures in reenact(model, reference, case.driving(SIZE)):
+def measured(model: PersonaLive, case: Case, size: int = SIZE) -> Iterator[Trace]:
+    """Runs the stream, `size` pixels a side; yields the measurements of each finished window.
+
+    The true frames are drawn on demand.
+    """
+    reference, done = case.reference(size), 0
+    for pictures in reenact(model, reference, case.driving(size)):
         if not len(pictures):
             continue
-        truth = case.truth(SIZE, slice(done, done + len(pictures)))
+        truth = case.truth(size, slice(done, done + len(pictures)))
         done += len(pictures)
         true = unit(truth.pictures)
         off = region_colours(pictures, truth.regions) - region_colours(truth.pictures, truth.regions)

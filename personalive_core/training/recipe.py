@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import STREAM, StreamConfig
-from ..drawn.landmarker import Landmarker
+from ..drawn.landmarker import LANDMARKER_FILE, Landmarker, load_landmarker
 from ..errors import InputError
 from ..media.tensors import to_signed
 from .data import open_dataset
@@ -60,8 +60,7 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     if stage == "landmarks":
         network = Landmarker()
         initialise(network, f"{seed}.landmarker")
-        export = partial(save_landmarker, network)
-        return Stage(partial(landmark_losses, network), nn.ModuleDict({"landmarker": network}), export=export)
+        return landmark_stage(network)
     extra, critic = nn.ModuleDict(), None
     if row.adversarial:
         critic = Discriminator(row.size, levels=len(STREAM.timesteps) if row.leveled else 0)
@@ -78,16 +77,27 @@ def assemble(
 ) -> tuple[Source, Stage]:
     """Builds the source and the stage of a run of preset `name`, from the weights in `start`, or from fresh ones.
 
+    The stage "landmarks" takes LANDMARKER_FILE alone from `start`.
+
     Raises InputError where the preset needs weights to start from, or `data` holds no clip for the stage; WeightsError
     where `start` cannot be loaded.
     """
     if start is None and name not in SHAPES:
         raise InputError(f"preset {name} starts from weights: name their folder with --start")
     data_set = open_dataset(data, frames_needed(stage, row), row.size)
+    if start and stage == "landmarks":
+        network = load_landmarker(start / LANDMARKER_FILE).train()
+        return Source(data_set, fresh(SHAPES[name], seed)), landmark_stage(network)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
     model = chunked(model, row.frames) if row.chunkwise else model
     source = Source(data_set, recomputing(model) if row.checkpointing else model)
     return source, stage_of(stage, row, source.model, seed)
+
+
+def landmark_stage(network: Landmarker) -> Stage:
+    """The stage that trains `network`, which is none of the model's."""
+    export = partial(save_landmarker, network)
+    return Stage(partial(landmark_losses, network), nn.ModuleDict({"landmarker": network}), export=export)
 
 
 def vae_sheet(source: Source) -> list[Tensor]:

@@ -23,7 +23,7 @@ from personalive_core.evaluation.closeness import (
     shares,
 )
 from personalive_core.evaluation.reenactment import MODEL, REPEATED, Reenactment
-from personalive_core.evaluation.report import closeness_table, task_values
+from personalive_core.evaluation.report import closeness_table
 from personalive_core.training.networks import SHAPES, fresh
 
 
@@ -85,22 +85,25 @@ def test_a_share_is_of_means_and_its_error_jackknifed():
     assert jackknifed(ratio_of_means, one[:1], other[:1]) == (0.5, math.inf)
 
 
-def test_gaze_jaw_and_cheeks_of_drawn_people_are_seen():
-    case = self_case(0, 3)
+@pytest.mark.parametrize(("size", "style"), [(SIZE, "photo"), (2 * SIZE, "photo"), (2 * SIZE, "fine")])
+def test_gaze_jaw_and_cheeks_of_drawn_people_are_seen(size, style):
+    """Gaze is in pixels of the pictures; the others have no unit: they are about the same at any size."""
+    case, larger = self_case(0, 2, style), size / SIZE
     motions = [replace(m, gaze=(0.9, 0.0), jaw=0.9, cheek=0.9, blink=(0.0, 0.0), mouth=0.1) for m in case.motions]
-    truth = Truth(draw(case.sitter, motions, SIZE), landmarks(case.sitter, motions), np.zeros((3, 4, 1, 1), bool))
+    pictures, points = draw(case.sitter, motions, size, style), landmarks(case.sitter, motions)
+    truth = Truth(pictures, points, np.zeros((2, 4, 1, 1), bool))
 
     def shown(**changed):
-        return closeness(draw(case.sitter, [replace(m, **changed) for m in motions], SIZE), truth, model)
+        return closeness(draw(case.sitter, [replace(m, **changed) for m in motions], size, style), truth, model)
 
     model = fresh(SHAPES["twin"], 0)
     assert shown() == Closeness(1.0, 0.0, 0.0, 0.0, 0.0)
     away, swung, slack = shown(gaze=(-0.9, 0.0)), shown(jaw=-0.9), shown(cheek=0.0)
-    assert away.gaze > 0.9
+    assert 0.9 * larger < away.gaze < 2.7 * larger
     assert away.gaze > 5 * max(swung.gaze, slack.gaze)
     assert away.jaw == away.cheeks == 0.0
-    assert swung.jaw > 0.03
-    assert slack.cheeks > 0.02
+    assert 0.03 < swung.jaw < 0.15
+    assert 0.02 < slack.cheeks < 0.2
 
 
 def test_the_table_and_the_values_tell_every_row():
@@ -114,6 +117,4 @@ def test_the_table_and_the_values_tell_every_row():
         "| PersonaLive, as a share of the reference repeated | | 0.750 ± 0.250 | 0.750 ± 0.250 | 0.500 ± 0.000" in table
     )
     assert said.endswith("over people.")
-    told = task_values(task)
-    assert told["shares"]["cheeks"] == {"share": 0.5, "error": None}
     assert closeness_table(replace(task, close={})) == []

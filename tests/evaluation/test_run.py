@@ -14,10 +14,14 @@ from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.bench.standin import calm
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
+from personalive_core.drawn.truth import draw
 from personalive_core.evaluation.adaptation import line_case, run_adaptation
 from personalive_core.evaluation.cases import cross_case, self_case
+from personalive_core.evaluation.evaluate import Options, Subject, digest, evaluate
 from personalive_core.evaluation.pictures import sheet
 from personalive_core.evaluation.reenactment import FULL, MODEL, REPEATED, abrupt, interpolated, reenact, run_task
+from personalive_core.evaluation.report import page
+from personalive_core.evaluation.stored import values
 from personalive_core.media.video import Frame
 from personalive_core.training.networks import SHAPES, fresh, save_networks
 
@@ -88,9 +92,29 @@ def test_baselines_are_what_they_are_called(twin):
     assert columns[0].output.shape == (SIZE, SIZE, 3)
 
 
+def test_another_size_and_style_is_measured_to_the_page(twin):
+    """Fine people of 64 pixels, no long stream, no ablations and no LoRA."""
+    options = Options(1, 3, long=0, ablation_frames=0, size=64, style="fine", journeys=True)
+    found, views = evaluate(Subject(twin), load_landmarker(), options, lambda items, *_: items, "this command")
+    column = views.sheets["cross"][0]
+    case = cross_case(0, 3, "fine")
+    assert (column.driving == draw(case.actor, case.motions[1:2], 64, "fine")[0]).all()
+    assert (column.truth == case.truth(64).pictures[1]).all()
+    assert column.output.shape == (64, 64, 3)
+    assert (views.trace, found.stability, found.adaptation, found.findings) == (None, None, None, ())
+    origin = found.origins["tasks"]
+    assert (origin.command, origin.weights) == ("this command", digest(twin))
+    other = replace(twin, denoising_unet=fresh(SHAPES["twin"], 1).denoising_unet)
+    assert digest(other) != digest(twin)
+    json.dumps(values(found), allow_nan=False)
+    text = page(found)
+    assert "64×64 pixels" in text
+    assert "Not measured: a long stream, ablations, a LoRA for line-art." in text
+
+
 @pytest.mark.slow
 def test_the_command_writes_page_figures_and_pictures(personalive, twin_folder, tmp_path):
-    given = ["--people", 1, "--frames", 4, "--long", 12, "--ablation-frames", 4, "--quiet", "--json"]
+    given = ["--people", 1, "--frames", 4, "--long", 12, "--ablation-frames", 4, "--journeys", "--quiet", "--json"]
     outcome = personalive(
         "evaluate", "--weights", twin_folder, "--output", tmp_path, "--ablation", f"sliding={twin_folder}", *given
     )
@@ -105,7 +129,10 @@ def test_the_command_writes_page_figures_and_pictures(personalive, twin_folder, 
     missed = [target["name"] for target in figures["targets"] if not target["met"]]
     assert any("PSNR above the reference" in name for name in missed)
     assert page.count("**NOT met**") == len(missed)
-    assert "--weights DIR --ablation sliding=DIR --people 1 --frames 4 --long 12 --ablation-frames 4`" in page
+    assert (
+        "--weights DIR --ablation sliding=DIR --people 1 --frames 4 --long 12 --ablation-frames 4 --journeys`" in page
+    )
+    assert "The films are of 0.64 seconds, with large turns" in page
     assert "| driving frame |  |" in page
     assert str(tmp_path) not in page
     assert str(twin_folder) not in page
@@ -129,6 +156,13 @@ def test_a_lora_is_measured_on_portraits_in_line_art(twin):
     assert sheet(columns).shape[0] == 5 * (SIZE + 4)
     colour = [picture.astype(float).std(2).mean() for picture in (columns[0].reference, columns[0].driving)]
     assert colour[0] < 0.5 * colour[1], "the portrait is ink on paper, the film is coloured"
+
+
+@pytest.mark.parametrize("given", [("--long", 11), ("--ablation-frames", 2), ("--size", 100), ("--style", "line")])
+def test_what_cannot_be_measured_is_refused(personalive, given):
+    outcome = personalive("evaluate", *given)
+    assert outcome.code == 2
+    assert given[0] in outcome.err
 
 
 @pytest.mark.parametrize("given", ["sliding", "keyframes=somewhere", "sliding="])
