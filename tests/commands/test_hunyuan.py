@@ -12,7 +12,7 @@ from personalive_core.animation import hunyuan_engine, hunyuan_job
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES
 from personalive_core.backends.hunyuan.motion_files import HUNYUAN_MOTION
 from personalive_core.backends.hunyuan.types import HunyuanMotion
-from personalive_core.batch.board import MADE, READ
+from personalive_core.batch.board import MADE, READ, SHORT_OF_MEMORY
 from personalive_core.cli import build_parser
 from personalive_core.commands import check
 from personalive_core.commands.batch_options import base_of
@@ -329,6 +329,20 @@ def test_a_batch_reads_a_driving_once_and_keeps_the_networks(weights, sample, tm
     assert [one.kind for one in made] == [MADE, MADE], made
     assert np.array_equal(frames_of(tmp_path / "alone.mkv"), frames_of(tmp_path / "read.mkv"))
     assert len(loads) == 1
+
+
+def test_a_row_that_lacks_memory_names_options_of_its_system(weights, sample, tmp_path, loads, monkeypatch):  # noqa: ARG001
+    def lacking(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    monkeypatch.setattr(hunyuan_engine, "load_hunyuan", lacking)
+    words = ("--references", tmp_path, "--drivings", tmp_path, "--output", tmp_path, "--weights", weights)
+    a = build_parser(["batch"]).parse_args(["batch", *map(str, words), "--device", "cpu", "--size", "64", ACCEPTED])
+    row = {"reference": sample[0], "driving": sample[1], "options": (("system", "hunyuan"),)}
+    worker = RowWorker(base_of(a), str(tmp_path))
+    for outcome in (worker.read(row)[0], worker.make(row, str(tmp_path / "x.mkv"), None)):
+        assert outcome.kind == SHORT_OF_MEMORY, outcome.reason
+        assert "try --speed fp8, --precision fp16 or a smaller --size (CUDA" in outcome.reason
 
 
 def test_a_batch_needs_the_licence_before_it_begins(personalive, weights, sample, tmp_path, loads):

@@ -139,3 +139,27 @@ def test_the_result_says_how_it_was_made(node_module, core):
     assert (sampling.segments.frames, sampling.segments.overlap) == (10, 5)
     with pytest.raises(core("errors").InputError, match="guidance is 0 or more"):
         sample.wish_of(0, 1, (-1.0, 2.0, 2.0, 2.0), 10, 512, True)
+
+
+def test_a_full_gpu_is_answered_in_the_widgets_of_the_system(node_module, tmp_path):
+    errors, sockets = node_module("host.errors"), node_module("host.sockets")
+    loaded = {
+        "fp8 or the tiny decoder in Load PersonaLive, or start": sockets.LoadedModel(None, tmp_path),
+        "Choose precision fp16 in Load LivePortrait, or start": sockets.LoadedLivePortrait(None, tmp_path, "human"),
+        "Choose precision fp8 in Load HunyuanPortrait or a smaller": sockets.LoadedHunyuan(None, tmp_path),
+        "fp8 in Load HunyuanPortrait": node_module("load_hunyuan").LoadHunyuan,
+        "Start ComfyUI with --lowvram: the GPU": 3,
+    }
+
+    @errors.readable
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    for words, value in loaded.items():
+        for call in (lambda value=value: full(0, value), lambda value=value: full(0, count=5, model=value)):
+            with pytest.raises(errors.OutOfMemory) as told:
+                call()
+            assert words in str(told.value)
+            assert str(told.value).endswith(
+                "tart ComfyUI with --lowvram: the GPU ran out of memory.\nCUDA out of memory"
+            )
