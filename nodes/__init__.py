@@ -17,6 +17,7 @@ from .host.folders import register_model_folder
 from .host.live import add_live_routes
 from .host.renames import accept_old_ids, tell_replacements
 from .host.samples import copy_samples
+from .hunyuan_motion import ExtractHunyuanMotion
 from .hunyuan_sample import HunyuanImages, HunyuanVideo
 from .live import LiveSession
 from .live_liveportrait import LivePortraitSession
@@ -68,6 +69,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadHunyuan,
     HunyuanImages,
     HunyuanVideo,
+    ExtractHunyuanMotion,
 ]
 
 

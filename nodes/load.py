@@ -12,6 +12,7 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.personalive.files import FILES, SHIPPED
 from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, load_model
+from ..personalive_core.backends.registry import PERSONALIVE
 from ..personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
 from ..personalive_core.weights.index import WeightFile, WeightIndex, locate
 from ..personalive_core.weights.lock import read_lock
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 class LoadPersonaLive(io.ComfyNode):
     """Loads the networks of a weights folder, and downloads missing files first if allowed."""
+
+    system = PERSONALIVE  # by which an error says what to do
 
     @classmethod
     def define_schema(cls) -> io.Schema:

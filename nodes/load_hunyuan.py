@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.hunyuan.files import LICENCE_TERMS, check_licence
+from ..personalive_core.backends.registry import HUNYUAN
 from ..personalive_core.errors import PersonaLiveError, remedy_first
 from .host.errors import readable
 from .host.folders import HUNYUAN_MODELS, file_stats
@@ -18,6 +19,8 @@ from .host.sockets import HunyuanSocket, LoadedHunyuan
 
 class LoadHunyuan(io.ComfyNode):
     """Loads HunyuanPortrait's networks; nothing is downloaded."""
+
+    system = HUNYUAN  # by which an error says what to do
 
     @classmethod
     def define_schema(cls) -> io.Schema:

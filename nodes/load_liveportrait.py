@@ -8,6 +8,7 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.files import SUBJECTS
 from ..personalive_core.backends.liveportrait.speed import LIVE_SPEEDS
+from ..personalive_core.backends.registry import LIVEPORTRAIT
 from ..personalive_core.errors import WeightsError, remedy_first
 from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
@@ -21,6 +22,8 @@ from .host.speed import live_plan, sped_up_live
 
 class LoadLivePortrait(io.ComfyNode):
     """Loads LivePortrait's networks, and downloads missing files first if allowed."""
+
+    system = LIVEPORTRAIT  # by which an error says what to do
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from comfy_api.v0_0_2 import io, ui
 
-from ..personalive_core.backends.liveportrait.types import ImplicitMotion
 from ..personalive_core.backends.personalive.novelty import novelty_curve
 from ..personalive_core.media.picture import Picture
 from ..personalive_core.motion.changes import implicit_plot
 from ..personalive_core.motion.plot import motion_plot
 from ..personalive_core.motion.times import average_rate
+from ..personalive_core.motion.types import HybridMotion
 from .host.errors import readable
 from .host.schema import schema
 from .host.sockets import (
@@ -29,12 +29,12 @@ from .host.systems import hybrid
 
 
 def plot(motion: Motion, reference: PreparedReference | None = None, bank: Bank | None = None) -> Picture:
-    """A plot [H, W, 3] of yaw, pitch, roll and novelty over time; of LivePortrait's motion the change of expression.
+    """A plot [H, W, 3] of yaw, pitch, roll and novelty over time; of other systems' motion the change of expression.
 
     Novelty is measured from the reference and the keyframes chosen so far; without a reference, from the first frame.
     """
     rate = motion.rate if motion.times is None else average_rate(motion.times)  # the axis ends where the motion does
-    if isinstance(motion.frames, ImplicitMotion):
+    if not isinstance(motion.frames, HybridMotion):
         return implicit_plot(motion.frames, float(rate))
     # the motion of fixed keyframes is unknown here: without them, `max_keyframes` counts only historical ones
     config, frames = stream_config(replace(bank or Bank(), portraits=())), hybrid(motion, motion.fitted is not None)

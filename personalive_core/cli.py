@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
+from .backends.registry import PERSONALIVE
+from .commands.memory import out_of_memory_message
 from .commands.result import Result
 from .errors import InputError, OutputError, PersonaLiveError, lacks_memory
 from .version import __version__
@@ -55,11 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: success. 1: a failed check or batch row, or a bug. 7: out of memory. 130: interrupted. Else the error's own code.
     """
-    given = sys.argv[1:] if argv is None else list(argv)
+    given, system = sys.argv[1:] if argv is None else list(argv), PERSONALIVE
     open_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         arguments = build_parser(given).parse_args(given)
+        system = getattr(arguments, "system", system)
         with contextlib.redirect_stdout(sys.stderr):  # a library's prints are not the result
             result: Result = command(arguments.command).run(arguments)
         show(result, as_json=getattr(arguments, "json", None) is True)
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in given:
             traceback.print_exc()
-        code, message = explain(error)
+        code, message = explain(error, system)
         tell(f"personalive: {message}")
         return code
 
@@ -110,18 +113,15 @@ def show(result: Result, as_json: bool) -> None:
         answer(json.dumps(result.values, allow_nan=False))
 
 
-def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code and the message for any error, expected or not."""
+def explain(error: BaseException, system: str = PERSONALIVE) -> tuple[int, str]:
+    """The exit code and the message for any error, expected or not, of a command for this `system`."""
     first_line = next(iter(str(error).splitlines()), "no message")
     if isinstance(error, PersonaLiveError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "interrupted"
     if lacks_memory(error):
-        return (
-            EXIT_OUT_OF_MEMORY,
-            f"out of memory: try --decoder tiny, --precision fp16 or a smaller --size ({first_line})",
-        )
+        return EXIT_OUT_OF_MEMORY, out_of_memory_message(error, system)
     if isinstance(error, OSError):
         where, why = error.filename or "a file", error.strerror or first_line
         return OutputError.exit_code, f"{where} cannot be read or written ({why}): check the path and the free space"

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
 import torch
 
 from ...personalive_core.backends.placement import out_of_memory
+from ...personalive_core.backends.registry import HUNYUAN, LIVEPORTRAIT, PERSONALIVE
 from ...personalive_core.errors import PersonaLiveError, remedy_first
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OUT_OF_MEMORY = (
-    "Choose a smaller size in Prepare Reference, precision fp8 or the tiny decoder in Load PersonaLive, or start "
-    "ComfyUI with --lowvram: the GPU ran out of memory"
-)
+# What to do with a full GPU, besides: in the widgets of each system.
+LESS_MEMORY: Mapping[str, str] = {
+    PERSONALIVE: "Choose a smaller size in Prepare Reference, precision fp8 or the tiny decoder in Load PersonaLive",
+    LIVEPORTRAIT: "Choose precision fp16 in Load LivePortrait",
+    HUNYUAN: "Choose precision fp8 in Load HunyuanPortrait or a smaller size in its sampler",
+}
+OUT_OF_MEMORY = "ComfyUI with --lowvram: the GPU ran out of memory"
 
 
 class NodeError(Exception):
@@ -45,6 +49,12 @@ def told_in(words: Mapping[str, str]) -> Iterator[None]:
         raise type(error)(in_words(str(error), words)) from error
 
 
+def memory_sentence(values: Iterable[object]) -> str:
+    """What to do with a full GPU, by the `system` of a node or of one of its inputs."""
+    own = next(filter(None, (LESS_MEMORY.get(str(getattr(value, "system", ""))) for value in values)), None)
+    return f"{own}, or start {OUT_OF_MEMORY}" if own else f"Start {OUT_OF_MEMORY}"
+
+
 def readable(execute: Callable[P, R]) -> Callable[P, R]:
     """Decorates a node's `execute` so that its errors say what to do.
 
@@ -60,6 +70,6 @@ def readable(execute: Callable[P, R]) -> Callable[P, R]:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            raise OutOfMemory(f"{OUT_OF_MEMORY}.\n{error}") from error
+            raise OutOfMemory(f"{memory_sentence((*args, *kwargs.values()))}.\n{error}") from error
 
     return run

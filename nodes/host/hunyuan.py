@@ -41,6 +41,7 @@ from .liveportrait_motion import Shown, frames_of
 from .memory import activation_bytes, check_interrupt, layers, place, with_room
 from .panel import PREVIEW
 from .sockets import Footage, LoadedHunyuan, Motion
+from .systems import hunyuan_frames
 
 _BRANCHES = 2  # of guidance, with equal scales
 # Rough colours of a latent's four numbers, for previews: red, green and blue of each.
@@ -95,6 +96,8 @@ class HunyuanWish:
     seed: int
     size: int = PORTRAIT_SIDE
     paste_back: bool = True
+    face: str = "largest"  # the picture's, see `choose_face`
+    driving_face: str = "largest"  # the one to follow in the driving
 
     @property
     def details(self) -> dict[str, str]:
@@ -156,22 +159,43 @@ def latent_preview(clean: torch.Tensor) -> Image.Image:
 def begun_hunyuan(
     model: LoadedHunyuan,
     whole: Picture,
-    driving: DrivingFrames,
+    moving: DrivingFrames | Motion,
     missing: str,
     detector: FaceDetector,
     wish: HunyuanWish,
 ) -> HunyuanRun:
-    """Reads the reference [H, W, 3] and the driving's motion, with a progress bar.
+    """Reads the reference [H, W, 3] and, with a progress bar, the motion of a driving that was not read before.
 
-    Raises FaceError if either shows no face, ComfyUI's InterruptProcessingException after Cancel.
+    Raises FaceError if the picture or the driving does not show the chosen face, InputError for the motion of another
+    system, ComfyUI's InterruptProcessingException after Cancel.
     """
+    if isinstance(moving, Motion):
+        hunyuan_frames(moving)  # refused before the networks work
     networks = denoising_room(model.networks, wish.size, wish.sampling)
     paste = "matched" if wish.paste_back else "square"
-    backend = HunyuanBackend(networks, detector, wish.sampling, wish.size, wish.seed, paste)
-    reference, shown = backend.portrait(whole), Shown()
+    backend = HunyuanBackend(networks, detector, wish.sampling, wish.size, wish.seed, paste, face=wish.face)
+    reference = backend.portrait(whole)
+    if isinstance(moving, DrivingFrames):
+        moving = motion_of_film(networks, moving, missing, detector, (wish.driving_face, wish.size))
+    frames = hunyuan_frames(moving)
+    filled = frames.changed(valid=torch.ones_like(frames.valid))  # as the user chose, not again
+    return HunyuanRun(backend, reference, replace(moving, frames=filled))
+
+
+def motion_of_film(
+    networks: HunyuanPortrait,
+    driving: DrivingFrames,
+    missing: str,
+    detector: FaceDetector,
+    followed: tuple[str, int],
+) -> Motion:
+    """The motion of a driving, filled, with a progress bar; `followed` is the face, and the side it is read at.
+
+    Raises as `begun_hunyuan` does.
+    """
+    (face, side), shown = followed, Shown()
     bar = comfy.utils.ProgressBar(max(driving.total, 1))
-    read = read_motion_of(networks, frames_of(driving, bar, shown), detector, wish.size)
+    read = read_motion_of(networks, frames_of(driving, bar, shown), detector, side, face)
     frames: HunyuanMotion = concat_motion(fill_missing(read, missing))
     ticks = times_of(shown, driving.rate)
-    filled = frames.changed(valid=torch.ones_like(frames.valid))  # as the user chose, not again
-    return HunyuanRun(backend, reference, Motion(filled, usual_rate(driving.rate, ticks), driving.footage, ticks=ticks))
+    return Motion(frames, usual_rate(driving.rate, ticks), driving.footage, ticks=ticks)

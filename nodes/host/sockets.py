@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -15,6 +16,7 @@ from ...personalive_core.backends.hunyuan.model import HunyuanPortrait
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.personalive.model import PersonaLive
 from ...personalive_core.backends.personalive.types import Reference, StreamConfig
+from ...personalive_core.backends.registry import HUNYUAN, LIVEPORTRAIT, PERSONALIVE
 from ...personalive_core.errors import InputError
 from ...personalive_core.faces.crop import Crop
 from ...personalive_core.media.picture import Picture
@@ -36,6 +38,7 @@ class Cached:
     """What ComfyUI looks for in the outputs it caches, to tell models from the rest; of an object with `networks`."""
 
     networks: PersonaLive | LivePortrait | HunyuanPortrait
+    system: ClassVar[str]
 
     @property
     def patcher(self) -> ModelPatcher | None:
@@ -58,6 +61,7 @@ class LoadedModel(Cached):
 
     networks: PersonaLive
     weights: Path  # the weights folder they were loaded from; it also holds the face detector
+    system: ClassVar[str] = PERSONALIVE
 
     def __repr__(self) -> str:
         return f"{self.networks} from {self.weights.name}"
@@ -70,6 +74,7 @@ class LoadedLivePortrait(Cached):
     networks: LivePortrait
     weights: Path  # the weights folder they were loaded from
     subject: str  # whom they animate, of SUBJECTS
+    system: ClassVar[str] = LIVEPORTRAIT
 
     def __repr__(self) -> str:
         return f"{self.networks} for {self.subject} faces from {self.weights.name}"
@@ -81,6 +86,7 @@ class LoadedHunyuan(Cached):
 
     networks: HunyuanPortrait
     weights: Path  # the weights folder they were loaded from
+    system: ClassVar[str] = HUNYUAN
 
     def __repr__(self) -> str:
         return f"{self.networks} from {self.weights.name}"

@@ -70,6 +70,7 @@ class HunyuanJob:
     quiet: bool = False
     codec: str | None = None
     crf: int | None = None
+    reference_face: str = "largest"  # the reference's, see `choose_face`; the driving's is the clip's
 
     @property
     def told(self) -> dict[str, str]:
@@ -101,6 +102,7 @@ def animate_hunyuan(job: HunyuanJob, keep: Keep = make_anew, read: FilmMotion | 
     with VideoWriter(job.output, opened.shown.canvas, write_options(job, opened.driving)) as writer:
         model, loading = timed(lambda: keep(KEPT_NETWORKS, engine.load), engine.device)
         backend = HunyuanBackend(model, opened.detector, job.sampling, engine.size, job.seed, job.paste)
+        backend = backend.changed(face=job.reference_face, driving_face=job.clip.choice)
         encode = partial(backend.portrait, opened.picture)
         reference, encoding = timed(lambda: keep(KEPT_REFERENCE, encode), engine.device)
         started = time.perf_counter()
@@ -121,12 +123,7 @@ def extract_hunyuan(clip: DrivingClip, engine: HunyuanEngine, output: Path, quie
 
     def opened() -> OpenedFilm[HunyuanMotion]:
         video = open_hunyuan_film(clip, engine)
-
-        def read(model: HunyuanPortrait, frames: Iterable[Frame]) -> Iterator[HunyuanMotion]:
-            own = partial(read_motion_of, model, detector=five_points_of(video.options.detector), side=engine.size)
-            return fill_missing(read_smoothed(frames, own, video.options.smoothing), clip.missing)
-
-        return video, read
+        return video, lambda model, frames: fill_missing(gappy_hunyuan(model, video, frames, engine.size), clip.missing)
 
     return extract_film(HUNYUAN_MOTION, clip, engine, opened, output, quiet)
 
@@ -137,14 +134,26 @@ def _open(job: HunyuanJob) -> _Opened:
     driving = open_motion(clip, HUNYUAN_MOTION) if is_motion(clip.path) else open_hunyuan_film(clip, engine)
     picture = read_portrait(job.reference)
     detector = five_points_of(find_detector(always_found(clip.detector), picture, engine.weights))
-    crop = square_picture(picture, reference_square(picture, detector), engine.size)
+    crop = square_picture(picture, reference_square(picture, detector, job.reference_face), engine.size)
     height, width = (engine.size, engine.size) if job.paste == "square" else picture.shape[:2]
     return _Opened(driving, picture, detector, Portrait(crop, crop, None, (width, height)))
 
 
 def open_hunyuan_film(clip: DrivingClip, engine: HunyuanEngine) -> DrivingVideo:
-    """Opens a driving film, in which faces are looked for. Raises as `open_driving` does."""
-    return open_driving(replace(clip, detector=always_found(clip.detector)), engine.size, engine.weights)
+    """Opens a driving film, in which faces are looked for. Raises as `open_driving` and `five_points_of` do."""
+    film = open_driving(replace(clip, detector=always_found(clip.detector)), engine.size, engine.weights)
+    five_points_of(film.options.detector)  # refused before the networks load
+    return film
+
+
+def gappy_hunyuan(
+    model: HunyuanPortrait, video: DrivingVideo, frames: Iterable[Frame], side: int
+) -> Iterator[HunyuanMotion]:
+    """The motion of the frames of `video`, whose chosen face is followed; smoothed, not filled."""
+    options = video.options
+    detector = five_points_of(options.detector)
+    own = partial(read_motion_of, model, detector=detector, side=side, choice=options.track.choice)
+    return read_smoothed(frames, own, options.smoothing)
 
 
 def five_points_of(detector: FaceDetector | None) -> FaceDetector:
@@ -201,7 +210,8 @@ class _Work:
         if isinstance(driving, SavedMotion):
             yield noted_motion(HUNYUAN_MOTION, clip, times)
             return
-        neutral = concat_motion(backend.read([self.opened.picture])) if clip.missing == "neutral" else None
+        own = backend.changed(driving_face=backend.face)  # the reference's motion is its own face's
+        neutral = concat_motion(own.read([self.opened.picture])) if clip.missing == "neutral" else None
         if self.read is not None:
             times.extend(self.read.times)
             yield from fill_missing(self.read.pieces(HunyuanMotion), clip.missing, neutral)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 
-from ..backends.hunyuan.motion import read_motion_of
-from .driving import open_driving, read_smoothed
-from .hunyuan_job import HunyuanJob, animate_hunyuan, five_points_of, open_hunyuan_film
+from .driving import open_driving
+from .hunyuan_job import HunyuanJob, animate_hunyuan, gappy_hunyuan, open_hunyuan_film
 from .implicit_animate import ImplicitJob, animate_implicit
 from .implicit_job import open_film
 from .job import AnimationJob, Summary, animate_to_file
@@ -70,7 +68,6 @@ def read_hunyuan_motion(job: HunyuanJob, keep: Keep = make_anew) -> FilmMotion:
     engine, times = job.engine, list[FrameTime]()
     engine.require()
     film = open_hunyuan_film(job.clip, engine)
-    detector, model = five_points_of(film.options.detector), keep(KEPT_NETWORKS, engine.load)
-    own = partial(read_motion_of, model, detector=detector, side=engine.size)
+    model = keep(KEPT_NETWORKS, engine.load)
     with closing(film.read()) as frames:
-        return whole_film(read_smoothed(noted(frames, times), own, film.options.smoothing), times)
+        return whole_film(gappy_hunyuan(model, film, noted(frames, times), engine.size), times)

@@ -16,12 +16,14 @@ import torch
 
 from ..animation.reading import animate_job, read_job_motion
 from ..animation.sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion
+from ..backends.registry import PERSONALIVE
 from ..batch.board import BAD, FACES_HELD, MADE, OUTPUT, READ, SHORT_OF_MEMORY, TROUBLE, TaskEnd
 from ..device import peak_memory
 from ..errors import InputError, OutputError, PersonaLiveError, lacks_memory
 from ..media.files import partial_path
 from .animate import job_of
 from .batch_options import ENGINE_OPTIONS, FACE_OPTIONS, row_arguments
+from .memory import out_of_memory_message
 
 NETWORKS_HELD = 2  # sets of networks, for batches that mix two systems
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -58,7 +60,7 @@ class RowWorker:
             keep = _Keep(self, a)
             film = read_job_motion(job, keep)
         except Exception as error:
-            return self._failure(error), None
+            return self._failure(error, call), None
         return TaskEnd(READ, frames=len(film), seconds=time.perf_counter() - began, **self._figures(a)), film
 
     def make(self, call: Mapping[str, Any], place: str, film: FilmMotion | None, lean: bool = False) -> TaskEnd:
@@ -71,7 +73,7 @@ class RowWorker:
             made = animate_job(job_of(a), _Keep(self, a), film)
         except Exception as error:
             partial_path(Path(place)).unlink(missing_ok=True)
-            return self._failure(error)
+            return self._failure(error, call)
         seconds = time.perf_counter() - began
         return TaskEnd(MADE, frames=made.frames, seconds=seconds, place=place, **self._figures(a))
 
@@ -96,8 +98,8 @@ class RowWorker:
         counts = {"loads": self._counts.get(KEPT_NETWORKS, 0), "faces": self._counts.get(KEPT_REFERENCE, 0)}
         return {"peak_memory": peak_memory(device), **counts}
 
-    def _failure(self, error: Exception) -> TaskEnd:
-        outcome = outcome_of(error)
+    def _failure(self, error: Exception, call: Mapping[str, Any]) -> TaskEnd:
+        outcome = outcome_of(error, {**self._base, **dict(call["options"])}.get("system", PERSONALIVE))
         if outcome.kind == SHORT_OF_MEMORY:
             self._drop()
         return outcome
@@ -119,11 +121,11 @@ class _Keep:
         return self._worker.kept(kind, tuple(repr(getattr(self._a, name)) for name in sorted(names)), make)
 
 
-def outcome_of(error: Exception) -> TaskEnd:
-    """How a task ended that raised `error`."""
+def outcome_of(error: Exception, system: str = PERSONALIVE) -> TaskEnd:
+    """How a task of this system ended that raised `error`."""
     words = next(iter(str(error).splitlines()), "no message")
     if lacks_memory(error):
-        return TaskEnd(SHORT_OF_MEMORY, f"out of memory ({words}): try --decoder tiny or a smaller --size", 7)
+        return TaskEnd(SHORT_OF_MEMORY, out_of_memory_message(error, system), 7)
     if isinstance(error, OutputError):
         return TaskEnd(OUTPUT, words, OutputError.exit_code)
     if isinstance(error, PersonaLiveError):

@@ -89,4 +89,5 @@ def hunyuan_job(a: argparse.Namespace) -> HunyuanJob:
         codec=a.codec,
         crf=a.crf,
         quiet=a.quiet,
+        reference_face=a.reference_face,
     )

@@ -25,11 +25,11 @@ ENGINE_OWNED: Owned = {
     (PERSONALIVE, HUNYUAN): {"size": DEFAULT_SIZE},
     (HUNYUAN,): LICENCE_SWITCH,
 }
-CLIP_OWNED: Owned = {(PERSONALIVE, LIVEPORTRAIT): {"face": "largest", "driving_box": None}}
+CLIP_OWNED: Owned = {(PERSONALIVE, LIVEPORTRAIT): {"driving_box": None}}
 ANIMATE_OWNED: Owned = {
     (LIVEPORTRAIT,): LIVEPORTRAIT_ONLY,
     (PERSONALIVE,): {**vars(Strengths()), "reference_crop": None, "feather": 0.1},
-    (PERSONALIVE, LIVEPORTRAIT): {"reference_box": None, "reference_face": "largest", "crop_scale": 1.0},
+    (PERSONALIVE, LIVEPORTRAIT): {"reference_box": None, "crop_scale": 1.0},
     (PERSONALIVE, HUNYUAN): {"steps": None, "seed": 0},
     (HUNYUAN,): {"guidance": None, "motion_guidance": None, "segment": DEFAULT_SEGMENT},
 }

@@ -234,6 +234,7 @@ def test_a_machine_without_the_folder_gets_no_work(worker, files):
 
 def test_errors_by_what_may_be_done():
     assert outcome_of(RuntimeError("CUDA out of memory. Tried to allocate")).kind == SHORT_OF_MEMORY
+    assert "--decoder" not in outcome_of(RuntimeError("CUDA out of memory. Tried"), "hunyuan").reason
     assert outcome_of(OutputError("x cannot be written: free space")).kind == OUTPUT
     assert outcome_of(OSError(28, "No space left on device", "x.mp4")).kind == OUTPUT
     assert outcome_of(OSError(5, "Input/output error", "x.mp4")).kind == TROUBLE

@@ -11,7 +11,8 @@ from personalive_core.animation import driving as animation_driving
 from personalive_core.animation import hunyuan_engine, hunyuan_job
 from personalive_core.backends.hunyuan.files import HUNYUAN_FILES
 from personalive_core.backends.hunyuan.motion_files import HUNYUAN_MOTION
-from personalive_core.batch.board import MADE, READ
+from personalive_core.backends.hunyuan.types import HunyuanMotion
+from personalive_core.batch.board import MADE, READ, SHORT_OF_MEMORY
 from personalive_core.cli import build_parser
 from personalive_core.commands import check
 from personalive_core.commands.batch_options import base_of
@@ -20,9 +21,12 @@ from personalive_core.commands.motion import plot_of
 from personalive_core.errors import FaceError, InputError, WeightsError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.media.files import partial_path
-from personalive_core.media.picture import read_image
+from personalive_core.media.picture import read_image, write_image
 from personalive_core.media.video import probe, read_frames, read_label
+from personalive_core.media.write import VideoWriter, WriteOptions
 from personalive_core.motion.files import read_kind, save_motion
+from personalive_core.motion.types import concat_motion
+from tests.backends.hunyuan.people import FILM, HEIGHT, LEFT, PORTRAIT, RIGHT, WIDTH, detect, picture_of
 from tests.backends.hunyuan.standin import FACE, standin
 from tests.motion.samples import motion as hybrid
 
@@ -220,7 +224,8 @@ def test_the_switch_says_what_may_not_be_done(personalive, capsys):
         ("--lora x", "--lora belongs to personalive, got --system hunyuan"),
         ("--expression 0", "--expression belongs to personalive"),
         ("--region lip", "--region belongs to liveportrait, got --system hunyuan"),
-        ("--face left", "--face belongs to personalive and liveportrait, got --system hunyuan: leave it out, or use"),
+        ("--driving-box 0,0,9,9", "--driving-box belongs to personalive and liveportrait, got --system hunyuan: leave"),
+        ("--reference-face 1", "the portrait shows 1 face, and face 1 from the left, 0 first, is not among them"),
         ("--reference-box 0,0,9,9", "--reference-box belongs to personalive and liveportrait"),
         ("--speed compiled", "HunyuanPortrait runs at speed auto, plain, fp8, got compiled: choose one of these"),
         ("--detector none", "around five points of the face: leave --detector out, or name yunet"),
@@ -232,10 +237,79 @@ def test_the_switch_says_what_may_not_be_done(personalive, capsys):
 )
 def test_options_of_other_systems_are_refused(animate, loads, more, words):
     outcome, path = animate(*more.split())
-    assert outcome.code == InputError.exit_code
+    assert outcome.code in (InputError.exit_code, FaceError.exit_code)
     assert words in outcome.err
     assert not loads
     assert not path.exists()
+
+
+@pytest.fixture
+def crowd(animate, monkeypatch, tmp_path):
+    """Animates a portrait of two people by a film of two, whose motion shows which face was read."""
+    for module in (animation_driving, hunyuan_job):
+        monkeypatch.setattr(module, "find_detector", lambda *_: detect)
+    portrait, film = tmp_path / "two.png", tmp_path / "two.mkv"
+    write_image(portrait, PORTRAIT)
+    with VideoWriter(film, (WIDTH, HEIGHT), WriteOptions(lossless=True)) as writer:
+        for frame in FILM:
+            writer.write(frame)
+
+    def run(*more):
+        return animate("--reference", portrait, *more, driving=film)
+
+    return SimpleNamespace(portrait=portrait, film=film, run=run)
+
+
+def boxes_in(path):
+    read = read_kind(HUNYUAN_MOTION, path).motion
+    return [tuple(box) for box, seen in zip(read.box.tolist(), read.valid.tolist(), strict=True) if seen]
+
+
+def test_a_face_is_chosen_in_the_portrait_and_in_the_driving(crowd):
+    outcome, path = crowd.run("--reference-face", "1", "--face", "left", "--paste-back", "--frames", "3")
+    assert outcome.code == 0, outcome.err
+    changed = abs(frames_of(path).astype(int) - PORTRAIT).max((0, 3))
+    own, other = Box(*RIGHT[0]).centre, Box(*LEFT[0]).centre
+    assert changed[int(own[1]), int(own[0])] > 20
+    assert changed[int(other[1]), int(other[0])] < 8
+    squares = [frames_of(crowd.run("--face", choice, "--frames", "3")[1]) for choice in ("left", "1")]
+    assert not np.array_equal(*squares)
+
+
+def test_the_chosen_person_is_followed_into_a_motion_file(crowd, personalive, weights, tmp_path):
+    for choice, person in (("largest", LEFT), ("1", [box for box in RIGHT if box])):
+        file = tmp_path / f"{choice}.safetensors"
+        given = ("--driving", crowd.film, "--output", file, "--weights", weights, "--face", choice)
+        outcome = personalive("motion", *given, *SYSTEM, ACCEPTED)
+        assert outcome.code == 0, outcome.err
+        assert boxes_in(file) == person
+
+
+def test_the_references_own_motion_is_that_of_its_face(crowd, monkeypatch):
+    """Whatever face of the driving is followed: the reference may show one alone."""
+    own, fill = [], hunyuan_job.fill_missing
+    monkeypatch.setattr(hunyuan_job, "fill_missing", lambda *given: own.append(given[2]) or fill(*given))
+    write_image(crowd.portrait, picture_of(LEFT[0], None))
+    outcome, _ = crowd.run("--face", "1", "--missing-face", "neutral")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["filled"] == 2
+    assert own[0].box.tolist() == [list(LEFT[0])]
+
+
+def test_rows_of_a_batch_have_their_own_faces(crowd, weights, tmp_path):
+    words = ("--references", tmp_path, "--drivings", tmp_path, "--output", tmp_path, "--weights", weights)
+    a = build_parser(["batch"]).parse_args(["batch", *map(str, (*words, *SYSTEM, ACCEPTED, "--steps", "2"))])
+    worker, films = RowWorker(base_of(a), str(tmp_path)), []
+    for choice in ("left", "1"):
+        options = (("face", choice), ("reference-face", choice))
+        call = {"reference": crowd.portrait, "driving": crowd.film, "options": options}
+        outcome, film = worker.read(call)
+        assert outcome.kind == READ, outcome.reason
+        films.append(film)
+        made = worker.make(call, str(tmp_path / f"{choice}.mkv"), film)
+        assert (made.kind, made.faces) == (MADE, len(films)), made
+    seen = [concat_motion(film.pieces(HunyuanMotion)).box[0].tolist() for film in films]
+    assert seen == [list(LEFT[0]), list(RIGHT[0])]
 
 
 def test_live_sessions_do_not_have_it(personalive):
@@ -255,6 +329,20 @@ def test_a_batch_reads_a_driving_once_and_keeps_the_networks(weights, sample, tm
     assert [one.kind for one in made] == [MADE, MADE], made
     assert np.array_equal(frames_of(tmp_path / "alone.mkv"), frames_of(tmp_path / "read.mkv"))
     assert len(loads) == 1
+
+
+def test_a_row_that_lacks_memory_names_options_of_its_system(weights, sample, tmp_path, loads, monkeypatch):  # noqa: ARG001
+    def lacking(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    monkeypatch.setattr(hunyuan_engine, "load_hunyuan", lacking)
+    words = ("--references", tmp_path, "--drivings", tmp_path, "--output", tmp_path, "--weights", weights)
+    a = build_parser(["batch"]).parse_args(["batch", *map(str, words), "--device", "cpu", "--size", "64", ACCEPTED])
+    row = {"reference": sample[0], "driving": sample[1], "options": (("system", "hunyuan"),)}
+    worker = RowWorker(base_of(a), str(tmp_path))
+    for outcome in (worker.read(row)[0], worker.make(row, str(tmp_path / "x.mkv"), None)):
+        assert outcome.kind == SHORT_OF_MEMORY, outcome.reason
+        assert "try --speed fp8, --precision fp16 or a smaller --size (CUDA" in outcome.reason
 
 
 def test_a_batch_needs_the_licence_before_it_begins(personalive, weights, sample, tmp_path, loads):

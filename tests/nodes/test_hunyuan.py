@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.backends.hunyuan import people
 from tests.backends.hunyuan.standin import standin
 
 CORE = "_pack_without_comfyui.personalive_core"
@@ -139,3 +140,135 @@ def test_the_result_says_how_it_was_made(node_module, core):
     assert (sampling.segments.frames, sampling.segments.overlap) == (10, 5)
     with pytest.raises(core("errors").InputError, match="guidance is 0 or more"):
         sample.wish_of(0, 1, (-1.0, 2.0, 2.0, 2.0), 10, 512, True)
+
+
+def test_a_full_gpu_is_answered_in_the_widgets_of_the_system(node_module, tmp_path):
+    errors, sockets = node_module("host.errors"), node_module("host.sockets")
+    loaded = {
+        "fp8 or the tiny decoder in Load PersonaLive, or start": sockets.LoadedModel(None, tmp_path),
+        "Choose precision fp16 in Load LivePortrait, or start": sockets.LoadedLivePortrait(None, tmp_path, "human"),
+        "Choose precision fp8 in Load HunyuanPortrait or a smaller": sockets.LoadedHunyuan(None, tmp_path),
+        "fp8 in Load HunyuanPortrait": node_module("load_hunyuan").LoadHunyuan,
+        "Start ComfyUI with --lowvram: the GPU": 3,
+    }
+
+    @errors.readable
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    for words, value in loaded.items():
+        for call in (lambda value=value: full(0, value), lambda value=value: full(0, count=5, model=value)):
+            with pytest.raises(errors.OutOfMemory) as told:
+                call()
+            assert words in str(told.value)
+            assert str(told.value).endswith(
+                "tart ComfyUI with --lowvram: the GPU ran out of memory.\nCUDA out of memory"
+            )
+
+
+# --- faces, and motion that was read before
+
+
+@pytest.fixture
+def begun(node_module, core, monkeypatch, tmp_path):
+    """Runs the samplers' reading on two drawn people, whose detector knows them by their colours."""
+    hunyuan, sample, sockets = (node_module(name) for name in ("host.hunyuan", "hunyuan_sample", "host.sockets"))
+    extract, crop = node_module("hunyuan_motion"), core("faces.crop")
+
+    class Bar:
+        def __init__(self, total):
+            pass
+
+        def update(self, *_):
+            pass
+
+        update_absolute = update
+
+    def detect(picture):
+        return tuple(crop.Face(crop.Box(*vars(face.box).values()), 1.0, face.points) for face in people.detect(picture))
+
+    monkeypatch.setattr(hunyuan.comfy.utils, "ProgressBar", Bar, raising=False)
+    monkeypatch.setattr(hunyuan, "denoising_room", lambda networks, *_: networks)
+    for module in (hunyuan, node_module("host.liveportrait_motion")):
+        monkeypatch.setattr(module, "check_interrupt", lambda: None, raising=False)
+    monkeypatch.setattr(extract.io, "NodeOutput", lambda *values: values, raising=False)
+    monkeypatch.setattr(extract, "sound_of", lambda *_: None)
+    for module in (sample, extract):
+        monkeypatch.setattr(module, "live_face_detector", lambda *_: detect)
+    model = sockets.LoadedHunyuan(standin(), tmp_path)
+    driving, image = (sockets.to_image(pictures) for pictures in (people.FILM, [people.PORTRAIT]))
+
+    def run(part=("hold", 0.0, 0, 0.0), face="largest", driving_face="largest", **given):
+        wish = sample.choosing(sample.wish_of(0, 2, (2.0,) * 4, 300, 64, True), face, driving_face)
+        return sample.run_of(model, image, given.get("driving"), given.get("motion"), part, wish)
+
+    def read(face="largest", part=("hold", 0.0, 0, 25.0)):
+        return extract.ExtractHunyuanMotion.execute(model, driving, face, *part, size=64)
+
+    return SimpleNamespace(run=run, read=read, driving=driving, model=model, image=image)
+
+
+@pytest.mark.parametrize(("face", "driving_face"), [("largest", "2nd from left"), ("2nd from left", "1st from left")])
+def test_faces_are_chosen_in_picture_and_driving(begun, core, face, driving_face):
+    run = begun.run(face=face, driving_face=driving_face, driving=begun.driving)
+    own, other = people.RIGHT if face == "2nd from left" else people.LEFT, people.LEFT
+    left, top, right, bottom = own[0]
+    square = core("backends.hunyuan.crops").portrait_square((left, top, right, bottom), people.WIDTH, people.HEIGHT)
+    assert run.reference.square == square
+    followed = people.RIGHT if driving_face == "2nd from left" else other
+    boxes = [tuple(box) for box in run.motion.frames.box.tolist()]
+    held = [box or followed[5] for box in followed]
+    assert boxes == held
+    assert bool(run.motion.frames.valid.all())
+
+
+def test_motion_that_was_read_before_gives_the_same_pictures(begun):
+    motion, rate, sound = begun.read("2nd from left")
+    assert (len(motion), rate, sound) == (10, 25.0, None)
+    assert motion.frames.valid.tolist() == [box is not None for box in people.RIGHT]
+    runs = [begun.run(motion=motion), begun.run(driving=begun.driving, driving_face="2nd from left")]
+    first, second = (np.stack(list(run.pictures())) for run in runs)
+    assert np.array_equal(first, second)
+    assert runs[0].motion.times.tolist() == motion.ticks.tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "nothing moves the picture: connect driving, or motion from Extract Motion"),
+        ({"driving": 1, "motion": 1}, "driving and motion are both connected, and one is used: disconnect the other"),
+        ({"motion": 1, "part": ("hold", 0.0, 3, 0.0)}, "choose in a driving, and motion is connected: set them to 0"),
+        ({"motion": 1, "part": ("hold", 0.1, 0, 0.0)}, "choose in a driving, and motion is connected: set them to 0"),
+        ({"motion": 1, "driving_face": "2nd from left"}, "choose in a driving, and motion is connected: set them to 0"),
+        ({"driving": 1, "face": "5th from left"}, "unknown face '5th from left': choose largest, 1st from left"),
+    ],
+)
+def test_what_moves_the_picture_is_one_thing(begun, core, given, words):
+    made = {"driving": begun.driving, "motion": begun.read()[0]}
+    given = {name: made[name] if value == 1 else value for name, value in given.items()}
+    with pytest.raises(core("errors").InputError, match=words):
+        begun.run(**given)
+
+
+def test_motion_of_another_system_is_refused(node_module, core, begun, tmp_path):
+    """And HunyuanPortrait's by the others' nodes; saved and loaded it is the same."""
+    systems, sockets, types = node_module("host.systems"), node_module("host.sockets"), core("motion.types")
+    pose = types.HeadPose(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 1))
+    hybrid = types.HybridMotion(
+        torch.ones(2, 32, 16), torch.ones(2, 21, 3), pose, torch.zeros(2, 4), torch.ones(2, dtype=torch.bool)
+    )
+    words = "was read by PersonaLive: read the driving with Extract Motion .HunyuanPortrait., or connect it to Keypoint"
+    with pytest.raises(core("errors").InputError, match=words):
+        begun.run(motion=sockets.Motion(hybrid, Fraction(25)))
+    motion, _, _ = begun.read()
+    with pytest.raises(core("errors").InputError, match="was read by HunyuanPortrait: connect it to HunyuanPortrait S"):
+        systems.hybrid(motion)
+    with pytest.raises(core("errors").InputError, match="or connect it to HunyuanPortrait Sample"):
+        systems.implicit(motion)
+    assert torch.equal(systems.hybrid(motion, alone=True).pose.angles, motion.frames.pose.angles)
+    systems.save_any_motion(tmp_path / "a.safetensors", motion)
+    part = systems.read_any_part(tmp_path / "a.safetensors", 0.04, None)
+    assert type(part.motion) is type(motion.frames)
+    assert torch.equal(part.motion.expression, motion.frames.expression[1:])
+    assert len(begun.run(motion=sockets.Motion(part.motion, part.rate, ticks=part.times))) == 9
+    assert node_module("plot").plot(motion).shape == (640, 1024, 3)

@@ -221,4 +221,5 @@ def test_the_frozen_ids_are_there():
         "PersonaLiveLoadHunyuanPortrait",
         "PersonaLiveHunyuan",
         "PersonaLiveHunyuanVideo",
+        "PersonaLiveExtractHunyuanMotion",
     }

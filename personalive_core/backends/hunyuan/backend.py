@@ -36,6 +36,8 @@ class HunyuanBackend:
     seed: int = 0
     paste: str = PASTES[0]
     told: Callable[[SegmentProgress], None] = lambda _: None  # callback after each step; may raise to stop
+    face: str = "largest"  # the picture's, see `choose_face`
+    driving_face: str = "largest"  # the one to follow in the driving
 
     def __post_init__(self) -> None:
         if self.paste not in PASTES:
@@ -46,12 +48,12 @@ class HunyuanBackend:
         return replace(self, **values)
 
     def portrait(self, picture: Picture) -> HunyuanReference:
-        """What animation needs of a picture [H, W, 3]. Raises FaceError if no face is found."""
-        return prepare_hunyuan(self.model, picture, self.detector, self.side)
+        """What animation needs of a picture [H, W, 3]. Raises FaceError if its face is not found."""
+        return prepare_hunyuan(self.model, picture, self.detector, self.side, self.face)
 
     def read(self, frames: Iterable[Picture]) -> Iterator[HunyuanMotion]:
         """The motion of driving frames [H, W, 3], 25 at a time."""
-        yield from read_motion_of(self.model, frames, self.detector, self.side)
+        yield from read_motion_of(self.model, frames, self.detector, self.side, self.driving_face)
 
     def animate(self, portrait: HunyuanReference, motions: Iterable[HunyuanMotion]) -> Iterator[Picture]:
         """One picture for each frame of `motions`: [H, W, 3], or the square alone; see `animate_reference`."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import FaceError
-from ...faces.crop import FaceDetector, choose_face
+from ...faces.crop import Face, FaceDetector, choose_face
+from ...faces.tracking import TrackOptions, TrackState, track
 from ...media.picture import Picture
 from ...modules.group_resnet import EXPRESSION_DIM
 from ...motion.types import HeadPose
@@ -24,7 +25,7 @@ from .types import INTENSITY_GROUP, PORTRAIT_SIDE, HunyuanMotion, Square
 
 @dataclass(frozen=True, eq=False)
 class PointedFace:
-    """The largest face of a picture."""
+    """A face of a picture."""
 
     points: NDArray[np.float64]  # [5, 2] two eyes, nose, two mouth corners
     bounds: Bounds
@@ -39,11 +40,12 @@ class FirstFace:
 
 
 def largest_face(picture: Picture, detector: FaceDetector) -> PointedFace | None:
-    """The largest face of a picture [H, W, 3]; None without one.
+    """The largest face of a picture [H, W, 3]; None without one. Raises FaceError if the detector says no points."""
+    return pointed(choose_face(detector(picture), "largest", None))
 
-    Raises FaceError if the detector says no points.
-    """
-    face = choose_face(detector(picture), "largest", None)
+
+def pointed(face: Face | None) -> PointedFace | None:
+    """A detected face with its five points; None for None. Raises FaceError if the detector says no points."""
     if face is None:
         return None
     if face.points is None:
@@ -52,16 +54,37 @@ def largest_face(picture: Picture, detector: FaceDetector) -> PointedFace | None
     return PointedFace(np.array(face.points, np.float64), (box.left, box.top, box.right, box.bottom))
 
 
-def read_motion_of(
-    model: HunyuanPortrait, frames: Iterable[Picture], detector: FaceDetector, side: int = PORTRAIT_SIDE
-) -> Iterator[HunyuanMotion]:
-    """The motion of driving frames [H, W, 3], in pieces of 25; frames without a face are not `valid`.
+def followed_faces(
+    frames: Iterable[Picture], detector: FaceDetector, choice: str = "largest"
+) -> Iterator[tuple[Picture, PointedFace | None]]:
+    """Each frame [H, W, 3] with the followed person's face: in the first frame with it the one of `choose_face`.
 
-    `side` is the pixels a side of the square that the head's picture is made of. Raises FaceError as `largest_face`.
+    None in frames without that person. The published program takes the largest of each frame, whoever it is. Raises
+    FaceError as `largest_face`, InputError for an unknown choice.
     """
-    source, first = iter(frames), None
-    while group := list(islice(source, INTENSITY_GROUP)):
-        faces = [largest_face(frame, detector) for frame in group]
+    state: TrackState | None = None
+    options = TrackOptions(choice=choice)
+    for frame in frames:
+        faces = detector(frame)
+        state, is_found = track(state, faces, frame.shape[:2], options)
+        yield frame, pointed(next(face for face in faces if face.box is state.face) if is_found else None)
+
+
+def read_motion_of(
+    model: HunyuanPortrait,
+    frames: Iterable[Picture],
+    detector: FaceDetector,
+    side: int = PORTRAIT_SIDE,
+    choice: str = "largest",
+) -> Iterator[HunyuanMotion]:
+    """The motion of driving frames [H, W, 3], in pieces of 25; frames without the face are not `valid`.
+
+    `side` is the pixels a side of the square that the head's picture is made of, `choice` the face that is followed.
+    Raises as `followed_faces` does.
+    """
+    source, first = followed_faces(frames, detector, choice), None
+    while seen := list(islice(source, INTENSITY_GROUP)):
+        group, faces = [frame for frame, _ in seen], [face for _, face in seen]
         known = next((place for place, face in enumerate(faces) if face), None)
         if first is None and known is not None:
             first = _first(faces[known], group[known])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ...errors import FaceError, InputError
-from ...faces.crop import FaceDetector, check_picture
+from ...faces.crop import Box, Face, FaceDetector, check_picture, choose_face
 from ...media.picture import Picture
+from ...text import plural
 from .crops import arcface_picture, portrait_square, square_picture
 from .model import HunyuanPortrait
-from .motion import largest_face, unit_planes
+from .motion import PointedFace, pointed, unit_planes
 from .types import PER_LATENT, PORTRAIT_SIDE, HunyuanReference, Square
 
 DINO_SIDE = 224
@@ -20,19 +23,24 @@ _MULTIPLE = 8 * PER_LATENT  # the UNet halves the latents three times
 
 
 def prepare_hunyuan(
-    model: HunyuanPortrait, picture: Picture, detector: FaceDetector, side: int = PORTRAIT_SIDE
+    model: HunyuanPortrait,
+    picture: Picture,
+    detector: FaceDetector,
+    side: int = PORTRAIT_SIDE,
+    choice: str = "largest",
 ) -> HunyuanReference:
-    """What animation needs of a picture [H, W, 3]; the animated square has `side` pixels a side.
+    """What animation needs of the face of `choose_face` in a picture [H, W, 3]; the animated square has `side` pixels.
 
-    Raises FaceError if no face is found, in the picture or again in the square around it; InputError for a side that
-    is no multiple of 64.
+    Raises FaceError if that face is not found, in the picture or again in the square around it; InputError for a side
+    that is no multiple of 64, or an unknown choice.
     """
     check_picture(picture)
     if side < _MULTIPLE or side % _MULTIPLE:
         raise InputError(f"the animated square's side is a multiple of {_MULTIPLE} pixels, got {side}: use 512")
-    square = reference_square(picture, detector)
+    found = portrait_face(picture, detector, choice)
+    square = square_of(found, picture)
     cut = square_picture(picture, square, side)
-    again = largest_face(cut, detector)
+    again = face_again(detector(cut), found, square, side, choice)
     if again is None:
         raise FaceError("the portrait's face was not found again in its crop: use a picture with one clear face")
     unit = unit_planes([cut])
@@ -45,13 +53,48 @@ def prepare_hunyuan(
     )
 
 
-def reference_square(picture: Picture, detector: FaceDetector) -> Square:
-    """The square around the largest face of a picture [H, W, 3]. Raises FaceError if no face is found."""
-    found = largest_face(picture, detector)
+def reference_square(picture: Picture, detector: FaceDetector, choice: str = "largest") -> Square:
+    """The square around the face of `choose_face` in a picture [H, W, 3]. Raises as `portrait_face` does."""
+    return square_of(portrait_face(picture, detector, choice), picture)
+
+
+def portrait_face(picture: Picture, detector: FaceDetector, choice: str = "largest") -> PointedFace:
+    """The face of `choose_face` in a picture [H, W, 3].
+
+    Raises FaceError if there is none, or not that one; InputError for an unknown choice.
+    """
+    faces = detector(picture)
+    found = pointed(choose_face(faces, choice, None))
+    if found is None and faces:
+        raise FaceError(
+            f"the portrait shows {plural(len(faces), 'face')}, and face {choice} from the left, 0 first, is not among "
+            "them: choose another face"
+        )
     if found is None:
         raise FaceError("no face was found in the portrait: use a picture with one clear face")
+    return found
+
+
+def square_of(face: PointedFace, picture: Picture) -> Square:
+    """The square around a face of a picture [H, W, 3]."""
     height, width = picture.shape[:2]
-    return portrait_square(found.bounds, width, height)
+    return portrait_square(face.bounds, width, height)
+
+
+def face_again(
+    faces: Sequence[Face], before: PointedFace, square: Square, side: int, choice: str
+) -> PointedFace | None:
+    """The same face among those found in its `square`, resized to `side`: the largest as published, else the nearest.
+
+    None without any. Raises FaceError if the detector says no points.
+    """
+    if choice == "largest":
+        return pointed(choose_face(faces, choice, None))
+    left, top, right, bottom = square
+    x, y = side / (right - left), side / (bottom - top)
+    begin_x, begin_y, end_x, end_y = before.bounds
+    place = Box((begin_x - left) * x, (begin_y - top) * y, (end_x - left) * x, (end_y - top) * y)
+    return pointed(choose_face(faces, "nearest", place))
 
 
 def dino_picture(unit: Tensor) -> Tensor:
