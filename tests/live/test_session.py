@@ -546,18 +546,15 @@ def started(performer, **more):
     return session, heard, arrived
 
 
-def live_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("personalive-live")]
-
-
 def test_the_worker_thread_works_and_ends():
     session, heard, arrived = started(Echo())
     assert session.alive
+    assert len(session._threads) == 2
     offer(session, *range(4))
     assert arrived.wait(SECONDS)
     session.stop()
     assert not session.alive
-    assert live_threads() == []
+    assert not [thread for thread in session._threads if thread.is_alive()]
     assert heard.words[-1] == "ended"
     session.stop()
     assert heard.words.count("ended") == 1
@@ -600,7 +597,7 @@ def test_a_listener_may_stop_the_session():
     assert ended.wait(SECONDS)
     for thread in threads:
         thread.join(SECONDS)
-    assert live_threads() == []
+    assert not [thread for thread in threads if thread.is_alive()]
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["started", "never started"])
