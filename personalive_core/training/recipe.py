@@ -29,7 +29,7 @@ from .foundations import (
 from .judging import PictureLoss
 from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
-from .networks import SHAPES, chunked, fresh, initialise, recomputing, trainable
+from .networks import SHAPES, chunked, fresh, initialise, recomputing, remembering, trainable
 from .perceptual import perceptual_distance
 from .presets import Preset
 from .source import Source
@@ -86,6 +86,7 @@ def assemble(
     data_set = open_dataset(data, frames_needed(stage, row), row.size)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
     model = chunked(model, row.frames) if row.chunkwise else model
+    model = remembering(model, row.history) if row.history else model
     source = Source(data_set, recomputing(model) if row.checkpointing else model)
     return source, stage_of(stage, row, source.model, seed)
 

@@ -61,6 +61,7 @@ PLANS: dict[str, SessionPlan] = {
         ),
     )
 }
+PLANS["portrait-history"] = PLANS["portrait"]
 
 
 @dataclass(frozen=True)
