@@ -82,7 +82,6 @@ def _steps(
 ) -> Iterator[Callable[[], Emitted]]:
     """Begins one step after the other; each result waits for its pictures. `begin` is the state or the first bank."""
     config, size = sampler.config, sampler.reference.latent.shape[-1] * LATENT_PIXELS
-    check_history(model, config)
     pieces = iter(motions)
     with torch.inference_mode():
         if isinstance(begin, StreamState):
@@ -144,8 +143,10 @@ def advance(
 ) -> tuple[StreamState, Callable[[], Emitted]]:
     """The state after one more step over retargeted `motion` [1, 0..W], and what gives its result.
 
-    It is called in inference mode. Raises NumericalError as `stream` does, when the result is asked for.
+    It is called in inference mode. Raises InputError for a history that the model cannot see, and NumericalError as
+    `stream` does, when the result is asked for.
     """
+    check_history(model, sampler.config)
     oldest = state.motion if state.motion.face.shape[1] else motion
     new = float(novelty(state.keyframes, oldest.known[:, :1]).max())
     after, latents = sampler.step(state, motion)

@@ -14,9 +14,10 @@ from personalive_core.backends.personalive.sampling import StreamingSampler, fir
 from personalive_core.backends.personalive.speed.choice import COMPILED
 from personalive_core.backends.personalive.speed.runner import with_speed
 from personalive_core.backends.personalive.state_file import load_state, save_state
-from personalive_core.backends.personalive.stream import check_history
+from personalive_core.backends.personalive.stream import Lane, advance, check_history
 from personalive_core.backends.personalive.types import Reference, StreamConfig, StreamHistory, StreamState
 from personalive_core.errors import InputError
+from personalive_core.modules.fusion import Fusion
 from personalive_core.modules.inputs import MotionFeatures
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.modules.unet import UNet, UNetConfig
@@ -205,7 +206,7 @@ def test_a_history_that_does_not_fit(history, steps):
     assert replace(StreamConfig.of(steps), history=16).history == 16
 
 
-def test_weights_that_know_no_history_say_so_once(caplog):
+def test_weights_that_know_no_history_say_so_once(caplog, reference):
     warn_once.cache_clear()
     for _ in range(2):
         check_history(SimpleNamespace(denoising_unet=UNet(UNetConfig((32,), layers=1))), WITH_THREE)
@@ -217,6 +218,9 @@ def test_weights_that_know_no_history_say_so_once(caplog):
     with pytest.raises(InputError, match="these weights attend within chunks of 4: use a history of 0"):
         check_history(chunked, WITH_THREE)
     check_history(chunked, StreamConfig())
+    stream = sampler(reference, WITH_THREE)
+    with pytest.raises(InputError, match="within chunks of 4"):
+        advance(chunked, stream, stream.start(numbered(0, 12)), numbered(12, 4), Lane())
 
 
 # a real network, plain and fast
@@ -272,15 +276,21 @@ def test_history_is_attended(model, part):
     assert not torch.allclose(plain, emitted(stream, replace(state, history=None)), atol=1e-4)
 
 
-def test_the_fast_path_has_a_capture_of_its_own_that_is_never_stale(model):
-    plain, fast = (real_stream(one) for one in (model, with_speed(model, COMPILED, None, tools())))
-    assert len(fast[0].model.run.prepared) == 0
-    for history in (None, "latent", "face", None):
-        states = [replace(s, history=None) if history is None else changed(s, history) for _, s in (plain, fast)]
-        expected, first, second = (
-            emitted(stream, state)
-            for stream, state in ((plain[0], states[0]), (fast[0], states[1]), (fast[0], states[1]))
-        )
-        assert torch.allclose(first, expected, atol=1e-5)
-        assert torch.allclose(second, expected, atol=1e-5)
-    assert len(fast[0].model.run.prepared) == 2  # one with three frames more, one without
+@pytest.mark.parametrize(
+    ("fusion", "histories", "captures"),
+    [
+        (None, (None, "latent", "face", None), 2),  # with three frames more, and without
+        (Fusion(2, 2.5, 1.5), ("latent", "face"), 3),  # besides without the reference
+    ],
+    ids=["history", "fusion"],
+)
+def test_the_fast_path_has_captures_of_its_own_that_are_never_stale(model, fusion, histories, captures):
+    config = replace(SMALL, fusion=fusion)
+    prepared = with_speed(model, COMPILED, None, tools())
+    (plain, state), (fast, _) = (real_stream(one, config) for one in (model, prepared))
+    for history in histories:
+        now = replace(state, history=None) if history is None else changed(state, history)
+        expected = emitted(plain, now)
+        for _ in range(2):
+            assert torch.allclose(emitted(fast, now), expected, atol=1e-5)
+    assert len(prepared.run.prepared) == captures
