@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .media.picture import read_image
     from .media.video import Frame, read_frames
     from .media.write import VideoWriter, WriteOptions
+    from .modules.fusion import Fusion
     from .modules.schedule import seeded_noise
     from .motion.files import load_motion, motion_times, save_motion
     from .motion.types import HybridMotion, concat_motion
@@ -40,6 +41,7 @@ PUBLIC = {  # public name -> its module
     "AnimatedFrame": "animation.pipeline",
     "FaceError": "errors",
     "Frame": "media.video",
+    "Fusion": "modules.fusion",
     "HybridMotion": "motion.types",
     "InputError": "errors",
     "MotionOptions": "animation.pipeline",
@@ -77,6 +79,7 @@ __all__ = [
     "AnimatedFrame",
     "FaceError",
     "Frame",
+    "Fusion",
     "HybridMotion",
     "InputError",
     "MotionOptions",

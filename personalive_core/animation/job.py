@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..media.files import check_written, refuse_reading, same_file
 from ..media.picture import Picture, write_image
 from ..media.still import PictureWriter
 from ..media.write import VideoWriter, WriteOptions
+from ..modules.fusion import Fusion
 from ..text import plural
 from .driving import DrivingClip, DrivingVideo, SavedMotion, Thumbnails, open_source
 from .engine import Engine
@@ -65,11 +66,20 @@ class AnimationJob:
     codec: str | None = None  # see WriteOptions
     crf: int | None = None
     crop_scale: float = 1.0  # larger: the square shows more around the reference's face
+    history: int = 0  # see StreamConfig; experimental
+    fusion: Fusion | None = None  # likewise
 
     @property
     def told(self) -> dict[str, str]:
         """What the result's metadata say of how it was made."""
-        return {"seed": str(self.seed), "steps": str(self.steps)}
+        more = {"history": str(self.history)} if self.history else {}
+        more |= {"fusion": ",".join(f"{scale:g}" for scale in astuple(self.fusion))} if self.fusion else {}
+        return {"seed": str(self.seed), "steps": str(self.steps), **more}
+
+    @property
+    def config(self) -> StreamConfig:
+        """The sampler's settings. Raises InputError for steps or a history that do not fit."""
+        return replace(StreamConfig.of(self.steps), history=self.history, fusion=self.fusion)
 
 
 class OnDevice(Protocol):
@@ -156,7 +166,7 @@ def animate_to_file(job: AnimationJob, keep: Keep = make_anew, film: FilmMotion 
     began, engine = time.perf_counter(), job.engine
     check_files(job)
     check_size(engine.size)
-    options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=StreamConfig.of(job.steps))
+    options = AnimateOptions(seed=job.seed, strengths=job.strengths, config=job.config)
     engine.require()
     source = open_source(job.clip, engine.size, engine.weights)
     face = ReferenceFace(job.clip.detector, job.reference_face, job.reference_box, job.reference_crop, job.crop_scale)

@@ -13,11 +13,12 @@ from ..backends.personalive.motion import Strengths
 from ..backends.registry import HUNYUAN, LIVEPORTRAIT
 from ..faces.paste import PasteOptions
 from ..media.encode import CODECS
+from ..modules.fusion import Fusion
 from ..text import plural
 from .hunyuan import add_hunyuan, hunyuan_job
 from .liveportrait import add_liveportrait, implicit_job
 from .options import add_clip, add_engine, add_loras, add_system, clip_of, engine_of, loras_of
-from .readers import box, face_choice, number, whole
+from .readers import box, face_choice, number, numbers, whole
 from .result import Result
 from .systems import STREAM_STEPS, refuse_others, stream_steps
 
@@ -73,10 +74,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in ("rotation", "translation", "scale", "expression"):
         default = getattr(published, name)
         strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")
+    _add_experimental(parser.add_argument_group("experimental", "for models that were trained with history"))
     add_clip(parser)
     add_liveportrait(parser)
     add_hunyuan(parser)
     _add_result(parser.add_argument_group("result"))
+
+
+def _add_experimental(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--history", type=whole(0), default=0, metavar="N", help="keep the last N frames in sight (default: 0; try 3)"
+    )
+    group.add_argument(
+        "--fusion",
+        type=numbers(3),
+        metavar="S,D,H",
+        help="scales of source, driving and history, such as 2,2.5,1; up to four passes (default: 1,1,1 in one pass)",
+    )
 
 
 def _add_result(result: argparse._ArgumentGroup) -> None:
@@ -142,6 +156,8 @@ def job_of(a: argparse.Namespace) -> AnyJob:
         quiet=a.quiet,
         reference_face=a.reference_face,
         crop_scale=a.crop_scale,
+        history=a.history,
+        fusion=Fusion(*a.fusion) if a.fusion else None,
     )
 
 

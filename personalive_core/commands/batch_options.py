@@ -14,6 +14,7 @@ from ..batch.board import Row
 from ..errors import InputError, PersonaLiveError
 from ..media.still import RESULT_PICTURES
 from .animate import add_arguments as add_animate
+from .systems import EXPERIMENTAL
 
 # By their names in the parsed arguments.
 ENGINE_OPTIONS = frozenset(
@@ -69,8 +70,9 @@ def base_of(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def common_options(base: Mapping[str, Any]) -> str:
-    """What of `base` the results depend on, as text."""
-    return repr(sorted((name, str(value)) for name, value in base.items() if name not in NOT_IN_KEY))
+    """What of `base` the results depend on, as text; without experiments that are off: older journals stay valid."""
+    off = {name for name, default in EXPERIMENTAL.items() if base.get(name) == default}
+    return repr(sorted((name, str(value)) for name, value in base.items() if name not in NOT_IN_KEY | off))
 
 
 def own_suffix(base: Mapping[str, Any], row: Row) -> str:

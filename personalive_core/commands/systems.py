@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..backends.hunyuan.types import SegmentRule
 from ..backends.personalive.motion import Strengths
@@ -26,9 +27,10 @@ ENGINE_OWNED: Owned = {
     (HUNYUAN,): LICENCE_SWITCH,
 }
 CLIP_OWNED: Owned = {(PERSONALIVE, LIVEPORTRAIT): {"driving_box": None}}
+EXPERIMENTAL: Mapping[str, object] = {"history": 0, "fusion": None}
 ANIMATE_OWNED: Owned = {
     (LIVEPORTRAIT,): LIVEPORTRAIT_ONLY,
-    (PERSONALIVE,): {**vars(Strengths()), "reference_crop": None, "feather": 0.1},
+    (PERSONALIVE,): {**vars(Strengths()), "reference_crop": None, "feather": 0.1, **EXPERIMENTAL},
     (PERSONALIVE, LIVEPORTRAIT): {"reference_box": None, "crop_scale": 1.0},
     (PERSONALIVE, HUNYUAN): {"steps": None, "seed": 0},
     (HUNYUAN,): {"guidance": None, "motion_guidance": None, "segment": DEFAULT_SEGMENT},
@@ -47,7 +49,15 @@ def refuse_others(a: argparse.Namespace) -> None:
     """Raises InputError for what `animate` of the chosen system does not have: an option, a number of steps."""
     refuse_unowned(a, ENGINE_OWNED, CLIP_OWNED, ANIMATE_OWNED)
     if a.system == PERSONALIVE:
-        stream_steps(a)
+        check_stream_history(a, stream_steps(a))
+
+
+def check_stream_history(a: argparse.Namespace, steps: int) -> None:
+    """Raises InputError for a history that does not fit beside the frames in flight."""
+    try:
+        replace(StreamConfig.of(steps), history=a.history)
+    except InputError as error:
+        raise InputError(f"argument --history: {error}") from error
 
 
 def stream_steps(a: argparse.Namespace) -> int:

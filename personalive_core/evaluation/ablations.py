@@ -11,6 +11,7 @@ import numpy as np
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import STREAM
 from ..drawn.landmarker import SIZE, Landmarker
+from ..modules.fusion import PUBLISHED_SCALES, Fusion
 from .cases import Case
 from .reenactment import Setting, abrupt, reenact
 from .scores import FrameScores, Scores, mean_scores, score
@@ -18,6 +19,7 @@ from .scores import FrameScores, Scores, mean_scores, score
 FIRST = 16  # frames of a clip that count as the start of a stream
 CLEAR = 2.0  # a difference above this many standard errors of the mean counts as clear
 FULL_MODEL = "full"
+OURS = "run, not of the paper"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ ABLATIONS = (
     Ablation("chunk-2", "chunk size 2", Setting(replace(STREAM, window=2))),
     Ablation("chunkwise", "chunk-wise attention", trained=True),
 )
+
+# Of a model that was trained with history; neither is of the paper.
+WITHOUT_HISTORY = Ablation("history", "without history")
+WITH_FUSION = Ablation("fusion", "with fusion of signals", Setting(replace(STREAM, fusion=Fusion(*PUBLISHED_SCALES))))
 TRAINED = tuple(ablation.key for ablation in ABLATIONS if ablation.trained)
 
 
@@ -46,7 +52,7 @@ class AblationResult:
     """Scores of an ablation and of the full model on the same frames."""
 
     title: str
-    how: str  # "trained", "run" or "not trained"
+    how: str  # "trained", "run", "not trained" or `OURS`
     frames: int = 0  # compared, per clip
     scores: Scores | None = None
     full: Scores | None = None
@@ -55,11 +61,13 @@ class AblationResult:
 
     @property
     def verdict(self) -> str:
-        """Whether the ablation is worse than the full model, as the paper reports."""
+        """Whether the ablation is worse than the full model, as the paper reports; of `OURS` only how it is."""
         if self.scores is None:
             return "not trained"
         if abs(self.difference) <= CLEAR * self.error:
-            return "does not agree: no clear difference"
+            return "no clear difference" if self.how == OURS else "does not agree: no clear difference"
+        if self.how == OURS:
+            return "worse" if self.difference < 0 else "better"
         return "agrees" if self.difference < 0 else "does not agree: better"
 
 
@@ -70,12 +78,20 @@ def run_ablations(
 
     `others` has the trained ablations' models by key; the rest are not trained.
     """
-    runs = {FULL_MODEL: (model, Setting())}
-    for ablation in ABLATIONS:
+    rows = ablations_of(model)
+    runs = {FULL_MODEL: (model, Setting().with_history_of(model))}
+    for ablation in rows:
         if not ablation.trained or ablation.key in others:
-            runs[ablation.key] = others.get(ablation.key, model), ablation.setting
+            other = others.get(ablation.key, model)
+            setting = ablation.setting
+            runs[ablation.key] = other, setting if ablation is WITHOUT_HISTORY else setting.with_history_of(other)
     clips = [_scored(runs, case, judge, size) for case in cases]
-    return [_finding(ablation, clips) for ablation in ABLATIONS]
+    return [_finding(ablation, clips) for ablation in rows]
+
+
+def ablations_of(model: PersonaLive) -> tuple[Ablation, ...]:
+    """The paper's ablations, and those of history and fusion if `model` was trained with history."""
+    return (*ABLATIONS, WITHOUT_HISTORY, WITH_FUSION) if model.denoising_unet.config.history else ABLATIONS
 
 
 def _scored(
@@ -97,7 +113,7 @@ def _finding(ablation: Ablation, clips: Sequence[Mapping[str, FrameScores]]) -> 
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(clips)) if len(clips) > 1 else math.inf
     return AblationResult(
         ablation.title,
-        "trained" if ablation.trained else "run",
+        OURS if ablation in (WITHOUT_HISTORY, WITH_FUSION) else "trained" if ablation.trained else "run",
         len(clips[0][ablation.key].psnr[rows]),
         mean_scores(own),
         mean_scores(full),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,11 +51,19 @@ class Setting:
     config: StreamConfig = StreamConfig()
     lead: Lead = interpolated
 
+    def with_history_of(self, model: PersonaLive) -> Setting:
+        """The same with the history that `model` was trained with; most models have none."""
+        return replace(self, config=replace(self.config, history=model.denoising_unet.config.history))
+
 
 def reenact(
-    model: PersonaLive, portrait: Picture, driving: Iterable[Picture], setting: Setting = Setting()
+    model: PersonaLive, portrait: Picture, driving: Iterable[Picture], setting: Setting | None = None
 ) -> Iterator[Picture]:
-    """Runs the same pipeline as users do; yields the finished pictures [0..W, S, S, 3] of each step."""
+    """Runs the same pipeline as users do; yields the finished pictures [0..W, S, S, 3] of each step.
+
+    Without a `setting` it is the published one, with the history that `model` was trained with.
+    """
+    setting = setting or Setting().with_history_of(model)
     size, config = portrait.shape[0], setting.config
     reference = encode_reference(model, portrait, size)
     motions = driving_motion(model, driving, MotionOptions(size=size))

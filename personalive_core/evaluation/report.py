@@ -9,7 +9,7 @@ from dataclasses import asdict
 from ..device import MIB
 from ..drawn.landmarker import SIZE
 from ..drawn.sample import RATE
-from .ablations import CLEAR, FIRST, AblationResult
+from .ablations import CLEAR, FIRST, OURS, AblationResult
 from .adaptation import Adaptation
 from .cases import JOURNEY_STRIDE
 from .evaluate import ABLATION_PEOPLE, Evaluation, Options, RunOrigin
@@ -164,7 +164,8 @@ def ablations(rows: Sequence[AblationResult], options: Options) -> str:
     for row in rows:
         change = "" if row.scores is None else f"{row.difference:+.4f}"
         change += f" ± {CLEAR * row.error:.4f}" if math.isfinite(row.error) else ""
-        lines.append(f"| {row.title} | {row.how} | {cells(row.scores)} | {change} | worse | {row.verdict} |")
+        claim = "" if row.how == OURS else "worse"
+        lines.append(f"| {row.title} | {row.how} | {cells(row.scores)} | {change} | {claim} | {row.verdict} |")
     full = {row.frames: row.full for row in rows if row.full}
     for frames in sorted(full):
         lines.insert(0, f"| full model, {frames} frames | | {cells(full[frames])} | | | |")

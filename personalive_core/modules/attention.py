@@ -11,6 +11,8 @@ from .inputs import KV
 from .kernels import kernels_of
 from .layers import FeedForward, Ops, attention_function, interleaved_positions
 
+TEMPORAL_FRAMES = 32  # positions that a temporal module knows: the most frames that see one another
+
 
 class Attention(nn.Module):
     """Multi-head attention: [N, L, C] -> [N, L, C]."""
@@ -156,7 +158,7 @@ class MotionTransformer(nn.Module):
         """A temporal module attends within chunks of `chunk_frames` frames; 0: over all frames."""
         super().__init__()
         self.chunk_frames, self.kernels = chunk_frames, kernels_of(ops)
-        positions = 0 if motion_dim else 32  # temporal modules have positions for 32 frames in flight
+        positions = 0 if motion_dim else TEMPORAL_FRAMES
         inner = self.temporal_transformer = nn.Module()
         inner.norm = ops.GroupNorm(groups, dim, eps=1e-6)
         inner.proj_in, inner.proj_out = ops.Linear(dim, dim), ops.Linear(dim, dim)

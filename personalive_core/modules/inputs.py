@@ -9,6 +9,7 @@ from torch import Tensor
 
 KV = tuple[Tensor, Tensor]  # attention keys and values, each [B, L, C]
 LayerFeatures = tuple[KV, ...]  # one pair per transformer block that sees the reference, in execution order
+SeenFeatures = tuple[KV | None, ...]  # the same; None: the block sees no reference
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class MotionFeatures:
         """These frames, followed by those of `later`."""
         host = None if self.host is None or later.host is None else torch.cat([self.host, later.host], 1)
         return MotionFeatures(torch.cat([self.face, later.face], 1), torch.cat([self.pose, later.pose], 1), host)
+
+    def first(self, frames: int) -> MotionFeatures:
+        """The first `frames` frames."""
+        host = None if self.host is None else self.host[:, :frames]
+        return MotionFeatures(self.face[:, :frames], self.pose[:, :frames], host)
 
     def drop(self, frames: int) -> MotionFeatures:
         """All but the first `frames` frames."""

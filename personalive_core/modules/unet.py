@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .attention import MotionTransformer, SpatialTransformer
-from .inputs import LayerFeatures, MotionFeatures
+from .inputs import LayerFeatures, MotionFeatures, SeenFeatures
 from .kernels import kernels_of
 from .layers import Ops, sinusoid
 from .schedule import alphas_on, noise_from_output
@@ -35,6 +35,7 @@ class UNetConfig:
     # True: the output is scaled by noise level (see `noise_from_output`). False, as published: the output is the noise
     preconditioned: bool = False
     recomputes: bool = False  # gradient checkpointing: in training, a layer's activations are recomputed, not stored
+    history: int = 0  # finished frames that stood before those in flight in training; the weights know the value
 
 
 class Resnet(nn.Module):
@@ -190,7 +191,7 @@ class UNet(nn.Module):
         timesteps: Tensor,
         image: tuple[Tensor, ...],
         motion: MotionFeatures,
-        features: LayerFeatures,
+        features: SeenFeatures,
         temporal: bool = True,
     ) -> Tensor:
         """Predicted noise [B, F, 4, h, w] for `x` [B, F, 4, h, w] at `timesteps` [F] or [B, F].

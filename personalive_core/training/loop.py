@@ -25,11 +25,12 @@ from .clock import Clock, seconds_to_save
 from .files import make_folder
 from .interrupt import held_interrupts
 from .losses import Losses
-from .networks import save_networks, with_networks
+from .networks import remembering, save_networks, with_networks
 from .optimise import average, clip, freeze, groups, rate_at
 from .presets import Preset
 from .report import append_metrics, draw_losses, forget_after, open_board, save_sheet
 from .source import Source
+from .streaming import history_at
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -82,8 +83,9 @@ class Learner(nn.Module):
         self.networks, self.extra = networks, stage.extra
         self.objective, self.source, self.row = stage.objective, source, row
 
-    def forward(self, *numbers: int) -> Losses:
-        return self.objective(self.source, self.row, *numbers)
+    def forward(self, *numbers: int, over: float = 1.0) -> Losses:
+        """`over` is the share of the stage's steps or minutes that has passed."""
+        return self.objective(self.source, history_at(self.row, over), *numbers)
 
 
 def train(run: Run, stage: Stage, source: Source, networks: nn.ModuleDict) -> Path:
@@ -169,7 +171,8 @@ def _descend(
     for micro in range(row.accumulation):
         last = micro == row.accumulation - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(learner):
-            losses = learner(run.seed, step, micro, accelerator.process_index)
+            over = max(step / row.steps, spent)
+            losses = learner(run.seed, step, micro, accelerator.process_index, over=over)
             accelerator.backward(sum(losses.values()) / row.accumulation)
         for name, value in losses.items():
             totals[f"loss/{name}"] = totals.get(f"loss/{name}", 0.0) + float(value.detach()) / row.accumulation
@@ -222,12 +225,19 @@ class RunWriter:
         if self.mean:
             networks.load_state_dict(self.mean)
         model = with_networks(self.source.model, {name: net.eval() for name, net in networks.items()})
+        if self.run.row.history:  # the weights say so only if they have seen any
+            model = remembering(model, history_at(self.run.row, self._over(step - 1, trained)).history)
         if self.stage.finish:
             self.stage.finish(model, self.source)
         (self.stage.export or self.run.export)(model, self.run.folder / "weights")
         draw_losses(self.run.folder)
         if self.board:
             self.board.flush()
+
+    def _over(self, step: int, trained: float) -> float:
+        """The share of the stage's steps or minutes that had passed before `step`."""
+        row = self.run.row
+        return max(step / row.steps, trained / (60 * row.minutes) if row.minutes else 0.0)
 
 
 def _plain(adam: Optimizer) -> Optimizer:

@@ -56,6 +56,7 @@ SHAPES: dict[str, NetworkSizes] = {
         small_image_encoder_config(16, 16),
     ),
 }
+SHAPES["portrait-history"] = SHAPES["portrait"]
 
 
 def fresh(sizes: NetworkSizes, seed: int) -> PersonaLive:
@@ -148,6 +149,20 @@ def recomputing(model: PersonaLive) -> PersonaLive:
     return replace(model, **unets)
 
 
+def remembering(model: PersonaLive, frames: int) -> PersonaLive:
+    """`model` whose denoising UNet says that it was trained with `frames` frames of history; the weights are shared.
+
+    Raises InputError for chunk-wise temporal attention, which sees no history.
+    """
+    unet = copy.copy(model.denoising_unet)
+    if unet.config.chunk_frames:
+        raise InputError(
+            "history needs temporal attention over all frames, but these weights attend in chunks: use others"
+        )
+    unet.config = replace(unet.config, history=frames)
+    return replace(model, denoising_unet=unet)
+
+
 def chunked(model: PersonaLive, frames: int) -> PersonaLive:
     """`model` with chunk-wise temporal attention: only the `frames` of one chunk see each other; same weights."""
     own = model.denoising_unet
@@ -194,6 +209,7 @@ def _metadata(network: nn.Module) -> dict[str, str]:
         # "chunk" is `chunk_frames`: written files have that name
         stored = {"heads": unet.heads, "groups": unet.groups, "chunk": unet.chunk_frames}
         stored["preconditioned"] = int(unet.preconditioned)
+        stored |= {"history": unet.history} if unet.history else {}
     elif isinstance(network, FaceEncoder):
         stored = {"heads": network.config.heads}
     else:

@@ -68,6 +68,7 @@ class Preset:
     learned_chunks: tuple[int, ...] = ()  # stage 3: the steps with gradients; (): `learned` random ones
     whole: bool = False  # stage 3: all frames in flight are decoded, one by one; False: one window, and latents of all
     reread: bool = False  # stage 3: facial embeddings are read anew: the stored ones are older than the encoder
+    history: int = 0  # stage 3: finished frames that stay in temporal attention, in the last fifth of the stage
 
 
 _UNETS = ("reference_unet", "denoising_unet")
@@ -163,6 +164,13 @@ PRESETS |= {
 # The paper's two stage-3 ablations, each trained separately: no sliding, chunk-wise attention.
 PRESETS["small-unslid", "3"] = replace(PRESETS["small", "3"], sliding=False)
 PRESETS["small-chunkwise", "3"] = replace(PRESETS["small", "3"], chunkwise=True)
+
+# The portrait model whose stage 3 ends with history across windows (arXiv 2509.17476: three frames).
+PRESETS |= {
+    ("portrait-history", stage): replace(row, history=3 if stage == "3" else 0)
+    for (name, stage), row in PRESETS.items()
+    if name == "portrait"
+}
 
 
 def preset(name: str, stage: str) -> Preset:

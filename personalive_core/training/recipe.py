@@ -29,7 +29,7 @@ from .foundations import (
 from .judging import PictureLoss
 from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
-from .networks import SHAPES, chunked, fresh, initialise, recomputing, trainable
+from .networks import SHAPES, chunked, fresh, initialise, recomputing, remembering, trainable
 from .perceptual import perceptual_distance
 from .presets import Preset
 from .source import Source
@@ -90,6 +90,7 @@ def assemble(
         return Source(data_set, fresh(SHAPES[name], seed)), landmark_stage(network)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
     model = chunked(model, row.frames) if row.chunkwise else model
+    model = remembering(model, row.history) if row.history else model
     source = Source(data_set, recomputing(model) if row.checkpointing else model)
     return source, stage_of(stage, row, source.model, seed)
 

@@ -60,6 +60,7 @@ PLANS: dict[str, SessionPlan] = {
         ),
     )
 }
+PLANS["portrait-history"] = PLANS["portrait"]
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
     It continues from its own outputs. A random `row.learned` of its steps have gradients. In these steps, the x0
     predicted for each frame in flight is compared with the true latents, and one window also as decoded pictures.
     """
-    config, draws = replace(STREAM, window=row.frames, keyframe_warmup=1), generator(*numbers, 3)
+    config, draws = replace(STREAM, window=row.frames, keyframe_warmup=1, history=row.history), generator(*numbers, 3)
     items, truth, own, canonical = _truth(source, row, config, *numbers)
     learned = set(row.learned_chunks or draws.permutation(row.chunks)[: row.learned].tolist())
     state: StreamState | None = None
@@ -144,10 +144,11 @@ def streaming_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: 
                 state = start_state(sampler, ahead, flying, start)
             state, _ = sampler.step(detached(state, flying), newest)
             terms: Losses = {}
+            x0 = recorder.seen[-1][:, -config.windows * config.window :]  # without the history
             if chunk in learned and row.whole:
-                terms = judge_whole(judge, source.model, row, recorder.seen[-1], ahead, numbers[1])
+                terms = judge_whole(judge, source.model, row, x0, ahead, numbers[1])
             elif chunk in learned:
-                terms = judge_stream(judge, source.model, row, recorder.seen[-1], ahead, draws)
+                terms = judge_stream(judge, source.model, row, x0, ahead, draws)
         for name, value in terms.items():
             totals[name] = totals.get(name, value * 0) + value / len(learned)
     return totals

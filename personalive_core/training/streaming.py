@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.sampling import Pass, StreamingSampler, first_bank
-from ..backends.personalive.types import KeyframeBank, Reference, StreamState
-from ..modules.inputs import LayerFeatures, MotionFeatures
+from ..backends.personalive.types import Reference, StreamHistory, StreamState
+from ..modules.inputs import LayerFeatures, MotionFeatures, SeenFeatures
 from ..modules.schedule import add_noise, alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion, concat_motion
 from .augment import AUGMENTATIONS
@@ -18,6 +18,7 @@ from .data import Clip
 from .presets import Preset
 from .source import face_crops
 
+ABSENT_SHARE = 0.8  # share of a stage before history is real (arXiv 2509.17476: 40,000 of 50,000 steps)
 FRESH = 1_000_000  # first number of the noise that x0 is noised anew with, beyond all chunks
 
 
@@ -26,10 +27,10 @@ class Recorder:
     """The stream's two networks; records every prediction of clean latents."""
 
     model: PersonaLive
-    seen: list[Tensor] = field(default_factory=list)  # x0 [B, F, 4, h, w] of each pass
+    seen: list[Tensor] = field(default_factory=list)  # x0 [B, H + F, 4, h, w] of each pass, the history's first
 
     def denoise(
-        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
+        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: SeenFeatures
     ) -> Tensor:
         """As `PersonaLive.denoise`; appends the predicted x0 to `seen`."""
         if torch.is_grad_enabled():  # torch 2.13 crashes in a trainable group norm whose input needs no gradient
@@ -43,14 +44,17 @@ class Recorder:
         """As `PersonaLive.encode_features`."""
         return self.model.encode_features(latent, reference)
 
+    def project_image(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """As `PersonaLive.project_image`."""
+        return self.model.project_image(clip)
+
 
 @dataclass(frozen=True)
 class Renoising(StreamingSampler):
     """The sampler as the published code trains it: x0 is noised to the next level with fresh noise, not by DDIM."""
 
-    def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, one: Pass) -> Tensor:
-        eps = self.model.denoise(latents, one.timesteps, self.reference, motion, bank.features)
-        x0 = predict_x0(latents, eps.float(), one.alphas)
+    def _denoise(self, latents: Tensor, motion: MotionFeatures, state: StreamState, one: Pass) -> Tensor:
+        x0 = predict_x0(latents, self._predict(latents, motion, state, one), one.alphas)
         drawn = len(self.model.seen) if isinstance(self.model, Recorder) else 0
         return add_noise(x0, self._draw(FRESH + drawn, x0), one.below)
 
@@ -114,4 +118,16 @@ def detached(state: StreamState, flying: MotionFeatures) -> StreamState:
     """The same state, detached from the gradients of earlier steps; `flying` replaces its motion features."""
     bank = state.keyframes
     features = tuple((key.detach(), value.detach()) for key, value in bank.features)
-    return replace(state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features))
+    past = state.history
+    if past is not None:
+        past = StreamHistory(
+            past.latents.detach(), MotionFeatures(past.motion.face.detach(), past.motion.pose.detach())
+        )
+    return replace(
+        state, latents=state.latents.detach(), motion=flying, keyframes=replace(bank, features=features), history=past
+    )
+
+
+def history_at(row: Preset, over: float) -> Preset:
+    """`row` when a share `over` of its steps or minutes has passed: a stage begins without history."""
+    return row if over >= ABSENT_SHARE or not row.history else replace(row, history=0)

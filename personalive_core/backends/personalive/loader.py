@@ -90,8 +90,12 @@ def _loaded(folder: Path, device: torch.device, dtype: torch.dtype, decoder: str
 
     # our networks get their config from tensor shapes, those of diffusers and transformers from config.json
     return PersonaLive(
-        reference_unet=load("reference_unet", lambda shapes, **more: UNet(unet_config(shapes, False, **more), ops)),
-        denoising_unet=load("denoising_unet", lambda shapes, **more: UNet(unet_config(shapes, True, **more), ops)),
+        reference_unet=load(
+            "reference_unet", lambda shapes, **more: UNet(unet_config(shapes, False, StoredConfig(**more)), ops)
+        ),
+        denoising_unet=load(
+            "denoising_unet", lambda shapes, **more: UNet(unet_config(shapes, True, StoredConfig(**more)), ops)
+        ),
         pose_guider=load("pose_guider", lambda shapes: PoseGuider(pose_guider_config(shapes), ops)),
         motion_encoder=load(
             "motion_encoder", lambda shapes, **more: FaceEncoder(face_encoder_config(shapes, **more), ops)
@@ -114,22 +118,29 @@ def library_ops(device: torch.device) -> Ops:
     return ops
 
 
-def unet_config(
-    shapes: Shapes, denoises: bool, heads: int = 8, groups: int = 32, chunk: int = 0, preconditioned: int = 0
-) -> UNetConfig:
-    """Config of a UNet from its checkpoint's shapes; values that shapes do not show are arguments.
+@dataclass(frozen=True)
+class StoredConfig:
+    """Values of a UNet's config that shapes do not show, by their names in file headers, with the published ones."""
 
-    The arguments have the names under which file headers store them: `chunk` is the config's `chunk_frames`.
-    """
+    heads: int = 8
+    groups: int = 32
+    chunk: int = 0  # the config's `chunk_frames`
+    preconditioned: int = 0
+    history: int = 0
+
+
+def unet_config(shapes: Shapes, denoises: bool, stored: StoredConfig = StoredConfig()) -> UNetConfig:
+    """Config of a UNet from its checkpoint's shapes, and from what its file's header says besides."""
     blocks = count(shapes, "down_blocks.{}.resnets.0.conv1.weight")
     return UNetConfig(
         widths=tuple(shapes[f"down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(max(blocks, 1))),
         denoises=denoises,
         layers=count(shapes, "down_blocks.0.resnets.{}.conv1.weight"),
-        heads=heads,
-        groups=groups,
-        chunk_frames=chunk,
-        preconditioned=bool(preconditioned),
+        heads=stored.heads,
+        groups=stored.groups,
+        chunk_frames=stored.chunk,
+        preconditioned=bool(stored.preconditioned),
+        history=stored.history,
         image_dim=shapes["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"][1],
         motion_dim=shapes[
             "mid_block.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.to_k.weight"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...device import upload
 from ...modules.face_encoder import FaceEncoder
-from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...modules.inputs import LayerFeatures, MotionFeatures, SeenFeatures
 from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.unet import UNet
@@ -49,7 +49,7 @@ class PersonaLive:
         return f"PersonaLive({self.denoising_unet.config.widths}, {self.dtype}, {self.device}, {decoder} decoder)"
 
     def denoise(
-        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
+        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: SeenFeatures
     ) -> Tensor:
         """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w] at `timesteps` [F]."""
         self._bring(self.denoising_unet)

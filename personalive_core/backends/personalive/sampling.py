@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
 
 import torch
 from einops import repeat
@@ -13,21 +12,10 @@ from torch import Tensor
 from ...device import upload
 from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.schedule import NoiseFn, add_noise, ddim_step
-from .types import KeyframeBank, Reference, StreamConfig, StreamState
+from .conditions import Denoiser, StreamConditions, fused_noise, predicted_noise
+from .types import KeyframeBank, Reference, StreamConfig, StreamHistory, StreamState
 
 BEFORE_FIRST_CHUNK = -1  # chunk index of the noise that `start` draws
-
-
-class Denoiser(Protocol):
-    """The interface of the networks that a stream needs; training and tests pass their own."""
-
-    def denoise(
-        self, x: Tensor, timesteps: Tensor, reference: Reference, motion: MotionFeatures, features: LayerFeatures
-    ) -> Tensor:
-        """Predicted noise [B, F, 4, h, w] in `x` [B, F, 4, h, w], float32, at `timesteps` [F]."""
-
-    def encode_features(self, latent: Tensor, reference: Reference) -> LayerFeatures:
-        """Keys and values of a clean `latent` [B, 4, h, w], as `Reference.features`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +82,7 @@ class StreamingSampler:
         motion = state.motion.then(motion).padded(latents.shape[1])
 
         for one in planned:
-            latents = self._denoise(latents, motion, state.keyframes, one)
+            latents = self._denoise(latents, motion, state, one)
         done, latents = latents[:, :window], latents[:, window:]
 
         bank = self._remember(state, motion.known[:, :1], done[:, 0])
@@ -105,6 +93,7 @@ class StreamingSampler:
             keyframes=bank,
             chunk=state.chunk + 1,
             frames=state.frames + taken,
+            history=recent(state.history, StreamHistory(done, motion.first(window)), self.config.history),
         )
         return after, done
 
@@ -120,9 +109,16 @@ class StreamingSampler:
     def _draw(self, chunk: int, like: Tensor) -> Tensor:
         return upload(self.noise(chunk, like.shape), like.device)
 
-    def _denoise(self, latents: Tensor, motion: MotionFeatures, bank: KeyframeBank, one: Pass) -> Tensor:
-        eps = self.model.denoise(latents, one.timesteps, self.reference, motion, bank.features)
-        return ddim_step(latents, eps.float(), one.alphas, one.below)
+    def _denoise(self, latents: Tensor, motion: MotionFeatures, state: StreamState, one: Pass) -> Tensor:
+        return ddim_step(latents, self._predict(latents, motion, state, one), one.alphas, one.below)
+
+    def _predict(self, latents: Tensor, motion: MotionFeatures, state: StreamState, one: Pass) -> Tensor:
+        """The noise in the frames in flight, float32."""
+        config, past = self.config, recent(state.history, None, self.config.history)
+        seen = StreamConditions(self.reference, state.keyframes.features, motion, past)
+        if config.fusion is None:
+            return predicted_noise(self.model, latents, one.timesteps, seen).float()
+        return fused_noise(self.model, latents, one.timesteps, seen, config.fusion)
 
     def _remember(self, state: StreamState, motion: Tensor, latent: Tensor) -> KeyframeBank:
         """Historical keyframe mechanism: a window's first frame becomes a keyframe if its motion is new."""
@@ -145,6 +141,14 @@ def at_hand(state: StreamState) -> StreamState:
     host = None if motion.face.device.type == "cpu" else motion.known.cpu()
     motion = MotionFeatures(motion.face, motion.pose, host)
     return replace(state, motion=motion, keyframes=replace(bank, motion=bank.motion.cpu()))
+
+
+def recent(before: StreamHistory | None, done: StreamHistory | None, frames: int) -> StreamHistory | None:
+    """The last `frames` frames of two histories; None for 0, or where neither holds a frame."""
+    parts = [part for part in (before, done) if part is not None]
+    if not frames or not parts:
+        return None
+    return (parts[0] if len(parts) == 1 else parts[0].then(parts[1])).last(frames)
 
 
 def novelty(bank: KeyframeBank, motion: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ...modules.face_encoder import FaceEncoder
-from ...modules.inputs import LayerFeatures, MotionFeatures
+from ...modules.inputs import MotionFeatures, SeenFeatures
 from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider
 from ...modules.unet import UNet
@@ -38,7 +38,7 @@ class StageRunner(Protocol):
 
 def predict_noise(
     unet: UNet, x: Tensor, timesteps: Tensor, image: tuple[Tensor, ...], motion: tuple[Tensor, Tensor],
-    features: LayerFeatures,
+    features: SeenFeatures,
 ) -> Tensor:  # fmt: skip
     """The denoising UNet; `motion` is (face, pose) of `MotionFeatures`."""
     return unet(x, timesteps, image, MotionFeatures(*motion), features)

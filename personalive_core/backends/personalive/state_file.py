@@ -11,9 +11,10 @@ import torch
 from ...errors import InputError
 from ...media.files import load_tensors, save_tensors
 from ...modules.inputs import MotionFeatures
-from .types import KeyframeBank, StreamState
+from .types import KeyframeBank, StreamHistory, StreamState
 
 STREAM_SCHEMA = "personalive-stream-1"
+_HISTORY = ("history.latents", "history.face", "history.pose")  # only in files of streams with history
 
 
 def save_state(path: Path, state: StreamState) -> None:
@@ -26,6 +27,9 @@ def save_state(path: Path, state: StreamState) -> None:
     }
     for i, (keys, values) in enumerate(state.keyframes.features):
         tensors |= {f"bank.{i}.k": keys, f"bank.{i}.v": values}
+    if state.history is not None:
+        motion = state.history.motion
+        tensors |= dict(zip(_HISTORY, (state.history.latents, motion.face, motion.pose), strict=True))
     facts = {"chunk": state.chunk, "frames": state.frames, "chunks": state.keyframes.chunks}
     save_tensors(path, tensors, {"schema": STREAM_SCHEMA, "facts": json.dumps(facts)})
 
@@ -43,7 +47,20 @@ def load_state(path: Path, device: torch.device | None = None) -> StreamState:
         KeyframeBank(tensors["bank.motion"], features, tuple(facts["chunks"])),
         chunk=facts["chunk"],
         frames=facts["frames"],
+        history=_history(path, tensors),
     )
+
+
+def _history(path: Path, tensors: dict[str, torch.Tensor]) -> StreamHistory | None:
+    """The history in a stream file, where there is one. Raises InputError if only a part of it is there."""
+    found = [tensors[key] for key in _HISTORY if key in tensors]
+    if not found:
+        return None
+    frames = {tensor.shape[1] for tensor in found}
+    if len(found) < len(_HISTORY) or len(frames) > 1:
+        raise InputError(f"{path.name} has a damaged history, expected latents, face and pose of it: save it again")
+    latents, face, pose = found
+    return StreamHistory(latents, MotionFeatures(face, pose))
 
 
 def _facts(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

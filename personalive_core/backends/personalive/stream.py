@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -13,11 +14,14 @@ from ...media.ahead import in_turn
 from ...modules.inputs import MotionFeatures
 from ...motion.gaps import in_windows
 from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion
+from ...text import warn_once
 from .model import PersonaLive
 from .motion import Strengths, lead_in, retarget
 from .pictures import Lane, develop, lane_on, to_pictures  # noqa: F401 - callers know the last from here
 from .sampling import StreamingSampler, at_hand, novelty
-from .types import LATENT_PIXELS, KeyframeBank, Reference, StreamState
+from .types import LATENT_PIXELS, KeyframeBank, Reference, StreamConfig, StreamState
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def stream(
 
     `resume` continues from a state of the same reference, seed and configuration; `motions` then begins at driving
     frame `resume.frames`, without a lead-in. To pause, close the iterator and keep the last `Emitted.state`. Raises
-    InputError if there is no motion, NumericalError for NaN or only black pictures.
+    InputError if there is no motion, or for a history that the model cannot see; NumericalError for NaN or only black
+    pictures.
     """
     lane = lane_on(sampler.reference.latent.device, model)
     yield from in_turn(_steps(model, sampler, motions, resume or keyframes, lane), lane.behind)
@@ -100,6 +105,20 @@ def _steps(
         yield emitted
 
 
+def check_history(model: PersonaLive, config: StreamConfig) -> None:
+    """Says once if `model` was not trained with the history of `config`; raises InputError if it cannot see any."""
+    if not config.history:
+        return
+    trained = model.denoising_unet.config
+    if trained.chunk_frames:
+        raise InputError(
+            f"history needs temporal attention over all frames, but these weights attend within chunks of "
+            f"{trained.chunk_frames}: use a history of 0, or other weights"
+        )
+    if trained.history < config.history:
+        warn_once(_log, f"history of {config.history} frames: these weights were trained with {trained.history}")
+
+
 def stream_fitted(
     model: PersonaLive, sampler: StreamingSampler, fitted: FittedMotion, keyframes: KeyframeBank | None = None
 ) -> Iterator[Emitted]:
@@ -124,8 +143,10 @@ def advance(
 ) -> tuple[StreamState, Callable[[], Emitted]]:
     """The state after one more step over retargeted `motion` [1, 0..W], and what gives its result.
 
-    It is called in inference mode. Raises NumericalError as `stream` does, when the result is asked for.
+    It is called in inference mode. Raises InputError for a history that the model cannot see, and NumericalError as
+    `stream` does, when the result is asked for.
     """
+    check_history(model, sampler.config)
     oldest = state.motion if state.motion.face.shape[1] else motion
     new = float(novelty(state.keyframes, oldest.known[:, :1]).max())
     after, latents = sampler.step(state, motion)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ...modules.attention import TEMPORAL_FRAMES
+from ...modules.fusion import Fusion
 from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.schedule import Schedule
 from ...motion.types import HybridMotion
@@ -57,7 +59,9 @@ class KeyframeBank:
 class StreamConfig:
     """Settings of the sampler: windows of W frames, each less noisy than the next newer one.
 
-    Raises ValueError for counts below 1, timesteps that do not rise, or substeps that do not divide them.
+    `history` and `fusion` are experimental: they help only a model that was trained with history. Raises ValueError for
+    counts below 1, timesteps that do not rise, or substeps that do not divide them; InputError for a history that does
+    not fit.
     """
 
     window: int = 4  # frames per micro-chunk
@@ -66,6 +70,8 @@ class StreamConfig:
     keyframe_distance: float = 17.0  # tau of section 4.1: L2 distance in embedding space
     keyframe_warmup: int = 9  # chunks before the first historical keyframe may join
     max_keyframes: int = 4  # counting the reference
+    history: int = 0  # most finished frames that stay in temporal attention, clean, before those in flight
+    fusion: Fusion | None = None  # what source, driving and history add, with scales; None: one pass that sees all
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.substeps < 1 or self.max_keyframes < 1:
@@ -76,6 +82,12 @@ class StreamConfig:
             raise ValueError(
                 f"{len(self.timesteps)} steps do not divide into {self.substeps} per window: "
                 "use a step count that is a multiple of the number of windows"
+            )
+        flying = self.windows * self.window
+        if self.history < 0 or (self.history and self.history + flying > TEMPORAL_FRAMES):
+            raise InputError(
+                f"a history of {self.history} frames with {flying} in flight does not fit, temporal attention knows "
+                f"{TEMPORAL_FRAMES} positions: use a history of 0 to {max(TEMPORAL_FRAMES - flying, 0)}"
             )
 
     @classmethod
@@ -116,6 +128,26 @@ STREAM = StreamConfig()
 LEAD_IN = STREAM.lookahead  # default lead-in frames (MII), from the reference's pose to the first driving pose: 12
 
 
+@dataclass(frozen=True, eq=False)
+class StreamHistory:
+    """The last frames that a stream finished, oldest first; those of the lead-in are among them, of a start none."""
+
+    latents: Tensor  # [B, H, 4, h, w] clean
+    motion: MotionFeatures  # of the same frames
+
+    def __len__(self) -> int:
+        return self.latents.shape[1]
+
+    def last(self, frames: int) -> StreamHistory:
+        """The newest `frames` frames, or all where there are fewer."""
+        extra = max(len(self) - frames, 0)
+        return StreamHistory(self.latents[:, extra:], self.motion.drop(extra))
+
+    def then(self, later: StreamHistory) -> StreamHistory:
+        """These frames, followed by those of `later`."""
+        return StreamHistory(torch.cat([self.latents, later.latents], 1), self.motion.then(later.motion))
+
+
 @dataclass(frozen=True)
 class StreamState:
     """The complete state of a stream between two steps: (state, motion) -> (state, latents)."""
@@ -125,6 +157,7 @@ class StreamState:
     keyframes: KeyframeBank
     chunk: int = 0  # steps taken
     frames: int = 0  # driving frames taken; the padding after the last one is not counted
+    history: StreamHistory | None = None  # at most `StreamConfig.history` frames; None: none is finished or kept
 
     def __repr__(self) -> str:
         return f"StreamState(chunk {self.chunk}, {len(self.keyframes)} keyframes with the reference)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import Tensor
 
+from ...modules.fusion import fused
 from .types import ClipConditions, FusionScales
 
 Velocity = Callable[[Tensor, Tensor, ClipConditions], Tensor]  # (noisy, timestep, conditions), as CanvasTransformer
@@ -16,17 +17,6 @@ def fusion_branches(conditions: ClipConditions) -> tuple[ClipConditions, ...]:
     plain = conditions.without_history()
     three = (conditions.without_all(), conditions.without_driving(), plain)
     return (*three, conditions) if conditions.history else three
-
-
-def fused(branches: Sequence[Tensor], scales: FusionScales) -> Tensor:
-    """u + a (s - u) + b (d - s) + c (p - d) of the velocities u, s, d, p; of three, without the last term.
-
-    Written as one weight for each velocity, so that scales of 1 give the last one exactly.
-    """
-    reach = (1.0, scales.source, scales.driving, scales.history)[: len(branches)]
-    weights = (here - after for here, after in zip(reach, (*reach[1:], 0.0), strict=True))
-    first, *rest = (weight * branch for weight, branch in zip(weights, branches, strict=True))
-    return sum(rest, first)
 
 
 def fused_velocity(

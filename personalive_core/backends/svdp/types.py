@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...modules.fusion import PUBLISHED_SCALES, Fusion
+
 SEGMENT_FRAMES, HISTORY_FRAMES = 16, 3  # new frames of a segment, and frames of the one before (arXiv 2509.17476)
 
 
@@ -64,9 +66,9 @@ class ClipConditions:
 
 
 @dataclass(frozen=True)
-class FusionScales:
-    """How strongly each signal is followed, beyond those before it; 1 everywhere: no guidance (arXiv 2509.17476)."""
+class FusionScales(Fusion):
+    """`Fusion` with the published scales."""
 
-    source: float = 2.0
-    driving: float = 2.5
-    history: float = 1.0
+    source: float = PUBLISHED_SCALES[0]
+    driving: float = PUBLISHED_SCALES[1]
+    history: float = PUBLISHED_SCALES[2]
