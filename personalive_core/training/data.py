@@ -16,7 +16,8 @@ from ..media.files import save_tensors
 from ..motion.types import HeadPose, HybridMotion
 
 CLIP_SUFFIX = ".clip.safetensors"
-KNOWN_OF_DRAWN = ("landmarks", "actors", "actor_box", "actor_landmarks")  # what only drawn clips have, in Clip's order
+# what only drawn clips have, in Clip's order
+KNOWN_OF_DRAWN = ("landmarks", "actors", "actor_box", "actor_landmarks", "actor_keypoints")
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +32,7 @@ class Clip:
     actors: Tensor | None = None  # [F, S, S, 3] uint8: another person in the same motion; drawn people only
     actor_box: Tensor | None = None  # [F, 4] face boxes of the actors
     actor_landmarks: Tensor | None = None  # [F, 31, 2] likewise
+    actor_keypoints: Tensor | None = None  # [F, 21, 3] likewise
 
     def __len__(self) -> int:
         return len(self.pictures)

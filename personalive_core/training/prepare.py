@@ -72,12 +72,13 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
 
 
 def with_actor(clip: Clip, split: Split, index: int, motions: Sequence[FaceMotion], drawing: Drawing) -> Clip:
-    """`clip` with a second person who does the same, frame by frame: pictures and face boxes."""
+    """`clip` with a second person who does the same, frame by frame: pictures, face boxes, landmarks, keypoints."""
     actor = person(split, ACTORS + index)
     keypoints = pose_keypoints(canonical_keypoints(actor)[None].expand(len(motions), -1, -1), head_pose(motions))
     actors = torch.from_numpy(draw(actor, motions, drawing.size, drawing.style))
     box = face_boxes(keypoints, drawing.size).float()
-    return replace(clip, actors=actors, actor_box=box, actor_landmarks=landmarks(actor, motions))
+    places = landmarks(actor, motions)
+    return replace(clip, actors=actors, actor_box=box, actor_landmarks=places, actor_keypoints=keypoints)
 
 
 def as_seen(clip: Clip, model: PersonaLive) -> Clip:
