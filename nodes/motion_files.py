@@ -25,7 +25,8 @@ class SaveMotion(io.ComfyNode):
             node_id="PersonaLiveSaveMotion",
             display_name="Save Motion (PersonaLive)",
             description="Writes motion to a small file (2.4 kB a frame) in the output folder. It holds no pictures, "
-            "and any portrait can be animated with it.",
+            "but for pixels of eyes, nose and mouth where the model has a region cue. Any portrait can be animated "
+            "with it.",
             inputs=[
                 MotionSocket.Input("motion", tooltip="From Extract or Blend Motion."),
                 io.String.Input(

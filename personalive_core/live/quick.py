@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,5 +56,5 @@ def _at(time: float, known: Sequence[FittedMoment], canonical: Tensor) -> Fitted
     earlier, later = known[max(place - 1, 0)], known[place]
     weight = torch.tensor([(time - earlier.time) / (later.time - earlier.time)])
     path = blend(earlier.motion, later.motion, weight, bool(later.motion.valid))
-    motion = HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
+    motion = replace(path, keypoints=pose_keypoints(canonical, path.pose))
     return FittedMoment(motion, later.number, time)

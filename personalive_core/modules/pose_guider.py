@@ -57,15 +57,23 @@ class PoseGuiderConfig:
     out_channels: int = 320  # channels of the denoising UNet's first layer
     widths: tuple[int, ...] = (16, 32, 96, 256)
     last: str = "conv_out_modify"  # name of the last layer in the checkpoint
+    region_cue: bool = False  # a second input: pixels of eyes, nose and mouth (modules/region_cue.py)
 
 
 class PoseGuider(nn.Module):
-    """Drawn keypoints [N, 3, H, W] -> [N, C, H/8, W/8], added after the denoising UNet's first layer."""
+    """Drawn keypoints [N, 3, H, W] -> [N, C, H/8, W/8], added after the denoising UNet's first layer.
+
+    With a region cue, `conv_regions` adds the drawn regions [N, 3, H, W] to its first layer: as if this layer had six
+    input channels, but zeros in either add exactly nothing, and its own weight keeps the published shape.
+    """
 
     def __init__(self, config: PoseGuiderConfig = PoseGuiderConfig(), ops: Ops = nn) -> None:
         super().__init__()
         widths = config.widths
+        self.config = config
         self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)
+        if config.region_cue:
+            self.conv_regions = ops.Conv2d(3, widths[0], 3, padding=1, bias=False)
         self.blocks = nn.ModuleList()
         for narrow, wide in itertools.pairwise(widths):
             self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
@@ -73,8 +81,9 @@ class PoseGuider(nn.Module):
         self.last = config.last
         self.add_module(config.last, ops.Conv2d(widths[-1], config.out_channels, 3, padding=1))
 
-    def forward(self, drawing: Tensor) -> Tensor:
-        x = functional.silu(self.conv_in(drawing))
+    def forward(self, drawing: Tensor, regions: Tensor | None = None) -> Tensor:
+        x = self.conv_in(drawing)
+        x = functional.silu(x if regions is None else x + self.conv_regions(regions))
         for block in self.blocks:
             x = functional.silu(block(x))
         return self.get_submodule(self.last)(x)

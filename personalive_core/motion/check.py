@@ -27,6 +27,7 @@ VALUE_TYPES: dict[str, tuple[torch.dtype, ...]] = {
     "floating point": (torch.float32, torch.float16, torch.bfloat16, torch.float64),
     "bool": (torch.bool,),
     "int64": (torch.int64,),
+    "int8": (torch.int8,),
 }
 RATE_TEXT = re.compile(r"[0-9]{1,30}(/[0-9]{1,30}|\.[0-9]{1,30})?")  # no exponent: 1e999999999 would fill the memory
 MOST_TOLD = 40  # characters of a wrong text that a message repeats
@@ -37,10 +38,12 @@ def check_motion(
     whose: str,
     shapes: Mapping[str, tuple[int, ...]] = MOTION_SHAPES,
     may_be_nan: Collection[str] = (),
+    pixels: Mapping[str, tuple[int, ...]] = {},
 ) -> None:
     """Raises InputError, which begins with `whose`, unless `tensors` are a motion of at least one frame.
 
     Each has its shape in `shapes`, without the frame axis, and is finite; NaN says "unknown" in those of `may_be_nan`.
+    Those of `pixels` are int8 and need not be there.
     """
     valid = _typed(tensors.get("valid"), "valid", "bool", [None], whose)
     if not len(valid):
@@ -53,6 +56,8 @@ def check_motion(
         wrong = (~numbers.float().isfinite()).flatten(1).any(1).nonzero()
         if len(wrong):
             _refuse(whose, f"holds NaN or infinity as {name} of frame {int(wrong[0])}, expected finite numbers")
+    for name in pixels.keys() & tensors.keys():
+        _typed(tensors[name], name, "int8", [len(valid), *pixels[name]], whose)
 
 
 def check_times(times: Tensor | None, frames: int, whose: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .gaps import blend, lerp
+from .gaps import blend, mean_of
 from .times import first_from
 from .types import EXPRESSIONS, LOOKS, AnyMotion, HeadPose, MotionT, concat_motion
 
@@ -24,7 +24,8 @@ class Edit:
     A factor of an angle works from looking straight ahead. Movement is measured from the motion's first frame, as
     retargeting does. A factor of the expression works from the mean expression of the motion's frames with a face: 0
     freezes the face in its average expression, 1 keeps it. The mean does not depend on the range, and one odd frame,
-    such as a first one with closed eyes, hardly moves it.
+    such as a first one with closed eyes, hardly moves it. The pixels of a region cue stay as they were read: they move
+    with the keypoints, but no factor of the expression reaches them.
     """
 
     pitch: float = 0.0  # degrees added; positive looks up
@@ -53,7 +54,7 @@ def mix(a: MotionT, b: MotionT, head: float, expression: float, length: str) -> 
     `head` weights pose, keypoints and box; `expression` weights the expression. `length` "shorter" ends with the
     shorter motion, "longer" repeats the shorter one's last frame. A frame is valid if it is valid in both motions;
     after the shorter one's end, if it is valid in the longer one. Raises InputError for an unknown length, a weight
-    outside 0..1, motions of two systems or a motion without frames.
+    outside 0..1, motions of two systems, a region cue in only one, or a motion without frames.
     """
     if type(a) is not type(b):
         raise InputError(
@@ -72,7 +73,7 @@ def mix(a: MotionT, b: MotionT, head: float, expression: float, length: str) -> 
     mixed = blend(a, b, torch.full((count,), float(head)), valid=True)
     own, other = a.tensors(), b.tensors()
     return mixed.changed(
-        valid=valid, **{name: lerp(own[name], other[name], expression) for name in LOOKS if name in own}
+        valid=valid, **{name: mean_of(own[name], other[name], expression) for name in LOOKS if name in own}
     )
 
 

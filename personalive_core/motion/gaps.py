@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FaceError, InputError
-from .types import MotionT, concat_motion
+from .types import MotionT, check_alike, concat_motion
 
 MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
@@ -18,12 +18,22 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     return (1 - weight) * start + weight * end
 
 
+def mean_of(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """`lerp` in the type of `start`: whole numbers, such as pixels, stay whole."""
+    between = lerp(start, end, weight)
+    return between if start.is_floating_point() else between.round().to(start.dtype)
+
+
 def blend(start: MotionT, end: MotionT, weights: Tensor, valid: bool) -> MotionT:
-    """Interpolates every value from `start` to `end` (1 or F frames each) at `weights` [F]; all frames are `valid`."""
-    ends = end.tensors()
+    """Interpolates every value from `start` to `end` (1 or F frames each) at `weights` [F]; all frames are `valid`.
+
+    Raises InputError if only one has a region cue.
+    """
+    starts, ends = start.tensors(), end.tensors()
+    check_alike(starts, ends)
     blended = {
-        name: lerp(tensor, ends[name], weights.view(-1, *[1] * (tensor.dim() - 1)))
-        for name, tensor in start.tensors().items()
+        name: mean_of(tensor, ends[name], weights.view(-1, *[1] * (tensor.dim() - 1)))
+        for name, tensor in starts.items()
         if name != "valid"
     }
     return start.of({**blended, "valid": torch.full((len(weights),), valid)})

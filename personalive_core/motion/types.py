@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..faces.regions import MASK_REGIONS
 
 # The fields, of whatever system, that say how the face looks: the expression itself, and what is measured of it.
 EXPRESSIONS = ("embedding", "expression")
-LOOKS = (*EXPRESSIONS, "eyes", "lips")
+LOOKS = (*EXPRESSIONS, "eyes", "lips", "cue")
+
+CUE_SIDE = 48  # pixels a side of a region's cut: about those of an eye in a picture of 256 pixels
+CUE_SHAPE = (len(MASK_REGIONS), 3, CUE_SIDE, CUE_SIDE)  # of one frame
 
 _ValuesT = TypeVar("_ValuesT", bound="FrameValues")
 MotionT = TypeVar("MotionT", bound="AnyMotion")
@@ -21,7 +25,10 @@ MotionT = TypeVar("MotionT", bound="AnyMotion")
 
 @dataclass(frozen=True)
 class FrameValues:
-    """Values of F frames: each field is a tensor [F, ...], or such values themselves, whose class is in `NESTED`."""
+    """Values of F frames: each field is a tensor [F, ...], or such values themselves, whose class is in `NESTED`.
+
+    A field whose default is None need not be there.
+    """
 
     NESTED: ClassVar[Mapping[str, Any]] = {}
 
@@ -32,11 +39,12 @@ class FrameValues:
         return self.of({name: tensor[frames] for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by its field's name, which no other tensor has."""
+        """Every tensor that is there by its field's name, which no other tensor has."""
         found: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            found |= value.tensors() if isinstance(value, FrameValues) else {field.name: value}
+            if value is not None:
+                found |= value.tensors() if isinstance(value, FrameValues) else {field.name: value}
         return found
 
     @classmethod
@@ -79,13 +87,17 @@ class AnyMotion(FrameValues):
 
 @dataclass(frozen=True, repr=False)
 class HybridMotion(AnyMotion):
-    """Hybrid motion of F frames (section 3.2), passed between nodes: float32 on the CPU, 2.4 kB per frame."""
+    """Hybrid motion of F frames (section 3.2), passed between nodes: float32 on the CPU, 2.4 kB per frame.
+
+    Models with a region cue also read pixels of eyes, nose and mouth (modules/region_cue.py), 28 kB per frame.
+    """
 
     embedding: Tensor  # [F, L=32, D=16] 1-D implicit facial embedding
     keypoints: Tensor  # [F, 21, 3] 3-D implicit keypoints in [-1, 1] of the picture; after retargeting, the reference's
     pose: HeadPose  # the head pose that was applied to these keypoints
     box: Tensor  # [F, 4] face box in the driving frame: left, top, right, bottom in pixels
     valid: Tensor  # [F] bool: False where no face was found and the missing-face policy filled the frame
+    cue: Tensor | None = None  # [F, *CUE_SHAPE] int8 pixels of MASK_REGIONS, 127 is 1; None: read without a region cue
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,23 @@ def concat_motion(motions: Iterable[MotionT], *, block: int = 256) -> MotionT:
     return _joined([*blocks, *parts])
 
 
+def check_cue(motion: HybridMotion) -> Tensor:
+    """The motion's region cue [F, *CUE_SHAPE]. Raises InputError without one, for a model that needs it."""
+    if motion.cue is None:
+        raise InputError(
+            "this model takes a region cue, pixels of eyes, nose and mouth, but the motion has none: "
+            "extract it again with this model, or set the strength of the expression to 0"
+        )
+    return motion.cue
+
+
+def check_alike(*motions: Mapping[str, Tensor]) -> None:
+    """Raises InputError if some of these motions, as `tensors` gives them, have a region cue and others none."""
+    if len({"cue" in tensors for tensors in motions}) > 1:
+        raise InputError("one motion has a region cue and another none: extract both with the same model")
+
+
 def _joined(parts: Sequence[MotionT]) -> MotionT:
     tensors = [part.tensors() for part in parts]
+    check_alike(*tensors)
     return parts[0].of({name: torch.cat([part[name] for part in tensors]) for name in tensors[0]})

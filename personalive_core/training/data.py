@@ -17,7 +17,7 @@ from ..motion.types import HeadPose, HybridMotion
 
 CLIP_SUFFIX = ".clip.safetensors"
 # what only drawn clips have, in Clip's order
-KNOWN_OF_DRAWN = ("landmarks", "actors", "actor_box", "actor_landmarks", "actor_hidden")
+KNOWN_OF_DRAWN = ("landmarks", "actors", "actor_box", "actor_landmarks", "actor_hidden", "actor_keypoints")
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +33,7 @@ class Clip:
     actor_box: Tensor | None = None  # [F, 4] face boxes of the actors
     actor_landmarks: Tensor | None = None  # [F, 31, 2] likewise
     actor_hidden: Tensor | None = None  # [F, 3] bool: regions.FEATURES of the actors behind a hand; fine style only
+    actor_keypoints: Tensor | None = None  # [F, 21, 3] likewise
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..media.files import save_tensors, whole_file
 from ..modules.face_encoder import FaceEncoder, FaceEncoderConfig
 from ..modules.keypoints import KeypointConfig
-from ..modules.pose_guider import PoseGuiderConfig
+from ..modules.pose_guider import PoseGuider, PoseGuiderConfig
 from ..modules.unet import UNet, UNetConfig
 from ..weights.fill import is_computed
 from ..weights.index import converted_place
@@ -57,6 +57,7 @@ SHAPES: dict[str, NetworkSizes] = {
     ),
 }
 SHAPES["portrait-history"] = SHAPES["portrait"]
+SHAPES["portrait-regions"] = SHAPES["portrait"]  # the region cue's layer is added, from zero
 
 
 def fresh(sizes: NetworkSizes, seed: int) -> PersonaLive:
@@ -132,6 +133,21 @@ def zero_output(denoising_unet: nn.Module) -> None:
     """
     for leaf in ("weight", "bias"):
         denoising_unet.get_parameter(f"conv_out.{leaf}").zero_()
+
+
+@torch.no_grad()
+def with_region_cue(model: PersonaLive) -> PersonaLive:
+    """`model` with a region cue in its pose guider, whose layer is zero: to the same bits, it does the same as before.
+
+    Its other weights are shared. A model that has one stays as it is.
+    """
+    own = model.pose_guider
+    if model.has_cue:
+        return model
+    guider = PoseGuider(replace(own.config, region_cue=True))
+    added = {"conv_regions.weight": torch.zeros_like(own.conv_in.weight)}
+    guider.load_state_dict({**own.state_dict(), **added}, assign=True)  # memory formats stay: they choose the kernels
+    return replace(model, pose_guider=guider.eval())
 
 
 def trainable(folder: Path, device: torch.device) -> PersonaLive:

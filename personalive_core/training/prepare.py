@@ -79,7 +79,7 @@ def drawn_clip(split: Split, index: int, drawing: Drawing) -> Clip:
 
 
 def with_actor(clip: Clip, split: Split, index: int, motions: Sequence[FaceMotion], drawing: Drawing) -> Clip:
-    """`clip` with a second person who does the same, frame by frame: pictures and face boxes.
+    """`clip` with a second person who does the same, frame by frame: pictures, face boxes, landmarks, keypoints.
 
     In the style fine, hands cross before the actor in some frames, never before the clip's own person: see drawn/hands.
     """
@@ -93,7 +93,8 @@ def with_actor(clip: Clip, split: Split, index: int, motions: Sequence[FaceMotio
     else:
         pictures = draw(actor, motions, drawing.size, drawing.style)
     marks = landmarks(actor, motions)
-    return replace(clip, actors=torch.from_numpy(pictures), actor_box=box, actor_landmarks=marks, actor_hidden=hidden)
+    drawn = replace(clip, actors=torch.from_numpy(pictures), actor_box=box, actor_landmarks=marks)
+    return replace(drawn, actor_hidden=hidden, actor_keypoints=keypoints)
 
 
 def as_seen(clip: Clip, model: PersonaLive) -> Clip:

@@ -69,6 +69,9 @@ class Preset:
     whole: bool = False  # stage 3: all frames in flight are decoded, one by one; False: one window, and latents of all
     reread: bool = False  # stage 3: facial embeddings are read anew: the stored ones are older than the encoder
     history: int = 0  # stage 3: finished frames that stay in temporal attention, in the last fifth of the stage
+    # the region cue, an idea of arXiv 2509.17476; the paper of PersonaLive has none
+    region_cue: bool = False  # pixels of eyes, nose and mouth are a second input of the pose guider
+    dropped_cue: float = 0.0  # share of the items without these
 
 
 _UNETS = ("reference_unet", "denoising_unet")
@@ -171,6 +174,12 @@ PRESETS |= {
     for (name, stage), row in PRESETS.items()
     if name == "portrait"
 }
+# `portrait` with a region cue. It shows the actor: of the target's own pixels the model would learn to copy them.
+_CUED: dict[str, Any] = {"region_cue": True, "crossed": True, "dropped_cue": 0.1}
+for _stage in ("vae", "keypoints", "face", "1", "2", "3"):
+    PRESETS["portrait-regions", _stage] = replace(
+        PRESETS["portrait", _stage], **(_CUED if _stage in "123" else {"region_cue": True})
+    )
 
 
 def preset(name: str, stage: str) -> Preset:

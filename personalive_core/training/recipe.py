@@ -29,7 +29,7 @@ from .foundations import (
 from .judging import PictureLoss
 from .landmarks import landmark_losses, save_landmarker
 from .loop import Stage
-from .networks import SHAPES, chunked, fresh, initialise, recomputing, remembering, trainable
+from .networks import SHAPES, chunked, fresh, initialise, recomputing, remembering, trainable, with_region_cue
 from .perceptual import perceptual_distance
 from .presets import Preset
 from .source import Source
@@ -89,6 +89,9 @@ def assemble(
         network = load_landmarker(start / LANDMARKER_FILE).train()
         return Source(data_set, fresh(SHAPES[name], seed)), landmark_stage(network)
     model = trainable(start, torch.device("cpu")) if start else fresh(SHAPES[name], seed)
+    if model.has_cue and stage in "123" and not row.region_cue:
+        raise InputError(f"{start} has a region cue, which preset {name} does not train: choose portrait-regions")
+    model = with_region_cue(model) if row.region_cue else model
     model = chunked(model, row.frames) if row.chunkwise else model
     model = remembering(model, row.history) if row.history else model
     source = Source(data_set, recomputing(model) if row.checkpointing else model)

@@ -62,6 +62,12 @@ PLANS: dict[str, SessionPlan] = {
 }
 PLANS["portrait-history"] = PLANS["portrait"]
 
+_PLAIN = PLANS["portrait"]
+_FILMS = _PLAIN.shards["films"]
+PLANS["portrait-regions"] = replace(  # the films need actors, too
+    _PLAIN, shards={**_PLAIN.shards, "films": replace(_FILMS, drawing=replace(_FILMS.drawing, actors=True))}
+)
+
 
 @dataclass(frozen=True)
 class Session:

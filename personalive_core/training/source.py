@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..media.tensors import signed
 from ..modules.inputs import MotionFeatures
 from ..modules.pose_guider import draw_keypoints
+from ..modules.region_cue import draw_regions
 from ..motion.types import HybridMotion
 from .ahead import Ahead, portrait
 from .augment import AUGMENTATIONS
@@ -79,6 +80,7 @@ class Batch:
     box: Tensor  # [B, F, 4] face boxes in pixels
     faces: Tensor | None  # [B * F, 3, 224, 224] augmented face crops; None where no network is trained on them
     regions: Tensor | None = None  # [B, F, 4, 4] boxes of `regions.ERROR_REGIONS` in pixels
+    cue: Tensor | None = None  # [B, F, *CUE_SHAPE] int8; None: hidden, where the model has a region cue at all
 
 
 def batch(
@@ -130,10 +132,14 @@ def signed_on(device: torch.device, pictures: Tensor) -> Tensor:
 
 
 def acted(clip: Clip) -> Clip:
-    """`clip` with its actor's pictures, face boxes and landmarks. Raises InputError for a clip without an actor."""
+    """`clip` with its actor's pictures, face boxes, landmarks and keypoints; older files lack the last of these.
+
+    Raises InputError for a clip without an actor.
+    """
     if clip.actors is None or clip.actor_box is None:
         raise InputError("this preset needs clips with actors: prepare them with `train prepare --drawn N --actors`")
-    motion = replace(clip.motion, box=clip.actor_box)
+    keypoints = clip.motion.keypoints if clip.actor_keypoints is None else clip.actor_keypoints  # shown_in_cue refuses
+    motion = replace(clip.motion, box=clip.actor_box, keypoints=keypoints)
     return replace(clip, pictures=clip.actors, motion=motion, landmarks=clip.actor_landmarks)
 
 
@@ -155,6 +161,9 @@ def motion_features(model: PersonaLive, batch: Batch) -> MotionFeatures:
     embedding = batch.embedding
     if batch.faces is not None:
         embedding = model.embed_faces(batch.faces).unflatten(0, (clips, frames))
-    drawing = draw_keypoints(batch.keypoints.flatten(0, 1).to(model.device), batch.pictures.shape[-1])
-    pose = model.pose_guider(drawing.to(model.dtype)).unflatten(0, (clips, frames))
+    keypoints, size = batch.keypoints.flatten(0, 1).to(model.device), batch.pictures.shape[-1]
+    drawings = [draw_keypoints(keypoints, size).to(model.dtype)]
+    if batch.cue is not None:
+        drawings.append(draw_regions(batch.cue.flatten(0, 1), keypoints, size).to(model.dtype))
+    pose = model.pose_guider(*drawings).unflatten(0, (clips, frames))
     return MotionFeatures(embedding.to(model.device, model.dtype), pose)

@@ -16,6 +16,7 @@ from ..backends.personalive.types import LATENT_SCALE, STREAM, Reference, Stream
 from ..modules.inputs import MotionFeatures
 from ..modules.schedule import TRAIN_STEPS, add_noise, alphas_cumprod, predict_x0
 from ..motion.types import HybridMotion
+from .cue import sheet_cue, stream_cue, with_cue
 from .data import Pick, generator, normal
 from .drops import Dropped, drop_image, drop_motion, drop_reference, drop_tokens, dropped_by
 from .judging import Judged, PictureLoss
@@ -170,6 +171,7 @@ def _truth(
     motion = clip.motion[rows]
     if row.reread:
         motion, own = reread(source.model, clip, rows, row, *numbers), reread(source.model, clip, at, row)
+    motion, own = stream_cue(source.model, clip, (rows, at), (motion, own), row, *numbers)
     truth = StreamTruth(motion, items.latents[0], items.pictures[0], known, regions)
     if row.sliding and generator(*numbers, 4).uniform() < LED_SHARE:
         path = lead_path(own, canonical, truth.motion[:1], config.lookahead)
@@ -243,14 +245,16 @@ def _batch(source: Source, row: Preset, frames: int, consecutive: bool, *numbers
     strength = row.augment if "motion_encoder" in row.trains else None
     picks = source.picks(row.clips, frames, consecutive, *numbers, margin=row.margin)
     if row.jitter == "smooth" and not row.crossed:
-        return batch(source, picks, strength, *numbers)
-    return batch(source, picks, strength, *numbers, jitter=row.jitter, crossed=row.crossed)
+        items = batch(source, picks, strength, *numbers)
+    else:
+        items = batch(source, picks, strength, *numbers, jitter=row.jitter, crossed=row.crossed)
+    return with_cue(items, source, picks, row, *numbers)
 
 
 def sample_pictures(source: Source, clips: list[int]) -> list[Tensor]:
     """References, driving frames, and results after four steps: [N, 3, S, S] in [0, 1] each, one picture per clip."""
     picks = [Pick(clip, 0, (len(source.data.clip(clip)) // 2,)) for clip in clips]
-    items = batch(source, picks, None)
+    items = sheet_cue(batch(source, picks, None), source, picks)
     x = fully_noised(items, normal(items.latents.shape, 0)).to(source.model.device)
     x0 = denoised(source.model, items, x, len(STREAM.timesteps))
     reference = source.model.decode(items.reference[:, None])[:, 0]

@@ -17,6 +17,7 @@ class Toy:
     """In place of the loaded networks, for pictures of 64 pixels a side."""
 
     device, dtype, placement, run = torch.device("cpu"), torch.float32, None, None
+    has_cue = False
 
     def embed_motion(self, motion, _size):
         return MotionFeatures(motion.embedding[None], motion.keypoints.mean(1)[None, :, :, None, None])

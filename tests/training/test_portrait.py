@@ -14,7 +14,7 @@ from personalive_core.training import presets, session
 from personalive_core.training.data import Dataset, generator, open_dataset, pick, read_clip, save_clip
 from personalive_core.training.foundations import face_losses
 from personalive_core.training.loop import Run, train
-from personalive_core.training.networks import SHAPES, fresh, networks_of
+from personalive_core.training.networks import SHAPES, fresh, networks_of, with_region_cue
 from personalive_core.training.prepare import Drawing, drawn_clip, prepare_drawn
 from personalive_core.training.presets import preset
 from personalive_core.training.recipe import frames_needed, stage_of
@@ -46,10 +46,11 @@ def test_the_model_is_at_most_40_megabytes():
     assert 35e6 < 2 * parameters < 40e6
 
 
-def test_the_plan_fits_a_session_and_its_shards_fit_the_stages():
-    plan = PLANS["portrait"]
+@pytest.mark.parametrize("name", ["portrait", "portrait-regions"])
+def test_the_plan_fits_a_session_and_its_shards_fit_the_stages(name):
+    plan = PLANS[name]
     assert [stage for stage, _ in plan.acts] == list(STAGES)
-    rows = {stage: preset("portrait", stage) for stage in STAGES}
+    rows = {stage: preset(name, stage) for stage in STAGES}
     assert 10 < sum(row.minutes for row in rows.values()) <= 12.5  # and half a minute to draw the first clips
     for stage, names in plan.acts:
         for shard in (plan.shards[name] for name in names):
@@ -73,6 +74,7 @@ def test_actors_do_the_same_and_are_somebody_else(tmp_path):
     assert read.actor_hidden is None
     save_clip(tmp_path / "two.clip.safetensors", replace(clip, actor_hidden=torch.tensor([[True, False, True]] * 2)))
     assert read_clip(tmp_path / "two.clip.safetensors").actor_hidden.tolist() == [[True, False, True]] * 2
+    assert torch.equal(read.actor_keypoints, clip.actor_keypoints)
     other = acted(clip)
     assert torch.equal(other.motion.embedding, clip.motion.embedding)  # the same expression, exactly
     assert not torch.equal(other.landmarks, clip.landmarks)
@@ -121,14 +123,18 @@ def test_nobody_who_is_away_is_a_reference():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_is_rehearsed_at_tiny_size(tmp_path, stage):
+@pytest.mark.parametrize(
+    ("name", "stage"), [*(("portrait", stage) for stage in STAGES), *(("portrait-regions", s) for s in "123")]
+)
+def test_every_stage_is_rehearsed_at_tiny_size(tmp_path, name, stage):
     """In bfloat16 and with the preset's own terms: what remains is the size."""
-    row = replace(preset("portrait", stage), size=64, clips=1, steps=1, minutes=0.0, generator_from=0)
+    row = replace(preset(name, stage), size=64, clips=1, steps=1, minutes=0.0, generator_from=0)
     row = replace(row, frames=1, decoded=min(row.decoded, 1), chunks=2, learned_chunks=(0, 1))
     frames = max(2, frames_needed(stage, row))
-    prepare_drawn(tmp_path / "data", "train", range(2), Drawing(64, frames, 4, "fine", actors=stage == "face"))
-    source = Source(open_dataset([tmp_path / "data"], frames, 64), fresh(SHAPES["twin"], 0))
+    prepare_drawn(tmp_path / "data", "train", range(2), Drawing(64, frames, 4, "fine", actors=row.crossed))
+    model = fresh(SHAPES["twin"], 0)
+    model = with_region_cue(model) if row.region_cue else model
+    source = Source(open_dataset([tmp_path / "data"], frames, 64), model)
     run = Run(tmp_path / "run", stage, row, 0, row.precision, export=lambda *_: None, quiet=True)
     made = replace(stage_of(stage, row, source.model, 0), finish=None)
     train(run, made, source, networks_of(source.model, row.trains))

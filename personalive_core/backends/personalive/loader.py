@@ -155,7 +155,11 @@ def pose_guider_config(shapes: Shapes) -> PoseGuiderConfig:
     """Config of a pose guider from its checkpoint's shapes."""
     blocks = count(shapes, "blocks.{}.weight")
     widths = [shapes["conv_in.weight"][0], *(shapes[f"blocks.{i}.weight"][0] for i in range(1, blocks, 2))]
-    return PoseGuiderConfig(out_channels=shapes["conv_out_modify.weight"][0], widths=tuple(widths))
+    return PoseGuiderConfig(
+        out_channels=shapes["conv_out_modify.weight"][0],
+        widths=tuple(widths),
+        region_cue="conv_regions.weight" in shapes,
+    )
 
 
 def face_encoder_config(shapes: Shapes, heads: int = FaceEncoderConfig.heads) -> FaceEncoderConfig:

@@ -14,8 +14,9 @@ from ...modules.face_encoder import FaceEncoder
 from ...modules.inputs import LayerFeatures, MotionFeatures, SeenFeatures
 from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
+from ...modules.region_cue import draw_regions
 from ...modules.unet import UNet
-from ...motion.types import HeadPose, HybridMotion
+from ...motion.types import HeadPose, HybridMotion, check_cue
 from ..placement import Placement, in_parts
 from .stages import StageRunner, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
 from .types import LATENT_SCALE, Reference
@@ -44,6 +45,11 @@ class PersonaLive:
     def dtype(self) -> torch.dtype:
         return self.placement.dtype if self.placement else self.denoising_unet.conv_in.weight.dtype
 
+    @property
+    def has_cue(self) -> bool:
+        """True if motion needs a region cue: pixels of eyes, nose and mouth. No published model does."""
+        return self.pose_guider.config.region_cue
+
     def __repr__(self) -> str:
         decoder = "full" if self.tiny_vae is None else "tiny"
         return f"PersonaLive({self.denoising_unet.config.widths}, {self.dtype}, {self.device}, {decoder} decoder)"
@@ -71,14 +77,20 @@ class PersonaLive:
         return self.denoising_unet.project_image(clip)
 
     def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
-        """Hybrid motion of F frames -> the denoising UNet's input, B = 1, for pictures of `size` pixels a side."""
+        """Hybrid motion of F frames -> the denoising UNet's input, B = 1, for pictures of `size` pixels a side.
+
+        Raises InputError for motion without a region cue if the model has one; without, the motion's is not used.
+        """
         self._bring(self.pose_guider)
-        drawing = draw_keypoints(upload(motion.keypoints, self.device), size)
+        keypoints = upload(motion.keypoints, self.device)
+        drawings: tuple[Tensor, ...] = (draw_keypoints(keypoints, size).to(self.dtype),)
+        if self.has_cue:
+            drawings += (draw_regions(upload(check_cue(motion), self.device), keypoints, size).to(self.dtype),)
         told = motion.embedding[None].to(self.dtype)
         face = upload(told, self.device)
         # on a device of its own a decision would wait for all work queued there: the CPU's copy goes along
         host = told.detach() if told.device.type == "cpu" != self.device.type else None
-        return MotionFeatures(face, self._call(guide, (self.pose_guider,), drawing.to(self.dtype))[None], host)
+        return MotionFeatures(face, self._call(guide, (self.pose_guider,), *drawings)[None], host)
 
     def detect_keypoints(self, pictures: Tensor) -> tuple[HeadPose, Tensor]:
         """Pictures [F, 3, 256, 256] in [0, 1] -> head pose, canonical keypoints [F, 21, 3]; float32 on the device."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from ...errors import InputError
 from ...modules.face_encoder import FACE_SIZE
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
 from ...modules.pose_guider import canvas_points
-from ...motion.gaps import blend, lerp
-from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion
+from ...modules.region_cue import cut_regions
+from ...motion.gaps import blend, lerp, mean_of
+from ...motion.types import FittedMotion, HeadPose, HybridMotion, check_cue, concat_motion
 from .model import PersonaLive
 from .types import LEAD_IN, Reference
 
@@ -108,7 +109,9 @@ def _look(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     keypoints = pose_keypoints(canonical, pose)
     boxes = face_boxes(keypoints, size)
     embedding = model.embed_faces(crop(pictures, boxes.to(pictures.device)))
-    return HybridMotion(embedding, keypoints, pose, boxes.float(), is_face(boxes, size)), canonical
+    valid = is_face(boxes, size)
+    cue = cut_regions(small * 2 - 1, keypoints, valid) if model.has_cue else None
+    return HybridMotion(embedding, keypoints, pose, boxes.float(), valid, cue), canonical
 
 
 def _copied(motion: HybridMotion) -> Callable[[], HybridMotion]:
@@ -135,6 +138,11 @@ def retarget(
 
     Translation and scale change the reference's own by the driving's change since `first` [1], its first pose. A
     strength of 0 keeps the reference's own value; rotation and expression of 1 take over the driving's value unchanged.
+
+    A region cue goes with the reference's keypoints, and so where its own eyes, nose and mouth are: no place or shape
+    of the driving's face is carried over. The expression's strength fades its pixels from the reference's own to the
+    driving's, and above 1 adds nothing; rotation and scale move the regions, but turn no head inside them. A reference
+    without a cue, whose model has none, drops it. Raises InputError if only the motion lacks one.
     """
     own, pose = reference.motion.pose, motion.pose
     pose = HeadPose(
@@ -143,7 +151,17 @@ def retarget(
         own.scale + strengths.scale * (pose.scale - first.scale),
     )
     embedding = lerp(reference.motion.embedding, motion.embedding, strengths.expression)
-    return HybridMotion(embedding, pose_keypoints(reference.canonical, pose), pose, motion.box, motion.valid)
+    cue = _retargeted_cue(motion, reference.motion.cue, strengths.expression)
+    return HybridMotion(embedding, pose_keypoints(reference.canonical, pose), pose, motion.box, motion.valid, cue)
+
+
+def _retargeted_cue(motion: HybridMotion, own: Tensor | None, strength: float) -> Tensor | None:
+    """The cue [F, ...] of `motion`, at a strength below 1 faded from the reference's `own` [1, ...]."""
+    if own is None:
+        return None
+    if strength <= 0:
+        return own.repeat(len(motion), 1, 1, 1, 1)
+    return check_cue(motion) if strength >= 1 else mean_of(own, check_cue(motion), strength)
 
 
 def lead_in(reference: Reference, first: HybridMotion, frames: int = LEAD_IN) -> HybridMotion:
@@ -159,7 +177,7 @@ def lead_path(own: HybridMotion, canonical: Tensor, first: HybridMotion, frames:
     """Like `lead_in`, but takes the reference's `own` motion [1] and `canonical` keypoints [21, 3]."""
     steps = torch.linspace(0, 1, frames + 1)[:-1]
     path = blend(own, first, steps, valid=False)
-    return HybridMotion(path.embedding, pose_keypoints(canonical, path.pose), path.pose, path.box, path.valid)
+    return replace(path, keypoints=pose_keypoints(canonical, path.pose))
 
 
 def fit(

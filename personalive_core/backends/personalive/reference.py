@@ -10,6 +10,7 @@ from torch import Tensor
 from ...errors import FaceError, InputError
 from ...media.tensors import to_signed
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
+from ...modules.region_cue import cut_regions
 from ...motion.types import HeadPose, HybridMotion
 from .model import PersonaLive
 from .motion import crop_faces, face_boxes, is_face
@@ -54,11 +55,13 @@ def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) 
         raise FaceError("no face in the reference portrait: use a picture with one clear face, or give its box")
     embedding = model.embed_faces(crop_faces(picture, box)).cpu()
     latent, clip = model.encode(picture), model.embed_image(clip_pixels(source))
+    valid = torch.ones(1, dtype=torch.bool)
+    cue = cut_regions(small, keypoints, valid) if model.has_cue else None
     return Reference(
         latent=latent,
         clip=clip,
         context=model.project_image(clip),
         features=model.project_tokens(latent, clip),
-        motion=HybridMotion(embedding, keypoints, pose, box.float(), torch.ones(1, dtype=torch.bool)),
+        motion=HybridMotion(embedding, keypoints, pose, box.float(), valid, cue),
         canonical=canonical[0],
     )

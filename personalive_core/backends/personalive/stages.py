@@ -55,9 +55,9 @@ def read_faces(encoder: FaceEncoder, crops: Tensor) -> Tensor:
     return encoder(crops).float()
 
 
-def guide(pose_guider: PoseGuider, drawing: Tensor) -> Tensor:
-    """Drawn keypoints [F, 3, S, S] -> the denoising UNet's input [F, C, S/8, S/8]."""
-    return pose_guider(drawing)
+def guide(pose_guider: PoseGuider, drawing: Tensor, *regions: Tensor) -> Tensor:
+    """Drawn keypoints, and with a cue drawn regions, [F, 3, S, S] -> the denoising UNet's input [F, C, S/8, S/8]."""
+    return pose_guider(drawing, *regions)
 
 
 def decode_full(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401 - diffusers' AutoencoderKL
