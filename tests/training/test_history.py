@@ -75,7 +75,7 @@ def test_the_preset_is_portrait_with_history_at_the_end():
     for stage in STAGES:
         row = preset("portrait-history", stage)
         assert row == replace(preset("portrait", stage), history=3 if stage == "3" else 0)
-    assert [*PRESETS][-len(STAGES) :] == [("portrait-history", stage) for stage in STAGES]
+    assert [stage for name, stage in PRESETS if name == "portrait-history"] == [*STAGES]
     assert not any(row.history for (name, _), row in PRESETS.items() if name != "portrait-history")
     assert Preset(1, ()).history == 0
     assert PLANS["portrait-history"] == PLANS["portrait"]
