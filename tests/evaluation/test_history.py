@@ -8,6 +8,7 @@ import pytest
 from personalive_core.backends.personalive.types import STREAM
 from personalive_core.evaluation import ablations, reenactment, report
 from personalive_core.evaluation.ablations import ABLATIONS, AblationResult, ablations_of, run_ablations
+from personalive_core.evaluation.evaluate import Options
 from personalive_core.evaluation.reenactment import Setting, abrupt, reenact
 from personalive_core.evaluation.scores import FrameScores, Scores
 from personalive_core.modules.fusion import Fusion
@@ -76,6 +77,6 @@ def test_the_page_says_how_they_are_and_that_the_paper_has_none(difference, verd
     nothing = Scores(0, 0, 0, 0, 0)
     row = AblationResult("without history", ablations.OURS, 24, nothing, nothing, difference, 0.1)
     assert row.verdict == verdict
-    page = report.ablations([row])
+    page = report.ablations([row], Options())
     assert "| without history | run, not of the paper |" in page
     assert f"|  | {verdict} |" in page

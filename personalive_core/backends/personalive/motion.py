@@ -110,8 +110,13 @@ def _look(model: PersonaLive, pictures: Tensor) -> tuple[HybridMotion, Tensor]:
     boxes = face_boxes(keypoints, size)
     embedding = model.embed_faces(crop(pictures, boxes.to(pictures.device)))
     valid = is_face(boxes, size)
-    cue = cut_regions(small * 2 - 1, keypoints, valid) if model.has_cue else None
+    cue = cue_for(model, small * 2 - 1, keypoints, valid)
     return HybridMotion(embedding, keypoints, pose, boxes.float(), valid, cue), canonical
+
+
+def cue_for(model: PersonaLive, pictures: Tensor, keypoints: Tensor, valid: Tensor) -> Tensor | None:
+    """What `cut_regions` gives, for a model with a region cue; None for others, and for doubles that know of none."""
+    return cut_regions(pictures, keypoints, valid) if getattr(model, "has_cue", False) else None
 
 
 def _copied(motion: HybridMotion) -> Callable[[], HybridMotion]:

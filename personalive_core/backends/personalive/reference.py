@@ -10,10 +10,9 @@ from torch import Tensor
 from ...errors import FaceError, InputError
 from ...media.tensors import to_signed
 from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
-from ...modules.region_cue import cut_regions
 from ...motion.types import HeadPose, HybridMotion
 from .model import PersonaLive
-from .motion import crop_faces, face_boxes, is_face
+from .motion import crop_faces, cue_for, face_boxes, is_face
 from .types import LATENT_PIXELS, Reference
 
 CLIP_SIZE = 224
@@ -56,7 +55,7 @@ def encode_reference(model: PersonaLive, portrait: np.ndarray, size: int = 512) 
     embedding = model.embed_faces(crop_faces(picture, box)).cpu()
     latent, clip = model.encode(picture), model.embed_image(clip_pixels(source))
     valid = torch.ones(1, dtype=torch.bool)
-    cue = cut_regions(small, keypoints, valid) if model.has_cue else None
+    cue = cue_for(model, small, keypoints, valid)
     return Reference(
         latent=latent,
         clip=clip,
