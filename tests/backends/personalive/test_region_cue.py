@@ -109,6 +109,7 @@ def test_retargeting_fades_the_cue_from_the_references_own(cued, portrait, frame
     fitted = fit(motion, reference)
     assert torch.equal(fitted.motion.cue[0], own[0])  # the lead-in begins with the reference's
     assert torch.equal(fitted.motion.cue[fitted.lead :], motion.cue)
+    assert torch.equal(fit(motion, reference, lead=0).motion.cue, motion.cue)
 
 
 def test_a_frame_without_a_face_has_no_cue(cued, frames, monkeypatch):
