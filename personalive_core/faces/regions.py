@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ def region_frames(centres: Tensor) -> RegionFrames:
     across = torch.stack([down[:, 1], -down[:, 0]], -1)
     between = ((right - left) * across).sum(-1).abs()
     lengths = torch.stack([torch.maximum(between, PROFILE_WIDTH * along), along], -1)
-    return RegionFrames(centres, torch.tensor(HALF_AXES).to(centres) * lengths[:, None], across, down)
+    return RegionFrames(centres, _half_axes(centres.device) * lengths[:, None], across, down)
 
 
 def softness(places: Tensor) -> Tensor:
@@ -94,6 +95,13 @@ def soft_masks(centres: Tensor, size: int, shown: Sequence[str] = MASK_REGIONS) 
     for index in (MASK_REGIONS.index(name) for name in shown):
         masks = torch.maximum(masks, softness(frames.inside(index, size)))
     return masks[:, None]
+
+
+@lru_cache(maxsize=8)
+def _half_axes(device: torch.device) -> Tensor:
+    """`HALF_AXES` on `device`, made once: to make them there is a copy that waits for the device."""
+    with torch.inference_mode(False):  # training uses the same tensor
+        return torch.tensor(HALF_AXES, device=device)
 
 
 def _along(away: Tensor, unit: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import FaceError, InputError
 from .types import MotionT, check_alike, concat_motion
 
+BLOCK = 256  # frames whose pixels are floating-point numbers at once
 MISSING_POLICIES = ("hold", "interpolate", "neutral", "error")
 
 
@@ -19,9 +20,12 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
 
 
 def mean_of(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """`lerp` in the type of `start`: whole numbers, such as pixels, stay whole."""
-    between = lerp(start, end, weight)
-    return between if start.is_floating_point() else between.round().to(start.dtype)
+    """`lerp` in the type of `start`: whole numbers, such as pixels, stay whole, and are taken block by block."""
+    if start.is_floating_point():
+        return lerp(start, end, weight)
+    every = torch.broadcast_tensors(start, end, torch.as_tensor(weight, dtype=torch.float32))
+    parts = zip(*(values.split(BLOCK) for values in every), strict=True)
+    return torch.cat([lerp(*part).round().to(start.dtype) for part in parts])
 
 
 def blend(start: MotionT, end: MotionT, weights: Tensor, valid: bool) -> MotionT:

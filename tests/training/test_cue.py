@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.errors import InputError
-from personalive_core.motion.types import CUE_SHAPE
-from personalive_core.training import recipe
+from personalive_core.motion.types import CUE_SHAPE, HybridMotion
+from personalive_core.training import recipe, stages
 from personalive_core.training.cue import cue_of, with_cue
 from personalive_core.training.data import Dataset, save_clip
-from personalive_core.training.networks import with_region_cue
+from personalive_core.training.loop import Run, train
+from personalive_core.training.networks import networks_of, with_region_cue
 from personalive_core.training.prepare import Drawing, drawn_clip
 from personalive_core.training.presets import PRESETS, preset
+from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import Source, batch, motion_features
 from personalive_core.training.stages import (
     PictureLoss,
@@ -21,8 +24,11 @@ from personalive_core.training.stages import (
     sample_pictures,
     streaming_losses,
 )
-from tests.training.toy import RED, row_of, speaking, toy_clip, toy_source, twin
+from tests.training.toy import RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
 
+# keypoints of a face whose regions cover the picture
+AROUND = torch.zeros(21, 3)
+AROUND[[2, 3, 5, 15, 18], :2] = torch.tensor([(-0.6, -0.5), (0.6, -0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.6)])
 NUMBERS = (0, 7, 0, 0)  # seed, step, micro-batch, process
 CUED = row_of(region_cue=True, augment=0.0, clips=1, frames=2)
 
@@ -107,10 +113,35 @@ def lively(model):
     model.pose_guider.conv_out_modify.weight.fill_(0.02)
 
 
+@torch.no_grad()
+def mean_noise_error(source, row):
+    return sum(image_losses(source, row, 1, step, 0, 0)["noise"].item() for step in range(6)) / 6
+
+
+@pytest.mark.slow
+def test_motion_that_only_the_cue_shows_is_learned(tmp_path, monkeypatch):
+    """Embedding, keypoints and pose are the same in all frames; which place is white is in the cue alone."""
+    clip = toy_clip(RED, 4)
+    still = {name: tensor[:1].expand_as(tensor) for name, tensor in clip.motion.tensors().items()}
+    clip = replace(clip, motion=HybridMotion.of(still | {"keypoints": AROUND.expand(4, -1, -1)}))
+    source = toy_source(with_region_cue(twin()), clip)
+    monkeypatch.setattr(stages, "STREAM", StreamConfig(timesteps=(666,)))  # one level is learned sooner than four
+    row = row_of(
+        steps=40, clips=1, frames=4, region_cue=True, augment=0.0, levels=1.0, trains=(*UNETS, "image_encoder")
+    )
+    run = Run(tmp_path / "run", "1", row, 0, export=lambda *_: None, quiet=True)
+    train(run, stage_of("1", row, source.model, 0), source, networks_of(source.model, row.trains))
+    shown, hidden = (mean_noise_error(source, replace(row, dropped_cue=share)) for share in (0.0, 1.0))
+    assert shown < 0.2 * hidden
+
+
 def test_a_sheet_has_it_too(source):
+    lively(speaking(source.model))
     with torch.no_grad():
+        *_, hidden = sample_pictures(source, [0])
         source.model.pose_guider.conv_regions.weight.fill_(0.1)
-        assert [len(row) for row in sample_pictures(source, [0])] == [1, 1, 1]
+        *_, shown = sample_pictures(source, [0])
+    assert not torch.equal(hidden, shown)
 
 
 def test_a_run_adds_it_to_what_it_starts_from_and_never_leaves_it_untrained(tmp_path, monkeypatch):
