@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT, ANSWER, CLOSE = 10, 60, 5  # timeouts in seconds: to connect, to wait for an answer, to close
-SLOWEST = 100_000  # bytes a second that an upload takes at least: aiohttp has no timeout for what nobody reads
+SLOWEST = 10_000  # bytes a second that an upload takes at least: aiohttp has no timeout for what nobody reads
 HEARTBEAT = 30  # seconds between pings, which detect a silently broken connection
 POLL = 5  # seconds after which queue and history are read even without a socket message
 RECONNECTS, RECONNECT_WAIT = 4, 1.0  # tries to reach a server that stopped answering; seconds before each
