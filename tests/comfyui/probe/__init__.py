@@ -46,8 +46,9 @@ class Double(Probe):
     TAKES: ClassVar = {"motion": ("PERSONALIVE_MOTION",)}
 
     def run(self, motion):
-        frames = {name: twice(value) for name, value in vars(motion.frames).items()}
-        return (replace(motion, frames=replace(motion.frames, **frames)),)
+        frames = motion.frames
+        both = {name: torch.cat([value, value]) for name, value in frames.tensors().items()}
+        return (replace(motion, frames=frames.of(both)),)
 
 
 class Cast(Probe):
@@ -106,13 +107,6 @@ def filled(state):
         name: torch.randn(value.shape, generator=generator) * 0.05 if value.is_floating_point() else value
         for name, value in state.items()
     }
-
-
-def twice(value):
-    """A tensor, or the poses made of tensors, twice along the frames."""
-    if isinstance(value, torch.Tensor):
-        return torch.cat([value, value])
-    return replace(value, **{name: twice(part) for name, part in vars(value).items()})
 
 
 @PromptServer.instance.routes.get("/personalive_test/live")
