@@ -17,6 +17,7 @@ from ..modules.face_encoder import FACE_SIZE, FaceEncoder
 from ..modules.keypoints import KEYPOINTS, PICTURE_SIZE
 from .augment import recolour
 from .data import Clip, generator, landmarks_of, normal
+from .judging import Judged, PictureLoss
 from .losses import (
     Losses,
     absolute_error,
@@ -47,22 +48,24 @@ NULL = 1e-5  # relative cutoff of singular values: drops sums of features that a
 JITTER = 0.04  # standard deviation of the error of a training box's edges, in box sides
 
 
-def vae_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """`picture_losses` of decoded posterior samples of random crops, and a small KL term."""
+def vae_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
+    """`picture_losses` of decoded posterior samples of random crops, a small KL term, and what `judge` adds to them."""
     pictures, weight = _crops(source, row, *numbers)
     posterior = source.model.vae.encode(pictures).latent_dist
     noise = normal(posterior.mean.shape, *numbers, 1).to(posterior.mean)
     decoded = source.model.vae.decode(posterior.mean + posterior.std * noise).sample
     kl = KL * kl_to_normal(posterior.mean.float(), posterior.logvar.float())
-    return {**picture_losses(decoded, pictures, weight), "kl": kl}
+    losses = picture_losses(decoded, pictures, weight) | judge.look(row, decoded.float(), pictures, Judged(numbers[1]))
+    return {**losses, "kl": kl}
 
 
-def decoder_losses(source: Source, row: Preset, *numbers: int) -> Losses:
-    """`picture_losses` of decoded latents; the encoder gets no gradient, so that existing latents stay valid."""
+def decoder_losses(judge: PictureLoss, source: Source, row: Preset, *numbers: int) -> Losses:
+    """The same of decoded latents; the encoder gets no gradient, so that existing latents stay valid."""
     pictures, weight = _crops(source, row, *numbers)
     with torch.no_grad():
         latents = source.model.vae.encode(pictures).latent_dist.mean
-    return picture_losses(source.model.vae.decode(latents).sample, pictures, weight)
+    decoded = source.model.vae.decode(latents).sample
+    return picture_losses(decoded, pictures, weight) | judge.look(row, decoded.float(), pictures, Judged(numbers[1]))
 
 
 def picture_losses(decoded: Tensor, true: Tensor, weight: Tensor) -> Losses:

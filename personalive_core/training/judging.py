@@ -1,4 +1,4 @@
-"""The loss on decoded pictures of stages 2 and 3: squared error, perceptual and adversarial terms."""
+"""The loss on decoded pictures: squared error, perceptual and adversarial terms; of the VAE the last two alone."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class PictureLoss:
         if row.masked and place.regions is not None:
             mask = error_mask(place.regions.to(true.device), true.shape[-1], true.shape[-1])
             losses["masked"] = row.masked * masked_error(predicted, true, mask)
+        return losses | self.look(row, predicted, true, place)
+
+    def look(self, row: Preset, predicted: Tensor, true: Tensor, place: Judged) -> Losses:
+        """The terms that ask for more than the mean of what could be true: perceptual, adversarial."""
+        losses: Losses = {}
         if self.distance and row.perceptual:
             losses["perceptual"] = row.perceptual * self.distance(predicted, true)
         if self.critic and row.adversarial:

@@ -44,6 +44,7 @@ from .files import make_folder
 from .regions import hidden_features
 
 ACTORS = 1_000_000  # the actor of person n is person n + ACTORS of the split
+PART = 8  # clips that a process draws in one go
 
 
 def facial_code(numbers: Tensor) -> Tensor:
@@ -114,8 +115,7 @@ def prepare_drawn(
     make_folder(folder)
     if workers and model is None:
         with drawing_pool(workers) as pool:
-            parts = [range(clips.start + i, clips.stop, workers) for i in range(workers)]
-            for done in [pool.submit(prepare_drawn, folder, split, part, drawing) for part in parts]:
+            for done in [pool.submit(prepare_drawn, folder, split, part, drawing) for part in parts_of(clips)]:
                 done.result()
         return
     for index in clips:
@@ -125,12 +125,23 @@ def prepare_drawn(
             save_clip(path, as_seen(clip, model) if model else clip)
 
 
+def parts_of(clips: range) -> list[range]:
+    """`clips` in parts of PART: a process whose caller was killed ends after the few that wait for it."""
+    return [clips[first : first + PART] for first in range(0, len(clips), PART)]
+
+
 @contextmanager
 def drawing_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """`workers` processes that draw. Raises InputError if one of them is killed, as a machine without memory does."""
+    """`workers` processes that draw; what still waits when the pool is left is not drawn.
+
+    Raises InputError if one of them is killed, as a machine without memory does.
+    """
     try:
         with ProcessPoolExecutor(workers, get_context("spawn"), drawing_alone) as pool:
-            yield pool
+            try:
+                yield pool
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
     except BrokenProcessPool as error:
         raise InputError(
             "a process that drew clips was killed, for which the usual reason is too little memory: run the same "

@@ -34,7 +34,7 @@ class Preset:
     snr_limit: float = 0.0  # the noise error is weighted by min(1 / SNR, limit); 0: unweighted, as in the paper
     levels: float = 0.0  # stage 1: share of the frames that get one of inference's noise levels
     augment: float = 1.0  # strength of the input augmentation; 0: none
-    perceptual: float = 2.0  # loss weight in equation 8, stages 2 and 3
+    perceptual: float = 2.0  # loss weight in equation 8: vae, decoder, stages 2 and 3
     adversarial: float = 0.05  # likewise
     decoded: int = 0  # stage 2: decoded frames per batch, beside a latent loss on all; 0: all decoded, no latent loss
     face: float = 1.0  # weight of eyes, nose and mouth in picture losses, relative to the rest
@@ -97,9 +97,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
     # the small model that ships: one day on two CPU cores
     ("small", "vae"): Preset(  # no crops: their norm statistics differ; face weight: small eyes are lost first
         6000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
+        perceptual=0.0, adversarial=0.0,
     ),
     ("small", "decoder"): Preset(
         1000, ("vae",), rate=5e-4, decay=0.0, warmup=50, cosine=True, clips=4, frames=1, ema=0.995, size=128, face=6.0,
+        perceptual=0.0, adversarial=0.0,
     ),
     ("small", "keypoints"): Preset(  # rare saves: each one solves the heads, which takes a minute
         10000, ("motion_extractor",), rate=1e-3, warmup=100, cosine=True, clips=16, frames=1, ema=0.995, size=128,
@@ -141,7 +143,8 @@ _JUDGED: dict[str, Any] = {
 }  # fmt: skip
 PRESETS |= {
     ("portrait", "vae"): Preset(
-        trains=("vae",), rate=1e-3, clips=32, frames=1, ema=0.995, face=6.0, minutes=3.5, **_PLANNED
+        trains=("vae",), rate=1e-3, clips=32, frames=1, ema=0.995, face=6.0, minutes=3.5, perceptual=0.0,
+        adversarial=0.01, penalty=0.0, critic_rate=2e-4, critic_from=400, generator_from=800, **_PLANNED
     ),
     ("portrait", "keypoints"): Preset(
         trains=("motion_extractor",), rate=1e-3, clips=64, frames=1, ema=0.995, minutes=1.5, **_PLANNED
@@ -180,6 +183,11 @@ for _stage in ("vae", "keypoints", "face", "1", "2", "3"):
     PRESETS["portrait-regions", _stage] = replace(
         PRESETS["portrait", _stage], **(_CUED if _stage in "123" else {"region_cue": True})
     )
+
+# The shipped small model gets a region cue: stage 2 again, from its weights. Two processes, one thread each.
+PRESETS["small-regions", "2"] = replace(
+    PRESETS["small", "2"], clips=2, rate=4e-4, masked=2.0, ema=0.995, minutes=75.0, steps=200_000, **_CUED
+)
 
 
 def preset(name: str, stage: str) -> Preset:

@@ -47,7 +47,8 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
     """Builds `stage` for the loop; extra networks are initialised from `seed`. "face" changes the model's read-out."""
     if stage in ("vae", "decoder"):
         losses, finish = (vae_losses, normalise_latents) if stage == "vae" else (decoder_losses, None)
-        return Stage(losses, nn.ModuleDict(), vae_sheet, finish)
+        judge, extra = judge_of(row, model, seed)
+        return Stage(partial(losses, judge), extra, vae_sheet, finish)
     if stage == "keypoints":
         pointers = fresh_pointers(model.motion_extractor.detector.widths)
         initialise(pointers, f"{seed}.pointers")
@@ -61,15 +62,20 @@ def stage_of(stage: str, row: Preset, model: PersonaLive, seed: int) -> Stage:
         network = Landmarker()
         initialise(network, f"{seed}.landmarker")
         return landmark_stage(network)
+    judge, extra = judge_of(row, model, seed)
+    objective = distillation_losses if stage == "2" else streaming_losses
+    return Stage(partial(objective, judge), extra, stream_sheet)
+
+
+def judge_of(row: Preset, model: PersonaLive, seed: int) -> tuple[PictureLoss, nn.ModuleDict]:
+    """The loss on decoded pictures that `row` asks for, and the discriminator to train with it, if any."""
     extra, critic = nn.ModuleDict(), None
     if row.adversarial:
-        critic = Discriminator(row.size, levels=len(STREAM.timesteps) if row.leveled else 0)
+        critic = Discriminator(row.crop or row.size, levels=len(STREAM.timesteps) if row.leveled else 0)
         initialise(critic, f"{seed}.discriminator")
         begin_unlevelled(critic)
         extra["critic"] = critic
-    judge = PictureLoss(perceptual_distance(row.features, model) if row.perceptual else None, critic)
-    objective = distillation_losses if stage == "2" else streaming_losses
-    return Stage(partial(objective, judge), extra, stream_sheet)
+    return PictureLoss(perceptual_distance(row.features, model) if row.perceptual else None, critic), extra
 
 
 def assemble(

@@ -15,11 +15,10 @@ from .ahead import reading_ahead
 from .card import CARD, write_card
 from .loop import Run, train
 from .networks import networks_of
-from .prepare import Drawing, drawing_pool, prepare_drawn
+from .prepare import Drawing, drawing_pool, parts_of, prepare_drawn
 from .presets import preset
 from .recipe import assemble
 
-PART = 8  # clips that a process draws in one go
 YEAR = 365 * 24 * 3600.0  # seconds
 LEAST_SECONDS = 20.0  # a stage that has less than this left is not begun
 _log = logging.getLogger(__name__)
@@ -101,30 +100,26 @@ def train_session(session: Session) -> list[dict[str, object]]:
     with drawing_pool(max(1, session.workers)) as pool:
         drawn = {name: _drawing(pool, session.folder / name, shard) for name, shard in plan.shards.items()}
         start: Path | None = None
-        try:
-            for stage, names in plan.acts:
-                card = _finished(session.folder / stage)
-                if card is None:
-                    waiting = wait([part for name in names for part in drawn[name]], max(0.0, session.left(begun)))
-                    for part in waiting.done:
-                        part.result()
-                    if waiting.not_done or session.left(begun) < LEAST_SECONDS:
-                        _log.warning("the session ends before stage %s; the same command goes on from there", stage)
-                        break
-                    card = _act(session, stage, [session.folder / name for name in names], start, begun)
-                cards.append(card)
-                if not card["finished"]:
+        for stage, names in plan.acts:
+            card = _finished(session.folder / stage)
+            if card is None:
+                waiting = wait([part for name in names for part in drawn[name]], max(0.0, session.left(begun)))
+                for part in waiting.done:
+                    part.result()
+                if waiting.not_done or session.left(begun) < LEAST_SECONDS:
+                    _log.warning("the session ends before stage %s; the same command goes on from there", stage)
                     break
-                start = session.folder / stage / "weights"
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                card = _act(session, stage, [session.folder / name for name in names], start, begun)
+            cards.append(card)
+            if not card["finished"]:
+                break
+            start = session.folder / stage / "weights"
     return cards
 
 
 def _drawing(pool: ProcessPoolExecutor, folder: Path, shard: Shard) -> list[Future[None]]:
     """Asks the processes for the clips of a shard; those that are there are kept."""
-    parts = [shard.clips[first : first + PART] for first in range(0, len(shard.clips), PART)]
-    return [pool.submit(prepare_drawn, folder, "train", part, shard.drawing) for part in parts]
+    return [pool.submit(prepare_drawn, folder, "train", part, shard.drawing) for part in parts_of(shard.clips)]
 
 
 def _finished(folder: Path) -> dict[str, object] | None:

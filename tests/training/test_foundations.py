@@ -24,6 +24,7 @@ from personalive_core.training.foundations import (
     picture_losses,
     vae_losses,
 )
+from personalive_core.training.judging import PictureLoss
 from personalive_core.training.loop import Run, train
 from personalive_core.training.losses import face_weight
 from personalive_core.training.networks import SHAPES, fresh, networks_of
@@ -32,6 +33,8 @@ from personalive_core.training.presets import preset
 from personalive_core.training.recipe import stage_of
 from personalive_core.training.source import face_crops
 from tests.training.toy import RED, toy_clip, toy_source
+
+PLAIN = PictureLoss(None, None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,12 +127,12 @@ def test_the_decoder_learns_alone_and_latents_stay_what_they_were(tmp_path):
     source = drawn_source(fresh(SHAPES["twin"], 0))
     row = replace(preset("small", "decoder"), steps=12, size=64, rate=3e-3, warmup=0, ema=0.0)
     vae, before = source.model.vae, copy.deepcopy(source.model.vae.state_dict())
-    first = float(decoder_losses(source, row, 1, 0, 0, 0)["l2"].detach())
+    first = float(decoder_losses(PLAIN, source, row, 1, 0, 0, 0)["l2"].detach())
     run = Run(tmp_path / "run", "decoder", row, 0, export=lambda *_: None, quiet=True)
     train(run, stage_of("decoder", row, source.model, 0), source, networks_of(source.model, row.trains))
     changed = {key.partition(".")[0] for key, value in vae.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"decoder", "post_quant_conv"}
-    assert float(decoder_losses(source, row, 1, 0, 0, 0)["l2"].detach()) < 0.9 * first
+    assert float(decoder_losses(PLAIN, source, row, 1, 0, 0, 0)["l2"].detach()) < 0.9 * first
 
 
 def test_the_vae_learns_on_crops_or_whole_pictures():
@@ -138,9 +141,29 @@ def test_the_vae_learns_on_crops_or_whole_pictures():
     source.model.vae.encode = lambda pictures: seen.append(pictures.shape) or encode(pictures)
     row = replace(preset("small", "vae"), size=64, clips=3)
     for crop in (0, 32):
-        losses = vae_losses(source, replace(row, crop=crop), 0, 0, 0, 0)
+        losses = vae_losses(PLAIN, source, replace(row, crop=crop), 0, 0, 0, 0)
         assert set(losses) == {"l2", "pixels", "edges", "kl"}
     assert seen == [(3, 3, 64, 64), (3, 3, 32, 32)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "own"), [("vae", {"l2", "pixels", "edges", "kl"}), ("decoder", {"l2", "pixels", "edges"})]
+)
+def test_a_discriminator_judges_the_vae_from_the_rows_steps_on(stage, own):
+    source = drawn_source(fresh(SHAPES["twin"], 0))
+    row = replace(preset("small", stage), size=64, crop=32, clips=2, penalty=0.0)
+    assert not stage_of(stage, row, source.model, 0).extra  # the small model's was not judged
+    row = replace(row, adversarial=0.5, critic_from=2, generator_from=3)
+    made = stage_of(stage, row, source.model, 0)
+    assert set(made.extra) == {"critic"}
+    terms = [set(made.objective(source, row, 0, step, 0, 0)) - own for step in (1, 2, 3)]
+    assert terms == [set(), {"critic"}, {"critic", "adversarial"}]
+    losses = made.objective(source, row, 0, 3, 0, 0)
+    (learned,) = torch.autograd.grad(losses["adversarial"], source.model.vae.decoder.conv_out.bias, retain_graph=True)
+    assert float(learned.abs().sum()) > 0
+    plain = {name: float(value.detach()) for name, value in losses.items() if name in own}
+    alone = (vae_losses if stage == "vae" else decoder_losses)(PLAIN, source, row, 0, 3, 0, 0)
+    assert plain == {name: float(value.detach()) for name, value in alone.items()}
 
 
 def test_a_pixels_weight_is_cropped_with_it():
