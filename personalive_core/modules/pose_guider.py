@@ -22,6 +22,7 @@ COLOURS = (
     (1.0, 0.0, 1.0),
     (1.0, 0.0, 85 / 255),
 )
+PATCH = 8  # pixels a side of what one latent pixel stands for
 RADIUS = 4 / 512  # radius of a drawn keypoint, as a part of the picture's width
 
 
@@ -63,8 +64,8 @@ class PoseGuiderConfig:
 class PoseGuider(nn.Module):
     """Drawn keypoints [N, 3, H, W] -> [N, C, H/8, W/8], added after the denoising UNet's first layer.
 
-    With a region cue, `conv_regions` adds the drawn regions [N, 3, H, W] to its first layer: as if this layer had six
-    input channels, but zeros in either add exactly nothing, and its own weight keeps the published shape.
+    With a region cue, `conv_regions` adds the drawn regions [N, 3, H, W] to its output: a linear code of each patch,
+    much nearer to a latent than what the keypoints' layers make of it. Zeros in either add exactly nothing.
     """
 
     def __init__(self, config: PoseGuiderConfig = PoseGuiderConfig(), ops: Ops = nn) -> None:
@@ -73,7 +74,7 @@ class PoseGuider(nn.Module):
         self.config = config
         self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)
         if config.region_cue:
-            self.conv_regions = ops.Conv2d(3, widths[0], 3, padding=1, bias=False)
+            self.conv_regions = ops.Conv2d(3, config.out_channels, PATCH, stride=PATCH, bias=False)
         self.blocks = nn.ModuleList()
         for narrow, wide in itertools.pairwise(widths):
             self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
@@ -82,8 +83,8 @@ class PoseGuider(nn.Module):
         self.add_module(config.last, ops.Conv2d(widths[-1], config.out_channels, 3, padding=1))
 
     def forward(self, drawing: Tensor, regions: Tensor | None = None) -> Tensor:
-        x = self.conv_in(drawing)
-        x = functional.silu(x if regions is None else x + self.conv_regions(regions))
+        x = functional.silu(self.conv_in(drawing))
         for block in self.blocks:
             x = functional.silu(block(x))
-        return self.get_submodule(self.last)(x)
+        pose = self.get_submodule(self.last)(x)
+        return pose if regions is None else pose + self.conv_regions(regions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..faces.regions import MASK_REGIONS
+from ..text import warn_once
+
+_log = logging.getLogger(__name__)
 
 # The fields, of whatever system, that say how the face looks: the expression itself, and what is measured of it.
 EXPRESSIONS = ("embedding", "expression")
@@ -127,14 +131,16 @@ def concat_motion(motions: Iterable[MotionT], *, block: int = 256) -> MotionT:
     return _joined([*blocks, *parts])
 
 
-def check_cue(motion: HybridMotion) -> Tensor:
-    """The motion's region cue [F, *CUE_SHAPE]. Raises InputError without one, for a model that needs it."""
-    if motion.cue is None:
-        raise InputError(
-            "this model takes a region cue, pixels of eyes, nose and mouth, but the motion has none: "
-            "extract it again with this model, or set the strength of the expression to 0"
-        )
-    return motion.cue
+def cue_or_hidden(motion: HybridMotion) -> Tensor:
+    """The motion's region cue [F, *CUE_SHAPE]; hidden everywhere, with a warning, for motion extracted without one."""
+    if motion.cue is not None:
+        return motion.cue
+    warn_once(
+        _log,
+        "This model reads pixels of eyes, nose and mouth, but the motion was extracted without them: the facial "
+        "embedding alone moves the face. Extract the motion again with this model.",
+    )
+    return torch.zeros(len(motion), *CUE_SHAPE, dtype=torch.int8, device=motion.keypoints.device)
 
 
 def check_alike(*motions: Mapping[str, Tensor]) -> None:

@@ -145,7 +145,7 @@ def with_region_cue(model: PersonaLive) -> PersonaLive:
     if model.has_cue:
         return model
     guider = PoseGuider(replace(own.config, region_cue=True))
-    added = {"conv_regions.weight": torch.zeros_like(own.conv_in.weight)}
+    added = {"conv_regions.weight": torch.zeros_like(guider.conv_regions.weight, device=own.conv_in.weight.device)}
     guider.load_state_dict({**own.state_dict(), **added}, assign=True)  # memory formats stay: they choose the kernels
     return replace(model, pose_guider=guider.eval())
 

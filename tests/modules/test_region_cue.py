@@ -96,12 +96,13 @@ def test_a_zero_cue_is_no_cue_and_a_zero_layer_no_layer_to_the_bit(guiders):
     assert torch.equal(cued(drawing, regions), wanted)
 
 
-def test_the_layer_is_as_if_the_first_had_six_input_channels(guiders):
-    _, cued = guiders
-    drawing, regions = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
-    weight = torch.cat([cued.conv_in.weight, cued.conv_regions.weight], 1)
-    six = torch.nn.functional.conv2d(torch.cat([drawing, regions], 1), weight, cued.conv_in.bias, padding=1)
-    torch.testing.assert_close(cued.conv_in(drawing) + cued.conv_regions(regions), six)
+@torch.no_grad()
+def test_the_layer_adds_a_linear_code_of_each_patch(guiders):
+    plain, cued = guiders
+    drawing, regions = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    patches = torch.nn.functional.unfold(regions, 8, stride=8)  # [2, 3 * 8 * 8, 64]
+    code = (cued.conv_regions.weight.flatten(1) @ patches).unflatten(-1, (8, 8))
+    torch.testing.assert_close(cued(drawing, regions), plain(drawing) + code)
 
 
 def test_the_loader_sees_it_from_the_checkpoint(guiders):

@@ -16,7 +16,7 @@ from ...modules.keypoints import KeypointExtractor
 from ...modules.pose_guider import PoseGuider, draw_keypoints
 from ...modules.region_cue import draw_regions
 from ...modules.unet import UNet
-from ...motion.types import HeadPose, HybridMotion, check_cue
+from ...motion.types import HeadPose, HybridMotion, cue_or_hidden
 from ..placement import Placement, in_parts
 from .stages import StageRunner, decode_full, decode_tiny, guide, predict_noise, read_faces, read_keypoints
 from .types import LATENT_SCALE, Reference
@@ -79,13 +79,13 @@ class PersonaLive:
     def embed_motion(self, motion: HybridMotion, size: int) -> MotionFeatures:
         """Hybrid motion of F frames -> the denoising UNet's input, B = 1, for pictures of `size` pixels a side.
 
-        Raises InputError for motion without a region cue if the model has one; without, the motion's is not used.
+        Motion without a region cue hides it, with a warning, if the model has one; without, the motion's is not used.
         """
         self._bring(self.pose_guider)
         keypoints = upload(motion.keypoints, self.device)
         drawings: tuple[Tensor, ...] = (draw_keypoints(keypoints, size).to(self.dtype),)
         if self.has_cue:
-            drawings += (draw_regions(upload(check_cue(motion), self.device), keypoints, size).to(self.dtype),)
+            drawings += (draw_regions(upload(cue_or_hidden(motion), self.device), keypoints, size).to(self.dtype),)
         told = motion.embedding[None].to(self.dtype)
         face = upload(told, self.device)
         # on a device of its own a decision would wait for all work queued there: the CPU's copy goes along

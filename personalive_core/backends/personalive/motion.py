@@ -16,7 +16,7 @@ from ...modules.keypoints import PICTURE_SIZE, pose_keypoints
 from ...modules.pose_guider import canvas_points
 from ...modules.region_cue import cut_regions
 from ...motion.gaps import blend, lerp, mean_of
-from ...motion.types import FittedMotion, HeadPose, HybridMotion, check_cue, concat_motion
+from ...motion.types import FittedMotion, HeadPose, HybridMotion, concat_motion, cue_or_hidden
 from .model import PersonaLive
 from .types import LEAD_IN, Reference
 
@@ -147,7 +147,7 @@ def retarget(
     A region cue goes with the reference's keypoints, and so where its own eyes, nose and mouth are: no place or shape
     of the driving's face is carried over. The expression's strength fades its pixels from the reference's own to the
     driving's, and above 1 adds nothing; rotation and scale move the regions, but turn no head inside them. A reference
-    without a cue, whose model has none, drops it. Raises InputError if only the motion lacks one.
+    without a cue, whose model has none, drops it; motion without one hides it.
     """
     own, pose = reference.motion.pose, motion.pose
     pose = HeadPose(
@@ -166,7 +166,8 @@ def _retargeted_cue(motion: HybridMotion, own: Tensor | None, strength: float) -
         return None
     if strength <= 0:
         return own.repeat(len(motion), 1, 1, 1, 1)
-    return check_cue(motion) if strength >= 1 else mean_of(own, check_cue(motion), strength)
+    cue = cue_or_hidden(motion)
+    return cue if strength >= 1 or motion.cue is None else mean_of(own, cue, strength)
 
 
 def lead_in(reference: Reference, first: HybridMotion, frames: int = LEAD_IN) -> HybridMotion:

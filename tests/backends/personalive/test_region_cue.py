@@ -11,7 +11,6 @@ from personalive_core.backends.personalive.model import PersonaLive
 from personalive_core.backends.personalive.motion import Strengths, extract_motion, fit, retarget
 from personalive_core.backends.personalive.reference import encode_reference
 from personalive_core.bench.standin import calm
-from personalive_core.errors import InputError
 from personalive_core.live.performer import PersonaLivePerformer
 from personalive_core.live.types import QUALITY, QUICK, Captured, Settings
 from personalive_core.media.picture import read_image
@@ -19,6 +18,7 @@ from personalive_core.media.tensors import to_signed
 from personalive_core.media.video import read_frames
 from personalive_core.motion.gaps import fill_missing
 from personalive_core.motion.types import concat_motion
+from personalive_core.text import warn_once
 from personalive_core.training.networks import SHAPES, fresh, save_networks, trainable, with_region_cue
 from tests.training.toy import speaking
 
@@ -87,13 +87,23 @@ def test_a_fresh_cue_changes_no_bit_and_a_trained_one_the_pictures(plain, fresh_
     assert retarget(motion, reference, motion.pose[:1]).cue is None  # a model without it does not use it
 
 
-def test_motion_without_a_cue_is_refused_unless_its_expression_is_not_asked_for(plain, cued, portrait, frames):
-    bare = extract_motion(plain, to_signed(np.stack(frames)))
-    with pytest.raises(InputError, match="takes a region cue.*the motion has none: extract it again with this model"):
-        animated(cued, portrait, frames, bare)
-    with pytest.raises(InputError, match="the motion has none"):
-        cued.embed_motion(bare, SIZE)
-    assert len(animated(cued, portrait, frames, bare, expression=0.0)[0]) == len(frames)
+def test_motion_without_a_cue_hides_it_and_a_warning_says_so(plain, cued, portrait, frames, caplog):
+    """As in saved motion of a model that had none: what was saved stays of use."""
+    warn_once.cache_clear()
+    pictures = to_signed(np.stack(frames))
+    bare, whole = extract_motion(plain, pictures), extract_motion(cued, pictures)
+    hidden = replace(whole, cue=torch.zeros_like(whole.cue))
+    with caplog.at_level("WARNING"):
+        shown = animated(cued, portrait, frames, bare)[0]
+    assert "motion was extracted without them" in caplog.text
+    assert np.array_equal(shown, animated(cued, portrait, frames, hidden)[0])
+    assert not np.array_equal(shown, animated(cued, portrait, frames, whole)[0])
+    assert torch.equal(cued.embed_motion(bare, SIZE).pose, cued.embed_motion(hidden, SIZE).pose)
+    reference = encode_reference(cued, portrait, SIZE)
+    found = {e: retarget(bare, reference, bare.pose[:1], Strengths(expression=e)).cue for e in (0.0, 0.5, 1.0)}
+    assert torch.equal(found[0.0], reference.motion.cue.expand_as(whole.cue))
+    assert not found[0.5].any()
+    assert not found[1.0].any()
 
 
 def test_retargeting_fades_the_cue_from_the_references_own(cued, portrait, frames):
