@@ -443,6 +443,7 @@ def test_a_lora_has_networks_of_its_own(model):
     assert torch.allclose(plain, denoising(model), atol=1e-5)
     assert torch.allclose(with_it, denoising(replace(adapted, run=None)), atol=1e-5)
     assert not torch.allclose(plain, with_it, atol=1e-3)
+    assert len(sped.run.work.twins) == 2, "both are compiled"
 
 
 def placed(model, token):
