@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -462,6 +463,25 @@ def test_a_new_token_prepares_anew(own):
     (second,) = prepared(sped).values()
     assert first is not second
     assert second.token == "two"
+
+
+def test_what_was_made_of_old_weights_is_gone_before_it_is_made_anew(own):
+    """Otherwise both graphs would take memory at once."""
+    living, found = weakref.WeakSet(), []
+
+    class Noted(Tape):
+        def record(self, run):
+            found.append(len(living))
+            replay, outputs = super().record(run)
+            living.add(replay)
+            return replay, outputs
+
+    tokens = ["one"]
+    sped = placed(fast(own, recorder=Noted), lambda _: tokens[0])
+    for token in ("one", "one", "two"):
+        tokens[0] = token
+        denoising(sped)
+    assert found == [0, 0]
 
 
 def test_weights_elsewhere_run_plain_until_they_are_back(own, caplog):

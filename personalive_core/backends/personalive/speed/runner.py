@@ -63,7 +63,9 @@ class Runner:
         key = stage, tuple(map(id, networks)), shape_of(inputs)
         with self.lock:
             ready = self.prepared.get(key)
-            if ready is None or not ready.fits(networks, token):
+            if ready is not None and not ready.fits(networks, token):
+                ready = None  # what was made of old weights is freed before it is made anew
+            if ready is None:
                 ready = self._renewed(key, networks, inputs, token)
             if ready is not None:
                 self.prepared.move_to_end(key)
