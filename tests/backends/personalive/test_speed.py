@@ -346,6 +346,18 @@ def test_decoders(model, decoder):
     assert len(prepared(sped)) == 1  # the last frames of a clip are not worth it
 
 
+def test_fewer_frames_that_go_on_coming_are_no_end_of_a_clip(model):
+    """A live session's single frames, after the windows of a film."""
+    sped = fast(model)
+    with torch.inference_mode():
+        for frames in (4, 4, 1, 1, 4, 1, 1, 4):  # two parts of a window that does not fit into memory, too
+            sped.run(guide, (sped.pose_guider,), (torch.zeros(frames, 3, 8, 8),), ())
+        assert len(prepared(sped)) == 1
+        for _ in range(3):
+            sped.run(guide, (sped.pose_guider,), (torch.zeros(1, 3, 8, 8),), ())
+    assert len(prepared(sped)) == 2
+
+
 def test_fewer_frames():
     four, two = torch.zeros(4, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     shapes = [shape_of((tensor,)) for tensor in (four, two, torch.zeros(2, 3, 8, 4), four.double())]
