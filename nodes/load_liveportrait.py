@@ -102,5 +102,5 @@ class LoadLivePortrait(io.ComfyNode):
     ) -> io.NodeOutput:
         folder, (dtype, _), plan = chosen_live_folder(weights), types(precision), live_plan(speed)
         fetch_live(folder, subject, download_if_missing, str(cls.hidden.unique_id))
-        model = sped_up_live(load_placed(folder, subject, dtype), plan)
+        model = sped_up_live(load_placed(folder, subject, dtype, resident=not plan.plain), plan)
         return io.NodeOutput(LoadedLivePortrait(model, folder, subject))

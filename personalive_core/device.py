@@ -67,7 +67,10 @@ def cpu_has_bfloat16() -> bool:
 
 def synchronize(device: torch.device) -> None:
     """Waits until all queued work on `device` is done."""
-    getattr(torch, device.type).synchronize()
+    if device.type == "mps":
+        torch.mps.synchronize()  # there is only one
+    else:
+        getattr(torch, device.type).synchronize(device)  # without it, the thread's current one: cuda:0 for cuda:1
 
 
 def results_behind(device: torch.device) -> int:

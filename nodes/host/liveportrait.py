@@ -107,12 +107,15 @@ def live_missing_text(folder: Path, subject: str) -> str:
     )
 
 
-def load_placed(folder: Path, subject: str, dtype: torch.dtype) -> LivePortrait:
-    """The networks of a folder under ComfyUI's memory management, computing as `dtype`. Raises as `load_live` does."""
+def load_placed(folder: Path, subject: str, dtype: torch.dtype, resident: bool = False) -> LivePortrait:
+    """The networks of a folder under ComfyUI's memory management, computing as `dtype`; `resident`: see `place`.
+
+    Raises as `load_live` does.
+    """
     # On the CPU nothing is moved, and plain layers have faster forms there.
     ops: Any = nn if mm.get_torch_device().type == "cpu" else layers("auto")
     model = load_live(folder, mm.unet_offload_device(), dtype, subject, ops)
-    return replace(model, placement=place(dict(zip(LIVE_NETWORKS, model.networks, strict=True)), dtype))
+    return replace(model, placement=place(dict(zip(LIVE_NETWORKS, model.networks, strict=True)), dtype, resident))
 
 
 def draw_bytes(dtype: torch.dtype) -> int:

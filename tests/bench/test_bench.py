@@ -14,7 +14,7 @@ from personalive_core.bench.networks import empty_model, random_model
 from personalive_core.bench.report import BenchReport, StageCost, compare, read_report
 from personalive_core.bench.run import BenchOptions, count_stages, frame_rates, run_bench
 from personalive_core.bench.tables import report_table
-from personalive_core.device import peak_memory, reset_peak_memory
+from personalive_core.device import peak_memory, reset_peak_memory, synchronize
 from personalive_core.errors import InputError
 from personalive_core.modules.unet import UNetConfig
 
@@ -205,6 +205,15 @@ def test_the_first_call_is_not_counted(monkeypatch):
     clock = iter([0.0, 100.0, 0.0, 1.0, 0.0, 7.0, 0.0, 2.0])
     monkeypatch.setattr("personalive_core.bench.measure.time.perf_counter", lambda: next(clock))
     assert median_seconds(lambda: None, 3, CPU) == 2.0
+
+
+@pytest.mark.parametrize(("name", "given"), [("cuda:1", "cuda:1"), ("xpu:1", "xpu:1"), ("cpu", "cpu"), ("mps", None)])
+def test_the_device_that_is_measured_is_waited_for(monkeypatch, name, given):
+    """Not the thread's current one; MPS takes no device."""
+    waited = []
+    monkeypatch.setattr(getattr(torch, torch.device(name).type), "synchronize", lambda *device: waited.append(device))
+    synchronize(torch.device(name))
+    assert waited == [() if given is None else (torch.device(given),)]
 
 
 def test_peak_memory_sees_what_was_freed():

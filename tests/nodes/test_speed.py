@@ -173,6 +173,29 @@ def test_the_fused_kernels_come_only_with_a_speed_chosen_by_name(node_module, mo
     assert asked == [fused]
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_liveportraits_networks_stay_on_the_device_for_a_speed(node_module, monkeypatch, plain):
+    """Otherwise they have no token beside dynamic VRAM, and nothing is sped up."""
+    load, live, asked = node_module("load_liveportrait"), node_module("host.liveportrait"), []
+
+    def place(_networks, _dtype, resident=False):
+        asked.append(resident)
+        raise KeyboardInterrupt  # that is all
+
+    monkeypatch.setattr(live.mm, "get_torch_device", lambda: torch.device("cpu"), raising=False)
+    monkeypatch.setattr(live.mm, "unet_offload_device", lambda: torch.device("cpu"), raising=False)
+    monkeypatch.setattr(live, "load_live", lambda *_: SimpleNamespace(networks=[None] * len(live.LIVE_NETWORKS)))
+    monkeypatch.setattr(live, "place", place)
+    monkeypatch.setattr(load, "chosen_live_folder", lambda _: None)
+    monkeypatch.setattr(load, "fetch_live", lambda *_: None)
+    monkeypatch.setattr(load.LoadLivePortrait, "hidden", SimpleNamespace(unique_id="1"), raising=False)
+    monkeypatch.setattr(load, "types", lambda _: (torch.float16, None))
+    monkeypatch.setattr(load, "live_plan", lambda _: SimpleNamespace(plain=plain))
+    with pytest.raises(KeyboardInterrupt):
+        load.LoadLivePortrait.execute("liveportrait", "human", "auto", False)
+    assert asked == [not plain]
+
+
 def test_frames_taken_in_a_thread_move_the_bar_of_their_node_and_can_be_cancelled(node_module, monkeypatch):
     """On a GPU the driving's frames are taken ahead in a thread."""
     extract, node, bars = node_module("extract"), ContextVar("node"), []

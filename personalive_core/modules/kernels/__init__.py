@@ -92,7 +92,8 @@ def kernels_of(ops: Any) -> Kernels:  # noqa: ANN401 - a namespace of layer clas
 
 def is_fused(network: nn.Module) -> bool:
     """True if a layer of `network` has other functions than the twins."""
-    return any(getattr(module, "kernels", PLAIN) is not PLAIN for module in network.modules())
+    # by value: a network that was copied has a copy of its set
+    return any(getattr(module, "kernels", PLAIN) != PLAIN for module in network.modules())
 
 
 def fast_ops(device: torch.device, ops: Any = nn) -> tuple[Any, str]:  # noqa: ANN401 - as above

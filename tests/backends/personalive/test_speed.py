@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -345,6 +346,18 @@ def test_decoders(model, decoder):
     assert len(prepared(sped)) == 1  # the last frames of a clip are not worth it
 
 
+def test_fewer_frames_that_go_on_coming_are_no_end_of_a_clip(model):
+    """A live session's single frames, after the windows of a film."""
+    sped = fast(model)
+    with torch.inference_mode():
+        for frames in (4, 4, 1, 1, 4, 1, 1, 4):  # two parts of a window that does not fit into memory, too
+            sped.run(guide, (sped.pose_guider,), (torch.zeros(frames, 3, 8, 8),), ())
+        assert len(prepared(sped)) == 1
+        for _ in range(3):
+            sped.run(guide, (sped.pose_guider,), (torch.zeros(1, 3, 8, 8),), ())
+    assert len(prepared(sped)) == 2
+
+
 def test_fewer_frames():
     four, two = torch.zeros(4, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     shapes = [shape_of((tensor,)) for tensor in (four, two, torch.zeros(2, 3, 8, 4), four.double())]
@@ -443,6 +456,7 @@ def test_a_lora_has_networks_of_its_own(model):
     assert torch.allclose(plain, denoising(model), atol=1e-5)
     assert torch.allclose(with_it, denoising(replace(adapted, run=None)), atol=1e-5)
     assert not torch.allclose(plain, with_it, atol=1e-3)
+    assert len(sped.run.work.twins) == 2, "both are compiled"
 
 
 def placed(model, token):
@@ -461,6 +475,25 @@ def test_a_new_token_prepares_anew(own):
     (second,) = prepared(sped).values()
     assert first is not second
     assert second.token == "two"
+
+
+def test_what_was_made_of_old_weights_is_gone_before_it_is_made_anew(own):
+    """Otherwise both graphs would take memory at once."""
+    living, found = weakref.WeakSet(), []
+
+    class Noted(Tape):
+        def record(self, run):
+            found.append(len(living))
+            replay, outputs = super().record(run)
+            living.add(replay)
+            return replay, outputs
+
+    tokens = ["one"]
+    sped = placed(fast(own, recorder=Noted), lambda _: tokens[0])
+    for token in ("one", "one", "two"):
+        tokens[0] = token
+        denoising(sped)
+    assert found == [0, 0]
 
 
 def test_weights_elsewhere_run_plain_until_they_are_back(own, caplog):

@@ -1,5 +1,6 @@
 """Where fused functions may stand in for layers, how they are chosen, and the decoders that use them."""
 
+import copy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from personalive_core.backends.personalive.networks import build_tiny_vae, build_vae, vae_config
-from personalive_core.modules.kernels import PLAIN, Kernels, fast_ops, kernels_of
+from personalive_core.modules.kernels import PLAIN, Kernels, fast_ops, is_fused, kernels_of
 from personalive_core.modules.kernels.compiler import Compiler, is_readable, split_width
 from personalive_core.modules.layers import FeedForward
 
@@ -98,6 +99,12 @@ def test_a_namespace_without_a_set_has_the_plain_one(fused_ops):
     assert kernels_of(nn) is PLAIN
     assert kernels_of(fused_ops(other)) is other
     assert FeedForward(4, fused_ops(other)).kernels is other
+
+
+def test_a_copied_network_is_fused_if_the_first_was(fused_ops):
+    """As a LoRA copies it: its set of functions is copied too."""
+    for network, fused in ((FeedForward(4), False), (FeedForward(4, fused_ops(Other())), True)):
+        assert is_fused(network) is is_fused(copy.deepcopy(network)) is fused
 
 
 def test_importing_the_networks_imports_no_triton():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -26,24 +27,40 @@ class GraphRecorder(Protocol):
 
 
 class CudaRecorder:
-    """Records CUDA graphs into one memory pool."""
+    """Records CUDA graphs from one queue into one pool: torch gives a pool's memory again to the same queue alone."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.lock = device, threading.Lock()
-        self.pool, self.done = torch.cuda.graph_pool_handle(), torch.cuda.Event()
+        self.queue, self.done = torch.cuda.Stream(device), torch.cuda.Event()
+        self.pools: weakref.WeakKeyDictionary[torch.cuda.CUDAGraph, Any] = weakref.WeakKeyDictionary()  # of each graph
 
     def record(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         with torch.cuda.device(self.device):
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(WARM_UP):
-                    run()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
+            caller = torch.cuda.current_stream()
+            self.queue.wait_stream(caller)
+            try:
+                with torch.cuda.stream(self.queue):  # torch's own block stays in it where a capture fails
+                    for _ in range(WARM_UP):
+                        run()
+                    return self._captured(run)
+            finally:
+                caller.wait_stream(self.queue)
+
+    def _captured(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        graph = torch.cuda.CUDAGraph()
+        # a pool whose graphs are all gone, or in which a capture failed, may be refused
+        pool = next(iter(self.pools.values()), None) or torch.cuda.graph_pool_handle()
+        try:
             # thread_local: other threads may go on using the device meanwhile
-            with torch.cuda.graph(graph, pool=self.pool, stream=side, capture_error_mode="thread_local"):
+            with (
+                own_workspaces(),
+                torch.cuda.graph(graph, pool=pool, stream=self.queue, capture_error_mode="thread_local"),
+            ):
                 outputs = run()
+        except BaseException:
+            self.pools.clear()
+            raise
+        self.pools[graph] = pool
         return graph.replay, outputs
 
     @contextmanager
@@ -51,8 +68,23 @@ class CudaRecorder:
         with self.lock, torch.cuda.device(self.device):
             stream = torch.cuda.current_stream()
             stream.wait_event(self.done)
-            yield
-            self.done.record(stream)
+            try:
+                yield
+            finally:  # a replay may be under way whose outputs found no memory to be copied to
+                self.done.record(stream)
+
+
+@contextmanager
+def own_workspaces() -> Iterator[None]:
+    """A block in which cuBLAS takes its workspaces from the captured graph's pool, as torch's own graphs do it.
+
+    Otherwise they are those of the queue: torch shares them with all that runs in it, and frees them with any graph.
+    """
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
 
 
 class Recording:

@@ -23,6 +23,7 @@ from .values import Snapshot, fewer_frames, shape_of, snapshot, tensors_of
 
 MOST_PREPARED = 12  # shapes, of all stages together; the one that was not used for longest goes first
 MOST_SEEN = 64
+IN_A_ROW = 3  # calls of a shape of fewer frames than a prepared one, which then ends no clip: live that follows a film
 
 Key = tuple[NetworkStage, tuple[int, ...], Hashable]  # stage, identities of its networks, shapes of its inputs
 
@@ -51,6 +52,7 @@ class Runner:
     work: Workshop
     prepared: OrderedDict[Key, PreparedStage] = field(default_factory=OrderedDict)
     seen: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    latest: dict[NetworkStage, tuple[Key, int]] = field(default_factory=dict)  # of each stage, and how often in a row
     lock: threading.RLock = field(default_factory=threading.RLock)  # nothing is prepared by two threads at once
 
     def __call__(
@@ -62,8 +64,12 @@ class Runner:
             return stage(*networks, *inputs)
         key = stage, tuple(map(id, networks)), shape_of(inputs)
         with self.lock:
+            before, times = self.latest.get(stage, (key, 0))
+            self.latest[stage] = key, times + 1 if before == key else 1
             ready = self.prepared.get(key)
-            if ready is None or not ready.fits(networks, token):
+            if ready is not None and not ready.fits(networks, token):
+                ready = None  # what was made of old weights is freed before it is made anew
+            if ready is None:
                 ready = self._renewed(key, networks, inputs, token)
             if ready is not None:
                 self.prepared.move_to_end(key)
@@ -106,7 +112,8 @@ class Runner:
             return None
         first, self.seen[key] = key not in self.seen, None
         _drop_oldest(self.seen, MOST_SEEN)
-        if first or any(fewer_frames(key[2], old[2]) for old in same):  # fewer: the last frames of a clip
+        ends = self.latest[key[0]][1] < IN_A_ROW and any(fewer_frames(key[2], old[2]) for old in same)
+        if first or ends:  # the last frames of a clip are not worth it
             return None
         weights = snapshot(networks, self.work.speed.fp8 or self.work.speed.rtx)
         call = self.work.make(key[0], networks, inputs)
