@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,12 +30,33 @@ class Compiler:
 
         # Triton looks up what a kernel names among its file's globals; so the file itself need not import Triton
         kernel.__globals__["tl"] = triton.language
-        return triton.jit(kernel, do_not_specialize=varying)
+        compiled = triton.jit(kernel, do_not_specialize=varying)
+        # each launch takes the host's time: with one device nothing is asked
+        several = self.device == "cuda" and torch.cuda.device_count() > 1
+        return _Beside(compiled) if several else compiled
 
     def takes(self, x: Tensor, *layers: nn.Module | None) -> bool:
         """True if a kernel may compute with `x` and the tensors of `layers`; gradients are left to the twins."""
         fits = x.device.type == self.device and x.dtype in _TYPES and not torch.is_grad_enabled()
         return fits and x.numel() > 0 and all(layer is None or is_readable(layer, x) for layer in layers)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A Triton kernel that is launched on the device of its first tensor; Triton takes the thread's current one."""
+
+    kernel: Any
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return partial(_launch, self.kernel[grid])
+
+
+def _launch(launch: Callable[..., None], first: Tensor, *others: object, **sizes: object) -> None:
+    if first.get_device() == torch.cuda.current_device():
+        launch(first, *others, **sizes)
+        return
+    with torch.cuda.device_of(first):
+        launch(first, *others, **sizes)
 
 
 def is_readable(layer: nn.Module, x: Tensor) -> bool:

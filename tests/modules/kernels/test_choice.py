@@ -3,7 +3,9 @@
 import copy
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -105,6 +107,66 @@ def test_a_copied_network_is_fused_if_the_first_was(fused_ops):
     """As a LoRA copies it: its set of functions is copied too."""
     for network, fused in ((FeedForward(4), False), (FeedForward(4, fused_ops(Other())), True)):
         assert is_fused(network) is is_fused(copy.deepcopy(network)) is fused
+
+
+class Held:
+    """A tensor on cuda:`index`, which holds nothing."""
+
+    is_cuda = True
+
+    def __init__(self, index):
+        self.index = index
+
+    def get_device(self):
+        return self.index
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """(current device, grid, values, sizes) of each launch, on doubles of Triton and of two devices."""
+    current, seen = [0], []
+
+    class Jitted:
+        def __init__(self, _kernel, do_not_specialize):
+            self.varying = do_not_specialize
+
+        def __getitem__(self, grid):
+            return lambda *values, **sizes: seen.append((current[-1], grid, values, sizes))
+
+    @contextmanager
+    def device_of(tensor):
+        current.append(tensor.get_device())
+        yield
+        current.pop()
+
+    language = ModuleType("triton.language")
+    triton = SimpleNamespace(jit=Jitted, language=language)
+    monkeypatch.setitem(sys.modules, "triton", triton)
+    monkeypatch.setitem(sys.modules, "triton.language", language)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    return seen
+
+
+def _kernel(x, rows):
+    """Is never compiled."""
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_kernel_is_launched_on_the_device_of_its_tensors(launches, index):
+    """Triton launches on the thread's current device, for which memory of another is none."""
+    x = Held(index)
+    Compiler()(_kernel, "rows")[(3,)](x, 5, WIDTH=4)
+    assert launches == [(index, (3,), (x, 5), {"WIDTH": 4})]
+    assert torch.cuda.current_device() == 0
+
+
+@pytest.mark.usefixtures("launches")
+def test_with_one_device_triton_launches_by_itself(monkeypatch):
+    """The host's time bounds a stream: nothing is asked at a launch."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert type(Compiler()(_kernel)).__name__ == "Jitted"
 
 
 def test_importing_the_networks_imports_no_triton():
