@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,11 +40,24 @@ def develop(model: PersonaLive, latents: Tensor, lane: Lane) -> Callable[[], np.
         return begin_pictures(model.decode(latents)[0], model.dtype)
     # a copy, as the next step may write into the same memory before `side` has read it
     queued = latents.clone() if lane.decodes else model.decode(latents)
-    lane.side.wait_stream(torch.cuda.current_stream(latents.device))
-    queued.record_stream(lane.side)
-    with torch.cuda.stream(lane.side):
-        pixels = model.decode(queued) if lane.decodes else queued
-        return begin_pictures(pixels[0], model.dtype)
+    caller = torch.cuda.current_stream(latents.device)
+    lane.side.wait_stream(caller)
+    try:
+        with torch.cuda.stream(lane.side):
+            pixels = model.decode(queued) if lane.decodes else queued
+            read = begin_pictures(pixels[0], model.dtype)
+            done = lane.side.record_event()
+    except BaseException:
+        caller.wait_stream(lane.side)  # what was begun may still read `queued`
+        raise
+    # not record_stream: after a capture that failed, torch may never give such memory back
+    weakref.finalize(read, _let_go, queued, caller, done).atexit = False
+    return read
+
+
+def _let_go(_queued: Tensor, caller: torch.cuda.Stream, done: torch.cuda.Event) -> None:
+    """What `caller` next puts into this memory comes after `done`, even if the pictures were never read."""
+    caller.wait_event(done)
 
 
 def to_pictures(pixels: Tensor, dtype: torch.dtype) -> np.ndarray:
