@@ -283,6 +283,32 @@ def test_what_cannot_be_compiled_runs_plain_and_says_so_once(model, caplog):
     assert len(said) == len(caplog.records) == 4  # one for each class
 
 
+def test_what_cannot_be_compiled_anew_runs_plain_and_says_so_once(model, caplog):
+    """A later call may need other code, as for another number of keyframes."""
+    tried = []
+
+    def once(function):
+        calls = []
+
+        def run(layer, *inputs, **named):
+            calls.append(layer)
+            if len(calls) > 1:
+                tried.append(layer)
+                raise RuntimeError("no other kernel")
+            return function(layer, *inputs, **named)
+
+        return run
+
+    sped = fast(model, compile=once)
+    for _ in range(4):
+        assert torch.allclose(denoising(sped), denoising(model), atol=1e-5)
+    said = {record.getMessage() for record in caplog.records}
+    assert "blocks of the kind Resnet run without a compiler, which failed: RuntimeError: no other kernel" in said
+    assert len(said) == len(caplog.records)
+    assert tried
+    assert len(tried) <= len(sped.run.work.kinds.compiled)
+
+
 def test_what_cannot_be_recorded_runs_without_a_graph_and_says_so_once(model, caplog):
     class Jammed(Tape):
         def record(self, _run):

@@ -107,16 +107,20 @@ class Kinds:
         self.expected.add(unit)
 
     def call(self, layer: nn.Module, weights: Hashable, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:  # noqa: ANN401
-        """`layer(*inputs, **named)`, compiled at the first call of its kind; what cannot be compiled runs as it is."""
+        """`layer(*inputs, **named)`, compiled at the first call of its kind; what cannot be compiled runs as it is.
+
+        Later calls too may compile: what the compiler took for granted at the first, such as a length, may change.
+        """
         # tuples are keys and values of the bank: their length is left open
         given = (*inputs, *(value for _, value in sorted(named.items())))
         kind = weights, *("bank" if isinstance(one, tuple) else shape_of(one) for one in given), *sorted(named)
         run = self.compiled.get(kind)
-        if run is not None:
+        if run is _plain:
             return run(layer, *inputs, **named)
-        if self.progress:
-            self.progress(len(self.compiled), max(len(self.expected), len(self.compiled) + 1))
-        run = self.compile(_own(len(self.compiled)))
+        if run is None:
+            if self.progress:
+                self.progress(len(self.compiled), max(len(self.expected), len(self.compiled) + 1))
+            run = self.compile(_own(len(self.compiled)))
         try:
             result = run(layer, *inputs, **named)
         except Exception as error:  # whatever a compiler raises: the plain layer is right, and says what is wrong
