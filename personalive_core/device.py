@@ -130,6 +130,7 @@ def copy_down(*tensors: Tensor) -> Download:
 def reset_peak_memory(device: torch.device) -> None:
     """Resets `peak_memory`; without CUDA or Linux nothing is reset, and the peak is that since the process began."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what is kept of earlier work, and used by none, is no part of the next peak
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
         try:
@@ -139,12 +140,13 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Peak bytes: allocated on a CUDA device, else resident in this process; None if the system gives no figure.
+    """Peak bytes: held on a CUDA device, else resident in this process; None if the system gives no figure.
 
+    Held, not allocated: of the memory that a CUDA graph works in, only results count as allocated after the capture.
     Linux does not use getrusage: there a child process starts with its parent's peak.
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines() if _STATUS.exists() else []
     peaks = [int(line.split()[1]) * _KIB for line in lines if line.startswith("VmHWM:")]
     return peaks[0] if peaks else _peak_by_getrusage()

@@ -142,7 +142,7 @@ class Summary:
     filled: int  # frames whose face was missing
     size: tuple[int, int]  # width, height of the pictures; a file that is not lossless pads odd sides by a pixel
     seconds: Seconds
-    peak_memory: int | None  # bytes: allocated on a CUDA device, else resident; None if the system gives no figure
+    peak_memory: int | None  # bytes: held on a CUDA device, else resident; None if the system gives no figure
     detector: str  # the face detector that was used, for the driving or the reference; "none" if none was
 
 

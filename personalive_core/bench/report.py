@@ -54,7 +54,7 @@ class BenchReport:
     first_frame_seconds: float  # from the portrait to the first finished picture, with networks already loaded
     fps: float  # steady state: frames go in and come out
     fps_whole: float  # of the whole stream: includes its start, which emits no frame, and its end
-    peak_memory: int | None  # bytes, of the stream: allocated on a CUDA device, else resident; None: no figure
+    peak_memory: int | None  # bytes, of the stream: held on a CUDA device, else resident; None: no figure
     speed: str = ""  # the variant of the figures above; empty in older reports
     loops: tuple[LoopCost, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()

@@ -225,6 +225,36 @@ def test_peak_memory_sees_what_was_freed():
     assert peak_memory(CPU) - before > 100 * 2**20
 
 
+class Allocator:
+    """Bytes on cuda:1: of tensors, of a captured graph's own, and what is kept of earlier work."""
+
+    tensors, graph, kept, peak = 1, 4, 32, 64
+
+    def empty_cache(self):
+        self.kept = 0
+
+    def reset_peak_memory_stats(self, device):
+        assert device == torch.device("cuda:1")
+        self.peak = self.tensors + self.graph + self.kept
+
+    def max_memory_allocated(self, _device):
+        return self.tensors
+
+    def max_memory_reserved(self, device):
+        assert device == torch.device("cuda:1")
+        return self.peak
+
+
+def test_peak_memory_sees_what_a_graph_works_in(monkeypatch):
+    """Once a graph is captured, torch counts only its results as allocated."""
+    allocator, device = Allocator(), torch.device("cuda:1")
+    for name in ("empty_cache", "reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, name, getattr(allocator, name))
+    assert peak_memory(device) == 64
+    reset_peak_memory(device)
+    assert peak_memory(device) == 1 + 4
+
+
 STREAM = """
 from fractions import Fraction
 import torch
