@@ -34,6 +34,7 @@ from .measure import size_of
 from .report import BenchReport, StageCost
 from .run import READY
 from .stages import measure_stage
+from .variants import free
 
 _FACE = Box(0.3 * SIDE, 0.3 * SIDE, 0.7 * SIDE, 0.7 * SIDE)  # the drawn portrait's
 _RATE = 25  # driving frames per second
@@ -71,10 +72,14 @@ def run_liveportrait_bench(options: LivePortraitOptions) -> BenchReport:
     variants = live_variants(model, options)
     speed, several = next(iter(variants)), len(variants) > 1
     flops = count_live(options.width)
-    stages = tuple(cost for name, variant in variants.items() for cost in _stages(name, variant, flops, options))
+    stages, loops = _stages(speed, variants[speed], flops, options), list[LoopCost]()
     reset_peak_memory(device)
     first, fps, whole = time_loop(variants[speed], options)
     peak = peak_memory(device)
+    for name, variant in variants.items():
+        stages += [] if name == speed else _stages(name, variant, flops, options)
+        loops += [_loop(name, variant, options)] if several else []
+        free(variant.run)
     return BenchReport(
         widths=(options.width,),
         size=SIDE,
@@ -86,13 +91,13 @@ def run_liveportrait_bench(options: LivePortraitOptions) -> BenchReport:
         torch=torch.__version__,
         parameters=parameters,
         weight_bytes=size,
-        stages=stages,
+        stages=tuple(stages),
         first_frame_seconds=first,
         fps=fps,
         fps_whole=whole,
         peak_memory=peak,
         speed=speed,
-        loops=tuple(_loop(name, variant, options) for name, variant in variants.items() if several),
+        loops=tuple(loops),
         system=LIVEPORTRAIT,
     )
 

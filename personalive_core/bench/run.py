@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -23,11 +23,13 @@ from .options import BenchOptions
 from .report import BenchReport, StageCost
 from .stages import count_stages, measure_stage, timed_calls
 from .trace import by_family, trace
-from .variants import VARIANTS
+from .variants import VARIANTS, free
 
 __all__ = ["BenchOptions", "count_stages", "frame_rates", "run_bench"]
 
 READY = 3  # calls after which a variant has compiled what it compiles
+
+_Stream = tuple[float, float, float, int | None]  # as `time_stream`, and the peak memory
 
 
 def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchReport:
@@ -42,10 +44,8 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
     parameters, size = size_of([network for network in vars(model).values() if isinstance(network, nn.Module)])
     flops, speed = count_stages(model, options.size), options.measured_speeds[0]
     variants = {name: VARIANTS[name](model) for name in options.measured_speeds}
-    # of each variant: its stages and loops; of the first: a whole stream from its start to its end
-    stages = tuple(cost for name, variant in variants.items() for cost in _stages(name, variant, flops, options))
-    reset_peak_memory(model.device)
-    first, whole, steady = time_stream(with_decoder(variants[speed], options.decoder), options)
+    figures = [_figures(name, variant, flops, options) for name, variant in variants.items()]
+    first, whole, steady, peak = figures[0].stream
     report = BenchReport(
         widths=options.widths,
         size=options.size,
@@ -57,16 +57,39 @@ def run_bench(options: BenchOptions, model: PersonaLive | None = None) -> BenchR
         torch=torch.__version__,
         parameters=parameters,
         weight_bytes=size,
-        stages=stages,
+        stages=tuple(cost for of_speed in figures for cost in of_speed.stages),
         first_frame_seconds=first,
         fps=steady,
         fps_whole=whole,
-        peak_memory=peak_memory(model.device),
+        peak_memory=peak,
         speed=speed,
-        loops=tuple(cost for name, variant in variants.items() for cost in _loops(name, variant, options)),
-        live=tuple(cost for name, variant in variants.items() for cost in _live(name, variant, options)),
+        loops=tuple(cost for of_speed in figures for cost in of_speed.loops),
+        live=tuple(cost for of_speed in figures for cost in of_speed.live),
     )
     return _profiled(report, variants, options) if options.profile else report
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What is measured of one speed."""
+
+    stages: list[StageCost]
+    stream: _Stream  # zeros: not measured
+    loops: list[LoopCost]
+    live: list[LiveCost]
+
+
+def _figures(speed: str, model: PersonaLive, flops: dict[str, int], options: BenchOptions) -> _Figures:
+    """Stages, loops and live sessions; of the first speed a whole stream too, from its start to its end."""
+    stages = _stages(speed, model, flops, options)
+    stream: _Stream = (0.0, 0.0, 0.0, None)
+    if speed == options.measured_speeds[0]:
+        reset_peak_memory(model.device)
+        times = time_stream(with_decoder(model, options.decoder), options)
+        stream = *times, peak_memory(model.device)
+    figures = _Figures(stages, stream, _loops(speed, model, options), _live(speed, model, options))
+    free(model.run)
+    return figures
 
 
 def _stages(speed: str, model: PersonaLive, flops: dict[str, int], options: BenchOptions) -> list[StageCost]:

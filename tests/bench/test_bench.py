@@ -4,11 +4,15 @@ import dataclasses
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from personalive_core.backends.personalive.speed.choice import GRAPHS
+from personalive_core.backends.personalive.speed.runner import with_speed
+from personalive_core.bench import run as bench
 from personalive_core.bench.measure import count_flops, median_seconds, on_meta, size_of
 from personalive_core.bench.networks import empty_model, random_model
 from personalive_core.bench.report import BenchReport, StageCost, compare, read_report
@@ -223,6 +227,26 @@ def test_peak_memory_sees_what_was_freed():
         pytest.skip("this system does not tell a process's peak memory: run it on Linux or macOS")
     torch.ones(2**25)  # 128 MiB
     assert peak_memory(CPU) - before > 100 * 2**20
+
+
+def test_a_speed_holds_no_memory_of_the_one_before(model, monkeypatch):
+    runs = {name: with_speed(model, GRAPHS).run for name in ("compiled", "fp8")}
+
+    def loop(measured, speed, *_):
+        assert measured.run is runs[speed]
+        assert not any(run.prepared for run in runs.values())
+        measured.run.prepared[speed] = "a graph"
+        return speed
+
+    variants = {name: partial(dataclasses.replace, run=run) for name, run in runs.items()}
+    monkeypatch.setattr(bench, "VARIANTS", variants)
+    monkeypatch.setattr(bench, "timed_calls", lambda *_: {})
+    monkeypatch.setattr(bench, "time_stream", lambda measured, _: (1.0, 2.0, float(measured.run is runs["compiled"])))
+    monkeypatch.setattr(bench, "measure_loop", loop)
+    found = run_bench(BenchOptions(size=64, speeds=("compiled", "fp8"), keyframes=(0,)), model)
+    assert found.loops == ("compiled", "fp8")
+    assert (found.first_frame_seconds, found.fps_whole, found.fps) == (1.0, 2.0, 1.0)
+    assert not any(run.prepared for run in runs.values())
 
 
 class Allocator:
