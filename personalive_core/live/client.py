@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _FIGURES = 0.5  # seconds between two messages of figures
-_LONGEST_DELAY = 3600.0  # seconds
+_LONGEST_DELAY = 3600.0  # seconds that still count for the figures
 _PAUSES = ("hidden", "user")
 _PARTING = 2.0  # seconds in which the last words must have been sent
 
@@ -168,7 +168,9 @@ class Client:
         window = whole_of(fields, "window")
         frames, dropped = (min(whole_of(fields, key), 1000) for key in ("frames", "dropped"))
         told = fields.get("delay")
-        delay = None if told is None else number_of(fields, "delay", -_LONGEST_DELAY, _LONGEST_DELAY)
+        delay = None if told is None else number_of(fields, "delay")
+        if delay is not None and abs(delay) > _LONGEST_DELAY:  # what was in flight before a long pause tells nothing
+            delay = None
         self.outbox.shown(window)
         self._session.seen(delay, frames, dropped)
 

@@ -88,6 +88,22 @@ def test_figures_come_by_themselves():
     run(test())
 
 
+def test_frames_from_before_a_long_pause_end_no_connection():
+    """Windows that were in flight come out after the pause, with delays of hours: they are no figures."""
+
+    async def test():
+        async with serving() as server:
+            page = await server.page()
+            for window, delay in enumerate((0.25, 7200.0)):
+                fields = {"window": window, "number": window, "delay": delay, "frames": 4, "dropped": 0}
+                await page.send("shown", fields)
+            while (now := (await page.next("figures", "bye"))).fields.get("shown") != 8:
+                assert now.kind == "figures"
+            assert now.fields["delay_p95"] == 0.25
+
+    run(test())
+
+
 def test_settings_change_one_by_one_and_are_told():
     async def test():
         async with serving() as server:
