@@ -197,7 +197,7 @@ class LiveHub:
         self.session.change(self._wanted)
 
     def record(self, what: str | None, sound: bool) -> None:
-        """Records `what`, one of record.RECORDED; None ends it, which takes a while."""
+        """Records `what`, one of record.RECORDED; None ends it, and `saved` is told once its film is there."""
         if what is None:
             self._takes.stop()
         else:

@@ -33,7 +33,7 @@ class HubParts(Protocol):
         """Changes the settings that a `set` names. Raises InputError for a value that cannot be."""
 
     def record(self, what: str | None, sound: bool) -> None:
-        """Records `what`, one of record.RECORDED; None ends it, which takes a while."""
+        """Records `what`, one of record.RECORDED; None ends it, and `saved` is told once its film is there."""
 
     def snapshot(self) -> None:
         """Saves the newest result frame."""

@@ -253,9 +253,39 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
                 while server.session.figures().steps < start:
                     await asyncio.sleep(0.01)
             await saved(page)
-            names = [message.fields["name"] for message in page.heard if message.kind == "saved"]
-            assert len(names) == 2
+            while len(names := [message.fields["name"] for message in page.heard if message.kind == "saved"]) < 2:
+                await page.next("saved")
             assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(names)
+
+    run(test())
+
+
+def test_live_goes_on_while_a_film_is_finished_and_another_begins(tmp_path, monkeypatch):
+    """Finishing a film of an hour takes many seconds: it is read, and written anew."""
+    gate = threading.Event()
+
+    class Long(write.VideoWriter):
+        def __exit__(self, *error):
+            gate.wait(PATIENCE / 2)
+            super().__exit__(*error)
+
+    monkeypatch.setattr(record, "VideoWriter", Long)
+
+    async def test():
+        async with serving(tmp_path) as server:
+            page = await server.page()
+            for start in (1.0, 2.0):
+                await record_of(page)
+                await page.window([50] * 4, start)
+                while server.session.figures().steps < start:
+                    await asyncio.sleep(0.01)
+                await page.send("record", {"on": False, "what": "result", "sound": False})
+            await page.window([50] * 4, 3.0)
+            assert not [message for message in page.heard if message.kind == "saved"]
+            gate.set()
+            names = {(await page.next("saved")).fields["name"] for _ in range(2)}
+            assert {path.name for path in tmp_path.iterdir()} == names
+            assert len(names) == 2
 
     run(test())
 
