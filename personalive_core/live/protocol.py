@@ -18,7 +18,8 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
 
     server -> page
     welcome    version, size, window, source (page, camera or film), settings, credits {up, down}, limits {frame,
-               reference, sound} in bytes, model, device, can {record, virtual_camera}, portrait as this message's JPEG
+               reference, sound} in bytes, model, device, can {record, virtual_camera}, recording (result, camera or
+               None: what is recorded already), portrait as this message's JPEG
     got        number, rate: the frame arrived; frames a second wanted from now on
     frame      number, time, window, index (in its window), count (frames of its window), spacing (seconds between
                them), valid, keyframe, novelty; a JPEG. At most `credits.down` windows without `shown`

@@ -145,7 +145,8 @@ class LiveHub:
         for why in ("hidden", "user"):  # of the page before
             self.session.resume(why)
         try:
-            await socket.send_bytes(await self.in_thread(welcome, self.session, self.source, can, self._wanted))
+            known = self.session, self.source, can, self._wanted, self._takes.recording
+            await socket.send_bytes(await self.in_thread(welcome, *known))
         except BaseException:
             self._left(client)
             raise

@@ -29,6 +29,7 @@ def test_hello_is_answered_with_all_that_the_page_must_know(tmp_path):
             assert fields["limits"] == {"frame": MOST_FRAME, "reference": MOST_REFERENCE, "sound": MOST_SOUND}
             assert (fields["model"], fields["device"]) == ("small", "cpu")
             assert fields["can"] == {"record": True, "virtual_camera": False}
+            assert fields["recording"] is None
             strengths = {"rotation": 1.0, "translation": 0.5, "scale": 0.0, "expression": 1.0}
             rest = {"mode": "quality", "smoothing": None, "face": "largest", "mark": False}
             assert fields["settings"] == {**strengths, **rest}

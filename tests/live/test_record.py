@@ -260,6 +260,22 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
     run(test())
 
 
+def test_a_page_that_is_loaded_again_is_told_what_is_recorded(tmp_path):
+    async def test():
+        async with serving(tmp_path) as server:
+            page = await server.page()
+            await record_of(page, "camera")
+            await page.window([50] * 4, 1.0)
+            await page.socket.close()
+            page = await server.page()
+            assert page.welcome.fields["recording"] == "camera"
+            await saved(page)
+            await page.socket.close()
+            assert (await server.page()).welcome.fields["recording"] is None
+
+    run(test())
+
+
 def test_live_goes_on_while_a_film_is_finished_and_another_begins(tmp_path, monkeypatch):
     """Finishing a film of an hour takes many seconds: it is read, and written anew."""
     gate = threading.Event()

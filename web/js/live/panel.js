@@ -143,15 +143,15 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     },
     settings: showSettings,
     saved({ what, name }) {
-      if (what !== "snapshot") recording.stopped();
+      if (what !== "snapshot") recording.ended();
       note(fill(words.saved, { name }), "good");
     },
     failed({ what, text }) {
-      if (what === "record") recording.stopped();
+      if (what === "record") recording.ended();
       note(text, "bad");
     },
   };
-  function opened({ source, settings, limits, can }, portrait) {
+  function opened({ source, settings, limits, can, recording: recorded }, portrait) {
     Object.assign(is, { link: "open", over: null });
     fromServer = source !== "page";
     most = limits?.reference ?? MOST_REFERENCE;
@@ -162,6 +162,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     decodeJpeg(portrait).then((picture) => blank && result.show(picture), () => {}); // until there is a result
     showSettings(settings);
     if (hidden) send("pause", { why: "hidden" });
+    recording.known(recorded);
     showState();
     if (again && !fromServer) setLive(true);
     again = false;

@@ -6,12 +6,14 @@ import { sendSound } from "./sound.js";
 
 /**
  * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells, `changed()` is
- * called when a recording begins or ends. Returns {stopped, offered, camera, close}: call
- * `stopped()` when the server no longer records; `offered(said)` tells whether the session's word offers to record the
- * camera instead, and no recording is on; `camera()` does so.
+ * called when a recording begins or ends. Returns {stopped, ended, known, offered, camera, close}: call `stopped()`
+ * when the server no longer records, `ended()` when it tells that a film is there or has failed, `known(what)` with
+ * what it says to record when it welcomes the page; `offered(said)` tells whether the session's word offers to record
+ * the camera instead, and no recording is on; `camera()` does so.
  */
 export function bindRecording({ record, what, sound }, words, { send, note, changed }) {
   let [on, silence, busy] = [false, null, false];
+  let finishing = 0; // films that were ended here and are not told yet: another recording may be on by then
 
   const show = () => {
     record.textContent = on ? words.stopRecord : words.record;
@@ -23,6 +25,18 @@ export function bindRecording({ record, what, sound }, words, { send, note, chan
     [on, silence] = [false, null];
     show();
     changed();
+  };
+  const ended = () => {
+    if (finishing > 0) finishing -= 1;
+    else stopped();
+  };
+  const known = (recorded) => {
+    finishing = 0;
+    if (!recorded) return on ? stopped() : undefined;
+    on = true; // also begun by this page before it was loaded again
+    what.value = recorded;
+    show();
+    return changed();
   };
   const start = async () => {
     try {
@@ -40,7 +54,7 @@ export function bindRecording({ record, what, sound }, words, { send, note, chan
     if (busy) return;
     busy = true;
     if (on) {
-      send("record", { on: false, what: what.value, sound: sound.checked });
+      if (send("record", { on: false, what: what.value, sound: sound.checked })) finishing += 1;
       stopped();
     } else await start();
     busy = false;
@@ -51,5 +65,5 @@ export function bindRecording({ record, what, sound }, words, { send, note, chan
     what.value = "camera";
     record.click();
   };
-  return { stopped, offered, camera, close: () => silence?.() };
+  return { stopped, ended, known, offered, camera, close: () => silence?.() };
 }
