@@ -5,7 +5,8 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
     page -> server
     hello      version, token
     frame      number, time; a JPEG. Number rises, time is the page's clock. At most `credits.up` of them without `got`
-    sound      time of the first sample on the same clock, rate, channels; int16 little-endian, interleaved
+    sound      time of the first sample on the same clock (the server's, see `pong`, where the source is not the page),
+               rate, channels; int16 little-endian, interleaved
     shown      window, number, delay (display minus capture of the newest frame, None if not known), frames (displayed
                since the last `shown`), dropped (arrived, but never displayed, since then)
     set        any of rotation, translation, scale, expression, mode, smoothing, face, mark

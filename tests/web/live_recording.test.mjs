@@ -13,7 +13,7 @@ function stage() {
   const record = { setAttribute: (_, value) => (record.pressed = value === "true") };
   const [what, sound] = [{ value: "result" }, { checked: false }];
   const send = (kind, { on, what }) => world.link && sent.push(`${kind} ${on ? what : "off"}`) > 0;
-  const recording = bindRecording({ record, what, sound }, EN, { send, note() {}, changed() {} });
+  const recording = bindRecording({ record, what, sound }, EN, { send, note() {}, changed() {}, offset: () => 0 });
   return { sent, world, record, what, recording, press: () => record.onclick() };
 }
 

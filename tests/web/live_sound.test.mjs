@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRecording } from "../../web/js/live/recording.js";
 import { sendSound } from "../../web/js/live/sound.js";
 
 const contexts = [];
@@ -49,6 +50,24 @@ test("the device's own rate is sent, but none that no film has", async () => {
   assert.equal(await rateOf(96000), 96000);
   assert.equal(await rateOf(192000), 48000);
   assert.deepEqual(contexts.filter(({ open }) => open), []);
+});
+
+test("sound has the times of the driving, also of the server's own camera", async () => {
+  const sent = [];
+  let ahead = null; // the server's clock is not known yet
+  const record = { setAttribute() {} };
+  const send = (kind, { time }) => sent.push(kind === "sound" ? Math.round(time - performance.now() / 1000) : kind) > 0;
+  const about = { send, note() {}, changed() {}, offset: () => ahead };
+  bindRecording({ record, what: { value: "result" }, sound: { checked: true } }, {}, about);
+  await record.onclick();
+  const piece = () => AudioWorkletNode.last.port.onmessage({ data: { start: 0, samples: new Float32Array(8) } });
+  piece();
+  ahead = 5000;
+  piece();
+  ahead = 0;
+  piece();
+  assert.deepEqual(sent, ["record", 5000, 0]);
+  await record.onclick();
 });
 
 test("a microphone that cannot be connected is let go", async () => {

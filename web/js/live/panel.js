@@ -46,10 +46,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
   const board = figureBoard(parts.figures.values, words);
   const result = screen(stage.result);
   const film = latestOnly(screen(stage.film).show);
-  const delayOf = ({ time }, at) => {
-    const offset = fromServer ? (link?.offset() ?? null) : 0;
-    return offset === null ? null : at - (time - offset);
-  };
+  const offset = () => (fromServer ? (link?.offset() ?? null) : 0); // of the clock of the driving's times
+  const delayOf = ({ time }, at) => (offset() === null ? null : at - (time - offset()));
   const grabber = frameGrabber({
     free: () => link?.free() ?? false,
     send: (number, time, jpeg) => link?.sendFrame(number, time, jpeg),
@@ -75,6 +73,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     send,
     note,
     changed: () => showState(),
+    offset,
   });
   const camera = shooting({
     video: stage.video,

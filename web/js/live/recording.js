@@ -5,13 +5,14 @@ import { fill } from "../strings.js";
 import { sendSound } from "./sound.js";
 
 /**
- * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells, `changed()` is
- * called when a recording begins or ends. Returns {stopped, ended, known, offered, camera, close}: call `stopped()`
- * when the server no longer records, `ended()` when it tells that a film is there or has failed, `known(what)` with
- * what it says to record when it welcomes the page; `offered(said)` tells whether the session's word offers to record
- * the camera instead, and no recording is on; `camera()` does so.
+ * `send(kind, fields, bytes)` sends a message, `note(text, tone)` tells, `changed()` is called when a recording begins
+ * or ends, `offset()` gives the seconds by which the driving's clock is ahead of the page's, null while not known.
+ * Returns {stopped, ended, known, offered, camera, close}: call `stopped()` when the server no longer records,
+ * `ended()` when it tells that a film is there or has failed, `known(what)` with what it says to record when it
+ * welcomes the page; `offered(said)` tells whether the session's word offers to record the camera instead, and no
+ * recording is on; `camera()` does so.
  */
-export function bindRecording({ record, what, sound }, words, { send, note, changed }) {
+export function bindRecording({ record, what, sound }, words, { send, note, changed, offset }) {
   let [on, silence, busy] = [false, null, false];
   let finishing = 0; // films that were ended here and are not told yet: another recording may be on by then
 
@@ -38,9 +39,13 @@ export function bindRecording({ record, what, sound }, words, { send, note, chan
     show();
     return changed();
   };
+  const heard = ({ time, ...fields }, bytes) => {
+    const ahead = offset();
+    return on && ahead !== null && send("sound", { time: time + ahead, ...fields }, bytes);
+  };
   const start = async () => {
     try {
-      if (sound.checked) silence = await sendSound((fields, bytes) => on && send("sound", fields, bytes));
+      if (sound.checked) silence = await sendSound(heard);
     } catch (error) {
       const problem = error instanceof DeviceProblem ? error : new DeviceProblem("microphoneFailed", error.message);
       return note(fill(words[problem.word], { what: problem.message }), "bad");
