@@ -56,7 +56,7 @@ class Client:
             "set": self._set,
             "calibrate": lambda _: self._session.calibrate(),
             "reference": self._reference,
-            "pause": lambda message: self._session.pause(choice_of(message.fields, "why", _PAUSES)),
+            "pause": self._pause,
             "resume": self._resume,
             "record": self._record,
             "snapshot": lambda _: hub.in_thread(hub.snapshot),
@@ -188,6 +188,11 @@ class Client:
             self._session.swap(picture)
         except PersonaLiveError as error:
             self.say("failed", {"what": "reference", "text": self._hub.plain(error)})
+
+    def _pause(self, message: Message) -> None:
+        why = choice_of(message.fields, "why", _PAUSES)
+        if why == "user" or self._own:  # the server's own camera or film goes on for others who show the result
+            self._session.pause(why)
 
     def _resume(self, message: Message) -> None:
         self._session.resume(choice_of(message.fields, "why", _PAUSES))

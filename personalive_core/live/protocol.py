@@ -12,7 +12,7 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
     set        any of rotation, translation, scale, expression, mode, smoothing, face, mark
     calibrate
     reference  a JPEG, PNG or WebP
-    pause      why: hidden or user                        resume
+    pause      why: hidden, which counts only where the source is the page, or user                  resume
     record     on, what: result or camera, sound          snapshot
     ping       time
     stop

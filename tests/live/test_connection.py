@@ -12,7 +12,7 @@ import pytest
 from personalive_core.errors import WeightsError
 from personalive_core.live.protocol import MOST_FRAME, MOST_REFERENCE, MOST_SOUND, VERSION
 from personalive_core.live.server import Rules
-from tests.live.doubles import raising
+from tests.live.doubles import captured, raising
 from tests.live.serving import PATIENCE, SIZE, decoded, echo, encoded, grey, serving
 
 
@@ -199,6 +199,24 @@ def test_pause_and_resume_for_each_reason():
                 await page.send("resume", {"why": why})
                 while (await page.next("said")).fields["word"] == f"paused_{why}":
                     pass
+
+    run(test())
+
+
+def test_a_hidden_page_does_not_pause_the_servers_own_camera():
+    """A virtual camera and OBS show the result while the page's tab is behind that of the meeting."""
+
+    async def test():
+        async with serving(source="camera") as server:
+            page = await server.page()
+            for why in ("hidden", "user"):
+                await page.send("pause", {"why": why})
+            await page.word("paused_user")
+            await page.send("resume", {"why": "user"})
+            await page.word("waiting")
+            for number in range(4):
+                server.hub.offer(captured(number, grey(50)))
+            assert await page.next("frame")
 
     run(test())
 
