@@ -230,7 +230,8 @@ class Client:
             made = still.made
             moment = Instant(made.number, made.time)
             page = self._clock.down(moment) if self._own else moment
-            fields = {"number": page.number, "time": page.time, "window": made.window}
+            told = page.time if self._clock.is_known or not self._own else None
+            fields = {"number": page.number, "time": told, "window": made.window}
             place = {"index": still.index, "count": still.count, "spacing": still.spacing}
             about = {"valid": made.valid, "keyframe": made.keyframe, "novelty": float(made.novelty)}
             jpeg = await self._hub.in_thread(_jpeg_of, still)

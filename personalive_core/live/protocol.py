@@ -22,8 +22,9 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
                reference, sound} in bytes, model, device, can {record, virtual_camera}, recording (result, camera or
                None: what is recorded already), portrait as this message's JPEG
     got        number, rate: the frame arrived; frames a second wanted from now on
-    frame      number, time, window, index (in its window), count (frames of its window), spacing (seconds between
-               them), valid, keyframe, novelty; a JPEG. At most `credits.down` windows without `shown`
+    frame      number, time (None for a result of an earlier page, until this one has told a time), window, index (in
+               its window), count (frames of its window), spacing (seconds between them), valid, keyframe, novelty; a
+               JPEG. At most `credits.down` windows without `shown`
     driving    number, time; a JPEG: what the server's own camera or film shows
     figures    see figures.Figures
     keyframe   number; a JPEG

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from itertools import pairwise
 from types import SimpleNamespace
@@ -249,6 +250,26 @@ def test_times_go_on_from_page_to_page():
                 await page.socket.close()
             assert [made.number for made in seen] == list(range(8))
             assert all(one.time < other.time for one, other in pairwise(seen))
+
+    run(test())
+
+
+def test_results_of_an_earlier_page_have_no_time_on_the_clock_of_one_that_told_none():
+    """A page that is loaded again during a step gets its results before it has sent a frame."""
+    gate = threading.Event()
+
+    async def test():
+        async with serving(performer=echo(before=lambda _: gate.wait(PATIENCE))) as server:
+            page = await server.page()
+            await page.window([50] * 4, 3.0)
+            while not server.session.busy:
+                await asyncio.sleep(0.01)
+            await page.socket.close()
+            page = await server.page()
+            gate.set()
+            assert [(await page.next("frame")).fields["time"] for _ in range(4)] == [None] * 4
+            await page.window([50] * 4, 7.0)
+            assert (await page.next("frame")).fields["time"] == pytest.approx(7.0, abs=1e-6)
 
     run(test())
 

@@ -3,6 +3,7 @@
 import { setText } from "../dom.js";
 import { fill } from "../strings.js";
 import { addKeyframe, figureBoard, latestOnly, screen, setPicture } from "./board.js";
+import { delayAt } from "./delays.js";
 import { frameGrabber } from "./grabber.js";
 import { openLink } from "./link.js";
 import { decodeJpeg, livePlayer } from "./player.js";
@@ -47,7 +48,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
   const result = screen(stage.result);
   const film = latestOnly(screen(stage.film).show);
   const offset = () => (fromServer ? (link?.offset() ?? null) : 0); // of the clock of the driving's times
-  const delayOf = ({ time }, at) => (offset() === null ? null : at - (time - offset()));
+  const delayOf = ({ time }, at) => delayAt(at, time, offset());
   const grabber = frameGrabber({
     free: () => link?.free() ?? false,
     send: (number, time, jpeg) => link?.sendFrame(number, time, jpeg),
