@@ -153,7 +153,7 @@ class Client:
         else:
             if moment is not None:
                 self._hub.offer(Captured(picture, moment.number, moment.time))
-        self.say("got", {"number": number, "rate": self._session.figures().rate})
+        self.say("got", {"number": number, "rate": self._hub.rate()})
 
     def _sound(self, message: Message) -> None:
         _check_length(message, MOST_SOUND)

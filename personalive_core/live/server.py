@@ -21,10 +21,12 @@ from .client import Client
 from .clock import Instant, PageClock
 from .ending import Deadline, Ending
 from .exchange import changed_settings, settings_fields
+from .figures import MOST_DRIVING
 from .greeting import heard_hello, refuse, welcome
 from .mjpeg import Stream
 from .outlet import Outlet
 from .protocol import MOST_MESSAGE
+from .record import CAMERA
 from .takes import Takes
 from .types import Captured, Settings
 
@@ -203,6 +205,11 @@ class LiveHub:
             self._takes.stop()
         else:
             self._takes.start(what, sound)
+
+    def rate(self) -> float:
+        """Driving frames a second that are wanted of the page: all, if the camera is recorded, however slow steps are."""
+        recorded = self._takes.recording == CAMERA
+        return MOST_DRIVING if recorded else float(self.session.figures().rate)
 
     def snapshot(self) -> None:
         """Saves the newest result frame."""

@@ -35,6 +35,9 @@ class HubParts(Protocol):
     def record(self, what: str | None, sound: bool) -> None:
         """Records `what`, one of record.RECORDED; None ends it, and `saved` is told once its film is there."""
 
+    def rate(self) -> float:
+        """Driving frames a second that are wanted of the page."""
+
     def snapshot(self) -> None:
         """Saves the newest result frame."""
 

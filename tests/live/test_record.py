@@ -20,6 +20,7 @@ from personalive_core.media import write
 from personalive_core.media.label import badge, stamp
 from personalive_core.media.picture import read_image, read_picture_label
 from personalive_core.media.video import probe, read_label
+from tests.live.doubles import sleeping
 from tests.live.serving import PATIENCE, decoded, echo, grey, serving
 from tests.media.films import decode_sound, read
 
@@ -256,6 +257,24 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
             while len(names := [message.fields["name"] for message in page.heard if message.kind == "saved"]) < 2:
                 await page.next("saved")
             assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(names)
+
+    run(test())
+
+
+def test_while_the_camera_is_recorded_all_its_frames_are_wanted(tmp_path):
+    """Else a film that is recorded as the model is too slow for live has as few frames as live."""
+
+    async def test():
+        async with serving(tmp_path, performer=echo(window=1, before=sleeping(0.5))) as server:
+            page, rates = await server.page(), []
+            for number, what in enumerate((None, None, "camera", "result")):
+                if what:
+                    await record_of(page, what)
+                await page.frame(50, 1.0 + number)
+                rates.append((await page.next("got")).fields["rate"])
+                while server.session.figures().steps <= number:
+                    await asyncio.sleep(0.01)
+            assert rates == [25, pytest.approx(2, abs=0.3), 60, pytest.approx(2, abs=0.3)]
 
     run(test())
 
