@@ -25,12 +25,13 @@ const seconds = () => performance.now() / 1000;
 
 /**
  * Builds the panel in `root` and connects it to the session at `socketUrl` with its `token`. `words`: see words.js.
- * `onEnded({why, text})` is called when the session is over for this page. `graphImages()` may list pictures to choose
- * a reference from: [{name, url}], of this page's own server. `live`: the camera opens at once. `renew(live)` leaves
- * for another session after this one's end, on Start, and by itself if the session's machine was lost; without it Start
- * connects again. Returns {close}: the panel goes, and the camera's light.
+ * `onBegun()` is called when the session is on for this page, also once more after its end, and `onEnded({why, text})`
+ * when it is over. `graphImages()` may list pictures to choose a reference from: [{name, url}], of this page's own
+ * server. `live`: the camera opens at once. `renew(live)` leaves for another session after this one's end, on Start,
+ * and by itself if the session's machine was lost; without it Start connects again. Returns {close}: the panel goes,
+ * and the camera's light.
  */
-export function livePanel(root, { words, socketUrl, token, onEnded, graphImages, renew, live = false }) {
+export function livePanel(root, { words, socketUrl, token, onBegun, onEnded, graphImages, renew, live = false }) {
   const parts = liveElements(words);
   const { stage, buttons, devices } = parts;
   const is = { link: "connecting", over: null, problem: null, camera: "off", said: null }; // as stateOf takes it
@@ -163,6 +164,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     showSettings(settings);
     if (hidden) send("pause", { why: "hidden" });
     recording.known(recorded);
+    onBegun?.();
     showState();
     if (again && !fromServer) setLive(true);
     again = false;
