@@ -207,7 +207,7 @@ class LiveHub:
             self._takes.start(what, sound)
 
     def rate(self) -> float:
-        """Driving frames a second that are wanted of the page: all, if the camera is recorded, however slow steps are."""
+        """Driving frames a second that the page is to send: all while the camera is recorded, however slow live is."""
         recorded = self._takes.recording == CAMERA
         return MOST_DRIVING if recorded else float(self.session.figures().rate)
 
