@@ -197,13 +197,19 @@ def new_output(prefix: str, suffix: str, size: tuple[int, int] = (0, 0)) -> Path
 def temp_file(content: bytes, suffix: str) -> Path:
     """Writes `content` to a file in the temporary folder, which ComfyUI empties when it starts.
 
-    The name is a hash of the content, so equal content shares one file.
+    The name is a hash of the content, so equal content shares one file. Raises OutputError where the disk is full.
     """
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"personalive_{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     if not path.exists():
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except BaseException as error:
+            path.unlink(missing_ok=True)  # a later run would take a part for the whole
+            if isinstance(error, OSError):
+                raise OutputError(f"{path} was not written ({error.strerror}): free space and run again") from error
+            raise
     return path
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _FIGURES = 0.5  # seconds between two messages of figures
-_LONGEST_DELAY = 3600.0  # seconds
+_LONGEST_DELAY = 3600.0  # seconds that still count for the figures
 _PAUSES = ("hidden", "user")
 _PARTING = 2.0  # seconds in which the last words must have been sent
 
@@ -56,7 +56,7 @@ class Client:
             "set": self._set,
             "calibrate": lambda _: self._session.calibrate(),
             "reference": self._reference,
-            "pause": lambda message: self._session.pause(choice_of(message.fields, "why", _PAUSES)),
+            "pause": self._pause,
             "resume": self._resume,
             "record": self._record,
             "snapshot": lambda _: hub.in_thread(hub.snapshot),
@@ -153,7 +153,7 @@ class Client:
         else:
             if moment is not None:
                 self._hub.offer(Captured(picture, moment.number, moment.time))
-        self.say("got", {"number": number, "rate": self._session.figures().rate})
+        self.say("got", {"number": number, "rate": self._hub.rate()})
 
     def _sound(self, message: Message) -> None:
         _check_length(message, MOST_SOUND)
@@ -168,7 +168,9 @@ class Client:
         window = whole_of(fields, "window")
         frames, dropped = (min(whole_of(fields, key), 1000) for key in ("frames", "dropped"))
         told = fields.get("delay")
-        delay = None if told is None else number_of(fields, "delay", -_LONGEST_DELAY, _LONGEST_DELAY)
+        delay = None if told is None else number_of(fields, "delay")
+        if delay is not None and abs(delay) > _LONGEST_DELAY:  # what was in flight before a long pause tells nothing
+            delay = None
         self.outbox.shown(window)
         self._session.seen(delay, frames, dropped)
 
@@ -186,6 +188,11 @@ class Client:
             self._session.swap(picture)
         except PersonaLiveError as error:
             self.say("failed", {"what": "reference", "text": self._hub.plain(error)})
+
+    def _pause(self, message: Message) -> None:
+        why = choice_of(message.fields, "why", _PAUSES)
+        if why == "user" or self._own:  # the server's own camera or film goes on for others who show the result
+            self._session.pause(why)
 
     def _resume(self, message: Message) -> None:
         self._session.resume(choice_of(message.fields, "why", _PAUSES))
@@ -223,7 +230,8 @@ class Client:
             made = still.made
             moment = Instant(made.number, made.time)
             page = self._clock.down(moment) if self._own else moment
-            fields = {"number": page.number, "time": page.time, "window": made.window}
+            told = page.time if self._clock.is_known or not self._own else None
+            fields = {"number": page.number, "time": told, "window": made.window}
             place = {"index": still.index, "count": still.count, "spacing": still.spacing}
             about = {"valid": made.valid, "keyframe": made.keyframe, "novelty": float(made.novelty)}
             jpeg = await self._hub.in_thread(_jpeg_of, still)

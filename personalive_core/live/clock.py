@@ -25,6 +25,11 @@ class PageClock:
         self._number: int | None = None  # what is added to the page's
         self._time: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the page has told a time yet; before, none of the session's is one of the page's."""
+        return self._time is not None
+
     def time_up(self, time: float, now: float) -> float:
         """A time of the page's clock on the session's; the first one told is taken for `now`."""
         if self._time is None or abs(time + self._time - now) > _ASTRAY:

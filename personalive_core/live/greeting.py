@@ -39,7 +39,13 @@ async def heard_hello(socket: web.WebSocketResponse, token: str) -> str | None:
     return None
 
 
-def welcome(session: Any, source: str, can: dict[str, bool], settings: Any) -> bytes:  # noqa: ANN401
+def welcome(
+    session: Any,  # noqa: ANN401
+    source: str,
+    can: dict[str, bool],
+    settings: Any,  # noqa: ANN401
+    recording: str | None,
+) -> bytes:
     """The answer to hello, packed; the reference picture is its payload."""
     performer = session.performer
     fields = {
@@ -53,6 +59,7 @@ def welcome(session: Any, source: str, can: dict[str, bool], settings: Any) -> b
         "model": session.model,
         "device": session.device,
         "can": can,
+        "recording": recording,
     }
     return pack(Message("welcome", fields, encode_jpeg(performer.portrait)))
 

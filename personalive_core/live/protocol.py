@@ -5,23 +5,26 @@ The page sends `hello` first and is answered with `welcome`. Then, each way, kin
     page -> server
     hello      version, token
     frame      number, time; a JPEG. Number rises, time is the page's clock. At most `credits.up` of them without `got`
-    sound      time of the first sample on the same clock, rate, channels; int16 little-endian, interleaved
+    sound      time of the first sample on the same clock (the server's, see `pong`, where the source is not the page),
+               rate, channels; int16 little-endian, interleaved
     shown      window, number, delay (display minus capture of the newest frame, None if not known), frames (displayed
                since the last `shown`), dropped (arrived, but never displayed, since then)
     set        any of rotation, translation, scale, expression, mode, smoothing, face, mark
     calibrate
     reference  a JPEG, PNG or WebP
-    pause      why: hidden or user                        resume
+    pause      why: hidden, which counts only where the source is the page, or user                  resume
     record     on, what: result or camera, sound          snapshot
     ping       time
     stop
 
     server -> page
     welcome    version, size, window, source (page, camera or film), settings, credits {up, down}, limits {frame,
-               reference, sound} in bytes, model, device, can {record, virtual_camera}, portrait as this message's JPEG
+               reference, sound} in bytes, model, device, can {record, virtual_camera}, recording (result, camera or
+               None: what is recorded already), portrait as this message's JPEG
     got        number, rate: the frame arrived; frames a second wanted from now on
-    frame      number, time, window, index (in its window), count (frames of its window), spacing (seconds between
-               them), valid, keyframe, novelty; a JPEG. At most `credits.down` windows without `shown`
+    frame      number, time (None for a result of an earlier page, until this one has told a time), window, index (in
+               its window), count (frames of its window), spacing (seconds between them), valid, keyframe, novelty; a
+               JPEG. At most `credits.down` windows without `shown`
     driving    number, time; a JPEG: what the server's own camera or film shows
     figures    see figures.Figures
     keyframe   number; a JPEG

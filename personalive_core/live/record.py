@@ -69,6 +69,16 @@ class FilmRecorder:
         self._thread = threading.Thread(target=self._run, name="live-recorder", daemon=True)
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether frames are still taken: it was not ended, and nothing went wrong."""
+        return not self._finishing.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its film is not yet finished."""
+        return self._thread.is_alive()
+
     def show(self, time: float, picture: Picture) -> None:
         """Adds a frame [H, W, 3]; one that is not later than the one before is left out."""
         if not self._finishing.is_set():

@@ -21,10 +21,12 @@ from .client import Client
 from .clock import Instant, PageClock
 from .ending import Deadline, Ending
 from .exchange import changed_settings, settings_fields
+from .figures import MOST_DRIVING
 from .greeting import heard_hello, refuse, welcome
 from .mjpeg import Stream
 from .outlet import Outlet
 from .protocol import MOST_MESSAGE
+from .record import CAMERA
 from .takes import Takes
 from .types import Captured, Settings
 
@@ -145,7 +147,8 @@ class LiveHub:
         for why in ("hidden", "user"):  # of the page before
             self.session.resume(why)
         try:
-            await socket.send_bytes(await self.in_thread(welcome, self.session, self.source, can, self._wanted))
+            known = self.session, self.source, can, self._wanted, self._takes.recording
+            await socket.send_bytes(await self.in_thread(welcome, *known))
         except BaseException:
             self._left(client)
             raise
@@ -197,11 +200,16 @@ class LiveHub:
         self.session.change(self._wanted)
 
     def record(self, what: str | None, sound: bool) -> None:
-        """Records `what`, one of record.RECORDED; None ends it, which takes a while."""
+        """Records `what`, one of record.RECORDED; None ends it, and `saved` is told once its film is there."""
         if what is None:
             self._takes.stop()
         else:
             self._takes.start(what, sound)
+
+    def rate(self) -> float:
+        """Driving frames a second that the page is to send: all while the camera is recorded, however slow live is."""
+        recorded = self._takes.recording == CAMERA
+        return MOST_DRIVING if recorded else float(self.session.figures().rate)
 
     def snapshot(self) -> None:
         """Saves the newest result frame."""

@@ -33,8 +33,15 @@ class Takes:
         self._folders, self._outlet, self._told = folders, outlet, told
         self._lock = threading.Lock()
         self._recorder: FilmRecorder | None = None
+        self._ending: tuple[FilmRecorder, ...] = ()  # their films are being finished
         self._over = False
         self._leave: Callable[[], None] = lambda: None
+
+    @property
+    def recording(self) -> str | None:
+        """What is recorded at present, one of RECORDED; None: nothing."""
+        recorder = self._recorder
+        return recorder.options.what if recorder is not None and recorder.running else None
 
     def start(self, what: str, sound: bool) -> None:
         """Begins a recording of `what`, one of RECORDED, in place of one that is on."""
@@ -54,19 +61,23 @@ class Takes:
             recorder.finish()
 
     def close(self) -> None:
-        """Ends the recording that is on, waits for its film, and lets none begin after it."""
+        """Ends the recording that is on, waits for all films, and lets none begin after it."""
         with self._lock:
             self._over = True
         self.stop()
+        for recorder in self._ending:
+            recorder.finish()
 
     def stop(self) -> None:
-        """Ends the recording that is on, and waits for its film."""
+        """Ends the recording that is on. A long film takes a while to be there: live goes on meanwhile."""
         with self._lock:
             recorder, leave = self._recorder, self._leave
             self._recorder, self._leave = None, lambda: None
+            if recorder is not None:
+                self._ending = (*(one for one in self._ending if one.alive), recorder)
         leave()
         if recorder is not None:
-            recorder.finish()
+            recorder.finish(wait=False)
 
     def drive(self, captured: Captured) -> None:
         """A driving frame: it is recorded if the camera is."""
@@ -100,13 +111,14 @@ class Takes:
             self._told("saved", {"what": "record", "name": recorded.path.name})
 
     def _name(self, suffix: str, what: str = RESULT) -> Path:
-        """A file that is not there yet."""
+        """A file that is not there yet, nor will be once a film is finished."""
         folder = self._folders[what == CAMERA]
         if folder is None:
             raise OutputError("this session has no output folder: start it with one to record")
         stem = f"live-{datetime.now():%Y%m%d-%H%M%S}"
         names = (f"{stem}{f'-{number}' if number else ''}{suffix}" for number in range(10**6))
-        return next(path for name in names if not (path := folder / name).exists())
+        coming = [recorder.path for recorder in self._ending if recorder.alive]
+        return next(path for name in names if not (path := folder / name).exists() and path not in coming)
 
 
 def show_window(recorder: FilmRecorder, window: tuple[Still, ...]) -> None:

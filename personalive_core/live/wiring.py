@@ -33,7 +33,10 @@ class HubParts(Protocol):
         """Changes the settings that a `set` names. Raises InputError for a value that cannot be."""
 
     def record(self, what: str | None, sound: bool) -> None:
-        """Records `what`, one of record.RECORDED; None ends it, which takes a while."""
+        """Records `what`, one of record.RECORDED; None ends it, and `saved` is told once its film is there."""
+
+    def rate(self) -> float:
+        """Driving frames a second that are wanted of the page."""
 
     def snapshot(self) -> None:
         """Saves the newest result frame."""

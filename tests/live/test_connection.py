@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from itertools import pairwise
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from personalive_core.errors import WeightsError
 from personalive_core.live.protocol import MOST_FRAME, MOST_REFERENCE, MOST_SOUND, VERSION
 from personalive_core.live.server import Rules
-from tests.live.doubles import raising
+from tests.live.doubles import captured, raising
 from tests.live.serving import PATIENCE, SIZE, decoded, echo, encoded, grey, serving
 
 
@@ -29,6 +30,7 @@ def test_hello_is_answered_with_all_that_the_page_must_know(tmp_path):
             assert fields["limits"] == {"frame": MOST_FRAME, "reference": MOST_REFERENCE, "sound": MOST_SOUND}
             assert (fields["model"], fields["device"]) == ("small", "cpu")
             assert fields["can"] == {"record": True, "virtual_camera": False}
+            assert fields["recording"] is None
             strengths = {"rotation": 1.0, "translation": 0.5, "scale": 0.0, "expression": 1.0}
             rest = {"mode": "quality", "smoothing": None, "face": "largest", "mark": False}
             assert fields["settings"] == {**strengths, **rest}
@@ -84,6 +86,22 @@ def test_figures_come_by_themselves():
             first = await page.next("figures")
             assert {"fps", "step_p50", "step_p95", "rate", "replaced", "delay_p50"} <= set(first.fields)
             assert await page.next("figures")
+
+    run(test())
+
+
+def test_frames_from_before_a_long_pause_end_no_connection():
+    """Windows that were in flight come out after the pause, with delays of hours: they are no figures."""
+
+    async def test():
+        async with serving() as server:
+            page = await server.page()
+            for window, delay in enumerate((0.25, 7200.0)):
+                fields = {"window": window, "number": window, "delay": delay, "frames": 4, "dropped": 0}
+                await page.send("shown", fields)
+            while (now := (await page.next("figures", "bye"))).fields.get("shown") != 8:
+                assert now.kind == "figures"
+            assert now.fields["delay_p95"] == 0.25
 
     run(test())
 
@@ -186,6 +204,24 @@ def test_pause_and_resume_for_each_reason():
     run(test())
 
 
+def test_a_hidden_page_does_not_pause_the_servers_own_camera():
+    """A virtual camera and OBS show the result while the page's tab is behind that of the meeting."""
+
+    async def test():
+        async with serving(source="camera") as server:
+            page = await server.page()
+            for why in ("hidden", "user"):
+                await page.send("pause", {"why": why})
+            await page.word("paused_user")
+            await page.send("resume", {"why": "user"})
+            await page.word("waiting")
+            for number in range(4):
+                server.hub.offer(captured(number, grey(50)))
+            assert await page.next("frame")
+
+    run(test())
+
+
 def test_a_new_page_is_not_paused_by_the_one_before():
     async def test():
         async with serving() as server:
@@ -214,6 +250,26 @@ def test_times_go_on_from_page_to_page():
                 await page.socket.close()
             assert [made.number for made in seen] == list(range(8))
             assert all(one.time < other.time for one, other in pairwise(seen))
+
+    run(test())
+
+
+def test_results_of_an_earlier_page_have_no_time_on_the_clock_of_one_that_told_none():
+    """A page that is loaded again during a step gets its results before it has sent a frame."""
+    gate = threading.Event()
+
+    async def test():
+        async with serving(performer=echo(before=lambda _: gate.wait(PATIENCE))) as server:
+            page = await server.page()
+            await page.window([50] * 4, 3.0)
+            while not server.session.busy:
+                await asyncio.sleep(0.01)
+            await page.socket.close()
+            page = await server.page()
+            gate.set()
+            assert [(await page.next("frame")).fields["time"] for _ in range(4)] == [None] * 4
+            await page.window([50] * 4, 7.0)
+            assert (await page.next("frame")).fields["time"] == pytest.approx(7.0, abs=1e-6)
 
     run(test())
 

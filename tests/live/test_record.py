@@ -20,6 +20,7 @@ from personalive_core.media import write
 from personalive_core.media.label import badge, stamp
 from personalive_core.media.picture import read_image, read_picture_label
 from personalive_core.media.video import probe, read_label
+from tests.live.doubles import sleeping
 from tests.live.serving import PATIENCE, decoded, echo, grey, serving
 from tests.media.films import decode_sound, read
 
@@ -253,9 +254,73 @@ def test_a_recording_that_begins_ends_the_one_before(tmp_path):
                 while server.session.figures().steps < start:
                     await asyncio.sleep(0.01)
             await saved(page)
-            names = [message.fields["name"] for message in page.heard if message.kind == "saved"]
-            assert len(names) == 2
+            while len(names := [message.fields["name"] for message in page.heard if message.kind == "saved"]) < 2:
+                await page.next("saved")
             assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(names)
+
+    run(test())
+
+
+def test_while_the_camera_is_recorded_all_its_frames_are_wanted(tmp_path):
+    """Else a film that is recorded as the model is too slow for live has as few frames as live."""
+
+    async def test():
+        async with serving(tmp_path, performer=echo(window=1, before=sleeping(0.5))) as server:
+            page, rates = await server.page(), []
+            for number, what in enumerate((None, None, "camera", "result")):
+                if what:
+                    await record_of(page, what)
+                await page.frame(50, 1.0 + number)
+                rates.append((await page.next("got")).fields["rate"])
+                while server.session.figures().steps <= number:
+                    await asyncio.sleep(0.01)
+            assert rates == [25, pytest.approx(2, abs=0.3), 60, pytest.approx(2, abs=0.3)]
+
+    run(test())
+
+
+def test_a_page_that_is_loaded_again_is_told_what_is_recorded(tmp_path):
+    async def test():
+        async with serving(tmp_path) as server:
+            page = await server.page()
+            await record_of(page, "camera")
+            await page.window([50] * 4, 1.0)
+            await page.socket.close()
+            page = await server.page()
+            assert page.welcome.fields["recording"] == "camera"
+            await saved(page)
+            await page.socket.close()
+            assert (await server.page()).welcome.fields["recording"] is None
+
+    run(test())
+
+
+def test_live_goes_on_while_a_film_is_finished_and_another_begins(tmp_path, monkeypatch):
+    """Finishing a film of an hour takes many seconds: it is read, and written anew."""
+    gate = threading.Event()
+
+    class Long(write.VideoWriter):
+        def __exit__(self, *error):
+            gate.wait(PATIENCE / 2)
+            super().__exit__(*error)
+
+    monkeypatch.setattr(record, "VideoWriter", Long)
+
+    async def test():
+        async with serving(tmp_path) as server:
+            page = await server.page()
+            for start in (1.0, 2.0):
+                await record_of(page)
+                await page.window([50] * 4, start)
+                while server.session.figures().steps < start:
+                    await asyncio.sleep(0.01)
+                await page.send("record", {"on": False, "what": "result", "sound": False})
+            await page.window([50] * 4, 3.0)
+            assert not [message for message in page.heard if message.kind == "saved"]
+            gate.set()
+            names = {(await page.next("saved")).fields["name"] for _ in range(2)}
+            assert {path.name for path in tmp_path.iterdir()} == names
+            assert len(names) == 2
 
     run(test())
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { problemOf } from "../../web/js/live/camera.js";
-import { clockOffset, clockSample, percentile, slidingWindow } from "../../web/js/live/delays.js";
+import { clockOffset, clockSample, delayAt, percentile, slidingWindow } from "../../web/js/live/delays.js";
 import { sentSize } from "../../web/js/live/grabber.js";
 import { backOff, beat, GRACE, soundTime, upCredits, windowTimes } from "../../web/js/live/pacing.js";
 import { fitted } from "../../web/js/live/reference.js";
@@ -106,4 +106,11 @@ test("what went wrong with a device has a word", () => {
     ["cameraRefused", "cameraNone", "cameraBusy", "cameraFailed"],
   );
   assert.equal(wordOf("NotAllowedError", "microphone"), "microphoneRefused");
+});
+
+test("a delay needs the time of the capture and the offset of its clock", () => {
+  assert.equal(delayAt(10, 9.5, 0), 0.5);
+  assert.equal(delayAt(10, 5009.5, 5000), 0.5);
+  assert.equal(delayAt(10, 9.5, null), null);
+  assert.equal(delayAt(10, null, 0), null);
 });

@@ -7,8 +7,8 @@ import { liveWords } from "./live/words.js";
 /** Pixels: without a session, and with one; the panel scrolls where the node is smaller. */
 const [EMPTY, OPEN] = [32, 900];
 
-/** Adds the panel. Returns a function that shows the output {token} of a run. */
-export function liveSessionPanel(node, { words, place, locale, liveUrl, graphImages }) {
+/** Adds the panel, which `build` makes. Returns a function that shows the output {token} of a run. */
+export function liveSessionPanel(node, { words, place, locale, liveUrl, graphImages, build = livePanel }) {
   const line = element("div", { class: "personalive-line" }, words.liveEmpty);
   const stage = element("div", { class: "personalive-live-host" });
   const setHeight = addPanel(node, "personalive_live_panel", element("div", {}, stage, line), place);
@@ -31,11 +31,15 @@ export function liveSessionPanel(node, { words, place, locale, liveUrl, graphIma
     setText(line, "");
     stage.hidden = false;
     setHeight(OPEN);
-    panel = livePanel(stage, {
+    panel = build(stage, {
       words: liveWords(locale),
       socketUrl: liveUrl(),
       token,
       graphImages,
+      onBegun() {
+        over = false; // Start takes up a session that was lost, or another page's
+        setText(line, "");
+      },
       onEnded() {
         over = true;
         setText(line, words.liveOver);

@@ -31,6 +31,11 @@ export function slidingWindow(span) {
   };
 }
 
+/** The delay of what is shown `at`, captured at `time` on a clock `offset` ahead; null if either is not known. */
+export function delayAt(at, time, offset) {
+  return time === null || offset === null ? null : at - (time - offset);
+}
+
 /** Of samples {trip, offset} of another clock, the offset of the quickest: its trip tells it most exactly. */
 export function clockOffset(samples) {
   if (samples.length === 0) return null;

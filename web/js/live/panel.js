@@ -3,6 +3,7 @@
 import { setText } from "../dom.js";
 import { fill } from "../strings.js";
 import { addKeyframe, figureBoard, latestOnly, screen, setPicture } from "./board.js";
+import { delayAt } from "./delays.js";
 import { frameGrabber } from "./grabber.js";
 import { openLink } from "./link.js";
 import { decodeJpeg, livePlayer } from "./player.js";
@@ -24,12 +25,13 @@ const seconds = () => performance.now() / 1000;
 
 /**
  * Builds the panel in `root` and connects it to the session at `socketUrl` with its `token`. `words`: see words.js.
- * `onEnded({why, text})` is called when the session is over for this page. `graphImages()` may list pictures to choose
- * a reference from: [{name, url}], of this page's own server. `live`: the camera opens at once. `renew(live)` leaves
- * for another session after this one's end, on Start, and by itself if the session's machine was lost; without it Start
- * connects again. Returns {close}: the panel goes, and the camera's light.
+ * `onBegun()` is called when the session is on for this page, also once more after its end, and `onEnded({why, text})`
+ * when it is over. `graphImages()` may list pictures to choose a reference from: [{name, url}], of this page's own
+ * server. `live`: the camera opens at once. `renew(live)` leaves for another session after this one's end, on Start,
+ * and by itself if the session's machine was lost; without it Start connects again. Returns {close}: the panel goes,
+ * and the camera's light.
  */
-export function livePanel(root, { words, socketUrl, token, onEnded, graphImages, renew, live = false }) {
+export function livePanel(root, { words, socketUrl, token, onBegun, onEnded, graphImages, renew, live = false }) {
   const parts = liveElements(words);
   const { stage, buttons, devices } = parts;
   const is = { link: "connecting", over: null, problem: null, camera: "off", said: null }; // as stateOf takes it
@@ -46,10 +48,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
   const board = figureBoard(parts.figures.values, words);
   const result = screen(stage.result);
   const film = latestOnly(screen(stage.film).show);
-  const delayOf = ({ time }, at) => {
-    const offset = fromServer ? (link?.offset() ?? null) : 0;
-    return offset === null ? null : at - (time - offset);
-  };
+  const offset = () => (fromServer ? (link?.offset() ?? null) : 0); // of the clock of the driving's times
+  const delayOf = ({ time }, at) => delayAt(at, time, offset());
   const grabber = frameGrabber({
     free: () => link?.free() ?? false,
     send: (number, time, jpeg) => link?.sendFrame(number, time, jpeg),
@@ -75,6 +75,7 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     send,
     note,
     changed: () => showState(),
+    offset,
   });
   const camera = shooting({
     video: stage.video,
@@ -143,15 +144,15 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     },
     settings: showSettings,
     saved({ what, name }) {
-      if (what !== "snapshot") recording.stopped();
+      if (what !== "snapshot") recording.ended();
       note(fill(words.saved, { name }), "good");
     },
     failed({ what, text }) {
-      if (what === "record") recording.stopped();
+      if (what === "record") recording.ended();
       note(text, "bad");
     },
   };
-  function opened({ source, settings, limits, can }, portrait) {
+  function opened({ source, settings, limits, can, recording: recorded }, portrait) {
     Object.assign(is, { link: "open", over: null });
     fromServer = source !== "page";
     most = limits?.reference ?? MOST_REFERENCE;
@@ -162,6 +163,8 @@ export function livePanel(root, { words, socketUrl, token, onEnded, graphImages,
     decodeJpeg(portrait).then((picture) => blank && result.show(picture), () => {}); // until there is a result
     showSettings(settings);
     if (hidden) send("pause", { why: "hidden" });
+    recording.known(recorded);
+    onBegun?.();
     showState();
     if (again && !fromServer) setLive(true);
     again = false;

@@ -26,9 +26,13 @@ export function shooting({ video, watch, changed, listed }) {
     list();
   };
   async function show(mine) {
-    await Promise.all([video, twin].filter(Boolean).map((one) => {
-      one.srcObject = stream;
-      return one.play();
+    await Promise.all([video, twin].filter(Boolean).map(async (one) => {
+      if (one.srcObject !== stream) one.srcObject = stream; // to set it anew would break off its play()
+      try {
+        await one.play();
+      } catch (error) {
+        if (one === video || one === twin) throw error; // else its window has gone
+      }
     }));
     if (mine === round) watch(twin ?? video);
   }

@@ -4,6 +4,8 @@ import { closeStream, openMicrophone } from "./camera.js";
 import { soundTime } from "./pacing.js";
 
 const OFFSETS = 50; // of the two clocks that are remembered: five seconds
+const MOST_RATE = 96000; // Hz, the highest that the server records
+const USUAL_RATE = 48000;
 
 /** Samples from -1 to 1 as int16 in the byte order of the protocol, which is little-endian. */
 export function toInt16(samples) {
@@ -15,23 +17,32 @@ export function toInt16(samples) {
   return new Uint8Array(bytes.buffer);
 }
 
+/** A context at the sound device's own rate, or at the usual one where that is higher than films have. */
+function openContext() {
+  const context = new AudioContext();
+  if (context.sampleRate <= MOST_RATE) return context;
+  context.close();
+  return new AudioContext({ sampleRate: USUAL_RATE });
+}
+
 /**
  * Opens the microphone and calls `send({time, rate, channels}, bytes)` for every piece: `time` of its first sample on
  * performance.now's clock in seconds. Returns a function that stops it. Throws DeviceProblem.
  */
 export async function sendSound(send) {
   const stream = await openMicrophone();
-  const context = new AudioContext();
+  const context = openContext();
+  let source = null;
   try {
     await context.audioWorklet.addModule(new URL("./sound_worklet.js", import.meta.url).href);
     await context.resume();
+    source = context.createMediaStreamSource(stream); // not every browser changes rates
   } catch (error) {
     closeStream(stream);
     context.close();
     throw error;
   }
   const latency = stream.getAudioTracks()[0].getSettings().latency ?? 0;
-  const source = context.createMediaStreamSource(stream);
   const node = new AudioWorkletNode(context, "personalive-sound", { channelCount: 1, channelCountMode: "explicit" });
   let [offsets, end] = [[], null];
   node.port.onmessage = ({ data: { start, samples } }) => {
