@@ -43,6 +43,11 @@ from .panel import PREVIEW
 from .sockets import Footage, LoadedHunyuan, Motion
 from .systems import hunyuan_frames
 
+# Load HunyuanPortrait downloads nothing, and its nodes take no box by hand.
+NO_HUNYUAN_YUNET = (
+    "finding the face needs YuNet, which is not downloaded: run the workflow 01 try it once with download_if_missing "
+    "on in Load PersonaLive, then this one again"
+)
 _BRANCHES = 2  # of guidance, with equal scales
 # Rough colours of a latent's four numbers, for previews: red, green and blue of each.
 _COLOURS = ((0.30, 0.17, 0.17), (0.19, 0.25, 0.31), (-0.16, 0.19, 0.19), (-0.18, -0.27, -0.45))

@@ -208,6 +208,19 @@ def begun(node_module, core, monkeypatch, tmp_path):
     return SimpleNamespace(run=run, read=read, driving=driving, model=model, image=image)
 
 
+def test_without_yunet_a_way_to_it_is_told(node_module, monkeypatch, tmp_path):
+    """Load HunyuanPortrait downloads nothing, and the face is given by no box."""
+    source, faces, hunyuan = (node_module(f"host.{name}") for name in ("liveportrait_source", "faces", "hunyuan"))
+    monkeypatch.setattr(source, "detector_place", lambda: tmp_path)
+    with pytest.raises(faces.WeightsError) as caught:
+        source.live_face_detector("yunet", people.PORTRAIT, hunyuan.NO_HUNYUAN_YUNET)
+    assert faces.remedy_first(str(caught.value)) == (
+        "Run the workflow 01 try it once with download_if_missing on in Load PersonaLive, then this one again: finding "
+        "the face needs YuNet, which is not downloaded."
+    )
+    assert faces.LACKED[tmp_path] == 1, "then the small model's run downloads it"
+
+
 @pytest.mark.parametrize(("face", "driving_face"), [("largest", "2nd from left"), ("2nd from left", "1st from left")])
 def test_faces_are_chosen_in_picture_and_driving(begun, core, face, driving_face):
     run = begun.run(face=face, driving_face=driving_face, driving=begun.driving)

@@ -164,6 +164,30 @@ def test_a_missing_detector_says_how_to_get_it(node_module, model, monkeypatch, 
         module.found_face(model, WHOLE, module.FaceChoice())
 
 
+def test_load_runs_again_after_a_node_lacked_yunet(node_module, model, monkeypatch, tmp_path):
+    """The hub did not answer when Load LivePortrait ran: the next run of the workflow asks it again."""
+    module, picker = node_module("host.liveportrait_source"), node_module("host.liveportrait_picker")
+    faces, load = node_module("host.faces"), node_module("load_liveportrait")
+    faces.LACKED.clear()
+    for where in (module, load):
+        monkeypatch.setattr(where, "detector_place", lambda: tmp_path / "detector")
+    (tmp_path / "detector").mkdir()
+    monkeypatch.setattr(load, "live_folders", lambda: {"liveportrait": tmp_path})
+
+    def mark(allowed=True):
+        return load.LoadLivePortrait.fingerprint_inputs(weights="liveportrait", download_if_missing=allowed)
+
+    before = mark()
+    portrait = module.read_source(model, WHOLE, module.FaceChoice(face_box="30, 30, 98, 110"))
+    assert picker._looked(model, portrait.whole, module.FaceChoice())["faces"] == []
+    assert mark() == before, "the picker goes on without it"
+    with pytest.raises(faces.WeightsError, match="turn on download_if_missing in Load LivePortrait"):
+        module.found_face(model, WHOLE, module.FaceChoice())
+    after = mark()
+    assert before != after == mark()
+    assert mark(allowed=False) == before
+
+
 def test_a_face_that_is_not_there_is_an_error(node_module, model, monkeypatch):
     module = node_module("host.liveportrait_source")
     monkeypatch.setattr(module, "live_face_detector", lambda *_: lambda _: ())
