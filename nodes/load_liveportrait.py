@@ -10,10 +10,9 @@ from ..personalive_core.backends.liveportrait.files import SUBJECTS
 from ..personalive_core.backends.liveportrait.speed import LIVE_SPEEDS
 from ..personalive_core.backends.registry import LIVEPORTRAIT
 from ..personalive_core.errors import WeightsError, remedy_first
-from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
 from .host.faces import LACKED
-from .host.folders import LIVE_MODELS, file_stats
+from .host.folders import LIVE_MODELS, own_stats
 from .host.liveportrait import (
     FACE_FINDER,
     chosen_live_folder,
@@ -95,11 +94,9 @@ class LoadLivePortrait(io.ComfyNode):
         folder = live_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
-        downloaded = read_lock(folder)
-        founds = (found for found in found_files(folder) if found.file.place not in downloaded)
         lacked = LACKED[detector_place()] if download_if_missing else 0
         asked = [(FACE_FINDER, lacked, 0)] if lacked else []
-        return file_stats({path for found in founds for path in found.paths}) + asked
+        return own_stats(folder, found_files(folder)) + asked
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:

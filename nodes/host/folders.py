@@ -17,7 +17,8 @@ import torch
 
 from ...personalive_core.backends.personalive.files import FILES, SHIPPED
 from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
-from ...personalive_core.weights.index import WeightFile, locate
+from ...personalive_core.weights.index import Found, WeightFile, locate
+from ...personalive_core.weights.lock import read_lock
 from .listing import files_below
 from .prefixes import plain_prefix
 
@@ -101,6 +102,17 @@ def file_stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """(path, size in bytes, mtime in ns) of files, by which ComfyUI sees a changed one."""
     stats = {path: path.stat() for path in paths}
     return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+
+
+def own_stats(folder: Path, founds: Iterable[Found]) -> list[tuple[str, int, int]]:
+    """`file_stats` of the weight files in `folder`, without those that are as they were downloaded.
+
+    The download of a first run must not make the second run load again. A file of the user's beside a downloaded one,
+    which is read in its place, counts, and so does one that has replaced it.
+    """
+    records = {str(folder / name): locked.record for name, locked in read_lock(folder).items()}
+    downloaded = {(path, record.size, record.mtime_ns) for path, record in records.items()}
+    return [stat for stat in file_stats({path for found in founds for path in found.paths}) if stat not in downloaded]
 
 
 def detector_folder(weights: Path) -> Path:
