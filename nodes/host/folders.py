@@ -11,6 +11,7 @@ from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypedDict
+from uuid import uuid4
 
 import folder_paths
 import torch
@@ -215,7 +216,12 @@ def temp_file(content: bytes, suffix: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"personalive_{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     if not path.exists():
-        path.write_bytes(content)
+        part = path.with_name(f".{uuid4().hex}.part")  # what a full disk cuts short is never taken for the file
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -245,7 +251,7 @@ def as_sound(audio: dict[str, Any]) -> Path:
     waveform = audio["waveform"][0]
     if not waveform.is_floating_point():  # ComfyUI 0.3.64 gives the samples of some files as they are stored
         waveform = waveform / torch.iinfo(waveform.dtype).max
-    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().T.contiguous()
+    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().cpu().T.contiguous()  # it may be on a GPU
     buffer = BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(samples.shape[1])

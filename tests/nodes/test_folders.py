@@ -1,6 +1,10 @@
 """What makes ComfyUI load again: files of the user's beside downloaded ones, or in their place; and temporary files."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from personalive_core.weights.lock import FileRecord, LockedFile, write_lock
 
@@ -53,3 +57,47 @@ def test_a_file_in_place_of_a_downloaded_one_loads_again(mark):
     now, path = mark
     path.write_bytes(b"another one")
     assert [name for name, *_ in now()] == [str(path)]
+
+
+# --- temporary files
+
+
+@pytest.fixture
+def folders(node_module, tmp_path, monkeypatch):
+    """nodes/host/folders.py with a temporary folder of its own."""
+    module = node_module("host.folders")
+    monkeypatch.setattr(module, "folder_paths", SimpleNamespace(get_temp_directory=lambda: str(tmp_path / "temp")))
+    return module
+
+
+def test_a_file_that_a_full_disk_cut_short_is_not_taken(folders, tmp_path, monkeypatch):
+    """ComfyUI empties the folder only when it starts."""
+    write = Path.write_bytes
+
+    def full(path, content):
+        write(path, content[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        folders.temp_file(b"a whole film", ".mp4")
+    assert not list((tmp_path / "temp").iterdir())
+    monkeypatch.setattr(Path, "write_bytes", write)
+    assert folders.temp_file(b"a whole film", ".mp4").read_bytes() == b"a whole film"
+    assert len(list((tmp_path / "temp").iterdir())) == 1
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that NumPy cannot read until it is on the CPU."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def numpy(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_sound_on_a_gpu_is_written(folders):
+    """As VAE Decode Audio gives it where ComfyUI was started with --gpu-only."""
+    waveform = torch.zeros(1, 2, 50).as_subclass(OnGpu)
+    assert folders.as_sound({"waveform": waveform, "sample_rate": 8000}).stat().st_size > 200
