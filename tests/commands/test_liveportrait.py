@@ -105,6 +105,13 @@ def test_a_face_by_hand_is_in_pixels_of_the_reference(animate, sample, tmp_path)
         assert f"{option} lies outside the" in outcome.err
 
 
+def test_a_driving_box_outside_the_driving_is_refused(animate):
+    outcome, path = animate("--reference-box", BOX, "--driving-box", "900,900,990,990")
+    assert outcome.code == InputError.exit_code
+    assert "lies outside the" in outcome.err
+    assert not path.exists()
+
+
 def test_options_change_the_result(animate):
     ways = [
         (),
