@@ -19,13 +19,12 @@ from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
 from .host.faces import LACKED
 from .host.fetching import fetch, gigabytes
-from .host.folders import MODELS, SMALL, detector_folder, own_stats, weight_folders, weights_folder
+from .host.folders import DETECTOR, MODELS, SMALL, detector_folder, own_stats, weight_folders, weights_folder
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, layers, place, types
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket
 from .host.speed import OFFERED, sped_up, speed_plan
 
-DETECTOR = "yunet"
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
 
 _log = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ LIVE_MODELS = "liveportrait"  # where other packs keep these weights too
 HUNYUAN_MODELS = "hunyuanportrait"
 SMALL = "small (drawn people, built in)"  # the option of the model that comes with the pack
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
+DETECTOR = "yunet"  # the network that finds faces
 TYPES = ("input", "output", "temp")
 MOTIONS = ".safetensors"
 
@@ -54,8 +55,12 @@ def model_roots() -> list[Path]:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Whether `folder` holds a weight file of at least one network."""
-    return any(found.paths for found in locate(folder, FILES).found)
+    """Whether `folder` holds a weight file of at least one network that draws.
+
+    The face detector alone, which the small model and LivePortrait download too, makes no set of weights: else the
+    other networks, which may lie in another folder, would be downloaded beside it.
+    """
+    return any(found.paths for found in locate(folder, FILES).found if found.file.network != DETECTOR)
 
 
 def weight_folders() -> dict[str, Path]:

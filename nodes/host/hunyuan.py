@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from ...personalive_core.backends.hunyuan.backend import HunyuanBackend
-from ...personalive_core.backends.hunyuan.files import HUNYUAN_FILES, HUNYUAN_NETWORKS
+from ...personalive_core.backends.hunyuan.files import HUNYUAN_FILES, HUNYUAN_NETWORKS, OWN_NETWORKS
 from ...personalive_core.backends.hunyuan.loader import load_hunyuan
 from ...personalive_core.backends.hunyuan.model import HunyuanPortrait
 from ...personalive_core.backends.hunyuan.motion import read_motion_of
@@ -64,8 +64,11 @@ def hunyuan_files(folder: Path) -> tuple[Found, ...]:
 
 
 def holds_hunyuan(folder: Path) -> bool:
-    """Whether `folder` holds a file of at least one of HunyuanPortrait's own networks."""
-    return any(not found.file.is_config for found in hunyuan_files(folder))
+    """Whether `folder` holds a file of at least one of HunyuanPortrait's own networks.
+
+    The others' names say little: ComfyUI's folder `vae` often holds a file that is called like the VAE's.
+    """
+    return any(found.file.network in OWN_NETWORKS for found in hunyuan_files(folder))
 
 
 def chosen_hunyuan_folder(choice: str) -> Path:

@@ -47,6 +47,15 @@ def test_weights_are_found_by_their_sets(folders, tmp_path):
         folders.chosen_hunyuan_folder("hunyuanportrait/none")
 
 
+def test_comfyuis_folder_of_vaes_is_no_set_of_weights(folders, tmp_path):
+    """Before the weights are placed: ComfyUI's models would be named as where they belong."""
+    root = tmp_path / "hunyuanportrait"
+    root.mkdir()
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").touch()
+    assert folders.hunyuan_folders() == {"hunyuanportrait": root}
+
+
 def test_nothing_loads_without_the_licence(node_module, folders, monkeypatch, core, tmp_path):
     loader = node_module("load_hunyuan")
     monkeypatch.setattr(loader, "load_hunyuan_placed", lambda *_: pytest.fail("loaded"))
