@@ -261,6 +261,19 @@ def test_a_live_performer_shows_the_prepared_source(node_module, model, core, mo
         live.camera_detector("yunet")
 
 
+def test_a_camera_without_yunet_is_noted(node_module, monkeypatch, tmp_path):
+    """Once, where the session goes on with the centred square: Load LivePortrait then tries its download again."""
+    live, faces = node_module("live_liveportrait"), node_module("host.faces")
+    faces.LACKED.clear()
+    monkeypatch.setattr(live, "detector_place", lambda: tmp_path)
+    for _ in range(3):
+        live.camera_detector("auto")
+    assert {tmp_path: 1} == faces.LACKED
+    with pytest.raises(faces.WeightsError, match="finding the camera's face needs YuNet"):
+        live.camera_detector("yunet")
+    assert {tmp_path: 2} == faces.LACKED
+
+
 def test_live_eyes_and_lips_need_what_reads_them(node_module, model, core, monkeypatch):
     live, sources = node_module("live_liveportrait"), node_module("host.liveportrait_source")
     source = sources.read_source(model, WHOLE, sources.FaceChoice(face_box="30, 30, 98, 110"))
