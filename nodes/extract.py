@@ -14,7 +14,7 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.animation.pipeline import MotionOptions, film_motion
 from ..personalive_core.errors import InputError
-from ..personalive_core.faces.crop import Box, crop_found, portrait_crop, whole_frame
+from ..personalive_core.faces.crop import Box, crop_by_hand, crop_found, portrait_crop, whole_frame
 from ..personalive_core.faces.detectors import detector_for, used_detector
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.media.picture import Picture
@@ -168,8 +168,11 @@ def first_faces(first: Picture, box: Box | None, choices: tuple[str, str], model
 
 
 def crop_box(face: Box, picture: Picture) -> Box:
-    """The head-and-shoulders square around a face, as the fixed box that every frame is cropped to."""
-    crop = portrait_crop(face, picture.shape[:2])
+    """The head-and-shoulders square around a face, as the fixed box that every frame is cropped to.
+
+    Raises InputError if the face is outside the picture.
+    """
+    crop = crop_by_hand(face, picture.shape[:2], "face_box")
     return Box(crop.left, crop.top, crop.left + crop.size, crop.top + crop.size)
 
 

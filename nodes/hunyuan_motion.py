@@ -11,7 +11,7 @@ from ..personalive_core.motion.times import time_at
 from .host.errors import readable
 from .host.faces import CHOICES, LARGEST, choice
 from .host.footage import open_frames
-from .host.hunyuan import motion_of_film
+from .host.hunyuan import NO_HUNYUAN_YUNET, motion_of_film
 from .host.liveportrait_source import live_face_detector
 from .host.schema import schema
 from .host.sockets import HunyuanSocket, LoadedHunyuan, MotionSocket
@@ -81,7 +81,7 @@ class ExtractHunyuanMotion(io.ComfyNode):
         size: int,
     ) -> io.NodeOutput:
         source = open_frames(driving, start, count, frame_rate)
-        detector = live_face_detector("yunet", source.first.image)
+        detector = live_face_detector("yunet", source.first.image, NO_HUNYUAN_YUNET)
         assert detector is not None
         motion = motion_of_film(model.networks, source, missing_face, detector, (choice(face), size))
         ticks = motion.ticks

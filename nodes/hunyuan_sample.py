@@ -15,7 +15,7 @@ from .host.errors import readable
 from .host.faces import CHOICES, LARGEST, choice
 from .host.film import refused_film, workflow_tags
 from .host.footage import open_frames
-from .host.hunyuan import HunyuanRun, HunyuanWish, begun_hunyuan
+from .host.hunyuan import NO_HUNYUAN_YUNET, HunyuanRun, HunyuanWish, begun_hunyuan
 from .host.liveportrait_source import live_face_detector
 from .host.schema import schema
 from .host.sockets import HunyuanSocket, LoadedHunyuan, Motion, MotionSocket, only_picture
@@ -118,7 +118,7 @@ def run_of(
     whole = only_picture(image, "HunyuanPortrait Sample")
     check_given(driving, motion, taken, wish)
     moving = open_frames(driving, *taken) if motion is None else motion
-    detector = live_face_detector("yunet", whole)
+    detector = live_face_detector("yunet", whole, NO_HUNYUAN_YUNET)
     assert detector is not None
     return begun_hunyuan(model, whole, moving, missing, detector, wish)
 

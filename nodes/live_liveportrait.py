@@ -14,7 +14,6 @@ from ..personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ..personalive_core.backends.liveportrait.regions import FACE_REGIONS
 from ..personalive_core.backends.liveportrait.stream import check_openness
 from ..personalive_core.backends.liveportrait.transfer import TRANSFER_MODES, TransferOptions
-from ..personalive_core.backends.personalive.files import yunet_file
 from ..personalive_core.backends.personalive.motion import Strengths
 from ..personalive_core.device import device_name
 from ..personalive_core.errors import InputError, WeightsError
@@ -25,7 +24,7 @@ from ..personalive_core.live.liveportrait_source import shown_source
 from ..personalive_core.live.types import Settings
 from .fit import strength
 from .host.errors import readable
-from .host.faces import CHOICES, LARGEST, choice, detector_input
+from .host.faces import CHOICES, LARGEST, choice, detector_input, yunet, yunet_if_there
 from .host.live import SERVICE, Wanted
 from .host.liveportrait import detector_place, draw_bytes
 from .host.liveportrait_source import landmarker
@@ -251,4 +250,5 @@ def camera_detector(name: str) -> FaceDetector | None:
 
     Raises InputError and WeightsError as `make_detector` does, for a choice that cannot be had.
     """
-    return helpful_detector(name, partial(yunet_file, detector_place(), NO_CAMERA_YUNET))
+    there = yunet_if_there if name == "auto" else partial(yunet, problem=NO_CAMERA_YUNET)
+    return helpful_detector(name, lambda: there(detector_place()))

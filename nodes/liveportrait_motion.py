@@ -10,6 +10,7 @@ from comfy_api.v0_0_2 import io
 
 from ..personalive_core.backends.liveportrait.finding import Finder
 from ..personalive_core.backends.liveportrait.pasting import prepare_live_paste
+from ..personalive_core.faces.crop import crop_by_hand
 from ..personalive_core.faces.tracking import TrackOptions
 from ..personalive_core.motion.gaps import MISSING_POLICIES
 from ..personalive_core.motion.times import time_at, usual_rate
@@ -170,6 +171,8 @@ class ExtractImplicitMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         opened = partial(open_frames, driving, start, count, frame_rate)
         source, box = opened(), parse_box(face_box)
+        if box is not None:
+            crop_by_hand(box, source.first.image.shape[:2], "face_box")  # refuses one outside the picture
         detects = None if box else live_face_detector(detector, source.first.image)
         finder = Finder(detects, landmarker(model), TrackOptions(choice=choice(face), manual=box))
         frames, ticks = motion_of_driving(roomy(model), opened, finder, missing_face)

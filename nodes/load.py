@@ -15,18 +15,16 @@ from ..personalive_core.backends.personalive.loader import DECODERS, OWN, Host, 
 from ..personalive_core.backends.registry import PERSONALIVE
 from ..personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
 from ..personalive_core.weights.index import WeightFile, WeightIndex, locate
-from ..personalive_core.weights.lock import read_lock
 from .host.adapters import ComfyImageEncoder, ComfyVae
 from .host.errors import readable
 from .host.faces import LACKED
 from .host.fetching import fetch, gigabytes
-from .host.folders import MODELS, SMALL, detector_folder, weight_folders, weights_folder
+from .host.folders import DETECTOR, MODELS, SMALL, detector_folder, own_stats, weight_folders, weights_folder
 from .host.memory import ATTENTIONS, FASTEST_FIRST, FP8, layers, place, types
 from .host.schema import schema
 from .host.sockets import LoadedModel, ModelSocket
 from .host.speed import OFFERED, sped_up, speed_plan
 
-DETECTOR = "yunet"
 BUNDLED = ("vae", "image_encoder", "tiny_vae")
 
 _log = logging.getLogger(__name__)
@@ -113,14 +111,9 @@ class LoadPersonaLive(io.ComfyNode):
         if folder is None or not folder.is_dir():
             return []
         place = detector_folder(folder)
-        # Downloaded files are left out: their hash is checked on loading, and the download of a first run must not
-        # make the second run load again.
-        downloaded = read_lock(folder)
         files = [found for found in locate(folder, FILES).found if found.file.network != DETECTOR]
-        paths = [path for found in files for path in found.paths if found.file.place not in downloaded]
-        stats = {path: path.stat() for path in paths}
         lacked = [(DETECTOR, LACKED[place], 0)] if download_if_missing and LACKED[place] else []
-        return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()) + lacked
+        return own_stats(folder, files) + lacked
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:

@@ -10,10 +10,18 @@ from ..personalive_core.backends.liveportrait.files import SUBJECTS
 from ..personalive_core.backends.liveportrait.speed import LIVE_SPEEDS
 from ..personalive_core.backends.registry import LIVEPORTRAIT
 from ..personalive_core.errors import WeightsError, remedy_first
-from ..personalive_core.weights.lock import read_lock
 from .host.errors import readable
-from .host.folders import LIVE_MODELS, file_stats
-from .host.liveportrait import chosen_live_folder, fetch_live, found_files, live_folders, load_placed
+from .host.faces import LACKED
+from .host.folders import LIVE_MODELS, own_stats
+from .host.liveportrait import (
+    FACE_FINDER,
+    chosen_live_folder,
+    detector_place,
+    fetch_live,
+    found_files,
+    live_folders,
+    load_placed,
+)
 from .host.memory import FASTEST_FIRST, types
 from .host.schema import schema
 from .host.sockets import LivePortraitSocket, LoadedLivePortrait
@@ -76,14 +84,19 @@ class LoadLivePortrait(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, weights: str | None, **_: Any) -> list[tuple[str, int, int]]:
-        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones."""
+    def fingerprint_inputs(
+        cls, weights: str | None, download_if_missing: bool | None = False, **_: Any
+    ) -> list[tuple[str, int, int]]:
+        """(path, size in bytes, mtime in ns) of weight files that were not downloaded; ComfyUI reloads changed ones.
+
+        It changes too if a node needed the face detector that could not be downloaded: the next run tries again.
+        """
         folder = live_folders().get(weights or "")
         if folder is None or not folder.is_dir():
             return []
-        downloaded = read_lock(folder)
-        founds = (found for found in found_files(folder) if found.file.place not in downloaded)
-        return file_stats({path for found in founds for path in found.paths})
+        lacked = LACKED[detector_place()] if download_if_missing else 0
+        asked = [(FACE_FINDER, lacked, 0)] if lacked else []
+        return own_stats(folder, found_files(folder)) + asked
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:

@@ -44,8 +44,8 @@ NO_YUNET = (
     "finding the face needs YuNet, which is not downloaded: turn on download_if_missing in Load PersonaLive and run "
     f"again, or {MANUAL}"
 )
-# Weights folder -> how often a node needed YuNet and it was not there. Load PersonaLive, whose download of it may have
-# failed, then runs again.
+# Weights folder -> how often a node needed YuNet and it was not there. Load PersonaLive and Load LivePortrait, whose
+# download of it may have failed, then run again.
 LACKED: Counter[Path] = Counter()
 
 
@@ -109,11 +109,14 @@ def choice(face: str) -> str:
     return CHOICES[face]
 
 
-def yunet(weights: Path) -> Path:
-    """Path of YuNet's file in the folder `weights`. Raises WeightsError, and notes it in `LACKED`, if it is missing."""
+def yunet(weights: Path, problem: str = NO_YUNET) -> Path:
+    """Path of YuNet's file in the folder `weights`.
+
+    Raises WeightsError with the text `problem`, and notes it in `LACKED`, if it is missing.
+    """
     folder = detector_folder(weights)
     try:
-        return yunet_file(folder, NO_YUNET)
+        return yunet_file(folder, problem)
     except WeightsError:
         LACKED[folder] += 1
         raise

@@ -11,13 +11,15 @@ from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypedDict
+from uuid import uuid4
 
 import folder_paths
 import torch
 
 from ...personalive_core.backends.personalive.files import FILES, SHIPPED
 from ...personalive_core.errors import InputError, OutputError, WeightsError, remedy_first
-from ...personalive_core.weights.index import WeightFile, locate
+from ...personalive_core.weights.index import Found, WeightFile, locate
+from ...personalive_core.weights.lock import read_lock
 from .listing import files_below
 from .prefixes import plain_prefix
 
@@ -26,6 +28,7 @@ LIVE_MODELS = "liveportrait"  # where other packs keep these weights too
 HUNYUAN_MODELS = "hunyuanportrait"
 SMALL = "small (drawn people, built in)"  # the option of the model that comes with the pack
 EXTENSIONS = {".safetensors", ".pth", ".bin", ".onnx"}
+DETECTOR = "yunet"  # the network that finds faces
 TYPES = ("input", "output", "temp")
 MOTIONS = ".safetensors"
 
@@ -52,8 +55,12 @@ def model_roots() -> list[Path]:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Whether `folder` holds a weight file of at least one network."""
-    return any(found.paths for found in locate(folder, FILES).found)
+    """Whether `folder` holds a weight file of at least one network that draws.
+
+    The face detector alone, which the small model and LivePortrait download too, makes no set of weights: else the
+    other networks, which may lie in another folder, would be downloaded beside it.
+    """
+    return any(found.paths for found in locate(folder, FILES).found if found.file.network != DETECTOR)
 
 
 def weight_folders() -> dict[str, Path]:
@@ -101,6 +108,17 @@ def file_stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """(path, size in bytes, mtime in ns) of files, by which ComfyUI sees a changed one."""
     stats = {path: path.stat() for path in paths}
     return sorted((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items())
+
+
+def own_stats(folder: Path, founds: Iterable[Found]) -> list[tuple[str, int, int]]:
+    """`file_stats` of the weight files in `folder`, without those that are as they were downloaded.
+
+    The download of a first run must not make the second run load again. A file of the user's beside a downloaded one,
+    which is read in its place, counts, and so does one that has replaced it.
+    """
+    records = {str(folder / name): locked.record for name, locked in read_lock(folder).items()}
+    downloaded = {(path, record.size, record.mtime_ns) for path, record in records.items()}
+    return [stat for stat in file_stats({path for found in founds for path in found.paths}) if stat not in downloaded]
 
 
 def detector_folder(weights: Path) -> Path:
@@ -203,13 +221,14 @@ def temp_file(content: bytes, suffix: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"personalive_{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     if not path.exists():
+        part = path.with_name(f".{uuid4().hex}.part")  # what a full disk cuts short is never taken for the file
         try:
-            path.write_bytes(content)
-        except BaseException as error:
-            path.unlink(missing_ok=True)  # a later run would take a part for the whole
-            if isinstance(error, OSError):
-                raise OutputError(f"{path} was not written ({error.strerror}): free space and run again") from error
-            raise
+            part.write_bytes(content)
+            part.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path} was not written ({error.strerror}): free space and run again") from error
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -239,7 +258,7 @@ def as_sound(audio: dict[str, Any]) -> Path:
     waveform = audio["waveform"][0]
     if not waveform.is_floating_point():  # ComfyUI 0.3.64 gives the samples of some files as they are stored
         waveform = waveform / torch.iinfo(waveform.dtype).max
-    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().T.contiguous()
+    samples = (waveform.float().clamp(-1, 1) * 32767).round().short().cpu().T.contiguous()  # it may be on a GPU
     buffer = BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(samples.shape[1])

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from ...personalive_core.backends.hunyuan.backend import HunyuanBackend
-from ...personalive_core.backends.hunyuan.files import HUNYUAN_FILES, HUNYUAN_NETWORKS
+from ...personalive_core.backends.hunyuan.files import HUNYUAN_FILES, HUNYUAN_NETWORKS, OWN_NETWORKS
 from ...personalive_core.backends.hunyuan.loader import load_hunyuan
 from ...personalive_core.backends.hunyuan.model import HunyuanPortrait
 from ...personalive_core.backends.hunyuan.motion import read_motion_of
@@ -43,6 +43,11 @@ from .panel import PREVIEW
 from .sockets import Footage, LoadedHunyuan, Motion
 from .systems import hunyuan_frames
 
+# Load HunyuanPortrait downloads nothing, and its nodes take no box by hand.
+NO_HUNYUAN_YUNET = (
+    "finding the face needs YuNet, which is not downloaded: run the workflow 01 try it once with download_if_missing "
+    "on in Load PersonaLive, then this one again"
+)
 _BRANCHES = 2  # of guidance, with equal scales
 # Rough colours of a latent's four numbers, for previews: red, green and blue of each.
 _COLOURS = ((0.30, 0.17, 0.17), (0.19, 0.25, 0.31), (-0.16, 0.19, 0.19), (-0.18, -0.27, -0.45))
@@ -59,8 +64,11 @@ def hunyuan_files(folder: Path) -> tuple[Found, ...]:
 
 
 def holds_hunyuan(folder: Path) -> bool:
-    """Whether `folder` holds a file of at least one of HunyuanPortrait's own networks."""
-    return any(not found.file.is_config for found in hunyuan_files(folder))
+    """Whether `folder` holds a file of at least one of HunyuanPortrait's own networks.
+
+    The others' names say little: ComfyUI's folder `vae` often holds a file that is called like the VAE's.
+    """
+    return any(found.file.network in OWN_NETWORKS for found in hunyuan_files(folder))
 
 
 def chosen_hunyuan_folder(choice: str) -> Path:

@@ -48,7 +48,7 @@ def _looked(model: LoadedLivePortrait, picture: Picture, wanted: FaceChoice) -> 
 def _offered(picture: Picture, name: str) -> tuple[Face, ...]:
     """The faces that a detector of ours finds; none if it is missing: the face may have been chosen by hand."""
     try:
-        detector = live_face_detector(name, picture) if name in SHOWN_BY_ROUTE else None
+        detector = live_face_detector(name, picture, needed=False) if name in SHOWN_BY_ROUTE else None
         return tuple(detector(picture)) if detector else ()
     except PersonaLiveError:
         return ()

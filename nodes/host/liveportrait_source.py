@@ -25,7 +25,7 @@ from ...personalive_core.errors import FaceError, InputError
 from ...personalive_core.faces.crop import FaceDetector, crop_by_hand
 from ...personalive_core.faces.detectors import DETECTORS, detector_for
 from ...personalive_core.media.picture import Picture
-from .faces import MANUAL, choice, face_inputs, parse_box
+from .faces import MANUAL, choice, face_inputs, parse_box, yunet
 from .liveportrait import detector_place, draw_bytes
 from .memory import with_room
 from .sockets import LoadedLivePortrait
@@ -144,11 +144,15 @@ def _opened(folder: Path, _path: Path, _changed: int) -> LiveLandmarker | None:
     return open_landmarker(folder)
 
 
-def live_face_detector(name: str, picture: Picture) -> FaceDetector | None:
-    """The detector called `name`; None: the picture itself is the face. Raises as `make_detector` does."""
-    return detector_for(
-        "yunet" if name == "auto" else name, picture, lambda: yunet_file(detector_place(), NO_LIVE_YUNET)
-    )
+def live_face_detector(
+    name: str, picture: Picture, problem: str = NO_LIVE_YUNET, needed: bool = True
+) -> FaceDetector | None:
+    """The detector called `name`; None: the picture itself is the face. Raises as `make_detector` does.
+
+    `problem` says what to do without YuNet. Where it is `needed`, this is noted: what downloads it runs again.
+    """
+    find = yunet if needed else yunet_file
+    return detector_for("yunet" if name == "auto" else name, picture, lambda: find(detector_place(), problem))
 
 
 def found_face(model: LoadedLivePortrait, whole: Picture, wanted: FaceChoice) -> FoundFace | None:

@@ -15,7 +15,7 @@ from ..backends.personalive.files import yunet_file
 from ..backends.personalive.model import PersonaLive
 from ..backends.personalive.types import Reference
 from ..errors import InputError
-from ..faces.crop import Box, FaceDetector
+from ..faces.crop import Box, FaceDetector, cut_patch, square_around
 from ..faces.detectors import detector_for, used_detector
 from ..faces.tracking import TrackOptions
 from ..media.ahead import ahead
@@ -155,12 +155,15 @@ def find_detector(name: str, picture: Picture, weights: Path) -> FaceDetector | 
 def open_driving(clip: DrivingClip, size: int, weights: Path) -> DrivingVideo:
     """Opens the video or picture folder at `clip.path`, for pictures of `size` pixels a side.
 
-    Raises InputError if it cannot be read or ends before `clip.start`; otherwise as `find_detector`.
+    Raises InputError if it cannot be read, ends before `clip.start` or has no pixel in the user's box; otherwise as
+    `find_detector`.
     """
     info = probe(clip.path)
     first = next(read_frames(clip.path, clip.start, 1, clip.rate), None)
     if first is None:
         raise InputError(f"{clip.path} has no frame at {clip.start:g} s: start earlier")
+    if clip.box:
+        cut_patch(first.image, square_around(clip.box))  # refuses a square outside the frames
     rate = clip.rate or info.rate
     left = None if info.duration is None else max(round((info.duration - Fraction(clip.start)) * rate), 1)
     options = MotionOptions(

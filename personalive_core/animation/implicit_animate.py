@@ -160,11 +160,12 @@ def open_job_driving(job: ImplicitJob) -> _Driving:
 
 def open_job_source(job: ImplicitJob) -> _Source:
     """Opens the reference and looks for its face. Raises as `find_source` and `film_finder` do."""
-    picture, weights = limited(read_portrait(job.reference), job.face.limit), job.engine.weights
+    whole, weights = read_portrait(job.reference), job.engine.weights
+    picture, face = limited(whole, job.face.limit), job.face.resized(whole.shape[:2])
     landmarks = open_landmarker(weights)
     if is_film(job.reference):
-        return _Source(picture, None, film_finder(job.face, picture, weights, landmarks))
-    return _Source(picture, find_source(picture, job.face, weights, landmarks))
+        return _Source(picture, None, film_finder(face, picture, weights, landmarks))
+    return _Source(picture, find_source(picture, face, weights, landmarks))
 
 
 def open_result(job: ImplicitJob, driving: _Driving, size: tuple[int, int]) -> VideoWriter | PictureWriter:

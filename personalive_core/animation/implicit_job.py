@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from ..backends.liveportrait.crops import SOURCE_CROP, CropRule
+from ..backends.liveportrait.crops import SOURCE_CROP, CropRule, limited_size
 from ..backends.liveportrait.driving import DrivingFaces, boxed_driving, find_driving, read_driving
 from ..backends.liveportrait.finding import Finder, FoundFace, Landmarks, face_at_points, face_in_box, find_face
 from ..backends.liveportrait.landmarker import open_landmarker
@@ -18,7 +19,7 @@ from ..backends.liveportrait.model import LivePortrait
 from ..backends.liveportrait.motion_files import IMPLICIT
 from ..backends.liveportrait.types import ImplicitMotion
 from ..errors import FaceError, InputError
-from ..faces.crop import Box
+from ..faces.crop import Box, FrameSize, crop_by_hand
 from ..faces.tracking import TrackOptions
 from ..media.picture import Picture
 from ..media.video import Frame, is_pictures, probe
@@ -43,10 +44,25 @@ class SourceFace:
 
     detector: str = "auto"  # auto: yunet; none: the whole picture is the face
     choice: str = "largest"  # of the detected faces, see `choose_face`
-    box: Box | None = None  # the face, in pixels; of a video, in its first frame
-    points: tuple[tuple[float, float], ...] | None = None  # landmarks by hand, such as the nine of an animal
+    box: Box | None = None  # the face, in pixels of the reference; of a video, in its first frame
+    points: tuple[tuple[float, float], ...] | None = None  # landmarks by hand, such as the nine of an animal; likewise
     rule: CropRule = SOURCE_CROP
     limit: int = 1280  # pixels of the longer side to which a larger source is resized; 0: it stays as large as it is
+
+    def resized(self, size: FrameSize) -> SourceFace:
+        """The same with box and points in pixels of the reference as `limited` gives it; `size` is its own.
+
+        Raises InputError for a face outside the reference.
+        """
+        wide, high, *_ = limited_size(size[1], size[0], self.limit)
+        by, box, points = max(wide, high) / max(size), self.box, self.points
+        if box:
+            crop_by_hand(box, size, "--reference-box")
+            box = Box(box.left * by, box.top * by, box.right * by, box.bottom * by)
+        if points:
+            crop_by_hand(face_at_points(np.array(points)).box, size, "--reference-points")
+            points = tuple((x * by, y * by) for x, y in points)
+        return replace(self, box=box, points=points)
 
 
 def find_source(picture: Picture, face: SourceFace, weights: Path, landmarks: Landmarks | None) -> FoundFace | None:

@@ -164,7 +164,7 @@ class Board:
         for index, task in enumerate(self._again):
             group = self._open[task.row.motion]
             if not task.reads and group.shared and group.motion is None:
-                if group.wants_reading:
+                if group.wants_reading and not self._reads_again(task.row.motion):
                     return self._read(group, task.row)
                 continue
             if worker in task.avoid and workers - task.avoid:
@@ -180,6 +180,10 @@ class Board:
         """Whether another worker reads what this task is to read again, or has."""
         group = self._open[task.row.motion]
         return group.reading or group.motion is not None
+
+    def _reads_again(self, motion: str) -> bool:
+        """Whether a failed reading of this motion waits for its next try, which counts those before."""
+        return any(task.reads and task.row.motion == motion for task in self._again)
 
     def _ready(self, worker: str) -> Task | None:
         ready = [group for group in self._open.values() if group.ready]

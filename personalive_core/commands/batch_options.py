@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,7 @@ FACE_OPTIONS = ENGINE_OPTIONS | {
 MOTION_OPTIONS = ENGINE_OPTIONS | {"start", "frames", "rate", "smooth", "detector", "face", "driving_box"}
 RUN_ALONE = frozenset(("reference", "driving", "output", "sheet", "json", "quiet", "device"))  # no row has its own
 PATHS = ("weights", "lora")
+ONE_FACE = frozenset(("reference_box", "reference_crop", "reference_points", "reference_face"))  # ways to name one face
 NOT_IN_KEY = RUN_ALONE | {"speed"}  # the result does not depend on them
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
@@ -94,7 +95,7 @@ def whole_paths(options: Iterable[tuple[str, str]], folder: Path) -> tuple[tuple
 
 
 def row_arguments(
-    base: Mapping[str, Any], options: Iterable[tuple[str, str]], files: tuple[str, str, str]
+    base: Mapping[str, Any], options: Sequence[tuple[str, str]], files: tuple[str, str, str]
 ) -> argparse.Namespace:
     """The arguments of `animate` for one row; `files` are reference, driving and output.
 
@@ -102,6 +103,9 @@ def row_arguments(
     """
     roles = ("reference", "driving", "output")
     given = {name: value for name, value in base.items() if name not in roles}
+    own = {name.replace("-", "_") for name, _ in options}
+    if own & ONE_FACE:  # else that of all rows could come before the row's
+        given |= {name: defaults()[name] for name in ONE_FACE - own}
     words = [word for role, file in zip(roles, files, strict=True) for word in (f"--{role}", file)]
     for name, value in options:
         flag = name.replace("-", "_")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..errors import WeightsError
+from ..errors import OutputError, WeightsError
 from ..media.files import whole_file
 
 LOCK_NAME = "weights.lock.json"
 LOCK_VERSION = 1
 _BLOCK = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -107,14 +110,18 @@ def check_locked(folder: Path, path: Path) -> None:
 def verify(folder: Path) -> tuple[Path, ...]:
     """Hashes every locked file that exists and returns their paths. Raises WeightsError for the first that has changed.
 
-    The modification times are recorded again, so that a copied folder is not hashed at every load.
+    Modification times that changed are recorded again, so that a copied folder is not hashed at every load. Where the
+    folder cannot be written to, a warning says that it is.
     """
-    lock = read_lock(folder)
+    lock = before = read_lock(folder)
     present = {name: folder / name for name in lock if (folder / name).is_file()}
     for name, path in present.items():
         if not lock[name].record.same_content(path):
             raise _refuse(path, lock[name])
-        lock[name] = replace(lock[name], record=FileRecord.of(path, lock[name].record.digest))
-    if present:
-        write_lock(folder, lock)
+        lock = {**lock, name: replace(lock[name], record=FileRecord.of(path, lock[name].record.digest))}
+    if lock != before:
+        try:
+            write_lock(folder, lock)
+        except OutputError as error:
+            _log.warning("every load hashes the files in %s, as their times cannot be noted: %s", folder, error)
     return tuple(present.values())

@@ -144,6 +144,22 @@ def test_a_motion_that_is_always_lost_ends_the_row(drive):
     assert pool.number < 60
 
 
+@pytest.mark.parametrize("kind", [LOST, TROUBLE])
+def test_a_lost_motion_that_cannot_be_read_again_ends_its_rows(drive, kind):
+    """The node that held it is gone, and the driving with it: each try counts, though a row waits for the motion."""
+    seen = []
+
+    def script(_, task, number):
+        assert number < 60
+        seen.append(task.reads)
+        if task.reads:
+            return TaskEnd(kind, f"{kind} happened", seconds=1) if seen.count(True) > 1 else None
+        return TaskEnd(GONE, "gone", seconds=1)
+
+    _, watch, _ = drive([row("a"), row("b")], script=script)
+    assert watch.given_up == dict.fromkeys(("a__nod", "b__nod"), f"{kind} happened (3 tries)")
+
+
 def test_a_bad_row_is_not_tried_again_and_the_others_are_made(drive, tmp_path):
     pool, watch, _ = drive(GRID, script=fails(1, BAD, "a__nod", 3, reads=False))
     assert pool.made().count("a__nod") == 1

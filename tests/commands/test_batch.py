@@ -159,6 +159,18 @@ def test_without_ray_it_says_how_to_install_it(personalive, files, monkeypatch):
     assert "pip install .[cluster]" in outcome.err
 
 
+def test_a_row_names_its_face_in_its_own_way(parsed, files):
+    """Where all rows have a square by hand, a row with a face's box is not animated in that square."""
+    base = base_of(parsed(*pairs(files, "--reference-crop", "0,0,30,30")))
+    box, face, other = (
+        row_arguments(base, row, ("r.png", "d.mp4", "o.mp4"))
+        for row in ((("reference-box", "1,2,30,31"),), (("reference-face", "left"),), (("seed", "9"),))
+    )
+    assert (box.reference_crop, box.reference_box.right) == (None, 30)
+    assert (face.reference_crop, face.reference_face) == (None, "left")
+    assert other.reference_crop.right == 30
+
+
 def test_a_row_overrides_what_all_rows_have(parsed, files):
     base = base_of(parsed(*pairs(files, "--seed", "3", "--mark", "--rotation", "0.5")))
     a = row_arguments(base, (("seed", "9"), ("mark", "no"), ("driving-box", "1,2,30,31")), ("r.png", "d.mp4", "o.mp4"))

@@ -86,6 +86,32 @@ def test_pasted_back_nothing_but_the_face_changes(animate, sample):
     assert not np.array_equal(frames[1], still)
 
 
+def test_a_face_by_hand_is_in_pixels_of_the_reference(animate, sample, tmp_path):
+    """A photograph is made smaller before it is animated: its box and points are still those of the photograph."""
+    still = read_image(sample[0])
+    Image.fromarray(still.repeat(4, 0).repeat(4, 1)).save(tmp_path / "photograph.png")
+    points = [22, 26, 30, 26, 38, 26, 44, 26, 33, 34, 28, 42, 38, 42, 33, 40, 33, 44]
+    limit = ("--reference-limit", str(max(still.shape)), "--frames", "1")
+    for option, numbers in (("--reference-box", [20, 12, 46, 46]), ("--reference-points", points)):
+        pictures = []
+        for by, reference in ((1, sample[0]), (4, tmp_path / "photograph.png")):
+            text = ",".join(str(number * by) for number in numbers)
+            outcome, path = animate(option, text, *limit, reference=reference)
+            assert outcome.code == 0, outcome.err
+            pictures.append(frames_of(path))
+        assert np.array_equal(*pictures)
+        outcome, _ = animate(option, ",".join(str(number + 999) for number in numbers))
+        assert outcome.code == InputError.exit_code
+        assert f"{option} lies outside the" in outcome.err
+
+
+def test_a_driving_box_outside_the_driving_is_refused(animate):
+    outcome, path = animate("--reference-box", BOX, "--driving-box", "900,900,990,990")
+    assert outcome.code == InputError.exit_code
+    assert "lies outside the" in outcome.err
+    assert not path.exists()
+
+
 def test_options_change_the_result(animate):
     ways = [
         (),

@@ -1,10 +1,12 @@
 """YuNet in the nodes: downloaded first, asked for where it is needed, and never where a picture is square."""
 
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from personalive_core.drawn.canvas import FaceMotion
@@ -150,3 +152,18 @@ def test_load_runs_again_after_a_node_lacked_yunet(load, faces, weights, monkeyp
     after = mark()
     assert before != after == mark()
     assert mark(allowed=False) == before
+
+
+# --- the readers of a driving
+
+
+@pytest.mark.parametrize("node", ["extract.ExtractHybridMotion", "liveportrait_motion.ExtractImplicitMotion"])
+def test_a_box_outside_the_driving_is_refused(node_module, weights, node):
+    """As in the nodes of the portrait: it is that of another film, or of a larger copy. The corner was read for it."""
+    module, name = node.split(".")
+    model, film = SimpleNamespace(weights=weights, subject="animal"), torch.zeros(2, 64, 96, 3)
+    more = {"smoothing": 0} if module == "extract" else {}
+    with pytest.raises(Exception, match="[Cc]hoose a face in it, or clear it: face_box lies outside the 96x64 picture"):
+        getattr(node_module(module), name).execute(
+            model, film, "none", "largest", "200, 200, 300, 300", "hold", start=0, count=0, frame_rate=0, **more
+        )

@@ -47,6 +47,15 @@ def test_weights_are_found_by_their_sets(folders, tmp_path):
         folders.chosen_hunyuan_folder("hunyuanportrait/none")
 
 
+def test_comfyuis_folder_of_vaes_is_no_set_of_weights(folders, tmp_path):
+    """Before the weights are placed: ComfyUI's models would be named as where they belong."""
+    root = tmp_path / "hunyuanportrait"
+    root.mkdir()
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").touch()
+    assert folders.hunyuan_folders() == {"hunyuanportrait": root}
+
+
 def test_nothing_loads_without_the_licence(node_module, folders, monkeypatch, core, tmp_path):
     loader = node_module("load_hunyuan")
     monkeypatch.setattr(loader, "load_hunyuan_placed", lambda *_: pytest.fail("loaded"))
@@ -206,6 +215,19 @@ def begun(node_module, core, monkeypatch, tmp_path):
         return extract.ExtractHunyuanMotion.execute(model, driving, face, *part, size=64)
 
     return SimpleNamespace(run=run, read=read, driving=driving, model=model, image=image)
+
+
+def test_without_yunet_a_way_to_it_is_told(node_module, monkeypatch, tmp_path):
+    """Load HunyuanPortrait downloads nothing, and the face is given by no box."""
+    source, faces, hunyuan = (node_module(f"host.{name}") for name in ("liveportrait_source", "faces", "hunyuan"))
+    monkeypatch.setattr(source, "detector_place", lambda: tmp_path)
+    with pytest.raises(faces.WeightsError) as caught:
+        source.live_face_detector("yunet", people.PORTRAIT, hunyuan.NO_HUNYUAN_YUNET)
+    assert faces.remedy_first(str(caught.value)) == (
+        "Run the workflow 01 try it once with download_if_missing on in Load PersonaLive, then this one again: finding "
+        "the face needs YuNet, which is not downloaded."
+    )
+    assert faces.LACKED[tmp_path] == 1, "then the small model's run downloads it"
 
 
 @pytest.mark.parametrize(("face", "driving_face"), [("largest", "2nd from left"), ("2nd from left", "1st from left")])

@@ -164,6 +164,30 @@ def test_a_missing_detector_says_how_to_get_it(node_module, model, monkeypatch, 
         module.found_face(model, WHOLE, module.FaceChoice())
 
 
+def test_load_runs_again_after_a_node_lacked_yunet(node_module, model, monkeypatch, tmp_path):
+    """The hub did not answer when Load LivePortrait ran: the next run of the workflow asks it again."""
+    module, picker = node_module("host.liveportrait_source"), node_module("host.liveportrait_picker")
+    faces, load = node_module("host.faces"), node_module("load_liveportrait")
+    faces.LACKED.clear()
+    for where in (module, load):
+        monkeypatch.setattr(where, "detector_place", lambda: tmp_path / "detector")
+    (tmp_path / "detector").mkdir()
+    monkeypatch.setattr(load, "live_folders", lambda: {"liveportrait": tmp_path})
+
+    def mark(allowed=True):
+        return load.LoadLivePortrait.fingerprint_inputs(weights="liveportrait", download_if_missing=allowed)
+
+    before = mark()
+    portrait = module.read_source(model, WHOLE, module.FaceChoice(face_box="30, 30, 98, 110"))
+    assert picker._looked(model, portrait.whole, module.FaceChoice())["faces"] == []
+    assert mark() == before, "the picker goes on without it"
+    with pytest.raises(faces.WeightsError, match="turn on download_if_missing in Load LivePortrait"):
+        module.found_face(model, WHOLE, module.FaceChoice())
+    after = mark()
+    assert before != after == mark()
+    assert mark(allowed=False) == before
+
+
 def test_a_face_that_is_not_there_is_an_error(node_module, model, monkeypatch):
     module = node_module("host.liveportrait_source")
     monkeypatch.setattr(module, "live_face_detector", lambda *_: lambda _: ())
@@ -235,6 +259,19 @@ def test_a_live_performer_shows_the_prepared_source(node_module, model, core, mo
     assert step.frames[0].picture.shape == (128, 128, 3)
     with pytest.raises(core("errors").WeightsError, match="turn on download_if_missing in Load LivePortrait"):
         live.camera_detector("yunet")
+
+
+def test_a_camera_without_yunet_is_noted(node_module, monkeypatch, tmp_path):
+    """Once, where the session goes on with the centred square: Load LivePortrait then tries its download again."""
+    live, faces = node_module("live_liveportrait"), node_module("host.faces")
+    faces.LACKED.clear()
+    monkeypatch.setattr(live, "detector_place", lambda: tmp_path)
+    for _ in range(3):
+        live.camera_detector("auto")
+    assert {tmp_path: 1} == faces.LACKED
+    with pytest.raises(faces.WeightsError, match="finding the camera's face needs YuNet"):
+        live.camera_detector("yunet")
+    assert {tmp_path: 2} == faces.LACKED
 
 
 def test_live_eyes_and_lips_need_what_reads_them(node_module, model, core, monkeypatch):

@@ -42,6 +42,18 @@ def test_it_is_not_offered_where_the_archive_lacks_it(folders, tmp_path, monkeyp
     assert list(folders.weight_folders()) == ["personalive"]
 
 
+def test_a_folder_with_the_detector_alone_is_not_preferred(folders, tmp_path, monkeypatch):
+    """The small model put it there; the weights came later, on another disk: they are not downloaded again."""
+    own, disk = tmp_path / "models", tmp_path / "disk"
+    for place in (own / "face_detection_yunet", disk / "personalive"):
+        place.mkdir(parents=True)
+    (own / "face_detection_yunet" / "face_detection_yunet_2026may.onnx").touch()
+    monkeypatch.setattr(folders, "model_roots", lambda: [own, disk])
+    assert folders.weights_folder("personalive") == own
+    (disk / "personalive" / "pose_guider.pth").touch()
+    assert folders.weights_folder("personalive") == disk
+
+
 def test_each_model_has_its_own_size(tmp_path):
     assert (own_size(SHIPPED["small"]), own_size(tmp_path)) == (128, 512)
 

@@ -108,7 +108,7 @@ def pictures(pack, result, paste=True):
 
 
 def test_the_frames_are_those_of_the_command_line(pack, films, weights, tmp_path):
-    """Of a film that is made smaller: the box is in pixels of the film, the command line's in those of the result."""
+    """Of a film that is made smaller: the box is in pixels of the film, there and here."""
     source, driving = films
     limit = 100
     job = ImplicitJob(
@@ -116,7 +116,7 @@ def test_the_frames_are_those_of_the_command_line(pack, films, weights, tmp_path
         DrivingClip(driving, detector="none"),
         tmp_path / "out.mkv",
         LivePortraitEngine(weights, CPU, torch.float32),
-        SourceFace(box=Box(*(edge * limit / 130 for edge in BOX)), limit=limit),
+        SourceFace(box=Box(*BOX), limit=limit),
         paste=True,
         lossless=True,
         quiet=True,

@@ -48,6 +48,18 @@ def name_of(script: Path) -> str:
     return script.relative_to(ROOT / "web" / "js").as_posix()
 
 
+def test_every_node_that_saves_has_its_panel_and_its_prefix_filled() -> None:
+    """A film shows on the node that wrote it, and %Node.widget% in any prefix is filled, as in ComfyUI's own nodes."""
+    text = (ROOT / "web" / "js" / PAGE_SCRIPT).read_text("utf-8")
+    nodes = json.loads((ROOT / "tests" / "node_snapshot.json").read_text("utf-8"))
+    saving = {name for name, node in nodes.items() if "filename_prefix" in json.dumps(node["input_order"])}
+    listed = re.search(r"const SAVES = new Set\(\[(.*?)\]\)", text, re.DOTALL)
+    assert listed
+    assert set(re.findall(r'"(\w+)"', listed[1])) == saving
+    shown = set(re.findall(r"^  (\w+): \[[^\n]*COMPARE", text, re.MULTILINE))
+    assert {name for name in saving if "VIDEO" in nodes[name]["output"]} <= shown
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
 def test_habits(script: Path) -> None:
     text = script.read_text("utf-8")

@@ -17,6 +17,7 @@ from huggingface_hub import constants
 from personalive_core.backends.personalive.files import FILES
 from personalive_core.errors import OutputError, WeightsError
 from personalive_core.weights import download as download_module
+from personalive_core.weights import lock
 from personalive_core.weights.download import download
 from personalive_core.weights.index import locate, read_state
 from personalive_core.weights.lock import LOCK_NAME, read_lock, verify
@@ -237,6 +238,21 @@ def test_a_copied_file_is_accepted_and_verify_records_its_time(tmp_path, hub):
     assert locate(tmp_path, FILES).path("yunet") == path
     verify(tmp_path)
     assert read_lock(tmp_path)[YUNET.place].record.mtime_ns == 10**9
+
+
+def test_a_folder_that_cannot_be_written_to_is_verified(tmp_path, hub, monkeypatch, caplog):
+    """Such as weights that the machines of a cluster share."""
+    download(tmp_path, [YUNET], endpoint=hub.url)
+
+    def refused(*_):
+        raise OutputError("weights.lock.json cannot be written (Read-only file system)")
+
+    monkeypatch.setattr(lock, "write_lock", refused)
+    assert verify(tmp_path) == (tmp_path / YUNET.place,)
+    assert not caplog.messages
+    os.utime(tmp_path / YUNET.place, (1, 1))
+    assert verify(tmp_path) == (tmp_path / YUNET.place,)
+    assert "every load hashes the files in" in caplog.text
 
 
 def test_a_deleted_file_comes_again_from_its_commit_or_not_at_all(tmp_path, hub):

@@ -44,13 +44,14 @@ const PANELS = {
   PersonaLivePrepareSourceVideo: [picker(SOURCE_FILM)],
   PersonaLiveExtractImplicitMotion: [picker(LIVE_DRIVING)],
   PersonaLiveRenderVideo: [COMPARE],
+  PersonaLiveHunyuanVideo: [COMPARE],
   PersonaLivePrepareReference: [{ key: FACES, panel: facePicker }],
   ExtractHybridMotion: [picker(DRIVING)],
 };
 
 const SAVES = new Set([
   "PersonaLiveStreamingSamplerVideo", "PersonaLivePasteBack", "PersonaLiveSaveMotion", "PersonaLiveSaveExpression",
-  "PersonaLiveRenderVideo",
+  "PersonaLiveRenderVideo", "PersonaLiveHunyuanVideo",
 ]);
 
 const root = () => app.rootGraph ?? app.graph;

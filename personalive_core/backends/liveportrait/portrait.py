@@ -111,7 +111,7 @@ def read_film(
         raise FaceError(
             f"no face in any of the {len(matrices)} frames of the source video: give the face's box in its first frame"
         )
-    return SourceFilm(concat_motion(fill_missing(motions, missing)), _held(matrices))
+    return SourceFilm(_openness_held(concat_motion(fill_missing(motions, missing))), _held(matrices))
 
 
 def _followed_crops(
@@ -121,6 +121,20 @@ def _followed_crops(
     for frame in frames:
         state, found = follow_face(state, frame, finder)
         yield found, source_crop(frame, found, rule)
+
+
+def _openness_held(motion: ImplicitMotion) -> ImplicitMotion:
+    """`motion` where frames whose openness is not known take that of the known frame before, or else the first known.
+
+    Landmarks slip off a face that is turned far away: one such frame would leave eyes and lips of no frame to be set.
+    """
+    held = {}
+    for name, values in (("eyes", motion.eyes), ("lips", motion.lips)):
+        known = values.isfinite().all(1)
+        if known.any():
+            last = torch.where(known, torch.arange(len(values)), -1).cummax(0).values
+            held[name] = values[last.clamp(min=int(known.nonzero()[0]))]
+    return motion.changed(**held)
 
 
 def _held(matrices: Sequence[CropMatrix | None]) -> tuple[CropMatrix, ...]:

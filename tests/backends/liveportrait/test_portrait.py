@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from personalive_core.backends.liveportrait.animation import AnimationOptions
 from personalive_core.backends.liveportrait.crops import SOURCE_CROP, landmark_matrix
 from personalive_core.backends.liveportrait.finding import Finder, FoundFace
 from personalive_core.backends.liveportrait.loader import load_live
 from personalive_core.backends.liveportrait.portrait import WINDOW, prepare_source, read_film
 from personalive_core.backends.liveportrait.reference import crop_source
+from personalive_core.backends.liveportrait.stream import check_openness
 from personalive_core.errors import FaceError
 from personalive_core.faces.crop import Box
 from personalive_core.modules.keypoints import rotation_matrix
@@ -74,6 +76,26 @@ def test_each_frame_of_a_source_video_has_its_own_crop(model, pictures):
         expected = landmark_matrix(full(200 + 2 * shown, 120, 40), SOURCE_CROP)
         assert np.allclose(matrix @ expected, np.eye(3), atol=1e-3), index
     assert torch.equal(film.motion.expression[3], film.motion.expression[2])
+
+
+def test_frames_without_landmarks_take_the_openness_before(model, pictures):
+    """The face is found in all of them, but turned too far in two: eyes and lips of the film can still be set."""
+    network, count = Network(), iter(range(99))
+
+    def detector(_):
+        index = next(count)
+        network.place = (200 + 2 * index, 120 + (900 if index in (0, 3) else 0), 40 + index)
+        return (face_of(200 + 2 * index, 120, 40 + index),)
+
+    film = read_film(model, [pictures[index % 4] for index in range(6)], Finder(detector, network))
+    assert film.motion.valid.all()
+    for values in (film.motion.eyes, film.motion.lips):
+        assert values.isfinite().all()
+        assert torch.equal(values[0], values[1])
+        assert torch.equal(values[3], values[2])
+    check_openness(film.motion, AnimationOptions(eyes=True, lips=True))
+    unknown = read_film(model, pictures, Finder(lambda _: (face_of(200, 120, 40),))).motion
+    assert unknown.eyes.isnan().all(), "without the network nothing is known"
 
 
 def test_a_source_video_without_any_face_is_refused(model, pictures):
