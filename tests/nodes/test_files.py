@@ -1,13 +1,11 @@
 """Files of the nodes without ComfyUI: lists, names, what a film carries, and how a VIDEO is read."""
 
-import errno
 import json
 import os
 import time
 import wave
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -322,22 +320,3 @@ def test_no_sound_is_none(node_module, source):
     assert sound.sound_of(None, Fraction(1)) is None
     assert sound.sound_of(sockets.Footage(source, Fraction(0)), Fraction(1)) is None
     assert sound.sound_source(None, None) == (None, 0)
-
-
-# --- temporary files
-
-
-def test_a_temporary_file_that_does_not_fit_is_not_taken_for_whole_later(node_module, monkeypatch, tmp_path):
-    folders = node_module("host.folders")
-    monkeypatch.setattr(folders, "folder_paths", SimpleNamespace(get_temp_directory=lambda: str(tmp_path)))
-    write = Path.write_bytes
-
-    def full(path, content):
-        write(path, content[:2])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Path, "write_bytes", full)
-        with pytest.raises(folders.OutputError, match="No space left on device"):
-            folders.temp_file(b"sound", ".wav")
-    assert folders.temp_file(b"sound", ".wav").read_bytes() == b"sound"

@@ -79,7 +79,7 @@ def test_a_file_that_a_full_disk_cut_short_is_not_taken(folders, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(folders.OutputError, match="No space left on device.*free space and run again"):
         folders.temp_file(b"a whole film", ".mp4")
     assert not list((tmp_path / "temp").iterdir())
     monkeypatch.setattr(Path, "write_bytes", write)
