@@ -151,8 +151,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     from safetensors.torch import save_file
 
     with whole_file(path, (".safetensors",)) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # as of any new file; safetensors 0.8 makes files that only their owner can read
         try:
             save_file(_separate(tensors), partial, metadata)
+            partial.chmod(mode)
         except SafetensorError as error:  # what safetensors raises when the disk is full
             raise OSError(str(error)) from error
 

@@ -73,6 +73,13 @@ def test_tensors_that_share_memory_are_saved_apart(tmp_path):
     }  # fmt: skip
 
 
+def test_tensors_can_be_read_by_whoever_can_read_other_new_files(tmp_path):
+    other, path = tmp_path / "other.txt", tmp_path / "a.safetensors"
+    other.write_text("")
+    save_tensors(path, {"a": torch.zeros(2)})
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_a_whole_file_that_cannot_replace_the_older_one_stays(tmp_path, monkeypatch):
     """As on Windows, where another program may hold the older one: the message names the partial file."""
     path = tmp_path / "a.safetensors"
