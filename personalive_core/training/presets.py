@@ -184,12 +184,12 @@ for _stage in ("vae", "keypoints", "face", "1", "2", "3"):
         PRESETS["portrait", _stage], **(_CUED if _stage in "123" else {"region_cue": True})
     )
 
-# The shipped small model gets a region cue: stage 2 again, from its weights. Two processes, one thread each.
+# The small model's last hour: stage 2 again, from its weights, with a region cue, whose layer is not in what ships.
 PRESETS["small-regions", "2"] = replace(
     PRESETS["small", "2"], clips=2, rate=4e-4, masked=2.0, ema=0.995, minutes=60.0, steps=200_000, **_CUED
 )
 
-# Its decoder, for pictures that are less of a mean: against a discriminator, on what the other networks make.
+# And its last minutes: the decoder alone, against a discriminator, on what the other networks make.
 PRESETS["small-sharp", "2"] = replace(
     PRESETS["small-regions", "2"], trains=("vae",), decoded=0, rate=3e-4, adversarial=4e-3, penalty=1.0,
     critic_rate=5e-4, critic_from=0, generator_from=100, minutes=20.0,

@@ -47,7 +47,7 @@ class PersonaLive:
 
     @property
     def has_cue(self) -> bool:
-        """True if motion needs a region cue: pixels of eyes, nose and mouth. No published model does."""
+        """True if it reads a region cue of motion: pixels of eyes, nose and mouth. No published model does."""
         return self.pose_guider.config.region_cue
 
     def __repr__(self) -> str:
