@@ -117,7 +117,6 @@ def run(a: argparse.Namespace) -> Result:
     row = replace(preset(a.preset, a.stage), **changed)
     begun = time.monotonic()
     source, stage = assemble(a.preset, a.stage, row, a.data, a.start, a.seed)
-    source = replace(source, ahead=reading_ahead(a.workers))
     networks = networks_of(source.model, () if a.lora else row.trains)
     if a.lora:
         if not a.start:
@@ -127,7 +126,8 @@ def run(a: argparse.Namespace) -> Result:
         a.output, a.stage, row, a.seed, MIXED_PRECISIONS[a.precision] if a.precision else row.precision,
         quiet=a.quiet, tensorboard=a.tensorboard, minutes=a.minutes, begun=begun,
     )  # fmt: skip
-    weights = train(training, stage, source, networks)
+    with reading_ahead(a.workers) as ahead:
+        weights = train(training, stage, replace(source, ahead=ahead), networks)
     card = write_card(training, a.preset, source.model.device)
     return Result(_ended(weights, card), {"weights": str(weights), **card})
 

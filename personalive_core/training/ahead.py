@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -45,6 +46,14 @@ class Ahead:
         return portrait(data, place) if future is None else future.result()
 
 
-def reading_ahead(threads: int) -> Ahead | None:
-    """`threads` threads that read ahead; None for 0: everything is read when it is needed."""
-    return Ahead(ThreadPoolExecutor(threads, "personalive-training")) if threads else None
+@contextmanager
+def reading_ahead(threads: int) -> Iterator[Ahead | None]:
+    """`threads` threads that read ahead, ended when they are left; None for 0: everything is read when it is needed."""
+    if not threads:
+        yield None
+        return
+    pool = ThreadPoolExecutor(threads, "personalive-training")
+    try:
+        yield Ahead(pool)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -133,12 +133,8 @@ def _act(session: Session, stage: str, data: list[Path], start: Path | None, beg
     """Trains one stage until it is finished or the session's minutes are over; returns its card."""
     row = preset(session.preset, stage)
     source, made = assemble(session.preset, stage, row, data, start, session.seed)
-    ahead = reading_ahead(max(1, session.workers // 2))
     minutes = session.minutes and session.left(begun) / 60
     run = Run(session.folder / stage, stage, row, session.seed, row.precision, quiet=session.quiet, minutes=minutes)
-    try:
+    with reading_ahead(max(1, session.workers // 2)) as ahead:
         train(run, made, replace(source, ahead=ahead), networks_of(source.model, row.trains))
-    finally:
-        if ahead:
-            ahead.pool.shutdown(wait=True, cancel_futures=True)
     return write_card(run, session.preset, source.model.device)

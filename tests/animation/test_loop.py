@@ -49,7 +49,11 @@ def late(monkeypatch):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("personalive-")]
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith(("personalive-ahead", "personalive-behind"))
+    ]
 
 
 def options(**motion):

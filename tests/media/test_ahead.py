@@ -12,7 +12,11 @@ WAIT = 10  # seconds: more than any of these takes
 
 
 def ours():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("personalive-")]
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith(("personalive-ahead", "personalive-behind"))
+    ]
 
 
 @pytest.fixture(autouse=True)

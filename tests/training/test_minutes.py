@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from accelerate.state import AcceleratorState
 from personalive_core.errors import InputError
 from personalive_core.training import clock as clocks
 from personalive_core.training import loop, presets
-from personalive_core.training.ahead import Ahead, portrait, reading_ahead
+from personalive_core.training.ahead import portrait, reading_ahead
 from personalive_core.training.checkpoint import read_progress
 from personalive_core.training.clock import Clock, seconds_to_save
 from personalive_core.training.data import read_clip
@@ -49,6 +50,10 @@ def go_on(folder, row=ROW, stage="1", source=None, **changed):
     source = source or toy_source(speaking(twin()), toy_clip(RED, 24), toy_clip(BLUE, 24))
     run = Run(folder, stage, row, 0, export=lambda *_: None, quiet=True, **changed)
     train(run, stage_of(stage, row, source.model, 0), source, networks_of(source.model, row.trains))
+
+
+def reading_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("personalive-training")]
 
 
 def test_a_run_is_kept_before_its_minutes_are_over_and_goes_on_to_the_same_bits(tmp_path, caplog):
@@ -104,26 +109,39 @@ def test_the_cosine_follows_steps_or_minutes_whichever_is_further():
 def test_reading_ahead_changes_no_bit_and_reads_before_it_is_asked(tmp_path):
     clips = toy_clip(RED, 24), toy_clip(BLUE, 24)
     go_on(tmp_path / "plain", source=toy_source(speaking(twin()), *clips))
-    ahead = reading_ahead(2)
-    source = replace(toy_source(speaking(twin()), *clips), ahead=ahead)
-    go_on(tmp_path / "ahead", source=source)
-    ahead.pool.shutdown()
-    assert same(state_of(tmp_path / "plain"), state_of(tmp_path / "ahead"))
-    asked = dict(ahead.asked)
-    assert asked
-    for place, future in asked.items():
-        assert torch.equal(future.result(), portrait(source.data, place))
-    assert reading_ahead(0) is None
+    with reading_ahead(2) as ahead:
+        source = replace(toy_source(speaking(twin()), *clips), ahead=ahead)
+        go_on(tmp_path / "ahead", source=source)
+        assert same(state_of(tmp_path / "plain"), state_of(tmp_path / "ahead"))
+        asked = dict(ahead.asked)
+        assert asked
+        for place, future in asked.items():
+            assert torch.equal(future.result(), portrait(source.data, place))
+    with reading_ahead(0) as nothing:
+        assert nothing is None
 
 
 def test_what_nobody_takes_is_forgotten(monkeypatch):
     monkeypatch.setattr("personalive_core.training.ahead.MOST", 3)
     source = toy_source(None, toy_clip(RED, 24))
-    ahead: Ahead = reading_ahead(1)
-    for step in range(4):
-        Source(source.data, None, ahead=ahead).picks(2, 1, False, 0, step, 0, 0)
-    ahead.pool.shutdown()
-    assert len(ahead.asked) == 3
+    with reading_ahead(1) as ahead:
+        for step in range(4):
+            Source(source.data, None, ahead=ahead).picks(2, 1, False, 0, step, 0, 0)
+        assert len(ahead.asked) == 3
+
+
+def test_the_threads_end_with_the_training_that_fails_too():
+    source = toy_source(None, toy_clip(RED, 24))
+
+    def fails():
+        with reading_ahead(1) as ahead:
+            Source(source.data, None, ahead=ahead).picks(2, 1, False, 0, 0, 0, 0)
+            assert len(reading_threads()) == 1
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fails()
+    assert not reading_threads()
 
 
 STAGES = {
@@ -175,6 +193,7 @@ def test_the_command_keeps_a_run_before_its_minutes_are_over_and_writes_a_card(p
     command = ("train", "--preset", "twin", "--stage", "1", "--data", clips, "--output", run, "--quiet")
     outcome = personalive(*command, "--minutes", "1e-9", "--workers", 1, "--precision", "bf16")
     assert "not finished yet: the same command goes on" in outcome.out
+    assert not reading_threads()
     card = json.loads((run / "card.json").read_text())
     assert (card["steps"], card["of"], card["finished"], card["precision"]) == (1, 3, False, "bf16")
     AcceleratorState._reset_state(reset_partial_state=True)
