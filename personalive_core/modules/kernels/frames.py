@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v [N, H, L, D] -> [N, H, L, D]
 
 _MOST_FRAMES, _MOST_DIM = 32, 256  # of the kernel: what a program can hold
+# While a head is computed the next ones are loaded, to twice a head's q, k and v; but GeForce cards hold 99 KB.
+_STAGES, _SMALL = 3, 8192  # heads on their way; bytes of a head's q up to which more than one is
 LOG2_E = 1.4426950408889634  # the kernels take powers of two, which processors have an instruction for
 _PROGRAMS = 2048  # fewer do not hide the memory's latency: then programs share a position's heads
 
@@ -59,6 +61,7 @@ def triton_frames(compiler: Compiler) -> FramesFunction:
         kernel[(heads // each, blocks, groups)](
             q, k, v, y, length, channels, each, dim**-0.5 * LOG2_E,
             DIM=dim, FRAMES=frames, PLACES=places, ROWS=rows, WIDTH=width, num_warps=max(width // 64, 1),
+            num_stages=_STAGES if rows * width * q.element_size() <= _SMALL else 1,
         )  # fmt: skip
         return y
 

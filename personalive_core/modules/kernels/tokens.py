@@ -19,7 +19,8 @@ from .frames import LOG2_E, Attend
 if TYPE_CHECKING:
     import triton.language as tl
 
-_FEW, _MOST_DIM = 64, 256  # keys and head width that a program can hold
+_FEW, _MOST_DIM = 64, 256  # keys and head width that a program can hold,
+_MOST_BYTES = 32768  # and bytes of a head's keys: with its values and the scores, GeForce cards hold 99 KB
 _SPREAD = 2048  # elements that a program copies
 
 
@@ -46,15 +47,16 @@ def triton_attention(compiler: Compiler) -> AttentionFunction:
     def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, attend: Attend) -> Tensor:
         items, length, channels = q.shape
         keys, dim = k.shape[1], channels // heads
-        if keys > _FEW or dim > _MOST_DIM or not compiler.takes(q):
+        several, width = power_of_two(keys, 16), power_of_two(dim, 16)
+        fits = keys <= _FEW and dim <= _MOST_DIM and several * width * q.element_size() <= _MOST_BYTES
+        if not fits or not compiler.takes(q):
             return plain_attention(q, k, v, heads, attend)
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         y = torch.empty_like(q)
-        width = power_of_two(dim, 16)
         block = min(8192 // (width * q.element_size() // 2), 128, power_of_two(length, 16))  # what registers hold
         kernel[(heads, -(-length // block), items)](
             q, k, v, y, length, keys, channels, dim**-0.5 * LOG2_E,
-            DIM=dim, BLOCK=block, KEYS=power_of_two(keys, 16), WIDTH=width, num_warps=4 if width <= 128 else 8,
+            DIM=dim, BLOCK=block, KEYS=several, WIDTH=width, num_warps=4 if width <= 128 else 8,
         )  # fmt: skip
         return y
 

@@ -1,4 +1,7 @@
-"""The Triton functions against their twins: on a CUDA device, or with TRITON_INTERPRET=1 in Triton's interpreter."""
+"""The Triton functions against their twins: on a CUDA device, or with TRITON_INTERPRET=1 in Triton's interpreter.
+
+Triton 3.6 interprets loops with NumPy below 2.4 alone.
+"""
 
 import copy
 import os
