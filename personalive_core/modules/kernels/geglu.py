@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,7 +22,9 @@ _TILE = 2048  # elements of the result per program
 def plain_geglu(projected: Tensor) -> Tensor:
     """The twin in plain torch."""
     value, gate = projected.chunk(2, -1)
-    return value * functional.gelu(gate)
+    gate = functional.gelu(gate)
+    # in place: on a CPU memory that is new costs more than the product
+    return value * gate if torch.is_grad_enabled() else gate.mul_(value)
 
 
 def triton_geglu(compiler: Compiler) -> GegluFunction:
