@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from ..errors import InputError, PersonaLiveError
@@ -55,7 +56,7 @@ def manifest_rows(path: Path, known: Names) -> tuple[BatchRow, ...]:
     File names are relative to its folder. Raises InputError that names the line.
     """
     rows = []
-    for number, line in enumerate(decode_table(path).splitlines(), 1):
+    for number, line in enumerate(StringIO(decode_table(path), newline=None), 1):  # a name may hold U+2028
         if not line.strip():
             continue
         place = f"{path}, line {number}"

@@ -18,7 +18,7 @@ from ..animation.reading import animate_job, read_job_motion
 from ..animation.sharing import KEPT_NETWORKS, KEPT_REFERENCE, FilmMotion
 from ..backends.registry import PERSONALIVE
 from ..batch.board import BAD, FACES_HELD, MADE, OUTPUT, READ, SHORT_OF_MEMORY, TROUBLE, TaskEnd
-from ..device import peak_memory
+from ..device import peak_memory, pick_device
 from ..errors import InputError, OutputError, PersonaLiveError, lacks_memory
 from ..media.files import partial_path
 from .animate import job_of
@@ -94,9 +94,8 @@ class RowWorker:
         return row_arguments(self._base, call["options"], files)
 
     def _figures(self, a: argparse.Namespace) -> dict[str, Any]:
-        device = torch.device("cuda" if torch.cuda.is_available() and a.device != "cpu" else "cpu")
         counts = {"loads": self._counts.get(KEPT_NETWORKS, 0), "faces": self._counts.get(KEPT_REFERENCE, 0)}
-        return {"peak_memory": peak_memory(device), **counts}
+        return {"peak_memory": peak_memory(pick_device(a.device)), **counts}
 
     def _failure(self, error: Exception, call: Mapping[str, Any]) -> TaskEnd:
         outcome = outcome_of(error, {**self._base, **dict(call["options"])}.get("system", PERSONALIVE))

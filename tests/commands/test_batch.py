@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from personalive_core.animation import engine as engine_module
 from personalive_core.animation.liveportrait_engine import LivePortraitEngine
@@ -16,6 +17,7 @@ from personalive_core.batch.board import BAD, MADE, OUTPUT, READ, SHORT_OF_MEMOR
 from personalive_core.batch.drive import Event
 from personalive_core.batch.ray_pool import Cluster
 from personalive_core.commands import batch as batch_command
+from personalive_core.commands import batch_worker
 from personalive_core.commands.batch_options import base_of, own_suffix, row_arguments, row_options
 from personalive_core.commands.batch_worker import RowWorker, outcome_of
 from personalive_core.errors import FaceError, InputError, OutputError, WeightsError
@@ -117,6 +119,16 @@ def test_a_manifest_says_the_same(personalive, files):
     manifest = files / "rows.jsonl"
     manifest.write_text('{"reference": "refs/anna.png", "driving": "drvs/nod.mp4", "seed": 7, "mark": true}\n\n')
     assert "anna__nod" in personalive("batch", "--manifest", manifest, "--output", files / "out", "--dry-run").out
+
+
+def test_a_name_in_a_manifest_may_hold_what_ends_lines_elsewhere(personalive, files):
+    odd = files / "refs" / "an\u2028na.png"
+    odd.write_bytes((files / "refs" / "anna.png").read_bytes())
+    line = '{"reference": "refs/an\u2028na.png", "driving": "drvs/nod.mp4"}'
+    manifest = files / "rows.jsonl"
+    manifest.write_bytes(f"{line}\r\n{line.replace('nod', 'talk')}\r{line}".encode())
+    outcome = personalive("batch", "--manifest", manifest, "--output", files / "out", "--dry-run")
+    assert outcome.code == 0, outcome.err
 
 
 @pytest.mark.parametrize(
@@ -226,6 +238,16 @@ def test_networks_are_loaded_and_a_reference_is_encoded_once(worker, files, monk
     assert (len(loads), made.loads, made.faces) == (1, 1, 2)
     lean = worker.make(call(files, "bert", "nod", ("frames", "1")), str(files / "lean.mkv"), None, lean=True)
     assert (len(loads), lean.faces) == (2, 3)
+
+
+def test_the_peak_is_that_of_the_device_that_works(parsed, files, small, monkeypatch):  # noqa: ARG001 - as above
+    """On doubles of two cards: the second works."""
+    asked = []
+    monkeypatch.setattr(batch_worker, "pick_device", torch.device)
+    monkeypatch.setattr(batch_worker, "peak_memory", lambda device: asked.append(device) or 5)
+    a = parsed(*pairs(files, "--device", "cuda:1"))
+    figures = RowWorker(base_of(a), str(files))._figures(a)
+    assert (figures["peak_memory"], asked) == (5, [torch.device("cuda:1")])
 
 
 def test_a_failed_row_leaves_no_file(worker, files):
