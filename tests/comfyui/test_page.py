@@ -92,6 +92,18 @@ COUNTS = """async () => Object.values(await (await fetch('/history')).json()).ma
   Object.values(run.outputs).flatMap(output => Object.entries(output))
     .filter(([name]) => name !== 'animated').reduce((sum, [, items]) => sum + items.length, 0))"""
 
+# from now on the page keeps the timers by which face pickers look at their inputs
+LOOKING = """() => {
+  const [begin, end] = [window.setInterval, window.clearInterval];
+  window.looking = new Set();
+  window.setInterval = (call, after, ...rest) => {
+    const timer = begin(call, after, ...rest);
+    if (after === 400) window.looking.add(timer);
+    return timer;
+  };
+  window.clearInterval = timer => { window.looking.delete(timer); end(timer); };
+}"""
+
 
 @pytest.fixture(
     scope="module",
@@ -493,6 +505,28 @@ def test_the_blueprint_is_one_node_that_runs(page):
     assert ended["kind"] == "execution_success", ended
     assert [len(list(read_frames(film))) for film in (server.base / "output" / "blueprint").glob("*.mp4")] == [COUNT]
     assert not seen.ours()
+
+
+def test_panels_in_a_subgraph_end_with_their_graph(page):
+    """The front ends do not tell a subgraph's nodes that the graph is cleared, as undo, a tab and a new workflow do."""
+    page, _, _ = page
+    page.evaluate(LOOKING)
+    load_ui(page, small(read("clip")))
+    page.evaluate(
+        """type => {
+      const graph = window.app.graph;
+      graph.convertToSubgraph(new Set([graph._nodes.find(n => n.type === type)]));
+    }""",
+        PREPARE,
+    )
+    saved = to_ui(page)
+    for _ in range(3):
+        load_ui(page, saved)
+    page.wait_for_timeout(2000)
+    assert page.evaluate("() => window.looking.size") == 2  # of both pickers on the canvas
+    load_ui(page, read("motion_blend") | {"nodes": [], "links": []})
+    page.wait_for_timeout(2000)
+    assert page.evaluate("() => window.looking.size") == 0
 
 
 def test_help_shows_our_page(page):

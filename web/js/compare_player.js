@@ -1,7 +1,8 @@
 // The player of a finished or stopped film, as wide as the node; the driving beside it on demand, synchronised.
 
-import { addPanel, chain, element, setText, svgElement } from "./dom.js";
+import { addPanel, element, setText, svgElement } from "./dom.js";
 import { playerHeight } from "./fit.js";
+import { followNode } from "./presence.js";
 import { catchUp, drivingTime } from "./step.js";
 import { fill } from "./strings.js";
 
@@ -126,7 +127,7 @@ export function comparePlayer(node, { words, place, viewUrl }) {
   };
   for (const { player } of [driving, result]) player.addEventListener("loadedmetadata", fit);
   new ResizeObserver(fit).observe(root);
-  chain(node, "onRemoved", () => {
+  followNode(node, () => {
     for (const { player } of [driving, result]) player.pause();
   });
 

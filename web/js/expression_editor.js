@@ -1,8 +1,9 @@
 // The panel of an Expression Editor node: its picture, which follows the sliders after the first run.
 
-import { addPanel, chain, element, setText } from "./dom.js";
+import { addPanel, element, setText } from "./dom.js";
 import { askedOf, isDrawn, SLIDERS } from "./editor_sliders.js";
 import { isLinked, widgetOf } from "./graph.js";
+import { followNode } from "./presence.js";
 import { previewLoop } from "./preview_loop.js";
 
 /** Pixels: before the first run, and with a picture. */
@@ -74,14 +75,14 @@ export function expressionEditor(node, { words, place, viewUrl, askPreview }) {
   holdToCompare(view);
   view.back.onclick = () => reset(node);
   setHeight(EMPTY);
-  chain(node, "onAdded", () => (timer ??= setInterval(loop.tick, LOOK_EVERY_MS)));
-  chain(node, "onRemoved", () => {
+  const end = () => {
     loop.end();
     clearInterval(timer);
     timer = null;
     if (address) URL.revokeObjectURL(address);
     address = null;
-  });
+  };
+  followNode(node, end, () => (timer ??= setInterval(loop.tick, LOOK_EVERY_MS)));
 
   return ({ token, image, before, asked }) => {
     put(viewUrl(image));

@@ -1,11 +1,12 @@
 // The face picker: shows the picture, or the driving's first frame, and its faces; writes the choice to the widgets.
 
 import { faceOfOption, formatBox, parseBox } from "./boxes.js";
-import { addPanel, chain, setText } from "./dom.js";
+import { addPanel, setText } from "./dom.js";
 import { isLinked, linkedFile, widgetOf } from "./graph.js";
 import { drawBoxes, pickerElements } from "./picker_view.js";
 import { followPointer } from "./pointer.js";
 import { isAnimal, pointsPicker } from "./points_picker.js";
+import { followNode } from "./presence.js";
 import { fill } from "./strings.js";
 
 const EMPTY_HEIGHT = 32;
@@ -186,11 +187,11 @@ export function facePicker(node, tools, kind = PORTRAIT) {
     show({ ...picture(), crop: null });
   };
   let timer = null;
-  chain(node, "onAdded", () => (timer ??= setInterval(look, LOOK_EVERY_MS)));
-  chain(node, "onRemoved", () => {
+  const end = () => {
     clearInterval(timer);
     timer = null;
-  });
+  };
+  followNode(node, end, () => (timer ??= setInterval(look, LOOK_EVERY_MS)));
 
   return (run) => {
     const { key } = sourceOf(node, kind);

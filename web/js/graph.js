@@ -11,6 +11,12 @@ function nodeById(graph, id) {
   return graph.getNodeById(id) ?? graph.getNodeById(Number(id)) ?? null;
 }
 
+/** All nodes of a graph and of the subgraphs in it. */
+export function nodesOf(graph) {
+  const nodes = graph.nodes ?? graph._nodes ?? [];
+  return nodes.flatMap((node) => [node, ...(node.subgraph ? nodesOf(node.subgraph) : [])]);
+}
+
 /** The node of an execution id: "5", or "5:3" for node 3 in subgraph node 5; else by the last part alone; or null. */
 export function findNode(root, executionId) {
   const parts = String(executionId).split(SUBGRAPH_SEPARATOR);

@@ -1,8 +1,9 @@
 // The panel of a Live Session node: what to do before the first run, then the live panel of the session it began.
 
-import { addPanel, chain, element, setText } from "./dom.js";
+import { addPanel, element, setText } from "./dom.js";
 import { livePanel } from "./live/panel.js";
 import { liveWords } from "./live/words.js";
+import { followNode } from "./presence.js";
 
 /** Pixels: without a session, and with one; the panel scrolls where the node is smaller. */
 const [EMPTY, OPEN] = [32, 900];
@@ -22,7 +23,7 @@ export function liveSessionPanel(node, { words, place, locale, liveUrl, graphIma
     panel?.close();
     panel = null;
   };
-  chain(node, "onRemoved", end);
+  followNode(node, end);
 
   return (output) => {
     if (!output?.token || (output.token === token && !over && panel)) return; // the session goes on, changed

@@ -11,6 +11,7 @@ import { fileOf, findNode, outputKey, widgetOf } from "./graph.js";
 import { liveSessionPanel } from "./live_session.js";
 import { panelOutputs } from "./outputs.js";
 import { fillPrefix } from "./prefixes.js";
+import { findGone } from "./presence.js";
 import { dropPreview } from "./previews.js";
 import { renameOldIds } from "./renames.js";
 import { samplerPanel } from "./sampler_panel.js";
@@ -23,6 +24,9 @@ const WIDE = 420;
 
 /** Tells the pack's route that this page asks: no other site can set it. */
 const OURS = { "X-PersonaLive": "1" };
+
+/** Milliseconds between two looks for nodes that have gone without a word. */
+const LOOK_EVERY_MS = 1000;
 
 /** Statuses of a preview whose edit is over: a wrong token, or no such path any more. */
 const GONE = [403, 404, 405];
@@ -159,6 +163,7 @@ app.registerExtension({
 
   setup() {
     document.head.append(element("style", {}, STYLE));
+    setInterval(() => findGone(root()), LOOK_EVERY_MS);
     const open = app.handleFile;
     app.handleFile = (file, ...rest) => open.call(app, readable(file), ...rest);
     api.addEventListener("personalive.progress", ({ detail }) => showProgress(detail));

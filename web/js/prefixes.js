@@ -1,18 +1,12 @@
 // Fills %date:yyyy-MM-dd% and %Node.widget% in a file name prefix, as ComfyUI's page does in its own save nodes.
 
-import { widgetOf } from "./graph.js";
+import { nodesOf, widgetOf } from "./graph.js";
 
 const PATTERN = /%([^%]+)%/g;
 const DATE = "date:";
 const PART = /yyyy|yy|MM?|dd?|hh?|mm?|ss?/g;
 const NO_NAME = new RegExp('[/?<>\\\\:*|"\\u0000-\\u001f\\u007f]', "g");
 const SEARCH_NAME = "Node name for S&R"; // the property by which ComfyUI finds a node, before its title
-
-/** All nodes of a graph and of the subgraphs in it. */
-function nodesOf(graph) {
-  const nodes = graph.nodes ?? graph._nodes ?? [];
-  return nodes.flatMap((node) => [node, ...(node.subgraph ? nodesOf(node.subgraph) : [])]);
-}
 
 /** A date in a form of yyyy, yy, MM, dd, hh, mm and ss, or one letter without leading zeros. */
 function dateText(form, now) {
