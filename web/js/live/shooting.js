@@ -9,11 +9,17 @@ import { closeStream, DeviceProblem, listCameras, openCamera } from "./camera.js
  */
 export function shooting({ video, watch, changed, listed }) {
   let [stream, wanted, round, gone, twin] = [null, "", 0, false, null];
+  let [busy, known] = [false, []]; // whether it is open or opening; ids of the cameras that are there
   const devices = navigator.mediaDevices;
 
-  const list = async () => listed(await listCameras(), wanted);
+  const list = async () => {
+    const cameras = await listCameras();
+    known = cameras.map(({ id }) => id).filter((id) => id !== "");
+    listed(cameras, wanted);
+  };
   const release = () => {
     round += 1;
+    busy = gone = false;
     watch(null);
     closeStream(stream);
     stream = video.srcObject = null;
@@ -38,7 +44,7 @@ export function shooting({ video, watch, changed, listed }) {
   }
   async function start() {
     release();
-    gone = false;
+    busy = true;
     const mine = round;
     changed("opening", null);
     try {
@@ -58,24 +64,26 @@ export function shooting({ video, watch, changed, listed }) {
     return list();
   }
   const replugged = async () => {
-    const cameras = await listCameras();
-    listed(cameras, wanted);
-    if (gone && cameras.some(({ id }) => id === wanted)) start();
+    await list();
+    if (gone && known.includes(wanted)) start();
   };
   devices?.addEventListener?.("devicechange", replugged);
   list();
 
   return {
-    start,
+    /** Opens the chosen camera; one that is no longer there gives way to the first, which the list then shows. */
+    start() {
+      if (wanted !== "" && known.length > 0 && !known.includes(wanted)) [wanted] = known;
+      return start();
+    },
     stop() {
       release();
-      gone = false;
       changed("off", null);
     },
-    /** Another camera; it is opened at once if one is open. */
+    /** Another camera; it is opened at once if one is open or opening, or was unplugged while it was open. */
     choose(id) {
       wanted = id;
-      if (stream !== null) start();
+      if (busy || gone) start();
     },
     /** A second video, in a window that stays visible when the page does not: its frames are taken instead. */
     async twin(other) {
