@@ -59,6 +59,20 @@ CUT_OFF = """() => [...document.querySelectorAll(".personalive-live :is(button, 
 UNPLUG = "document.querySelector('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))"
 REPLUG = "navigator.mediaDevices.dispatchEvent(new Event('devicechange'))"
 
+# opens a panel of its own and closes it once it shows its portrait; gives the pictures' addresses that are left
+CLOSED = """async () => {
+  const [make, free, left] = [URL.createObjectURL, URL.revokeObjectURL, new Set()];
+  URL.createObjectURL = of => { const made = make(of); left.add(made); return made; };
+  URL.revokeObjectURL = one => { left.delete(one); free(one); };
+  const load = name => import(`/js/live/${name}.js`);
+  const [{ livePanel }, { liveWords }, { socketUrl }] = [await load('panel'), await load('words'), await load('link')];
+  const root = document.createElement('div');
+  const panel = livePanel(root, { words: liveWords('en'), socketUrl: socketUrl(location), token: 'secret' });
+  while (left.size === 0) await new Promise(done => setTimeout(done, 20));
+  panel.close();
+  return [...left];
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
@@ -347,6 +361,12 @@ def test_a_model_that_is_too_slow_offers_to_record_the_camera(panel, live):
 def test_a_second_page_is_told(panel, open_panel, live):
     open_panel(live.url).says("Another page uses this session")
     assert panel.moves()
+
+
+def test_a_panel_that_is_closed_leaves_no_picture_in_memory(open_panel, live):
+    panel = open_panel(re.sub("=.*", "=wrong", live.url))
+    panel.says("refused this page")
+    assert panel.page.evaluate(CLOSED) == []
 
 
 def test_a_camera_that_is_refused_is_told(open_panel, live):

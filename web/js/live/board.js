@@ -89,6 +89,11 @@ export function setPicture(image, bytes) {
   if (before.startsWith("blob:")) URL.revokeObjectURL(before);
 }
 
+/** Frees the addresses of all pictures in `root`, which is not shown any more. */
+export function freePictures(root) {
+  for (const { src } of root.querySelectorAll("img")) if (src.startsWith("blob:")) URL.revokeObjectURL(src);
+}
+
 /** Adds a keyframe to the strip. The oldest one goes when there are many. */
 export function addKeyframe({ keyframes, strip }, { number }, bytes, words) {
   const image = element("img", { alt: fill(words.keyframe, { number }), title: fill(words.keyframe, { number }) });

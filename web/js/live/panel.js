@@ -2,7 +2,7 @@
 
 import { setText } from "../dom.js";
 import { fill } from "../strings.js";
-import { addKeyframe, figureBoard, latestOnly, screen, setPicture } from "./board.js";
+import { addKeyframe, figureBoard, freePictures, latestOnly, screen, setPicture } from "./board.js";
 import { delayAt } from "./delays.js";
 import { frameGrabber } from "./grabber.js";
 import { openLink } from "./link.js";
@@ -230,6 +230,7 @@ export function livePanel(root, { words, socketUrl, token, onBegun, onEnded, gra
     recording.close();
     camera.close();
     link?.close();
+    freePictures(parts.root);
     parts.root.remove();
   };
 
