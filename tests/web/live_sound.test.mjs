@@ -7,10 +7,11 @@ import { bindRecording } from "../../web/js/live/recording.js";
 import { sendSound } from "../../web/js/live/sound.js";
 
 const contexts = [];
-let [deviceRate, stopped, refuses] = [48000, 0, false];
+let [deviceRate, stopped, refuses, noContext] = [48000, 0, false, false];
 
 globalThis.AudioContext = class {
   constructor({ sampleRate = deviceRate } = {}) {
+    if (noContext) throw new Error("no sound device");
     Object.assign(this, { sampleRate, currentTime: 0, open: true, destination: {} });
     this.audioWorklet = { addModule: async () => {} };
     contexts.push(this);
@@ -75,4 +76,10 @@ test("a microphone that cannot be connected is let go", async () => {
   await assert.rejects(sendSound(() => {}), /another rate/);
   assert.equal(stopped, 1);
   assert.deepEqual(contexts.filter(({ open }) => open), []);
+});
+
+test("a microphone without a sound context is let go", async () => {
+  [noContext, stopped] = [true, 0];
+  await assert.rejects(sendSound(() => {}), /no sound device/);
+  assert.equal(stopped, 1);
 });

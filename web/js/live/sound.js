@@ -31,15 +31,15 @@ function openContext() {
  */
 export async function sendSound(send) {
   const stream = await openMicrophone();
-  const context = openContext();
-  let source = null;
+  let [context, source] = [null, null];
   try {
+    context = openContext();
     await context.audioWorklet.addModule(new URL("./sound_worklet.js", import.meta.url).href);
     await context.resume();
     source = context.createMediaStreamSource(stream); // not every browser changes rates
   } catch (error) {
     closeStream(stream);
-    context.close();
+    context?.close();
     throw error;
   }
   const latency = stream.getAudioTracks()[0].getSettings().latency ?? 0;
