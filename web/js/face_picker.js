@@ -106,10 +106,7 @@ function pickerPanel(node, { words, place }, kind) {
   const view = pickerElements(words);
   const setHeight = addPanel(node, "personalive_face_panel", view.root, place);
   const { choose, chooseFace } = writer(node, kind);
-  let picture = NOTHING;
-  const points = kind.points && pointsPicker(node, {
-    view, words, shown: () => picture, write: (value) => write(node, "face_points", value), changed: () => draw(),
-  });
+  let [picture, points] = [NOTHING, null];
   const isPoints = () => Boolean(points) && points.isOn();
   const drawMode = () => {
     points.draw();
@@ -152,6 +149,9 @@ function pickerPanel(node, { words, place }, kind) {
   const isClosed = () => isFixed(node) || isPoints();
   const current = () => ({ size: isClosed() ? null : picture.size, faces: picture.faces, box: boxOf(node) });
   followPointer(view.svg, current, { draw, choose: chosen(choose), chooseFace: pick });
+  points = kind.points && pointsPicker(node, { // after the faces' pointer, which has no cursor for points
+    view, words, shown: () => picture, write: (value) => write(node, "face_points", value), changed: () => draw(),
+  });
   show({ ...NOTHING, note: words[kind.empty] });
   return { image: view.image, show, picture: () => picture };
 }
