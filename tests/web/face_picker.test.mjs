@@ -85,3 +85,12 @@ test("the cursor tells what a press would do: of points", () => {
   const { cursorAt } = stage(SOURCE, "30, 30; 60, 60");
   assert.deepEqual([cursorAt(30, 31), cursorAt(80, 80)], ["move", "crosshair"]);
 });
+
+test("a face chosen by keyboard keeps the focus", () => {
+  const { svg, value } = stage(PORTRAIT);
+  const face = svg.querySelector('[data-face="1"]');
+  face.focus();
+  svg.dispatch("keydown", { target: face, key: "Enter" });
+  assert.equal(value("face_box"), "50, 0, 80, 30");
+  assert.equal(document.activeElement, svg.querySelector('[data-face="1"]'));
+});

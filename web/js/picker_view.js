@@ -87,11 +87,13 @@ export function drawPoints({ svg }, { size, crop }, points) {
  * while `size` is not known (null).
  */
 export function drawBoxes({ svg }, { size, faces, crop }, { box, chosen }, words) {
+  const focused = svg.contains(document.activeElement) ? document.activeElement.dataset.face : null;
   svg.replaceChildren();
   if (size === null) return;
   svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
   if (crop) svg.append(cropShape(crop));
   svg.append(...faces.map((face, index) => faceRectangle(face, index, index === chosen, words)));
+  svg.querySelector(`[data-face="${focused}"]`)?.focus({ preventScroll: true });
   if (box === null) return;
   const scale = svg.getScreenCTM()?.a || 1;
   svg.append(rectangle(box, { class: "box" }), ...grips(box, GRIP / scale));
