@@ -56,6 +56,9 @@ globalThis.DOMPoint = class {
 const { facePicker, PORTRAIT, SOURCE } = await import("../../web/js/face_picker.js");
 const { wordsFor } = await import("../../web/js/strings.js");
 
+const FACES = [[0, 0, 20, 20], [50, 0, 80, 30]];
+const RUN = { image: { filename: "a.png" }, width: 100, height: 100, faces: FACES, crop: null };
+
 /** A picker of a picture of 100x100 pixels with two faces, after a run. */
 function stage(kind, points = "") {
   created.length = 0;
@@ -64,16 +67,18 @@ function stage(kind, points = "") {
     size: [0, 0], inputs: [], widgets: widgets.map(([name, value]) => ({ name, value, options: { values: [value] } })),
     addDOMWidget: () => ({}), setSize() {}, computeSize: () => [0, 0], setDirtyCanvas() {},
   };
+  const viewUrl = ({ filename }) => filename;
   const place = { canvas: () => null, isVue: () => false };
-  const show = facePicker(node, { words: wordsFor("en"), place, viewUrl: () => "" }, kind);
-  show({ image: { filename: "a.png" }, width: 100, height: 100, faces: [[0, 0, 20, 20], [50, 0, 80, 30]], crop: null });
-  const svg = created.find(({ tag }) => tag === "svg");
+  const show = facePicker(node, { words: wordsFor("en"), place, viewUrl }, kind);
+  show(RUN);
+  const [svg, image] = ["svg", "img"].map((name) => created.find(({ tag }) => tag === name));
   const at = (clientX, clientY) => ({ clientX, clientY, isPrimary: true, button: 0, pointerType: "mouse", pointerId: 1 });
   const cursorAt = (x, y) => {
     svg.dispatch("pointermove", at(x, y));
     return svg.style.cursor;
   };
-  return { svg, cursorAt, value: (name) => node.widgets.find((widget) => widget.name === name).value };
+  const widget = (name) => node.widgets.find((one) => one.name === name);
+  return { svg, image, node, show, cursorAt, widget, value: (name) => widget(name).value };
 }
 
 test("the cursor tells what a press would do: of faces", () => {
@@ -93,4 +98,23 @@ test("a face chosen by keyboard keeps the focus", () => {
   svg.dispatch("keydown", { target: face, key: "Enter" });
   assert.equal(value("face_box"), "50, 0, 80, 30");
   assert.equal(document.activeElement, svg.querySelector('[data-face="1"]'));
+});
+
+test("a run that ends after another picture was chosen does not show its own", () => {
+  const { node, show, image, widget } = stage(PORTRAIT);
+  const chosen = { name: "image", value: "a.png" };
+  Object.assign(node, {
+    inputs: [{ name: "image" }], isInputConnected: () => true,
+    getInputNode: () => ({ type: "LoadImage", mode: 0, widgets: [chosen] }),
+  });
+  assert.equal(widget("face_box").serializeValue(), "");
+  show({ ...RUN, image: { filename: "run_a.jpg" } });
+  assert.equal(image.src, "run_a.jpg");
+  assert.equal(widget("face_box").serializeValue(), "");
+  chosen.value = "b.png";
+  show({ ...RUN, image: { filename: "again.jpg" } });
+  assert.equal(image.src, "run_a.jpg");
+  assert.equal(widget("face_box").serializeValue(), "");
+  show({ ...RUN, image: { filename: "run_b.jpg" } });
+  assert.equal(image.src, "run_b.jpg");
 });

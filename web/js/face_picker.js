@@ -193,8 +193,16 @@ export function facePicker(node, tools, kind = PORTRAIT) {
   };
   followNode(node, end, () => (timer ??= setInterval(look, LOOK_EVERY_MS)));
 
+  let queued = null; // the source when the page last made a prompt
+  const box = widgetOf(node, "face_box");
+  box.serializeValue = () => {
+    queued = sourceOf(node, kind).key;
+    return box.value;
+  };
+
   return (run) => {
     const { key } = sourceOf(node, kind);
+    if (queued !== null && queued !== key) return; // another picture was chosen meanwhile: `look` shows that
     // With a given box the node does not detect faces: keep the known faces of the same picture.
     const same = key === source && String(picture().size) === String([run.width, run.height]);
     const faces = run.faces.length === 0 && same ? picture().faces : run.faces;
