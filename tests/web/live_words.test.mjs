@@ -96,3 +96,8 @@ test("a lost machine, a session's time and a session that is past are told", () 
   for (const why of ["Lost", "Time", "Past"])
     assert.deepEqual(told({ over: { why: why.toLowerCase(), text: "x" } }), ["bad", en[`over${why}`]]);
 });
+
+test("Korean texts choose the particle after a word that is known", () => {
+  const open = /[가-힣](을\(를\)|은\(는\)|이\(가\)|와\(과\)|\(으\)로)/;
+  assert.deepEqual(Object.values(liveWords("ko")).filter((text) => open.test(text)), []);
+});
