@@ -196,6 +196,18 @@ def test_nodes_are_called_by_their_names_in_that_language(language, texts):
 # --- help pages
 
 
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_an_input_is_called_the_same_in_every_node(language, texts):
+    """As it is in English: what a node calls driving, all do."""
+    called = {}
+    for node, words in texts["en"]["nodeDefs"].items():
+        for name, text in words["inputs"].items():
+            if (node, name) != ("PersonaLiveEditMotion", "size"):  # a head's, the others' is a picture's
+                translated = texts[language]["nodeDefs"][node]["inputs"][name]["name"]
+                called.setdefault((name, text["name"]), {}).setdefault(translated, []).append(node)
+    assert not {name: words for name, words in called.items() if len(words) > 1}
+
+
 def test_every_node_has_a_help_page(english, pages):
     assert set(pages) == set(english)
 
