@@ -8,7 +8,7 @@ import { doorOf, tokenIn } from "../../web/js/live/page.js";
 import { settingOf } from "../../web/js/live/settings.js";
 import { stateOf } from "../../web/js/live/state.js";
 import { waitingText } from "../../web/js/live/waiting.js";
-import { liveWords } from "../../web/js/live/words.js";
+import { liveLanguage, liveWords } from "../../web/js/live/words.js";
 
 const places = (text) => (text.match(/\{\w+\}/g) ?? []).sort();
 const en = liveWords("en");
@@ -75,6 +75,14 @@ test("settings are sent as the server takes them", () => {
   assert.deepEqual([settingOf("smoothing", { value: "" }), settingOf("smoothing", { value: "2.5" })], [null, 2.5]);
   assert.equal(settingOf("mark", { type: "checkbox", checked: true, value: "on" }), true);
   assert.equal(settingOf("face", { type: "select-one", value: "left" }), "left");
+});
+
+test("a page says that it is in the language that its texts are in", () => {
+  assert.deepEqual(["ko-KR", "zh-TW", "de-DE", undefined].map(liveLanguage), ["ko", "zh", "en", "en"]);
+  for (const script of ["page.js", "waiting.js"]) {
+    const text = readFileSync(new URL(`../../web/js/live/${script}`, import.meta.url), "utf8");
+    assert.match(text, /documentElement\.lang = liveLanguage\(/);
+  }
 });
 
 test("the token is read from fragment or query", () => {

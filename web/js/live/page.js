@@ -3,7 +3,7 @@
 import { element } from "../dom.js";
 import { socketUrl } from "./link.js";
 import { livePanel } from "./panel.js";
-import { liveWords } from "./words.js";
+import { liveLanguage, liveWords } from "./words.js";
 
 const KEY = "personalive.token";
 const LIVE = "personalive.live"; // when the page that was live left for another session
@@ -48,7 +48,7 @@ function leaving() {
 const root = globalThis.document?.getElementById("personalive-live-page");
 if (root) {
   const words = liveWords(navigator.language);
-  document.documentElement.lang = navigator.language;
+  document.documentElement.lang = liveLanguage(navigator.language);
   root.append(element("h1", {}, "PersonaLive"));
   const [token, live, renew] = [takeToken(), takesOver(), leaving()];
   livePanel(root, { words, socketUrl: socketUrl(location), token, live, renew });

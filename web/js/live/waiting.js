@@ -2,7 +2,7 @@
 
 import { setText } from "../dom.js";
 import { fill } from "../strings.js";
-import { liveWords } from "./words.js";
+import { liveLanguage, liveWords } from "./words.js";
 
 const MINUTE = 60;
 
@@ -15,7 +15,7 @@ export function waitingText(seconds, words) {
 const line = globalThis.document?.getElementById("personalive-waiting");
 if (line) {
   const words = liveWords(navigator.language);
-  document.documentElement.lang = navigator.language;
+  document.documentElement.lang = liveLanguage(navigator.language);
   const end = performance.now() / 1000 + Number(line.dataset.seconds);
   const tell = () => setText(line, waitingText(Math.max(end - performance.now() / 1000, 1), words));
   tell();

@@ -7,8 +7,13 @@ import { ZH } from "./words_zh.js";
 
 const WORDS = { en: EN, ja: JA, ko: KO, zh: ZH };
 
-/** The live panel's texts for a locale such as "ko" or "zh-TW". An unsupported language gets English. */
-export function liveWords(locale) {
+/** The language of the live panel's texts for a locale such as "ko" or "zh-TW". An unsupported one gets English. */
+export function liveLanguage(locale) {
   const language = String(locale ?? "").split(/[-_]/)[0].toLowerCase();
-  return Object.hasOwn(WORDS, language) ? WORDS[language] : WORDS.en;
+  return Object.hasOwn(WORDS, language) ? language : "en";
+}
+
+/** The texts of that language. */
+export function liveWords(locale) {
+  return WORDS[liveLanguage(locale)];
 }
