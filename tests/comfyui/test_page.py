@@ -524,6 +524,12 @@ def test_panels_in_a_subgraph_end_with_their_graph(page):
         load_ui(page, saved)
     page.wait_for_timeout(2000)
     assert page.evaluate("() => window.looking.size") == 2  # of both pickers on the canvas
+    at_once = """async w => {
+      await window.app.loadGraphData(w, true, true, null);
+      await new Promise(done => setTimeout(done, 0));
+      return window.looking.size;
+    }"""
+    assert [page.evaluate(at_once, saved) for _ in range(3)] == [2, 2, 2]  # before the new nodes take up a session
     load_ui(page, read("motion_blend") | {"nodes": [], "links": []})
     page.wait_for_timeout(2000)
     assert page.evaluate("() => window.looking.size") == 0

@@ -192,6 +192,9 @@ app.registerExtension({
   /** A return to a workflow's tab rebuilds its nodes. The front end restores their outputs a moment later. */
   loadedGraphNode(node) {
     if (!shows.has(node)) return;
-    setTimeout(() => showOutput(node, app.nodeOutputs?.[outputKey(node, root())]), 0);
+    setTimeout(() => {
+      findGone(root()); // a live session has one page: the panel of before must have left it
+      showOutput(node, app.nodeOutputs?.[outputKey(node, root())]);
+    }, 0);
   },
 });
