@@ -56,8 +56,8 @@ class Timeline:
 def read_commands(text: str, expressions: Sequence[Expression]) -> Timeline:
     """AdvancedLivePortrait's command text as a timeline: a line k=change:keep each, over a list of `expressions`.
 
-    Expression k, from 1 on and 0 for none, is reached evenly in `change` frames and kept for `keep`. Raises InputError
-    for another line, or an expression that the list does not hold.
+    Expression k, from 1 on and 0 for none, is reached evenly in `change` frames, or at once for 0, and kept for `keep`.
+    Raises InputError for another line, or an expression that the list does not hold.
     """
     keys, frame, last = [ExpressionKey(-1, Expression.none())], -1, Expression.none()
     for line in filter(None, (line.strip() for line in text.splitlines())):
@@ -68,8 +68,9 @@ def read_commands(text: str, expressions: Sequence[Expression]) -> Timeline:
         if number > len(expressions):
             raise InputError(f"command {line!r} needs expression {number}, but there are {len(expressions)}: add it")
         last = expressions[number - 1] if number else Expression.none()
-        for length in (change, keep):
-            if length:
+        # without a change, the first frame that is kept is the one that reaches it
+        for length in (change, keep) if change else (min(keep, 1), keep - 1):
+            if length > 0:
                 frame += length
                 keys.append(ExpressionKey(frame, last))
     return Timeline(tuple(keys), frame + 1)

@@ -237,6 +237,11 @@ def test_commands_are_read_as_such():
     assert float(timeline.at(5).delta[0, 0]) == 1
 
 
+def test_a_command_without_change_is_reached_at_once():
+    timeline = read_timeline("1=0:3\n0=0:1\n2=2:1", [moving(1.0), moving(4.0)])
+    assert [float(timeline.at(frame).delta[0, 0]) for frame in range(timeline.frames)] == [1, 1, 1, 0, 2, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
