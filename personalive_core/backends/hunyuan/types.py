@@ -83,7 +83,7 @@ class Guidance:
     last: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= min(self.first, self.last) <= max(self.first, self.last) < float("inf"):
+        if not all(0 <= scale < float("inf") for scale in (self.first, self.last)):  # false for NaN, too
             raise InputError(f"guidance is 0 or more, got {self.first:g} to {self.last:g}: try 2")
 
     def at(self, step: int, steps: int) -> float:

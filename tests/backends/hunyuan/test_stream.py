@@ -204,6 +204,7 @@ def test_without_a_face_there_is_no_portrait():
         (lambda: WindowRule(3, 3), "windows of 3 frames cannot overlap by 3: give fewer"),
         (lambda: SegmentRule(10, 6), "segments of 10 frames cannot overlap by 6: give at most half"),
         (lambda: Guidance(-1, 2), "guidance is 0 or more, got -1 to 2: try 2"),
+        (lambda: Guidance(2, float("nan")), "guidance is 0 or more, got 2 to nan: try 2"),
         (lambda: SamplingOptions(steps=0), "takes at least 1 step, got 0: try 25"),
     ],
 )
