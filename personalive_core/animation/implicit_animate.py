@@ -191,8 +191,9 @@ def job_write_options(job: ImplicitJob, driving: _Driving) -> WriteOptions:
     if not is_film(job.reference):
         return options
     info = probe(job.reference)
-    silent = job.audio and options.audio is None and info.has_audio
-    return replace(options, rate=info.rate, audio=job.reference if silent else options.audio)
+    if job.audio and options.audio is None and info.has_audio:
+        options = replace(options, audio=job.reference, audio_start=0)
+    return replace(options, rate=info.rate)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from personalive_core.media.video import probe, read_frames, read_label
 from personalive_core.motion.files import read_kind, save_motion
 from tests.backends.liveportrait.onnx_file import landmark_onnx
 from tests.backends.liveportrait.tiny import ANIMAL, tiny_states, write_hub
+from tests.media.films import decode_sound, encode_sound, moving, write
 from tests.motion.samples import motion as hybrid
 
 LIVE = ("--system", "liveportrait", "--device", "cpu", "--precision", "fp32", "--quiet")
@@ -145,6 +146,16 @@ def test_a_source_video_is_animated_at_its_own_rate(animate, sample):
     assert outcome.code == 0, outcome.err
     assert len(frames_of(path)) == len(frames_of(sample[1]))
     assert frames_of(path).shape == frames_of(sample[1]).shape
+
+
+def test_a_source_videos_sound_begins_with_it_wherever_a_silent_driving_does(animate, tmp_path):
+    spoken, silent = encode_sound(tmp_path / "spoken.mkv", 0.4, "pcm_s16le", 10, click=0.2), tmp_path / "silent.mkv"
+    write(silent, moving(20))
+    for start in ("0", "0.4"):
+        outcome, path = animate("--detector", "none", "--start", start, reference=spoken, driving=silent)
+        assert outcome.code == 0, outcome.err
+        wave, rate = decode_sound(path)
+        assert np.abs(wave).argmax() / rate == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_picture_driven_by_a_picture_is_a_picture(animate, sample):
