@@ -162,7 +162,7 @@ def open_job_source(job: ImplicitJob) -> _Source:
     """Opens the reference and looks for its face. Raises as `find_source` and `film_finder` do."""
     whole, weights = read_portrait(job.reference), job.engine.weights
     picture, face = limited(whole, job.face.limit), job.face.resized(whole.shape[:2])
-    landmarks = open_landmarker(weights)
+    landmarks = None if job.engine.subject == "animal" else open_landmarker(weights)  # it knows people alone
     if is_film(job.reference):
         return _Source(picture, None, film_finder(face, picture, weights, landmarks))
     return _Source(picture, find_source(picture, face, weights, landmarks))

@@ -300,6 +300,22 @@ def test_an_animals_nine_points(animate):
     assert len(frames_of(path)) == 2
 
 
+def test_an_animals_box_places_its_crop_alone(animate, weights, live_cases):
+    """The network of 203 landmarks knows people: on an animal's face it would move the crop."""
+    path, made = weights / "liveportrait" / "landmark.onnx", []
+    usual = path.read_bytes()
+    wide = (0.5 + 0.5 * live_cases.unit_face(203, 0.3, 0.2)).astype(np.float32)
+    try:
+        for network in (usual, landmark_onnx(wide)):
+            path.write_bytes(network)
+            outcome, result = animate("--animal", "--reference-box", BOX, "--driving-box", BOX, "--frames", "1")
+            assert outcome.code == 0, outcome.err
+            made.append(frames_of(result))
+    finally:
+        path.write_bytes(usual)
+    assert np.array_equal(*made)
+
+
 def test_check_measures_the_networks(personalive, weights, tmp_path):
     sheet = tmp_path / "check.png"
     outcome = personalive("check", "--weights", weights, "--sheet", sheet, "--json", *LIVE)
