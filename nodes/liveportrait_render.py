@@ -113,11 +113,11 @@ class Retarget(io.ComfyNode):
             None if kj_mode == NO_KJ else kj_mode,
         )
         driving = implicit(motion)
+        how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
         check_openness(source.film.motion if isinstance(source, SourceVideo) else source.source.motion, options)
         if eyes or lips:
             deque(with_openness([driving], eyes, lips), maxlen=0)  # refuses now what could not be drawn later
-        check_kj(options.kj, isinstance(source, SourceVideo), len(driving) == 1)
-        how = RenderOptions(options, animal=model.subject == "animal", by_picture=len(driving) == 1)
+        check_kj(options.kj, isinstance(source, SourceVideo), how.by_picture)
         moved = retargeted_film if isinstance(source, SourceVideo) else Retargeted
         return io.NodeOutput(moved(source, driving, how, motion))
 

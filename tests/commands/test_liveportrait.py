@@ -267,6 +267,7 @@ def test_a_template_is_never_read(animate, tmp_path):
             "off takes over all of the face in its own way: leave the region at all",
         ),
         ("--kj-mode off --animal", "leave --region, --absolute and --kj-mode out"),
+        ("--close-lips --animal --detector none", "how open an animal's eyes and lips are is not known: leave them as"),
         ("--kj-mode fast", "argument --kj-mode: invalid choice: 'fast'"),
         ("--kj-mode source_video_smoothed --detector none", "is for a source video, and the source is a picture"),
         ("--system personalive --kj-mode off", "--kj-mode belongs to liveportrait, got --system personalive"),

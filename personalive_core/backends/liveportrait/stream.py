@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How motion becomes pictures. Raises InputError for a KJ mode with an animal."""
+    """How motion becomes pictures. Raises InputError for what animals do not have: a KJ mode, open eyes and lips."""
 
     animation: AnimationOptions = field(default_factory=AnimationOptions)
     animal: bool = False  # the source is an animal, the networks are those for animals
@@ -50,6 +50,11 @@ class RenderOptions:
     def __post_init__(self) -> None:
         if self.animal and self.animation.kj is not None:
             raise InputError("animals take all of a person's motion as it is: leave the KJ mode out")
+        if self.animal and any(_needed_openness(self.animation).values()):
+            raise InputError(
+                "how open an animal's eyes and lips are is not known: leave them as they are, with eyes, lips, close "
+                "lips and even eyes off"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +147,14 @@ def animate_film(
 
 def check_openness(source: ImplicitMotion, how: AnimationOptions) -> None:
     """Raises InputError if the options need the openness of the source's eyes or lips, and it is not known."""
-    needed = {"eyes": how.eyes or how.even_eyes, "lips": how.lips or how.closes_lips}
-    for name, asked in needed.items():
+    for name, asked in _needed_openness(how).items():
         if asked and not bool(getattr(source, name).isfinite().all()):
             raise InputError(unknown_openness(name, "source's"))
+
+
+def _needed_openness(how: AnimationOptions) -> dict[str, bool]:
+    """Whether the openness of the source's eyes and of its lips is needed."""
+    return {"eyes": how.eyes or how.even_eyes, "lips": how.lips or how.closes_lips}
 
 
 def _read_beside(beside: _T, read: Callable[[], NDArray[np.uint8]]) -> tuple[_T, NDArray[np.uint8]]:

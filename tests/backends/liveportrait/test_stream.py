@@ -166,6 +166,13 @@ def test_openness_is_asked_for_only_where_it_is_needed(model, portrait, driving)
     assert torch.equal(held[[0, 1, 3, 4, 6]], open_eyes.eyes[[0, 1, 3, 4, 6]])
 
 
+@pytest.mark.parametrize("what", ["eyes", "lips", "close_lips", "even_eyes"])
+def test_an_animals_openness_is_not_asked_for(what):
+    """It is told so; landmark.onnx, which other sources lack then, would not help."""
+    with pytest.raises(InputError, match="how open an animal's eyes and lips are is not known: leave them as they are"):
+        RenderOptions(replace(STILL, **{what: True}), animal=True)
+
+
 # --- the driving's faces
 
 
