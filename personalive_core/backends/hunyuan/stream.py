@@ -19,6 +19,7 @@ from torch import Tensor
 from ...modules.schedule import NoiseFn
 from ...motion.gaps import fill_missing, lerp
 from ...motion.types import concat_motion
+from ..personalive.pictures import broken_pictures
 from .model import HunyuanPortrait
 from .sampling import BOTH, NONE, WindowInput, WindowVelocity, denoise, noised, total_calls
 from .types import HunyuanMotion, HunyuanReference, SamplingOptions, SegmentProgress, SegmentRule
@@ -65,7 +66,7 @@ def animate_reference(
     """Pictures [F, 3, S, S] in [0, 1], float32, a few at a time, one for each frame of `motions`.
 
     A frame without a face holds the motion before it. `noise` gives a frame's noise by its number in the film, the
-    padding before it included. Raises FaceError if no frame has a face.
+    padding before it included. Raises FaceError if no frame has a face, NumericalError as soon as there is NaN.
     """
     parts = film_latents(model, reference, segments(fill_missing(motions), options.segments), noise, options, told)
     held: FilmLatents | None = None
@@ -140,6 +141,7 @@ def denoised_segment(
     total = total_calls(len(tokens), options)
 
     def stepped(calls: int, clean: Tensor) -> None:
+        _check_finite(clean, model)  # after the first step, not after all of a long segment's
         told(SegmentProgress(segment.number, calls, total, clean))
 
     velocity = conditioned(model, reference, tokens)
@@ -171,4 +173,11 @@ def _decoded(model: HunyuanPortrait, latents: FilmLatents, count: int) -> Iterat
     for begin in range(0, len(latents), count):
         chunk = latents[begin : begin + count]
         if chunk.wanted.any():
-            yield model.decode(chunk.values).cpu()[chunk.wanted]
+            pictures = model.decode(chunk.values)
+            _check_finite(pictures, model)
+            yield pictures.cpu()[chunk.wanted]
+
+
+def _check_finite(values: Tensor, model: HunyuanPortrait) -> None:
+    if not bool(values.isfinite().all()):
+        raise broken_pictures("NaN", model.dtype)

@@ -79,9 +79,14 @@ def begin_pictures(
         levels, facts = copies.read()
         is_finite, is_black = facts.tolist()
         if not is_finite or is_black:
-            broken, better = "only black" if is_finite else "NaN", NEXT_PRECISION.get(dtype)
-            advice = f"use {better} precision" if better else "check the weights with `personalive check`"
-            raise NumericalError(f"the networks gave {broken} in {str(dtype).removeprefix('torch.')}: {advice}")
+            raise broken_pictures("only black" if is_finite else "NaN", dtype)
         return levels.numpy()
 
     return read
+
+
+def broken_pictures(what: str, dtype: torch.dtype) -> NumericalError:
+    """The error of networks that compute in `dtype` and gave `what`, NaN or only black."""
+    better = NEXT_PRECISION.get(dtype)
+    advice = f"use {better} precision" if better else "check the weights with `personalive check`"
+    return NumericalError(f"the networks gave {what} in {str(dtype).removeprefix('torch.')}: {advice}")

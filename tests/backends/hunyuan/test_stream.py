@@ -19,7 +19,7 @@ from personalive_core.backends.hunyuan.types import (
     SegmentRule,
     WindowRule,
 )
-from personalive_core.errors import FaceError, InputError
+from personalive_core.errors import FaceError, InputError, NumericalError
 from personalive_core.faces.crop import Box, Face
 from personalive_core.modules.schedule import seeded_noise
 from personalive_core.motion.files import read_kind, save_kind
@@ -136,6 +136,16 @@ def test_progress_is_told_and_stops_it():
     assert [progress.calls for progress in first] == [3, 6, 9]
     assert {progress.total for progress in told} == {total_calls(60, SHORT)} == {9}
     assert first[0].clean.shape == (60, 4, 8, 8)
+
+
+@pytest.mark.parametrize(("broken", "steps"), [("velocity", 0), ("decode", 3)])
+def test_nan_is_told_as_soon_as_it_is_there(broken, steps):
+    model, told = standin(), []
+    whole = getattr(model, broken)
+    setattr(model, broken, lambda *given: whole(*given) * torch.nan)
+    with pytest.raises(NumericalError, match="the networks gave NaN in float32: check the weights"):
+        list(animate_reference(model, reference(), [motion(5)], seeded_noise(1), WHOLE, told.append))
+    assert len(told) == steps
 
 
 def test_the_noise_of_a_frame_depends_on_its_number_and_the_seed():
