@@ -51,7 +51,9 @@ def editing(node_module, monkeypatch):
 @pytest.fixture(scope="module")
 def face(node_module):
     """A drawn person as the node reads one, on small networks with random weights."""
-    model = build_live(SIZES)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of some weights a turn of the head changes next to nothing
+        model = build_live(SIZES)
     whole = draw_portrait(DRIVER, FaceMotion(), 128)
     crop = crop_source(whole, POINTS)
     found = node_module("host.editing").SourcePortrait(whole, crop, live_source(model, [crop.small]))
