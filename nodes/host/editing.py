@@ -22,9 +22,10 @@ from server import PromptServer
 from ...personalive_core.backends.liveportrait.editor import EditorEdit, edited, limits, slider_edit
 from ...personalive_core.backends.liveportrait.expressions import Expression, sampled_expression, written_codes
 from ...personalive_core.backends.liveportrait.model import LivePortrait
-from ...personalive_core.backends.liveportrait.pasting import LivePaste, eight_bits, prepare_live_paste
+from ...personalive_core.backends.liveportrait.pasting import LivePaste, prepare_live_paste
 from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
 from ...personalive_core.backends.liveportrait.sliders import ALL_SLIDERS
+from ...personalive_core.backends.liveportrait.stream import drawn_square
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion, LiveSource
 from ...personalive_core.backends.placement import out_of_memory
 from ...personalive_core.errors import InputError, PersonaLiveError, remedy_first
@@ -83,11 +84,9 @@ class Choices:
 
 
 def draw_edit(model: LivePortrait, source: LiveSource, edit: EditorEdit) -> Picture:
-    """The source's square [512, 512, 3] as an edit moves it."""
+    """The source's square [512, 512, 3] as an edit moves it. Raises NumericalError for NaN or only black."""
     with torch.inference_mode():
-        there = edited(source.motion, edit, model)
-        image = model.render(source.volume, source.motion.keypoints, there)[0]
-    return eight_bits(image.permute(1, 2, 0).cpu().numpy())
+        return drawn_square(model, source, edited(source.motion, edit, model))
 
 
 def small_paste(portrait: SourcePortrait, side: int = PREVIEW_SIDE) -> LivePaste:

@@ -12,9 +12,14 @@ from comfy_api.v0_0_2 import io
 from PIL import Image
 
 from ...personalive_core.backends.liveportrait.model import LivePortrait
-from ...personalive_core.backends.liveportrait.pasting import eight_bits, prepare_live_paste
+from ...personalive_core.backends.liveportrait.pasting import prepare_live_paste
 from ...personalive_core.backends.liveportrait.portrait import SourcePortrait
-from ...personalive_core.backends.liveportrait.stream import RenderedFrame, RenderOptions, animate_portrait
+from ...personalive_core.backends.liveportrait.stream import (
+    RenderedFrame,
+    RenderOptions,
+    animate_portrait,
+    drawn_square,
+)
 from ...personalive_core.backends.liveportrait.types import ImplicitMotion
 from ...personalive_core.media.picture import Picture
 from .liveportrait import ready
@@ -77,14 +82,13 @@ def drawn(
 def keypoint_pictures(
     model: LoadedLivePortrait, portrait: SourcePortrait, keypoints: torch.Tensor, paste_back: bool
 ) -> Iterator[Picture]:
-    """Likewise for keypoints [F, 21, 3] of any origin."""
-    networks, own = ready(model.networks), portrait.source.motion.keypoints
+    """Likewise for keypoints [F, 21, 3] of any origin. Raises NumericalError for NaN or only black."""
+    networks = ready(model.networks)
     paste = prepare_live_paste(portrait.whole, portrait.crop.matrix)
-    volume = portrait.source.volume.to(networks.device, networks.dtype)
+    source = portrait.source.to(networks.device, networks.dtype)
     bar = comfy.utils.ProgressBar(len(keypoints))
     for points in keypoints.split(1):
         check_interrupt()
-        image = networks.render(volume, own, points)[0]
-        square = eight_bits(image.permute(1, 2, 0).cpu().numpy())
+        square = drawn_square(networks, source, points)
         yield paste(square) if paste_back else square
         bar.update(1)

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import weakref
+from copy import copy
 from io import BytesIO
 from itertools import pairwise
 from types import SimpleNamespace
@@ -140,6 +141,13 @@ def test_a_preview_is_the_small_picture_with_the_face_moved(editing, face):
     still, moved = (levels(one.preview(editing.Choices({"yaw": yaw}).edit())) for yaw in (0.0, 20.0))
     assert still.shape == moved.shape == (128, 128, 3)
     assert np.abs(still - moved).max() > 2
+
+
+def test_nan_is_told_and_not_drawn(editing, face):
+    model, edit = copy(face.model), editing.Choices().edit()
+    object.__setattr__(model, "render", lambda *given: face.model.render(*given) * torch.nan)
+    with pytest.raises(editing.PersonaLiveError, match="the networks gave NaN in float32: check the weights"):
+        editing.draw_edit(model, face.found.source, edit)
 
 
 def test_a_large_picture_is_pasted_into_a_small_copy(editing, face, node_module):

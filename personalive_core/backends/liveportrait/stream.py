@@ -33,7 +33,7 @@ from .model import LivePortrait
 from .motion import unit_pictures
 from .pasting import prepare_live_paste
 from .portrait import WINDOW, SourceFilm, SourcePortrait
-from .types import ImplicitMotion
+from .types import ImplicitMotion, LiveSource
 
 _T = TypeVar("_T")
 
@@ -86,6 +86,16 @@ def animate_portrait(
     for motion, pictures in in_turn(begun(), results_behind(model.device)):
         for picture, valid in zip(pictures, motion.valid.tolist(), strict=True):
             yield RenderedFrame(paste(picture) if paste else picture, valid)
+
+
+def drawn_square(model: LivePortrait, source: LiveSource, keypoints: Tensor) -> Picture:
+    """The square [512, 512, 3] of a source picture [1] at `keypoints` [1, 21, 3].
+
+    Raises NumericalError as `animate_portrait`.
+    """
+    pixels = model.render(source.volume, source.motion.keypoints, keypoints)
+    picture: Picture = begin_pictures(pixels, model.dtype, torch.trunc)()[0]
+    return picture
 
 
 def portrait_keypoints(
