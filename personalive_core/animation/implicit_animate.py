@@ -98,7 +98,7 @@ class _Driving:
 
     facts: DrivingVideo | SavedMotion
     film: FilmDriving | None = None  # None: a motion file
-    is_still: bool = False  # one picture
+    is_still: bool = False  # one picture, or a motion file of one frame
     faces: DrivingFaces = field(default_factory=DrivingFaces)  # of the film, found in a first pass
 
     def looked_at(self, quiet: bool) -> _Driving:
@@ -153,7 +153,8 @@ def open_job_driving(job: ImplicitJob) -> _Driving:
     """Opens the driving. Raises InputError for a bad file, or for the motion of another system."""
     path = job.clip.path
     if is_motion(path):
-        return _Driving(open_motion(job.clip, IMPLICIT))
+        whole = open_motion(replace(job.clip, start=0.0, count=None), IMPLICIT)
+        return _Driving(open_motion(job.clip, IMPLICIT), is_still=whole.count == 1)
     film = open_film(job.clip, job.engine.weights)
     return _Driving(film.video, film, is_still(path))
 

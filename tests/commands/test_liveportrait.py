@@ -231,6 +231,18 @@ def test_motion_is_extracted_once_and_used_again(animate, personalive, sample, w
     assert np.array_equal(frames_of(one[1]), frames_of(other[1]))
 
 
+def test_a_pictures_motion_moves_as_the_picture_does(animate, personalive, sample, weights, tmp_path):
+    """Its expression counts by itself; there is no first frame since which it could have changed."""
+    file, whole = tmp_path / "smile.safetensors", ("--detector", "none")
+    outcome = personalive("motion", "--driving", sample[0], "--output", file, "--weights", weights, *whole, *LIVE)
+    assert outcome.code == 0, outcome.err
+    (_, picture), (outcome, film) = animate(*whole, driving=sample[0], name="a.png"), animate(*whole, driving=file)
+    assert outcome.code == 0, outcome.err
+    assert np.array_equal(frames_of(film), read_image(picture)[None])
+    outcome, film = animate(*whole, reference=sample[1], driving=file)
+    assert len(frames_of(film)) == len(frames_of(sample[1])), "all of a source video"
+
+
 def test_motion_of_the_other_system_gives_its_head_alone(animate, tmp_path):
     file = tmp_path / "talk.safetensors"
     save_motion(file, hybrid(3), {"rate": "25"})
