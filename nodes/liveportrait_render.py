@@ -153,7 +153,7 @@ def kj_input() -> io.Combo.Input:
         tooltip="A mode of ComfyUI-LivePortraitKJ in place of mode and region, which stay relative and all: relative "
         "is the same as these; relative_rotation_only takes the head's place alone; single_frame place, pose and "
         "expression as they are; off place and pose; source_video_smoothed is for a source video. "
-        "expression_friendly is off there.",
+        "expression_friendly is off there, and smoothing is 10.",
     )
 
 
