@@ -13,7 +13,7 @@ from ..personalive_core.backends.liveportrait.stitching import stitched
 from ..personalive_core.backends.liveportrait.timelines import timeline_expressions
 from ..personalive_core.backends.liveportrait.types import ImplicitMotion
 from ..personalive_core.errors import InputError
-from ..personalive_core.motion.times import USUAL_RATE
+from ..personalive_core.motion.times import USUAL_RATE, held_times
 from .host.errors import readable
 from .host.liveportrait_draw import keypoint_pictures
 from .host.liveportrait_source import FaceChoice, choice_inputs, read_source
@@ -138,12 +138,12 @@ def film_of(motion: Motion) -> ImplicitMotion:
 def motion_at(frames: ImplicitMotion, crop: SourceCrop, driving: Motion | None = None) -> Motion:
     """Edited frames of a `crop` as a node's motion: the head as it is in the whole picture.
 
-    At the times of their driving as far as it goes; without one at 25 a second.
+    At the times of their driving as far as it goes, then evenly; without one at 25 a second.
     """
     frames = frames.turned(torch.tensor([[0.0, 0.0, crop.roll]]))
     if driving is None:
         return Motion(frames, USUAL_RATE)
-    ticks = driving.ticks if driving.ticks is None else driving.ticks[: len(frames) + 1]
+    ticks = None if driving.times is None else held_times(driving.times, len(frames), driving.rate)
     return Motion(frames, driving.rate, driving.footage, ticks=ticks)
 
 
