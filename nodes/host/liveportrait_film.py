@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import comfy.utils
 
-from ...personalive_core.backends.liveportrait.crops import SIDE, SOURCE_CROP, limited
+from ...personalive_core.backends.liveportrait.crops import SIDE, SOURCE_CROP, limited, limited_scale
 from ...personalive_core.backends.liveportrait.finding import Finder
 from ...personalive_core.backends.liveportrait.model import LivePortrait
 from ...personalive_core.backends.liveportrait.portrait import SourceFilm, read_film
@@ -44,6 +44,12 @@ class SourceVideo:
 
     def __repr__(self) -> str:
         return f"{len(self)} frames of a {self.whole.shape[1]}x{self.whole.shape[0]} video"
+
+    @property
+    def scale(self) -> float:
+        """By how much the frames are resized before they are animated."""
+        height, width = self.whole.shape[:2]
+        return limited_scale(width, height, self.limit)
 
     @property
     def first(self) -> Picture:
@@ -102,17 +108,17 @@ def retargeted_film(source: SourceVideo, driving: ImplicitMotion, how: RenderOpt
     return RetargetedFilm(source, driving, how, Motion(own.frames[:count], own.rate, motion.footage, ticks=ticks))
 
 
-def source_finder(model: LoadedLivePortrait, whole: Picture, first: Picture, wanted: FaceChoice) -> Finder:
-    """How the face is followed through a film whose first frame is `whole`, and animated as large as `first`.
+def source_finder(model: LoadedLivePortrait, whole: Picture, limit: int, wanted: FaceChoice) -> Finder:
+    """How the face is followed through a film whose first frame is `whole`, in its frames within `limit`.
 
     Raises InputError for an unknown choice or a box outside the picture, WeightsError if the detector is missing.
     """
     box = parse_box(wanted.face_box)
     if box is None:
-        detector = live_face_detector(wanted.detector, first)
+        detector = live_face_detector(wanted.detector, limited(whole, limit))
         return Finder(detector, landmarker(model), TrackOptions(choice=choice(wanted.face)))
     crop_by_hand(box, whole.shape[:2], "face_box")  # refuses one outside the picture
-    scale = max(first.shape[:2]) / max(whole.shape[:2])
+    scale = limited_scale(whole.shape[1], whole.shape[0], limit)
     box = Box(*(edge * scale for edge in (box.left, box.top, box.right, box.bottom)))
     return Finder(None, landmarker(model), TrackOptions(manual=box))
 
@@ -127,7 +133,7 @@ def read_source_film(
     """
     source, shown = opened(), Shown()
     whole = source.first.image
-    finder = source_finder(model, whole, limited(whole, limit), wanted)
+    finder = source_finder(model, whole, limit, wanted)
     bar = comfy.utils.ProgressBar(max(source.total, 1))
     frames = (limited(picture, limit) for picture in frames_of(source, bar, shown))
     film = read_film(roomy(model), frames, finder, wanted.rule(SOURCE_CROP), missing)

@@ -29,8 +29,7 @@ def picture_faces(model: LoadedLivePortrait, portrait: SourcePortrait, wanted: F
 def film_faces(model: LoadedLivePortrait, source: SourceVideo, wanted: FaceChoice) -> dict[str, Any]:
     """Data for the face picker of a film: its first frame, in pixels of the film."""
     looked = _looked(model, source.whole, wanted)
-    by = max(source.whole.shape[:2]) / max(source.first.shape[:2])
-    return {**picture_for_page(source.whole), **looked, "crop": outline(source.film.matrices[0], by)}
+    return {**picture_for_page(source.whole), **looked, "crop": outline(source.film.matrices[0], 1 / source.scale)}
 
 
 def outline(matrix: CropMatrix, by: float = 1.0) -> list[list[float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..backends.liveportrait.crops import SOURCE_CROP, CropRule, limited_size
+from ..backends.liveportrait.crops import SOURCE_CROP, CropRule, limited_scale
 from ..backends.liveportrait.driving import DrivingFaces, boxed_driving, find_driving, read_driving
 from ..backends.liveportrait.finding import Finder, FoundFace, Landmarks, face_at_points, face_in_box, find_face
 from ..backends.liveportrait.landmarker import open_landmarker
@@ -54,8 +54,7 @@ class SourceFace:
 
         Raises InputError for a face outside the reference.
         """
-        wide, high, *_ = limited_size(size[1], size[0], self.limit)
-        by, box, points = max(wide, high) / max(size), self.box, self.points
+        by, box, points = limited_scale(size[1], size[0], self.limit), self.box, self.points
         if box:
             crop_by_hand(box, size, "--reference-box")
             box = Box(box.left * by, box.top * by, box.right * by, box.bottom * by)

@@ -107,6 +107,14 @@ def pictures(pack, result, paste=True):
     return np.stack(list(pack.draw.drawn(pack.model, result, paste)))
 
 
+def test_a_box_in_an_odd_film_stays_where_it_is(pack):
+    """A column is cut off at its edge; nothing is resized."""
+    wanted = pack.source.FaceChoice(face_box=", ".join(map(str, BOX)))
+    finder = pack.film.source_finder(pack.model, np.zeros((97, 131, 3), np.uint8), 1280, wanted)
+    box = finder.track.manual
+    assert (box.left, box.top, box.right, box.bottom) == BOX
+
+
 def test_the_frames_are_those_of_the_command_line(pack, films, weights, tmp_path):
     """Of a film that is made smaller: the box is in pixels of the film, there and here."""
     source, driving = films

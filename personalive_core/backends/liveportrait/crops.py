@@ -163,6 +163,12 @@ def limited_size(width: int, height: int, limit: int = 1280) -> tuple[int, int, 
     return width, height, width - width % 2, height - height % 2
 
 
+def limited_scale(width: int, height: int, limit: int = 1280) -> float:
+    """By how much `limited` resizes a picture of this width and height; what it cuts away does not count."""
+    wide, high, *_ = limited_size(width, height, limit)
+    return max(wide, high) / max(width, height)
+
+
 def limited(picture: Picture, limit: int = 1280) -> Picture:
     """A source picture [H, W, 3] within `limited_size`."""
     height, width = picture.shape[:2]

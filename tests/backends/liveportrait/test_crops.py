@@ -18,6 +18,7 @@ from personalive_core.backends.liveportrait.crops import (
     halved,
     landmark_matrix,
     limited,
+    limited_scale,
     limited_size,
     transformed,
     warped,
@@ -168,6 +169,7 @@ def test_sizes_of_limited_sources():
     for width, height, wide, high, limit in EXPECTED["resize_to_limit"].tolist():
         assert limited_size(width, height, limit)[2:] == (wide, high)
     assert limited(np.zeros((501, 701, 3), np.uint8)).shape == (500, 700, 3)
+    assert limited_scale(701, 501) == 1
     assert limited(np.zeros((1080, 1921, 3), np.uint8)).shape == (718, 1280, 3)
 
 
