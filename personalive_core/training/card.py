@@ -15,7 +15,12 @@ CARD = "card.json"
 
 
 def write_card(run: Run, preset: str, device: torch.device) -> dict[str, object]:
-    """Writes and returns the card of a run whose checkpoint is in its folder. Raises WeightsError, OutputError."""
+    """Returns the card of a run whose checkpoint is in its folder; of several processes the main one writes it.
+
+    Raises WeightsError, OutputError.
+    """
+    from accelerate import PartialState
+
     progress, row = read_progress(run.folder), run.row
     minutes = progress.seconds / 60
     card: dict[str, object] = {
@@ -30,6 +35,7 @@ def write_card(run: Run, preset: str, device: torch.device) -> dict[str, object]
         "torch": str(torch.__version__),
         "seed": run.seed,
     }
-    with whole_file(run.folder / CARD, (".json",)) as partial:
-        partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    if PartialState().is_main_process:
+        with whole_file(run.folder / CARD, (".json",)) as partial:
+            partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 
 from personalive_core.errors import InputError
 from personalive_core.training import clock as clocks
 from personalive_core.training import loop, presets
 from personalive_core.training.ahead import portrait, reading_ahead
+from personalive_core.training.card import CARD, write_card
 from personalive_core.training.checkpoint import read_progress
 from personalive_core.training.clock import Clock, seconds_to_save
 from personalive_core.training.data import read_clip
@@ -181,6 +182,17 @@ def test_processes_draw_the_same_clips(tmp_path):
 def test_a_drawing_process_that_is_killed_is_told():
     with pytest.raises(InputError, match="was killed.*with fewer --workers"), drawing_pool(1) as pool:
         pool.submit(os._exit, 1).result()
+
+
+def test_one_of_several_processes_writes_the_card(tmp_path, monkeypatch):
+    go_on(tmp_path)
+    run = Run(tmp_path, "1", ROW, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialState, "is_main_process", False)
+        card = write_card(run, "twin", torch.device("cpu"))
+    assert card["finished"]
+    assert not (tmp_path / CARD).exists()
+    assert write_card(run, "twin", torch.device("cpu")) == card == json.loads((tmp_path / CARD).read_text())
 
 
 def test_the_command_keeps_a_run_before_its_minutes_are_over_and_writes_a_card(personalive, tmp_path, monkeypatch):
