@@ -130,7 +130,7 @@ def _follow(accelerator: Accelerator, writer: RunWriter, learner: nn.Module, clo
             if _by_anyone(accelerator, clock.done()):
                 break
             begun = time.monotonic()
-            values = _descend(accelerator, learner, writer.adam, run, (step, clock.spent()))
+            values = _descend(accelerator, learner, writer.adam, run, (step, _spent(accelerator, clock)))
             average(writer.mean, writer.learner.networks, run.row.ema)
             done, longest = step + 1, max(longest, time.monotonic() - begun)
             if main:
@@ -153,6 +153,13 @@ def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:
     if accelerator.num_processes == 1:  # without waiting for the device
         return interrupted
     return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device)))
+
+
+def _spent(accelerator: Accelerator, clock: Clock) -> float:
+    """The share of the planned time that is over, the mean of all processes' clocks: they share one learning rate."""
+    if accelerator.num_processes == 1 or not clock.planned:
+        return clock.spent()
+    return float(accelerator.reduce(torch.tensor(clock.spent(), device=accelerator.device), "mean"))
 
 
 def _descend(
