@@ -67,10 +67,8 @@ def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
     parts = {key.split("/")[1] for key in tensors if key.startswith(_ADAM)}
     for name, parameter in learner.named_parameters():
         found = {part: tensors[f"{_ADAM}{part}/{name}"] for part in parts if f"{_ADAM}{part}/{name}" in tensors}
-        if found:
-            adam.state[parameter] = {
-                part: value.to(parameter.device) if value.ndim else value for part, value in found.items()
-            }
+        if found:  # the step too: the fused kernel reads it on the parameter's device
+            adam.state[parameter] = {part: value.to(parameter.device) for part, value in found.items()}
     return progress
 
 

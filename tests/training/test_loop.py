@@ -11,13 +11,15 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from torch import nn
+from torch.optim import AdamW
 
 from personalive_core.backends.personalive.files import FACTS, FILES
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
 from personalive_core.media.tensors import to_signed
 from personalive_core.training import loop
-from personalive_core.training.checkpoint import STATE_FILE
+from personalive_core.training.checkpoint import STATE_FILE, RunProgress, load_run, save_run
 from personalive_core.training.data import open_dataset, save_clip
 from personalive_core.training.loop import Run, rate_at, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, save_networks
@@ -126,6 +128,21 @@ def test_the_state_holds_the_discriminator_the_average_and_both_moments(tmp_path
     name = "extra.critic.score.weight"
     assert {f"weight/{name}", f"adam/exp_avg/{name}", f"adam/exp_avg_sq/{name}", f"adam/step/{name}"} <= kept.keys()
     assert not any(key.startswith("mean/") and "critic" in key for key in kept)
+
+
+@pytest.mark.filterwarnings("ignore:for (weight|bias). copying from a non-meta parameter:UserWarning")
+def test_what_is_restored_lies_on_the_parameters_device(tmp_path):
+    """The step too, which the fused kernel of a GPU reads there."""
+    layer = nn.Linear(2, 2)
+    adam = AdamW(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    save_run(tmp_path, layer, {}, adam, RunProgress(1, "{}"))
+    elsewhere = nn.Linear(2, 2, device="meta")
+    restored = AdamW(elsewhere.parameters())
+    assert load_run(tmp_path, elsewhere, {}, restored, "{}").step == 1
+    parts = [part for state in restored.state.values() for part in state.values()]
+    assert [part.device.type for part in parts] == ["meta"] * 6
 
 
 def test_pressed_twice_stops_at_once(tmp_path):
