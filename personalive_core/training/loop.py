@@ -146,6 +146,8 @@ def _follow(accelerator: Accelerator, writer: RunWriter, learner: nn.Module, clo
                 return
         if main:
             writer.save(done, clock.trained())
+        if _by_anyone(accelerator, interrupted()):  # in the last step, or while the run was kept
+            raise KeyboardInterrupt
 
 
 def _by_anyone(accelerator: Accelerator, interrupted: bool) -> bool:

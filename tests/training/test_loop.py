@@ -145,6 +145,14 @@ def test_what_is_restored_lies_on_the_parameters_device(tmp_path):
     assert [part.device.type for part in parts] == ["meta"] * 6
 
 
+def test_pressed_in_the_last_step_ends_more_than_the_run(tmp_path):
+    """A session would go on with the next stage."""
+    go_on(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        go_on(tmp_path / "pressed", around=pressed(ROW.steps - 1))
+    assert same(state_of(tmp_path / "pressed"), state_of(tmp_path / "whole"))
+
+
 def test_pressed_twice_stops_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go_on(tmp_path, around=pressed(1, times=2))
