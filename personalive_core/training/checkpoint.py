@@ -53,11 +53,7 @@ def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
     if not path.is_file():
         return RunProgress(0, settings)
     progress, tensors = read_progress(folder), _tensors(path)
-    if _known(progress.settings) != _known(settings):
-        raise InputError(
-            f"{folder} holds a run with other settings ({_difference(progress.settings, settings)}): "
-            "give another --output, or the same settings again"
-        )
+    refuse_other(folder, progress.settings, settings)
     try:
         learner.load_state_dict({key.removeprefix(_WEIGHT): t for key, t in tensors.items() if key.startswith(_WEIGHT)})
         for key, value in mean.items():
@@ -70,6 +66,15 @@ def load_run(folder: Path, learner: nn.Module, mean: dict[str, Tensor], adam: Op
         if found:  # the step too: the fused kernel reads it on the parameter's device
             adam.state[parameter] = {part: value.to(parameter.device) for part, value in found.items()}
     return progress
+
+
+def refuse_other(folder: Path, before: str, now: str) -> None:
+    """Raises InputError unless the settings `before` of the run in `folder` are those of `now`."""
+    if _known(before) != _known(now):
+        raise InputError(
+            f"{folder} holds a run with other settings ({_difference(before, now)}): "
+            "give another --output, or the same settings again"
+        )
 
 
 def read_progress(folder: Path) -> RunProgress:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import InputError
 from .ahead import reading_ahead
 from .card import CARD, write_card
+from .checkpoint import STATE_FILE, read_progress, refuse_other
 from .loop import Run, train
 from .networks import networks_of
 from .prepare import Drawing, drawing_pool, parts_of, prepare_drawn
@@ -101,7 +102,7 @@ def train_session(session: Session) -> list[dict[str, object]]:
         drawn = {name: _drawing(pool, session.folder / name, shard) for name, shard in plan.shards.items()}
         start: Path | None = None
         for stage, names in plan.acts:
-            card = _finished(session.folder / stage)
+            card = _finished(_run(session, stage))
             if card is None:
                 waiting = wait([part for name in names for part in drawn[name]], max(0.0, session.left(begun)))
                 for part in waiting.done:
@@ -122,19 +123,27 @@ def _drawing(pool: ProcessPoolExecutor, folder: Path, shard: Shard) -> list[Futu
     return [pool.submit(prepare_drawn, folder, "train", part, shard.drawing) for part in parts_of(shard.clips)]
 
 
-def _finished(folder: Path) -> dict[str, object] | None:
-    """The card of a stage that is finished."""
-    path = folder / CARD
+def _run(session: Session, stage: str) -> Run:
+    row = preset(session.preset, stage)
+    return Run(session.folder / stage, stage, row, session.seed, row.precision, quiet=session.quiet)
+
+
+def _finished(run: Run) -> dict[str, object] | None:
+    """The card of a stage that is finished. Raises InputError for one of other settings, such as another preset's."""
+    path = run.folder / CARD
     card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"finished": False}
-    return card if card["finished"] else None
+    if not card["finished"]:
+        return None
+    if (run.folder / STATE_FILE).is_file():
+        refuse_other(run.folder, read_progress(run.folder).settings, run.settings)
+    return card
 
 
 def _act(session: Session, stage: str, data: list[Path], start: Path | None, begun: float) -> dict[str, object]:
     """Trains one stage until it is finished or the session's minutes are over; returns its card."""
-    row = preset(session.preset, stage)
-    source, made = assemble(session.preset, stage, row, data, start, session.seed)
-    minutes = session.minutes and session.left(begun) / 60
-    run = Run(session.folder / stage, stage, row, session.seed, row.precision, quiet=session.quiet, minutes=minutes)
+    run = _run(session, stage)
+    source, made = assemble(session.preset, stage, run.row, data, start, session.seed)
+    run = replace(run, minutes=session.minutes and session.left(begun) / 60, begun=time.monotonic())
     with reading_ahead(max(1, session.workers // 2)) as ahead:
-        train(run, made, replace(source, ahead=ahead), networks_of(source.model, row.trains))
+        train(run, made, replace(source, ahead=ahead), networks_of(source.model, run.row.trains))
     return write_card(run, session.preset, source.model.device)

@@ -164,6 +164,8 @@ def test_a_session_trains_what_is_left_and_goes_on(tmp_path, monkeypatch, person
     AcceleratorState._reset_state(reset_partial_state=True)
     assert train_session(Session("twin", tmp_path, 5.0, 1, quiet=True)) == cards
     assert (tmp_path / "vae" / "state.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="vae holds a run with other settings .seed was 0, is 1.: give another"):
+        train_session(Session("twin", tmp_path, 5.0, 1, seed=1, quiet=True))
     with pytest.raises(InputError, match="no session plan for preset 'small': choose one of portrait"):
         train_session(Session("small", tmp_path, 0.0, 1))
     assert personalive("train", "session", "--preset", "huge", "--output", tmp_path).code == InputError.exit_code
