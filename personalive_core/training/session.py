@@ -104,7 +104,8 @@ def train_session(session: Session) -> list[dict[str, object]]:
         for stage, names in plan.acts:
             card = _finished(_run(session, stage))
             if card is None:
-                waiting = wait([part for name in names for part in drawn[name]], max(0.0, session.left(begun)))
+                parts = [part for name in names for part in drawn[name]]
+                waiting = wait(parts, max(0.0, session.left(begun) - LEAST_SECONDS))
                 for part in waiting.done:
                     part.result()
                 if waiting.not_done or session.left(begun) < LEAST_SECONDS:

@@ -1,7 +1,11 @@
 """The preset family portrait and its session: sizes, plan, actors of the same motion, a rehearsal of every stage."""
 
 import math
+import time
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -143,6 +147,14 @@ def test_every_stage_is_rehearsed_at_tiny_size(tmp_path, name, stage):
     judged = {"adversarial", "critic"}
     terms = {"vae": judged, "1": {"x0", "masked"}, "2": {"masked", "perceptual", *judged}}.get(stage, set())
     assert {f"loss/{name}" for name in terms} <= set(line)
+
+
+def test_a_session_waits_for_clips_only_while_a_stage_could_still_begin(tmp_path, monkeypatch):
+    pool = SimpleNamespace(submit=lambda *_: Future())  # nobody draws
+    monkeypatch.setattr(session, "drawing_pool", lambda _: nullcontext(pool))
+    begun = time.monotonic()
+    assert train_session(Session("portrait", tmp_path, (session.LEAST_SECONDS + 0.5) / 60, 1)) == []
+    assert 0.4 < time.monotonic() - begun < 10
 
 
 @pytest.mark.slow
