@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -115,7 +116,12 @@ def _joined(frames: list[Clip]) -> Clip:
 
 
 def _prepare(video: Path, place: Path, model: PersonaLive, weights: Path, cut: Cut) -> int:
-    """Writes the clips of one video and returns their number; their paths begin with `place`."""
+    """Writes the clips of one video and returns their number; their paths begin with `place`.
+
+    Clips that an interrupted call left there are deleted: it may have had another `Cut`.
+    """
+    for older in place.parent.glob(f"{glob.escape(place.name)}_*{CLIP_SUFFIX}"):
+        older.unlink()
     driving = open_driving(DrivingClip(video, detector=cut.detector), cut.size, weights)
     frames = (frame.image for frame in driving.read())
     count = 0

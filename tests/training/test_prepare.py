@@ -182,6 +182,22 @@ def test_an_interrupted_video_is_prepared_again(videos, engine, tmp_path, monkey
     assert len(list(output.glob("*.clip.safetensors"))) == 4
 
 
+def test_nothing_is_left_of_an_interrupted_call_of_another_kind(videos, engine, tmp_path, monkeypatch):
+    output = tmp_path / "clips"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write_ledger", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_videos(videos, engine, output, CUT, quiet=True)
+    assert len(list(output.glob("*.clip.safetensors"))) == 2
+    assert prepare_videos(videos, engine, output, replace(CUT, frames=4), quiet=True).clips["a.mp4"] == 1
+    data = open_dataset([output], 2, SIZE)
+    assert [len(data.clip(i)) for i in range(len(data))] == [4, 4]
+
+
 def test_a_video_too_short_for_a_clip_is_named(videos, engine, tmp_path):
     with pytest.raises(InputError, match="none of the videos in .*; the first of them, a.mp4: no 9 frames in a row"):
         prepare_videos(videos, engine, tmp_path / "clips", Cut(SIZE, frames=9), quiet=True)
