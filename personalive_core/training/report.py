@@ -78,25 +78,28 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def draw_losses(folder: Path) -> None:
-    """Draws every loss over the steps, on a logarithmic scale, as CURVE in the run's folder; none without metrics."""
+    """Draws every loss over the steps, on a logarithmic scale, as CURVE in the run's folder; none without metrics.
+
+    A loss that begins later, such as the adversarial one, is drawn from there on.
+    """
     rows = read_metrics(folder)
-    names = [name for name in (rows[0] if rows else {}) if name.startswith("loss")]
+    names = list(dict.fromkeys(name for row in rows for name in row if name.startswith("loss")))
     if not names:
         return
-    steps = np.array([row["step"] for row in rows], dtype=float)
-    levels = {name: np.log10([max(row.get(name, 0.0), SMALLEST_LOSS) for row in rows]) for name in names}
-    lowest, highest = min(v.min() for v in levels.values()), max(v.max() for v in levels.values())
+    curves = [np.array([(row["step"], max(row[name], SMALLEST_LOSS)) for row in rows if name in row]) for name in names]
+    curves = [np.stack([curve[:, 0], np.log10(curve[:, 1])], 1) for curve in curves]
+    lowest, highest = min(curve[:, 1].min() for curve in curves), max(curve[:, 1].max() for curve in curves)
     width, height = CURVE_SIZE[0] * DETAIL, CURVE_SIZE[1] * DETAIL
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     axes = Axes(
-        LEFT, TITLE, width - RIGHT, height - FOOT, max(int(steps[-1]), 1), float(np.floor(lowest)),
+        LEFT, TITLE, width - RIGHT, height - FOOT, max(int(rows[-1]["step"]), 1), float(np.floor(lowest)),
         float(max(np.ceil(highest), np.floor(lowest) + 1)),
     )  # fmt: skip
     draw_frame(draw, axes, np.zeros(1, bool), 1.0, lambda power: f"{10**power:.1g}")
     colours = [CURVE_COLOURS[i % len(CURVE_COLOURS)] for i in range(len(names))]
-    for name, colour in zip(names, colours, strict=True):
-        draw_curve(draw, axes, np.stack([smoothed(steps), smoothed(levels[name])], 1), colour)
+    for curve, colour in zip(curves, colours, strict=True):
+        draw_curve(draw, axes, np.stack([smoothed(column) for column in curve.T], 1), colour)
     legend = [(name.removeprefix("loss/"), colour) for name, colour in zip(names, colours, strict=True)]
     draw_head(draw, axes, "Losses", legend)
     draw_time(draw, axes, 1.0, "steps")

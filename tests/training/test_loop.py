@@ -7,9 +7,11 @@ import sys
 import types
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim import AdamW
@@ -17,6 +19,7 @@ from torch.optim import AdamW
 from personalive_core.backends.personalive.files import FACTS, FILES
 from personalive_core.backends.personalive.loader import load_model
 from personalive_core.errors import InputError, NumericalError, OutputError, WeightsError
+from personalive_core.media.chart import DETAIL, ORANGE, TITLE
 from personalive_core.media.tensors import to_signed
 from personalive_core.training import loop
 from personalive_core.training.checkpoint import STATE_FILE, RunProgress, load_run, save_run
@@ -24,7 +27,7 @@ from personalive_core.training.data import open_dataset, save_clip
 from personalive_core.training.loop import Run, rate_at, train
 from personalive_core.training.networks import SHAPES, fresh, networks_of, save_networks
 from personalive_core.training.recipe import stage_of
-from personalive_core.training.report import read_metrics
+from personalive_core.training.report import append_metrics, draw_losses, read_metrics
 from personalive_core.training.source import Source
 from personalive_core.weights.convert import convert
 from tests.training.toy import BLUE, RED, UNETS, row_of, speaking, toy_clip, toy_source, twin
@@ -260,6 +263,17 @@ def test_a_run_leaves_a_curve_and_sheets(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAMPLE_EVERY", 2)
     go_on(tmp_path, row=replace(ROW, steps=2))
     assert {path.name for path in tmp_path.iterdir()} == {STATE_FILE, "metrics.jsonl", "curve.png", "sheet_000002.jpg"}
+
+
+def test_the_curve_shows_a_loss_that_begins_later_where_it_is(tmp_path):
+    """Such as the adversarial one. It has no value before, which would pull the scale down."""
+    for step in range(100):
+        append_metrics(tmp_path, {"step": step, "loss/l2": 10.0, **({"loss/late": 1.0} if step >= 50 else {})})
+    draw_losses(tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB"))
+    rows, columns = (picture[TITLE // DETAIL :] == ORANGE).all(-1).nonzero()  # below the legend
+    assert columns.min() > picture.shape[1] / 2
+    assert np.ptp(rows) < 10
 
 
 def test_bfloat16_learns_in_float32_weights(tmp_path):
