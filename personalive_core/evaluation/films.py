@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -115,10 +116,12 @@ def matched(result: Path, beside: Path, reference: Path | None, is_self: bool) -
     if not _is_folder_of_films(result):
         return (FilmPaths(result.stem, result, beside, reference, is_self),)
     what = "truth" if is_self else "driving"
-    films = []
-    for path in folder_files(result, VIDEO_SUFFIXES, "video"):
+    films, paths = [], folder_files(result, VIDEO_SUFFIXES, "video")
+    stems = Counter(path.stem for path in paths)
+    for path in paths:
         portrait = None if reference is None else _counterpart(path, reference, 0, "reference")
-        films.append(FilmPaths(path.stem, path, _counterpart(path, beside, 1, what), portrait, is_self))
+        name = path.stem if stems[path.stem] == 1 else path.name
+        films.append(FilmPaths(name, path, _counterpart(path, beside, 1, what), portrait, is_self))
     return tuple(films)
 
 

@@ -302,6 +302,9 @@ def test_names_say_what_belongs_together(tmp_path):
     assert [(film.reference.name, film.beside.name) for film in both] == [
         ("ann.png", "talk.mp4"), ("bob.jpg", "bob.webm"),
     ]  # fmt: skip
+    (tmp_path / "results" / "bob.mkv").write_bytes(b"x")
+    more = matched(tmp_path / "results", tmp_path / "films", tmp_path / "portraits", False)
+    assert [film.name for film in more] == ["ann__talk", "bob.mkv", "bob.mp4"]  # two films have two names
     (tmp_path / "films" / "talk.mp4").unlink()
     with pytest.raises(InputError, match="holds no driving named ann__talk or talk"):
         matched(tmp_path / "results", tmp_path / "films", tmp_path / "portraits", False)
