@@ -89,10 +89,9 @@ def table_text(systems: Mapping[str, Mapping[MetricTask, Measurement]]) -> str:
         f"| {name} | " + " | ".join(_cell(rows.get(task), key) for task, key in heads) + " |"
         for name, rows in systems.items()
     ]
-    reasons = {f"{f.measure.title}: {f.why}": None for f in (_of(some[t], k) for t, k in heads) if f.value is None}
-    networks = {
-        _origin(f): None for f in (_of(some[t], k) for t, k in heads) if f.value is not None and _has_network(f)
-    }
+    figures = [_of(rows[task], key) for task, key in heads for rows in systems.values() if task in rows]
+    reasons = {f"{figure.measure.title}: {figure.why}": None for figure in figures if figure.value is None}
+    networks = {_origin(figure): None for figure in figures if figure.value is not None and _has_network(figure)}
     parts = [markdown_table("Table 1", ("", *titles), lines)]
     parts += ["\n".join(f"- {text}" for text in (*reasons, *networks))] if reasons or networks else []
     return "\n\n".join(parts)

@@ -215,6 +215,17 @@ def test_table_has_the_papers_columns_and_stand_ins_under_their_own_names(whole)
     assert {cell.strip() for cell in second.split("|")[6:-1]} == {"–"}
 
 
+def test_every_dash_of_a_table_has_its_reason(whole):
+    """Whichever system it is of: the last one may have a figure."""
+    good = whole[1]
+    dashes = tuple(replace(figure, value=None, why="nothing") for figure in good["self"].figures)
+    bad = {"self": replace(good["self"], figures=dashes)}
+    for systems in ({"bad": bad, "good": good}, {"good": good, "bad": bad}):
+        text = table_text(systems)
+        assert "- SSIM: nothing" in text
+        assert "toy" in text.partition("- ")[2]  # and every figure its network
+
+
 def test_picture_shows_the_worst_frames_of_both_films(truth, whole):
     films, found = whole
     picture = measured_picture(found["self"], {"film": films["self"]})
