@@ -23,7 +23,7 @@ from ..evaluation.evaluate import Evaluation, Options, Subject, Views, evaluate
 from ..evaluation.pictures import psnr_plot, sheet
 from ..evaluation.report import page
 from ..evaluation.stored import combined_runs, read_evaluation, values
-from ..media.files import whole_file
+from ..media.files import check_written, whole_file
 from ..media.picture import Picture, write_image
 from .options import add_device, add_reporting, add_size
 from .readers import whole
@@ -82,7 +82,7 @@ def run(a: argparse.Namespace) -> Result:
     """Runs `personalive evaluate`."""
     if a.report:
         return _written(a.output, combined_runs([read_evaluation(path) for path in a.report]), {})
-    # Missing files are reported before any network loads.
+    # Missing files, and a folder that cannot be written, are reported before any network loads.
     device = pick_device(a.device)
     folders = ablation_folders(a.ablation)
     engines = {name: Engine(folder, device, torch.float32) for name, folder in folders.items()}
@@ -90,6 +90,7 @@ def run(a: argparse.Namespace) -> Result:
     adapted = replace(engine, loras=((read_lora(a.lora), 1.0),)) if a.lora else None
     for each in (engine, *engines.values()):
         each.require()
+    check_written(a.output / f"{PAGE}.json", (".json",), {})
     judge = load_landmarker(LANDMARKERS[a.style]).to(device)
     journeys = a.style == "fine" if a.journeys is None else a.journeys
     options = Options(a.people, a.frames, a.long, a.ablation_frames, a.size, a.style, journeys)

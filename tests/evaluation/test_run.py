@@ -15,6 +15,7 @@ from personalive_core.backends.personalive.types import StreamConfig
 from personalive_core.bench.standin import calm
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
 from personalive_core.drawn.truth import draw
+from personalive_core.errors import OutputError
 from personalive_core.evaluation.adaptation import line_case, run_adaptation
 from personalive_core.evaluation.cases import cross_case, self_case
 from personalive_core.evaluation.evaluate import Options, Subject, digest, evaluate
@@ -163,6 +164,18 @@ def test_what_cannot_be_measured_is_refused(personalive, given):
     outcome = personalive("evaluate", *given)
     assert outcome.code == 2
     assert given[0] in outcome.err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(personalive, monkeypatch, tmp_path):
+    def measured(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("personalive_core.commands.evaluate.evaluate", measured)
+    outcome = personalive("evaluate", "--output", tmp_path / "no" / "such")
+    assert outcome.code == OutputError.exit_code
+    assert f"{tmp_path / 'no' / 'such'} does not exist" in outcome.err
+    personalive("evaluate", "--output", tmp_path / "new", "--lora", tmp_path / "none")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("given", ["sliding", "keyframes=somewhere", "sliding="])
