@@ -15,10 +15,11 @@ from personalive_core.backends.personalive.loader import load_model
 from personalive_core.cli import main
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
 from personalive_core.drawn.truth import clip_motion, draw, person
-from personalive_core.errors import InputError
+from personalive_core.errors import InputError, WeightsError
 from personalive_core.evaluation.cases import cross_case
 from personalive_core.evaluation.catalogue import Catalogue, Judges, catalogue
 from personalive_core.evaluation.films import MeasuredFilm, matched, read_numbers
+from personalive_core.evaluation.judges import identity
 from personalive_core.evaluation.judges.dlib_faces import open_dlib_points
 from personalive_core.evaluation.judges.mediapipe_faces import open_mediapipe_expression, open_mediapipe_points
 from personalive_core.evaluation.judges.perceptual import open_lpips
@@ -255,6 +256,14 @@ def test_what_is_not_installed_or_given_says_how_to_get_it(monkeypatch, tmp_path
     assert "--yunet" in open_points(JudgeOptions())
     with pytest.raises(InputError, match="one of auto, none"):
         open_points(JudgeOptions(points="nobody"))
+
+
+def test_a_file_that_is_no_sface_is_named(monkeypatch, tmp_path):
+    file = tmp_path / "sface.onnx"
+    file.write_bytes(b"no network")
+    monkeypatch.setattr(identity, "YuNetDetector", lambda path: path)
+    with pytest.raises(WeightsError, match=r"sface\.onnx is no SFace network that OpenCV .* can use: give OpenCV's"):
+        identity.open_sface(JudgeOptions(yunet=file, sface=file))
 
 
 def test_lpips_fetches_nothing_unasked(monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import WeightsError
 from ...faces.crop import choose_face
 from ...faces.detectors import YuNetDetector
 from ...media.picture import Picture
@@ -24,14 +25,21 @@ _log = logging.getLogger(__name__)
 
 
 def open_sface(options: JudgeOptions) -> OpenedJudge[PerPicture]:
-    """128 numbers of the largest face, found by YuNet."""
+    """128 numbers of the largest face, found by YuNet. Raises WeightsError for a file that OpenCV cannot use."""
     yunet = yunet_of(options)
     if options.sface is None:
         return "needs OpenCV's face_recognition_sface file: give --sface FILE"
     if yunet is None:
         return "SFace needs YuNet's file to find the face: give --yunet FILE, or --weights of a folder that holds it"
     cv2: Any = importlib.import_module("cv2")
-    detector, network = YuNetDetector(yunet), cv2.FaceRecognizerSF.create(str(options.sface), "")
+    detector = YuNetDetector(yunet)
+    try:
+        network = cv2.FaceRecognizerSF.create(str(options.sface), "")
+    except cv2.error as error:
+        raise WeightsError(
+            f"{options.sface} is no SFace network that OpenCV {cv2.__version__} can use: give OpenCV's "
+            "face_recognition_sface file"
+        ) from error
 
     def describe(picture: Picture) -> Numbers:
         face = choose_face(detector(picture), "largest", None)
