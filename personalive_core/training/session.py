@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -105,7 +106,8 @@ def train_session(session: Session) -> list[dict[str, object]]:
             card = _finished(_run(session, stage))
             if card is None:
                 parts = [part for name in names for part in drawn[name]]
-                waiting = wait(parts, max(0.0, session.left(begun) - LEAST_SECONDS))
+                most = min(session.left(begun) - LEAST_SECONDS, threading.TIMEOUT_MAX)  # Windows: 49 days
+                waiting = wait(parts, max(0.0, most))
                 for part in waiting.done:
                     part.result()
                 if waiting.not_done or session.left(begun) < LEAST_SECONDS:

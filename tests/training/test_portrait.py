@@ -1,6 +1,7 @@
 """The preset family portrait and its session: sizes, plan, actors of the same motion, a rehearsal of every stage."""
 
 import math
+import threading
 import time
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -155,6 +156,18 @@ def test_a_session_waits_for_clips_only_while_a_stage_could_still_begin(tmp_path
     begun = time.monotonic()
     assert train_session(Session("portrait", tmp_path, (session.LEAST_SECONDS + 0.5) / 60, 1)) == []
     assert 0.4 < time.monotonic() - begun < 10
+
+
+def test_a_session_without_a_limit_waits_no_longer_than_the_system_can(tmp_path, monkeypatch):
+    """Windows refuses to wait for more than 49 days."""
+    waited = []
+    monkeypatch.setattr(threading, "TIMEOUT_MAX", 4294967.0)
+    monkeypatch.setattr(session, "drawing_pool", lambda _: nullcontext(SimpleNamespace(submit=lambda *_: Future())))
+    monkeypatch.setattr(
+        session, "wait", lambda _, timeout: waited.append(timeout) or SimpleNamespace(done=(), not_done=(1,))
+    )
+    assert train_session(Session("portrait", tmp_path, 0.0, 1)) == []
+    assert waited == [4294967.0]
 
 
 @pytest.mark.slow
