@@ -118,9 +118,9 @@ def _fidelity(task: MetricTask) -> Iterator[_Row]:
 
 
 def read_fidelity(window: FilmWindow) -> Numbers:
-    """L1, PSNR and SSIM of each frame, [F, 3]."""
-    shown, true = unit(window.result), unit(window.beside)
-    return np.stack([l1(shown, true).numpy(), psnr(shown, true).numpy(), ssim(shown, true).numpy()], 1)
+    """L1, PSNR and SSIM of each frame, [F, 3]; one by one, as SSIM takes many times the memory of its pictures."""
+    pairs = ((unit(a[None]), unit(b[None])) for a, b in zip(window.result, window.beside, strict=True))
+    return np.array([[float(measure(shown, true)) for measure in (l1, psnr, ssim)] for shown, true in pairs])
 
 
 def _perceptual(task: MetricTask, judges: Judges) -> Iterator[_Row]:

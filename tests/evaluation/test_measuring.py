@@ -16,8 +16,9 @@ from personalive_core.cli import main
 from personalive_core.drawn.landmarker import SIZE, load_landmarker
 from personalive_core.drawn.truth import clip_motion, draw, person
 from personalive_core.errors import InputError, WeightsError
+from personalive_core.evaluation import catalogue as catalogue_of
 from personalive_core.evaluation.cases import cross_case
-from personalive_core.evaluation.catalogue import Catalogue, Judges, catalogue
+from personalive_core.evaluation.catalogue import Catalogue, Judges, catalogue, read_fidelity
 from personalive_core.evaluation.films import MeasuredFilm, matched, read_numbers
 from personalive_core.evaluation.judges import identity
 from personalive_core.evaluation.judges.dlib_faces import open_dlib_points
@@ -31,7 +32,8 @@ from personalive_core.evaluation.measured_text import measured_text, measured_va
 from personalive_core.evaluation.measuring import measure_film
 from personalive_core.evaluation.reenactment import reenact
 from personalive_core.evaluation.scores import score
-from personalive_core.metrics.types import Origin
+from personalive_core.metrics.pictures import unit
+from personalive_core.metrics.types import FilmWindow, Origin
 from personalive_core.metrics.windows import CLIP_FRAMES
 
 FRAMES = 18  # of a film: more than a window
@@ -344,6 +346,16 @@ def test_memory_is_that_of_a_window(truth):
 
     read_numbers(MeasuredFilm("film", film, film, True), {"one": lambda window: np.zeros(len(window))})
     assert max(most) <= 4 * CLIP_FRAMES
+
+
+def test_structure_is_compared_picture_by_picture(truth, monkeypatch):
+    """SSIM of a window of 16 pictures of 1920x1080 pixels took 16 GB at once."""
+    taken, whole = [], catalogue_of.ssim
+    monkeypatch.setattr(catalogue_of, "ssim", lambda shown, true: taken.append(len(shown)) or whole(shown, true))
+    window = FilmWindow(0, tinted(truth, np.full(len(truth), 0.1)), truth)
+    found = read_fidelity(window)
+    assert taken == [1] * len(truth)
+    assert (found[:, 2] == whole(unit(window.result), unit(window.beside)).numpy()).all()
 
 
 def check_against_evaluate(pictures, case, folder, capsys):
