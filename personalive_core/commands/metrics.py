@@ -76,8 +76,8 @@ def run(a: argparse.Namespace) -> Result:
         return _compared(a, judges())
     films = _films(a)
     if a.picture:
-        given = {name: path for name in ("result", "truth", "reference", "driving") if (path := getattr(a, name))}
-        check_written(a.picture, (".png", ".jpg", ".jpeg"), given)
+        for film in films:
+            check_written(a.picture, (".png", ".jpg", ".jpeg"), _files_beside(a.picture, film))
     task: MetricTask = "self" if a.truth else "cross"
     found = _measured(a, films, catalogue(task, judges(), a.reference is not None))
     text = measured_text(found)
@@ -104,6 +104,12 @@ def _films(a: argparse.Namespace) -> tuple[FilmPaths, ...]:
     if a.driving and not a.reference:
         raise InputError("cross-reenactment is measured against the portrait too: give --reference")
     return matched(a.result, a.truth or a.driving, a.reference, bool(a.truth))
+
+
+def _files_beside(picture: Path, film: FilmPaths) -> dict[str, Path]:
+    """The files of a film by what they are; of a folder of pictures the one that has the name of `picture`."""
+    paths = {"result": film.result, "truth" if film.is_self else "driving": film.beside, "reference": film.reference}
+    return {name: path / picture.name if path.is_dir() else path for name, path in paths.items() if path}
 
 
 def _opened(a: argparse.Namespace, film: FilmPaths) -> MeasuredFilm:

@@ -84,6 +84,19 @@ def test_picture(measure, folder):
     assert not Image.open(folder / "worst.png").text  # measured, not generated
 
 
+def test_a_picture_takes_the_place_of_nothing_that_is_measured(measure, folder, film):
+    """In a folder, too: the portraits, or a film of pictures, which it would make longer besides."""
+    for name in ("one", "two"):
+        gif(folder / "portraits" / f"{name}.png", film[:1])
+    before = (folder / "portraits" / "two.png").read_bytes()
+    outcome = measure("--result /same --reference /portraits --driving /truth --picture /portraits/two.png")
+    assert "would overwrite" in outcome.err
+    assert "two.png, the reference" in outcome.err
+    assert (folder / "portraits" / "two.png").read_bytes() == before
+    outcome = measure("--result /portraits --truth /truth/one.gif --picture /portraits/worst.png")
+    assert "worst.png, the result" in outcome.err
+
+
 def test_a_film_of_another_length_is_refused_alone_and_listed_among_others(measure, folder, film):
     gif(folder / "noisy" / "two.gif", film[:4])
     outcome = measure("--result /noisy/two.gif --truth /truth/two.gif")
