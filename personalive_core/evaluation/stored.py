@@ -134,7 +134,7 @@ def combined_runs(runs: Sequence[Evaluation]) -> Evaluation:
 
 
 def same_model(one: Evaluation, other: Evaluation) -> None:
-    """Raises InputError where two runs did not measure the same model on the same_model kind of pictures."""
+    """Raises InputError where two runs did not measure the same model on the same kind of pictures."""
     kinds = [(run.options.size, run.options.style, run.parameters) for run in (one, other)]
     weights = {origin.weights for run in (one, other) for origin in run.origins.values()} - {""}
     if kinds[0] != kinds[1] or len(weights) > 1:
