@@ -33,12 +33,12 @@ class YuNetDetector:
     """OpenCV's YuNet (Wu et al., Machine Intelligence Research 2023), a 230 kB network; scores are in [0, 1].
 
     The file is face_detection_yunet_2026may.onnx, or the older 2023mar, which some builds of OpenCV 5 cannot use.
-    Raises WeightsError, also when it is called, for a file that is missing or that this OpenCV cannot use; InputError
-    without OpenCV.
+    Threads may share it: it looks at one picture at a time. Raises WeightsError, also when it is called, for a file
+    that is missing or that this OpenCV cannot use; InputError without OpenCV.
     """
 
     def __init__(self, model_path: Path, threshold: float = 0.7) -> None:
-        self._cv2, self._path = _import_cv2(), model_path
+        self._cv2, self._path, self._turn = _import_cv2(), model_path, Lock()
         if not model_path.is_file():
             raise WeightsError(f"the YuNet face detector's file is missing at {model_path}: download it ({_SOURCES})")
         with self._used(), quiet(self._cv2):
@@ -47,7 +47,7 @@ class YuNetDetector:
     def __call__(self, image: Picture) -> tuple[Face, ...]:
         small, scale = _shrink(image)
         seen = _widened(_bgr(small))
-        with self._used():
+        with self._turn, self._used():
             self._network.setInputSize((seen.shape[1], seen.shape[0]))
             _, found = self._network.detect(seen)
         rows = [] if found is None else found  # [faces, 15]: x, y, width, height, ten landmark coordinates, score
@@ -68,7 +68,8 @@ class YuNetDetector:
 class HaarDetector:
     """OpenCV 4's cascade for upright frontal faces (Viola and Jones, 2001): no download; scores are unbounded.
 
-    Raises InputError without OpenCV, and with OpenCV 5 or later, which has no cascades.
+    Threads may share it: it looks at one picture at a time. Raises InputError without OpenCV, and with OpenCV 5 or
+    later, which has no cascades.
     """
 
     def __init__(self) -> None:
@@ -77,13 +78,14 @@ class HaarDetector:
             raise InputError(
                 f"the haar detector needs OpenCV 4, and this is OpenCV {cv2.__version__}: choose the yunet detector"
             )
-        self._cv2 = cv2
+        self._cv2, self._turn = cv2, Lock()
         self._cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
 
     def __call__(self, image: Picture) -> tuple[Face, ...]:
         small, scale = _shrink(image)
         grey = self._cv2.cvtColor(small, self._cv2.COLOR_RGB2GRAY)
-        boxes, _, scores = self._cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
+        with self._turn:
+            boxes, _, scores = self._cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
         return tuple(Face(_box(box, scale), float(score)) for box, score in zip(boxes, scores, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,6 +205,13 @@ def test_haar_says_so_where_opencv_has_none(monkeypatch):
         HaarDetector()
 
 
+def test_threads_may_share_haar(haar):
+    """OpenCV's cascade itself keeps the sizes of one picture: two at once are mixed up, or fail."""
+    pictures = [picture(side, side + 40) for side in (120, 200, 280)] * 8
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(haar, pictures)) == [haar(image) for image in pictures]
+
+
 class FakeYuNet:
     """Sees one face, the left half of its input, when that is blue (the network reads BGR)."""
 
@@ -228,6 +237,28 @@ def test_yunet_shrinks_the_picture_and_scales_the_boxes_back(monkeypatch, tmp_pa
     assert detector(np.full((100, 200, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 100, 100), 0.875),)
     assert detector(np.full((960, 1280, 3), (0, 0, 255), np.uint8)) == (Face(Box(0, 0, 640, 960), 0.875),)
     assert detector(np.full((960, 1280, 3), (255, 0, 0), np.uint8)) == ()
+
+
+def test_threads_may_share_yunet(monkeypatch, tmp_path):
+    """The size is set before a picture is looked at: OpenCV reads outside a picture of another size."""
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python")
+
+    class Slow(FakeYuNet):
+        @staticmethod
+        def create(*_):
+            return Slow()
+
+        def setInputSize(self, size):  # noqa: N802 - OpenCV's name
+            super().setInputSize(size)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Slow)
+    (tmp_path / "yunet.onnx").touch()
+    detector = YuNetDetector(tmp_path / "yunet.onnx")
+    sides = (50, 60, 70, 80)
+    with ThreadPoolExecutor(len(sides)) as pool:
+        found = list(pool.map(detector, [np.full((side, side, 3), (0, 0, 255), np.uint8) for side in sides]))
+    assert [face.box.height for (face,) in found] == list(sides)
 
 
 def test_yunet_is_shown_no_side_of_one_cell(monkeypatch, tmp_path):
