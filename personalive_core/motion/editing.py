@@ -73,7 +73,7 @@ def mix(a: MotionT, b: MotionT, head: float, expression: float, length: str) -> 
     mixed = blend(a, b, torch.full((count,), float(head)), valid=True)
     own, other = a.tensors(), b.tensors()
     return mixed.changed(
-        valid=valid, **{name: mean_of(own[name], other[name], expression) for name in LOOKS if name in own}
+        valid=valid, **{name: _between(own[name], other[name], expression) for name in LOOKS if name in own}
     )
 
 
@@ -141,6 +141,13 @@ def _expressed(motion: AnyMotion, name: str, factor: Tensor) -> Tensor:
     values = motion.tensors()[name]
     mean = (values[motion.valid] if bool(motion.valid.any()) else values).mean(0, keepdim=True)
     return torch.where(factor == 1, values, mean + factor * (values - mean))
+
+
+def _between(own: Tensor, other: Tensor, weight: float) -> Tensor:
+    """`mean_of`, but an end itself at weight 0 and 1: NaN, which says "unknown", in the other one does not count."""
+    if weight in (0, 1):
+        return other if weight else own
+    return mean_of(own, other, weight)
 
 
 def _held(motion: MotionT, count: int) -> MotionT:

@@ -88,6 +88,15 @@ def test_head_and_expression_are_mixed_apart(made):
     assert all(torch.allclose(calm[rest], own[rest]) for rest in {*own} - {name})
 
 
+def test_what_one_motion_does_not_know_stays_away_at_the_others_end():
+    """How open eyes are: not known in the first frame."""
+    known, unknown = implicit(3, 1)[1:2], implicit(3, 2)[:1]
+    assert unknown.eyes.isnan().all()
+    assert torch.equal(mix(known, unknown, head=1, expression=0, length="shorter").eyes, known.eyes)
+    assert torch.equal(mix(unknown, known, head=0, expression=1, length="shorter").eyes, known.eyes)
+    assert mix(known, unknown, head=0, expression=0.5, length="shorter").eyes.isnan().all()
+
+
 def test_motions_of_two_systems_are_not_mixed():
     with pytest.raises(InputError, match=r"only motions of one system .* HybridMotion\(2 frames.* ImplicitMotion"):
         mix(hybrid(2), implicit(2), 0.5, 0.5, "shorter")
