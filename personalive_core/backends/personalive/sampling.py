@@ -10,6 +10,7 @@ from einops import repeat
 from torch import Tensor
 
 from ...device import upload
+from ...errors import InputError
 from ...modules.inputs import LayerFeatures, MotionFeatures
 from ...modules.schedule import NoiseFn, add_noise, ddim_step
 from .conditions import Denoiser, StreamConditions, fused_noise, predicted_noise
@@ -72,9 +73,14 @@ class StreamingSampler:
         """Takes `motion` [B, 0..W] of the newest window; returns the next state and clean latents [B, W, 4, h, w].
 
         Fewer than W frames mean the end of the driving: the last known frame is repeated. `finished` gives the driving
-        frames to which the latents belong.
+        frames to which the latents belong. Raises InputError for motion after the end.
         """
         window, taken = self.config.window, motion.face.shape[1]
+        if taken and state.frames != state.chunk * window:
+            raise InputError(
+                f"the stream took frames up to its driving's end, frame {state.frames}, and repeats the last since: go "
+                "on from a state before the end, or start another stream"
+            )
         x0 = repeat(self.reference.latent, "b c h w -> b f c h w", f=window).float()
         planned = passes(self.config, x0.device)
         newest = add_noise(x0, self._draw(state.chunk, x0), planned[0].alphas[:, -window:])

@@ -66,8 +66,8 @@ def stream(
 
     `resume` continues from a state of the same reference, seed and configuration; `motions` then begins at driving
     frame `resume.frames`, without a lead-in. To pause, close the iterator and keep the last `Emitted.state`. Raises
-    InputError if there is no motion, or for a history that the model cannot see; NumericalError for NaN or only black
-    pictures.
+    InputError if there is no motion, for motion after a state that reached the driving's end, or for a history that the
+    model cannot see; NumericalError for NaN or only black pictures.
     """
     lane = lane_on(sampler.reference.latent.device, model)
     yield from in_turn(_steps(model, sampler, motions, resume or keyframes, lane), lane.behind)

@@ -372,6 +372,16 @@ def test_frames_out_are_frames_in(frames, config, reference):
     assert latents.shape == (1, config.window, 4, SIDE, SIDE)
 
 
+@pytest.mark.parametrize("ended", [[1], [4, 3], [4, 0], [0]], ids=str)
+def test_no_motion_follows_the_end(ended, reference):
+    """It would come behind the repeated frames: pictures of them would be taken for its own, and its last be lost."""
+    stream = sampler(reference)
+    state, _ = run(stream, stream.start(still(12)), [still(frames) for frames in ended])
+    with pytest.raises(InputError, match=f"up to its driving's end, frame {sum(ended)}, .*: go on from a state before"):
+        stream.step(state, still(1))
+    assert stream.step(state, still(0))[0].frames == sum(ended)
+
+
 def test_padding_repeats_the_last_frame(reference):
     stream = sampler(reference)
     state, _ = run(stream, stream.start(still(12)), [frames_of([1.0, 2.0])])
