@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from personalive_core.animation.driving import DrivingClip, open_source
@@ -156,6 +157,17 @@ def test_damaged_facts_of_a_stream_are_refused(facts, state, folder):
     metadata = {"schema": "personalive-stream-1", **({} if facts is None else {"facts": facts})}
     save_file(load_file(path), path, metadata)
     with pytest.raises(InputError, match="s.safetensors has damaged facts, expected chunk, frames and chunks"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("name", ["latents", "motion.face", "motion.pose", "bank.motion", "bank.0.k", "bank.0.v"])
+def test_a_missing_part_of_a_stream_is_named(name, state, folder):
+    path = folder / "s.safetensors"
+    save_state(path, state)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({key: tensor for key, tensor in load_file(path).items() if key != name}, path, metadata)
+    with pytest.raises(InputError, match=rf"s.safetensors lacks {name} of a stream's state: save the state again"):
         load_state(path)
 
 

@@ -14,6 +14,7 @@ from ...modules.inputs import MotionFeatures
 from .types import KeyframeBank, StreamHistory, StreamState
 
 STREAM_SCHEMA = "personalive-stream-1"
+_NEEDED = ("latents", "motion.face", "motion.pose", "bank.motion")
 _HISTORY = ("history.latents", "history.face", "history.pose")  # only in files of streams with history
 
 
@@ -39,7 +40,11 @@ def load_state(path: Path, device: torch.device | None = None) -> StreamState:
     saved, metadata = load_tensors(path, STREAM_SCHEMA)
     tensors = {key: tensor.to(device) for key, tensor in saved.items()}
     facts = _facts(path, metadata)
-    layers = sum(key.endswith(".k") for key in tensors)
+    layers = len({key.split(".")[1] for key in tensors if key.endswith((".k", ".v"))})
+    needed = (*_NEEDED, *(f"bank.{i}.{half}" for i in range(layers) for half in "kv"))
+    lacking = [key for key in needed if key not in tensors]
+    if lacking:
+        raise InputError(f"{path.name} lacks {lacking[0]} of a stream's state: save the state again")
     features = tuple((tensors[f"bank.{i}.k"], tensors[f"bank.{i}.v"]) for i in range(layers))
     return StreamState(
         tensors["latents"],
