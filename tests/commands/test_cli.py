@@ -35,7 +35,7 @@ def is_one_line(outcome):
         ("--size big", "argument --size: expected a whole number, got 'big'"),
         ("--steps 3", "argument --steps: steps must be a multiple of the 4 windows in flight, got 3"),
         ("--steps 0", "argument --steps: expected a number 1 or more"),
-        ("--steps 4000", "argument --steps: timesteps must rise"),
+        ("--steps 4000", "argument --steps: 4000 steps are more than the 1000 noise levels: use at most 1000"),
         ("--rotation 9", "argument --rotation: expected a number from 0 to 3, got '9'"),
         ("--expression nan", "argument --expression: expected a number from 0 to 3, got 'nan'"),
         ("--translation=-1", "argument --translation: expected a number from 0 to 3"),

@@ -101,6 +101,9 @@ class StreamConfig:
                 f"steps must be a multiple of the {windows} windows in flight, got {steps}: choose {windows}, "
                 f"{2 * windows}, {3 * windows} and so on"
             )
+        if steps > last + 1:
+            most = (last + 1) // windows * windows
+            raise InputError(f"{steps} steps are more than the {last + 1} noise levels: use at most {most}")
         span = max(steps - 1, 1)
         levels = tuple(round(i * last / span) for i in range(steps)) if steps > 1 else (last,)
         try:

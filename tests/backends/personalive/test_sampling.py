@@ -201,6 +201,14 @@ def test_impossible_configurations(make):
         make()
 
 
+@pytest.mark.parametrize("steps", [1004, 100_000])
+def test_more_steps_than_noise_levels(steps):
+    """One sentence, which does not list them."""
+    assert len(StreamConfig.of(steps=1000).timesteps) == 1000
+    with pytest.raises(InputError, match=f"^{steps} steps are more than the 1000 noise levels: use at most 1000$"):
+        StreamConfig.of(steps)
+
+
 def test_lead_in_must_fill_the_window(reference):
     with pytest.raises(ValueError, match="expected 12 lead-in frames, got 11"):
         sampler(reference).start(still(11))
