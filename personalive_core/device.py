@@ -38,7 +38,7 @@ def pick_device(name: str = "auto") -> torch.device:
         try:
             device = torch.device(name)
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, ImportError) as error:  # ImportError: torch's own module is not there
             raise InputError(f"device {name!r} cannot be used here ({error}): use --device cpu") from error
         return device
     backends = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}

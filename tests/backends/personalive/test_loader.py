@@ -180,7 +180,7 @@ def test_unknown_decoder(folder):
         load_model(folder, CPU, torch.float32, "half")
 
 
-@pytest.mark.parametrize("name", ["abacus", "cuda:99"])
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "hpu"])
 def test_device_that_is_not_there(name):
     with pytest.raises(InputError, match=f"device '{name}' cannot be used here .*: use --device cpu"):
         pick_device(name)
