@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..backends.personalive.files import yunet_file
@@ -55,31 +56,35 @@ class Thumbnails:
 
     If there are too many, every second one is deleted, so that the frames left are multiples of a power of two. The
     finished sheet's evenly spread frames are multiples of a larger power, so their thumbnails are still there. Only a
-    keyframe inside a gap may get an earlier frame's picture.
+    keyframe inside a gap may get an earlier frame's picture. One thread may store them while another takes them:
+    frames are read ahead.
     """
 
     def __init__(self, most: int = MOST_SHOWN) -> None:
-        self._most, self._pictures = most, dict[int, Picture]()
+        self._most, self._pictures, self._lock = most, dict[int, Picture](), Lock()
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def note(self, index: int, image: Picture) -> None:
         """Stores a thumbnail of `image` [H, W, 3] for frame `index`."""
-        self._pictures[index] = thumbnail(image)
-        stride = thinning_stride(self._pictures, self._most)
-        for skipped in [held for held in self._pictures if held % stride]:
-            del self._pictures[skipped]
+        small = thumbnail(image)
+        with self._lock:
+            self._pictures[index] = small
+            stride = thinning_stride(self._pictures, self._most)
+            for skipped in [held for held in self._pictures if held % stride]:
+                del self._pictures[skipped]
 
     def take(self, index: int) -> Picture | None:
         """The thumbnail of frame `index`, or of the nearest earlier frame that has one; None if there is none.
 
         Call it with rising indices: it deletes all thumbnails before the one it returns.
         """
-        earlier = [held for held in self._pictures if held <= index]
-        for passed in earlier[:-1]:
-            del self._pictures[passed]
-        return self._pictures[earlier[-1]] if earlier else None
+        with self._lock:
+            earlier = [held for held in self._pictures if held <= index]
+            for passed in earlier[:-1]:
+                del self._pictures[passed]
+            return self._pictures[earlier[-1]] if earlier else None
 
 
 @dataclass(frozen=True, eq=False)

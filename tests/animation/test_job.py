@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -300,6 +302,23 @@ def test_driving_pictures_are_bounded_and_the_right_ones():
     assert len(collector.rows()) == 8
     for row in collector.rows():
         assert np.array_equal(row.driving, thumbnail(numbered(row.index)))
+
+
+def test_driving_pictures_may_be_stored_while_they_are_taken():
+    """As where a thread looks for faces ahead of the networks."""
+    shown, usual = Thumbnails(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            noted = pool.submit(lambda: [shown.note(index, numbered(index)) for index in range(3000)])
+            index = 0
+            while not noted.done():
+                shown.take(index)
+                index += 1
+        noted.result()
+    finally:
+        sys.setswitchinterval(usual)
+    assert 1 <= len(shown) <= MOST_SHOWN
 
 
 def numbered(index):
