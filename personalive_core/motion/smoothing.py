@@ -121,11 +121,17 @@ def _with_rows(motion: MotionT, rows: Tensor) -> MotionT:
 def at_their_steps(options: OneEuroOptions, times: Iterable[Fraction]) -> Iterator[OneEuroOptions]:
     """The options for each frame: their rate is that of the frame's own time step, in seconds since the one before.
 
-    Steps that are even but for the rounding of their clock keep the rate, to the same bits as without times.
+    Steps that are even but for the rounding of their clock keep the rate, to the same bits as without times. Raises
+    InputError for times that do not rise.
     """
     last: Fraction | None = None
     for time in times:
         step = None if last is None else float(time - last)
         is_even = step is None or abs(step - 1 / options.rate) <= ROUNDING
+        if not is_even and last is not None and time <= last:
+            raise InputError(
+                f"smoothing needs frames at rising times, got one at {float(time):g} s after one at {float(last):g} s: "
+                "correct the times, or leave smoothing out"
+            )
         yield options if is_even or step is None else replace(options, rate=1 / step)
         last = time

@@ -115,3 +115,11 @@ def test_each_sample_is_filtered_over_its_own_time_step():
     left = (found[1:] - rows[1:]).abs() / (found[:-1] - rows[1:]).abs()  # the share of the step that is still to come
     assert left[2].max() < 0.002, "after two minutes, nothing of before is left"
     assert left[[0, 1, 3, 4]].min() > 0.01
+
+
+@pytest.mark.parametrize("again", [3, 0], ids=["the same", "anew"])
+def test_times_that_do_not_rise_are_refused(again):
+    """As of frames that a program shows twice, or of a film that it begins anew."""
+    times = [Fraction(n, 25) for n in (0, 1, 2, 3, again, 5)]
+    with pytest.raises(InputError, match=f"got one at {again / 25:g} s after one at 0.12 s: correct the times, or"):
+        smoothed(motion(6), OneEuroOptions(25.0, 1.0, 0.05), times)
