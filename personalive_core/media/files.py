@@ -198,7 +198,8 @@ def same_file(one: Path, other: Path) -> bool:
 def load_tensors(path: Path, *schemas: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a file that `save_tensors` wrote with one of `schemas`, such as personalive-motion-1.
 
-    Raises InputError for any other file.
+    The tensors are copies: the file may be replaced, cut or written over while they are in use. Raises InputError for
+    any other file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -212,11 +213,21 @@ def load_tensors(path: Path, *schemas: str) -> tuple[dict[str, Tensor], dict[str
                     f"{path.name} is no {kind} file of this version (expected schema {' or '.join(schemas)}, found "
                     f"{found if found.isprintable() else ascii(found):.60}): choose another, or make it again"
                 )
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - the file is no mapping
+            # copied: safetensors only maps the file, which Windows then does not let anyone replace
+            return {key: _copied(file.get_tensor(key)) for key in file.keys()}, metadata  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as a {kind} file ({_unreadable(path)}): check the path, or make it again"
         ) from error
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """A copy of the same bytes; of a bool, torch itself copies any byte but 0 as 1."""
+    import torch
+
+    if tensor.dtype == torch.bool:
+        return tensor.view(torch.uint8).clone().view(torch.bool)
+    return tensor.clone()
 
 
 def schema_of(path: Path) -> str | None:

@@ -79,6 +79,21 @@ def test_state_comes_back_bit_for_bit(state, folder):
     assert bits(load_state(folder / "s.safetensors")) == bits(state)
 
 
+@pytest.mark.parametrize("kind", ["motion", "state"])
+def test_what_was_read_stays_when_the_file_is_written_over(kind, motion, state, folder):
+    """As by a copy onto it: the values were checked, and a mapped file that is cut ends the program."""
+    path = folder / "a.safetensors"
+    if kind == "motion":
+        save_motion(path, motion)
+        read, expected = load_motion(path).keypoints, motion.keypoints
+    else:
+        save_state(path, state)
+        read, expected = load_state(path).latents, state.latents
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    assert torch.equal(read, expected)
+
+
 def test_saving_again_replaces_the_file(motion, folder):
     path = folder / "a.safetensors"
     save_motion(path, motion)
