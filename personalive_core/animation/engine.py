@@ -15,6 +15,7 @@ from ..backends.personalive.speed.choice import choose_speed
 from ..backends.personalive.speed.runner import with_speed
 from ..backends.personalive.speed.units import Progress
 from ..errors import WeightsError
+from ..text import as_argument
 from ..weights.index import WeightIndex, locate
 
 
@@ -38,8 +39,8 @@ class Engine:
         if missing:
             tiny = " --decoder tiny" if self.decoder == "tiny" else ""
             raise WeightsError(
-                f"weights are missing: run `personalive download --weights {self.weights}{tiny}`, or name another "
-                f"folder with --weights\n{index.report(missing)}"
+                f"weights are missing: run `personalive download --weights {as_argument(self.weights)}{tiny}`, or "
+                f"name another folder with --weights\n{index.report(missing)}"
             )
 
     def load(self) -> PersonaLive:
@@ -57,7 +58,7 @@ def weight_index(folder: Path) -> WeightIndex:
     """The weight files found in `folder`. Raises WeightsError with the download command if it is not a folder."""
     if not folder.is_dir():
         raise WeightsError(
-            f"the weights folder {folder} does not exist: run `personalive download --weights {folder}` to fetch the "
-            "weights, or name another folder with --weights"
+            f"the weights folder {folder} does not exist: run `personalive download --weights {as_argument(folder)}` "
+            "to fetch the weights, or name another folder with --weights"
         )
     return locate(folder, FILES)

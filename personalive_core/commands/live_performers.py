@@ -29,6 +29,7 @@ from ..live.liveportrait import LIVE_STRENGTHS, LivePortraitPerformer
 from ..live.liveportrait_source import read_live_reference
 from ..live.performer import PersonaLivePerformer
 from ..live.types import Performer
+from ..text import as_argument
 from .liveportrait_options import TRANSFER_DEFAULTS, liveportrait_engine_of, transfer_of
 from .options import DEFAULT_WEIGHTS, engine_of, loras_of, refuse_options
 
@@ -93,7 +94,7 @@ def _landmarks(weights: Path, detector: FaceDetector | None) -> LiveLandmarker:
     if landmarks is None:
         raise WeightsError(
             f"--eyes and --lips need LivePortrait's landmark.onnx, and {weights} has none: run `personalive download "
-            f"--system liveportrait --weights {weights}`, or leave them out"
+            f"--system liveportrait --weights {as_argument(weights)}`, or leave them out"
         )
     if detector is None:
         raise InputError(

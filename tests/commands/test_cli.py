@@ -192,6 +192,13 @@ def test_missing_weights_are_named_with_their_places(personalive, lacking):
     assert "taesd" in outcome.err
 
 
+def test_a_command_to_run_has_a_folder_with_a_space_in_quotes(personalive, tmp_path):
+    (tmp_path / "my weights").mkdir()
+    for folder in (tmp_path / "my weights", tmp_path / "no weights"):
+        outcome = personalive(*ANIMATE, "--weights", folder)
+        assert f'`personalive download --weights "{folder}"`' in outcome.err
+
+
 def test_info_says_what_is_there_and_what_is_not(personalive, lacking):
     outcome = personalive("info", "--weights", lacking)
     assert (outcome.code, outcome.err) == (0, "")

@@ -131,6 +131,12 @@ def test_what_is_missing_is_named_with_the_command(hub):
     assert f"- {ANIMAL}/spade_generator.pth for spade_generator" in str(error.value)
 
 
+def test_a_command_to_run_has_a_folder_with_a_space_in_quotes(tmp_path):
+    (tmp_path / "my weights").mkdir()
+    with pytest.raises(WeightsError, match=f'--system liveportrait --weights "{tmp_path / "my weights"}"`, or name'):
+        require_live(tmp_path / "my weights")
+
+
 # --- convert
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ...errors import WeightsError
+from ...text import as_argument
 from ...weights.convert import convert
 from ...weights.fill import NetworkFacts
 from ...weights.index import WeightFile, WeightIndex, locate
@@ -131,7 +132,8 @@ def require_live(folder: Path, subject: str = "human") -> None:
 
 
 def _command(folder: Path, subject: str) -> str:
-    return f"`personalive download --system liveportrait{' --animal' * (subject == 'animal')} --weights {folder}`"
+    animal = " --animal" * (subject == "animal")
+    return f"`personalive download --system liveportrait{animal} --weights {as_argument(folder)}`"
 
 
 def live_to_download(folder: Path, subject: str = "human") -> tuple[WeightFile, ...]:
