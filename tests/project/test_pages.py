@@ -1,0 +1,54 @@
+"""The pages for people: tables that render, links that lead somewhere, commands that parse."""
+
+import re
+import shlex
+from urllib.parse import unquote
+
+import pytest
+
+from personalive_core.cli import build_parser
+
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{name}.md" for name in (
+    "benchmark", "cluster", "evaluation", "files", "library", "live", "small_model", "speed", "systems",
+)))  # fmt: skip
+COMMAND = re.compile(r"(?:python -m personalive_core|personalive|.*\$\(which personalive\)) (.*)")
+
+
+@pytest.fixture(params=PAGES)
+def page(request, repository):
+    return repository / request.param
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_checked(repository):
+    assert {f"docs/{path.name}" for path in (repository / "docs").glob("*.md")} < set(PAGES)
+
+
+def test_tables_have_a_head(page):
+    """A line of dashes in second place: rows after an empty line are no table, and show their bars."""
+    text = page.read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert [table for table in tables if not re.match(r"\|.*\n\|(?: -+ \|)+\n", table)] == []
+
+
+def test_links_lead_to_files_and_headings(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            name, _, anchor = link.partition("#")
+            target = page.parent / unquote(name) if name else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_commands_parse(page):
+    """In fenced blocks; argparse refuses an unknown command, option or value."""
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if found := COMMAND.match(line):
+                words = shlex.split(found[1], comments=True)
+                assert build_parser(words).parse_args(words).command == words[0]
