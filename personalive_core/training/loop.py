@@ -270,7 +270,7 @@ def _accelerator(run: Run) -> Accelerator:
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
-        raise InputError("training needs accelerate: `pip install personalive-comfyui[train]`") from error
+        raise InputError("training needs accelerate: `pip install accelerate`") from error
     # some layers get no gradient: temporal ones before stage 3, and those after the reference's last tokens
     sparse = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:

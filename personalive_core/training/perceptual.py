@@ -42,8 +42,7 @@ def perceptual_distance(kind: str, model: PersonaLive) -> Distance:
         import lpips
     except ImportError as error:
         raise InputError(
-            "the perceptual loss needs the lpips package, which fetches VGG's weights once: "
-            "`pip install personalive-comfyui[train]`"
+            "the perceptual loss needs the lpips package, which fetches VGG's weights once: `pip install lpips`"
         ) from error
     network = lpips.LPIPS(net="vgg", verbose=False).requires_grad_(False)
     return partial(_mean, network)

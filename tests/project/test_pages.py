@@ -1,4 +1,4 @@
-"""The pages for people: tables that render, links that lead somewhere, commands that parse."""
+"""The pages for people: tables that render, links that lead somewhere, commands that parse, packages that exist."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from personalive_core.cli import build_parser
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{name}.md" for name in (
     "benchmark", "cluster", "evaluation", "files", "library", "live", "small_model", "speed", "systems",
 )))  # fmt: skip
+TEXTS = (".py", ".md", ".js", ".json")
 COMMAND = re.compile(r"(?:python -m personalive_core|personalive|.*\$\(which personalive\)) (.*)")
 
 
@@ -52,3 +53,11 @@ def test_commands_parse(page):
             if found := COMMAND.match(line):
                 words = shlex.split(found[1], comments=True)
                 assert build_parser(words).parse_args(words).command == words[0]
+
+
+def test_no_text_asks_pip_for_this_project(repository):
+    """It is in no package index, and in ComfyUI not installed: extras are named by their packages, or by the folder."""
+    folders = ("personalive_core", "nodes", "web", "locales", "docs", "workflows", "subgraphs")
+    files = [path for folder in folders for path in (repository / folder).rglob("*") if path.suffix in TEXTS]
+    found = [path for path in files if "pip install personalive" in path.read_text(encoding="utf-8")]
+    assert found == []

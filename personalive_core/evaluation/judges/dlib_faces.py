@@ -21,7 +21,7 @@ FIVE_POINTS, RECOGNISER = "shape_predictor_5_face_landmarks.dat", "dlib_face_rec
 NUMBERS = 128
 SMALL_PICTURE = 400  # pixels; in smaller pictures the detector, whose faces have 80 or more, looks at twice the size
 _SOURCE, _LICENCE = "dlib-bin and face-recognition-models", "Boost (dlib), CC0 (the models)"
-_MISSING = "needs the dlib-bin and face-recognition-models packages: pip install personalive-comfyui[metrics]"
+_MISSING = "needs the dlib-bin and face-recognition-models packages: pip install dlib-bin face-recognition-models"
 
 
 def open_dlib_points() -> OpenedJudge[PerPicture]:

@@ -59,7 +59,7 @@ def arcface_judge(options: JudgeOptions) -> OpenedJudge[PerPicture]:
     if not options.insightface:
         return "ArcFace's models are for research only and are downloaded: give --insightface if you may use them"
     if importlib.util.find_spec("insightface") is None:
-        return "needs the insightface and onnxruntime packages: pip install personalive-comfyui[faces]"
+        return "needs the insightface and onnxruntime packages: pip install insightface onnxruntime"
     app: Any = importlib.import_module("insightface.app")
     _log.warning("insightface's models are licensed for non-commercial research only")
     analysis = app.FaceAnalysis(name=_PACK, allowed_modules=["detection", "recognition"])
