@@ -70,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--crop-scale", type=number(0.2, 3), default=1.0, metavar="F", help="above 1 shows more around the face"
     )
     published = Strengths()
-    strengths = parser.add_argument_group("strength of the driving motion")
+    strengths = parser.add_argument_group("strength of the driving motion", "with --system personalive alone")
     for name in ("rotation", "translation", "scale", "expression"):
         default = getattr(published, name)
         strengths.add_argument(f"--{name}", type=number(0, 3), default=default, help="0 to 3 (default: %(default)s)")

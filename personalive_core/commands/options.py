@@ -85,8 +85,8 @@ def add_speed(parser: argparse.ArgumentParser, default: str = "auto") -> None:
         "--speed",
         default=default,
         choices=SPEEDS,
-        help="auto: compiled on CUDA, else plain; compiling takes about a minute, once; fp8 and rtx are PersonaLive's "
-        "alone, but hunyuan's fp8 stores its UNet in 8 bits (default: %(default)s)",
+        help="auto: compiled on CUDA, else plain; the first run compiles, for up to a minute; fp8 and rtx are "
+        "PersonaLive's alone, but hunyuan's fp8 stores its UNet in 8 bits (default: %(default)s)",
     )
 
 

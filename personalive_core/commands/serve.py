@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster = parser.add_argument_group("cluster")
     cluster.add_argument("--address", help="of a running Ray: auto or ray://... (default: this machine alone)")
     cluster.add_argument("--replicas", type=whole(1), default=1, metavar="N", help="sessions always ready (default: 1)")
-    cluster.add_argument("--most-replicas", type=whole(1), metavar="N", help="more as they are needed (default: none)")
+    cluster.add_argument(
+        "--most-replicas", type=whole(1), metavar="N", help="in all, as they are needed (default: --replicas)"
+    )
     cluster.add_argument(
         "--idle", type=number(0), default=rules.idle, metavar="SECONDS", help="then give a free one back (default: 300)"
     )

@@ -21,7 +21,7 @@ from ..training.loop import Run, train
 from ..training.networks import networks_of
 from ..training.prepare import Drawing, prepare_drawn
 from ..training.prepare_videos import LARGEST_STRIDE, Cut, Prepared, prepare_videos
-from ..training.presets import STAGES, preset
+from ..training.presets import PRESETS, STAGES, preset
 from ..training.recipe import assemble
 from ..training.session import PLANS, Session, plan_of, train_session
 from .options import add_detector, add_device, add_size, add_weights
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stage", choices=STAGES, help="1, 2 or 3 of the paper, or a network that the paper takes ready-made"
     )
-    parser.add_argument("--preset", default="small", help="published, small, or its ablations (default: %(default)s)")
+    names = ", ".join(dict.fromkeys(name for name, _ in PRESETS))
+    parser.add_argument("--preset", default="small", help=f"{names} (default: %(default)s); not each has every stage")
     parser.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="folders that `train prepare` wrote")
     parser.add_argument("--output", type=Path, help="folder of the run; an unfinished run in it resumes")
     parser.add_argument(

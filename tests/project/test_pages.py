@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from personalive_core.cli import build_parser
+from personalive_core.training.presets import PRESETS
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{name}.md" for name in (
     "benchmark", "cluster", "evaluation", "files", "library", "live", "small_model", "speed", "systems",
@@ -61,3 +62,11 @@ def test_no_text_asks_pip_for_this_project(repository):
     files = [path for folder in folders for path in (repository / folder).rglob("*") if path.suffix in TEXTS]
     found = [path for path in files if "pip install personalive" in path.read_text(encoding="utf-8")]
     assert found == []
+
+
+def test_help_names_every_preset(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # no name is broken at its hyphen
+    with pytest.raises(SystemExit):
+        build_parser(["train"]).parse_args(["train", "--help"])
+    words = set(re.findall(r"[\w-]+", capsys.readouterr().out))
+    assert {name for name, _ in PRESETS} <= words
