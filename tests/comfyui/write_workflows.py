@@ -109,7 +109,7 @@ NOTES = {
     "1. Choose the person in *Reference* and press **Run**: it returns at once.\n"
     "2. On the panel of *Live Session* choose the camera and press **Start**.\n"
     "3. Drop another portrait on the panel, move the strengths, record. Close the page to end it.\n\n"
-    "What delay to expect, and OBS: docs/live.md.\n\n"
+    "What delay to expect, and OBS: the help page of *Live Session*, by **(i)**.\n\n"
     f"{BUILT_IN}",
     "liveportrait_edit": "## The expression of a picture, by sliders\n"
     "1. Choose the picture in *Reference* and press **Run**.\n"
