@@ -23,7 +23,9 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--plan", metavar="FPS|FILE", help="frames a second of one card, or a JSON file of `bench`")
     group.add_argument("--cards", type=whole(1), action="append", help="repeat it (default: 1, 8, 64, 1024)")
     machines, costs = Machines(), Costs(1)
-    group.add_argument("--cards-per-node", type=whole(1), default=machines.cards_a_node, metavar="N")
+    group.add_argument(
+        "--cards-per-node", type=whole(1), default=machines.cards_a_node, metavar="N", help="(default: %(default)s)"
+    )
     group.add_argument(
         "--disk", type=number(0.001), default=machines.disk / 1e9, metavar="GB/S", help="of the shared file server"
     )

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also live sessions with a generated camera: {', '.join(MODES)}, or both with a comma between",
     )
     parser.add_argument("--frames", type=whole(1), default=32, help="frames of the stream (default: %(default)s)")
-    parser.add_argument("--repeats", type=whole(1), default=3)
+    parser.add_argument("--repeats", type=whole(1), default=3, help="calls of each stage (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="as --speed compiled")
     parser.add_argument(
         "--profile", action="store_true", help="also the machine's ceilings, kernels, the CPU's part, and accuracy"

@@ -15,7 +15,7 @@ from ..backends.personalive.files import SHIPPED
 from ..device import pick_device
 from ..drawn.sample import write_sample
 from .animate import result_of
-from .options import add_loras, add_reporting, loras_of
+from .options import add_device, add_loras, add_reporting, loras_of
 from .readers import number
 from .result import Result
 
@@ -24,10 +24,12 @@ DEMO_SIZE = 128  # pixels a side; the small model was trained at this size
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `personalive demo`."""
-    parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"))
-    parser.add_argument("--sheet", type=Path, default=Path("output/demo.png"))
+    parser.add_argument("--output", type=Path, default=Path("output/demo.mp4"), help="film (default: %(default)s)")
+    parser.add_argument(
+        "--sheet", type=Path, default=Path("output/demo.png"), help="contact sheet (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=number(0.04, 60), default=4.0, help="length of the drawn film (default: 4)")
-    parser.add_argument("--device", default="auto")
+    add_device(parser)
     add_loras(parser)
     add_reporting(parser)
 

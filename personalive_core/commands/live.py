@@ -93,7 +93,7 @@ def add_live_motion(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", type=number(0, 3), help=f"0 to 3 (default: {default}; LivePortrait: {ours})")
     group.add_argument("--smooth", type=number(0.01, 1000), metavar="HZ", help="smooth the pose with this cutoff")
     group.add_argument("--face", type=face_choice, default="largest", help="the face to follow (default: largest)")
-    group.add_argument("--seed", type=whole(0), default=0)
+    group.add_argument("--seed", type=whole(0), default=0, help="of the noise (default: %(default)s)")
     add_detector(group)
 
 

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     add_clip(parser)
     add_licence(parser)
-    parser.add_argument("--plot", type=Path, help="draw head pose and novelty over time: .png or .jpg")
+    parser.add_argument(
+        "--plot", type=Path, help="draw head pose and novelty (other systems: expression) over time: .png or .jpg"
+    )
 
 
 def run(a: argparse.Namespace) -> Result:

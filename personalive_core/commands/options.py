@@ -154,7 +154,7 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
         help="smooth pose and box with this cutoff; 2 is a good start",
     )
     span = parser.add_argument_group("which part of the driving")
-    span.add_argument("--start", type=number(0), default=0.0, metavar="SECONDS")
+    span.add_argument("--start", type=number(0), default=0.0, metavar="SECONDS", help="leave out what is earlier")
     span.add_argument("--frames", type=whole(1), help="at most this many frames")
     span.add_argument(
         "--rate", type=frame_rate, help="resample to this many frames per second (default: the driving's own)"

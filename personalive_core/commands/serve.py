@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", type=Path, help="portrait that sessions begin with (default: the drawn one)")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="as of `live`")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder of recordings, on every machine")
-    parser.add_argument("--mode", choices=MODES, default=QUALITY)
+    parser.add_argument("--mode", choices=MODES, default=QUALITY, help="as of `live` (default: %(default)s)")
     parser.add_argument("--size", type=picture_size, default=0, help="pixels a side (default: the model's own)")
     parser.add_argument(
         "--mark", action="store_true", help="add a small visible mark that says the result is generated"

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", type=Path, metavar="DIR", help="weights folder to start from (default: fresh weights)"
     )
-    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--seed", type=whole(0), default=0, help="of all that is random (default: %(default)s)")
     parser.add_argument("--precision", choices=[*MIXED_PRECISIONS], help="(default: the preset's)")
     parser.add_argument(
         "--minutes", type=number(0), default=0.0, help="keep the run before these are over; the same command goes on"
@@ -100,7 +100,7 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of clips and runs; the same one resumes")
     parser.add_argument("--minutes", type=number(0), default=0.0, help="end, and keep all, before these are over")
     parser.add_argument("--workers", type=whole(1), default=2, help="processes that draw (default: %(default)s)")
-    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--seed", type=whole(0), default=0, help="of all that is random (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

@@ -1,12 +1,13 @@
 """The pages for people: tables that render, links that lead somewhere, commands that parse, packages that exist."""
 
+import argparse
 import re
 import shlex
 from urllib.parse import unquote
 
 import pytest
 
-from personalive_core.cli import build_parser
+from personalive_core.cli import COMMANDS, build_parser
 from personalive_core.training.presets import PRESETS
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{name}.md" for name in (
@@ -70,3 +71,17 @@ def test_help_names_every_preset(capsys, monkeypatch):
         build_parser(["train"]).parse_args(["train", "--help"])
     words = set(re.findall(r"[\w-]+", capsys.readouterr().out))
     assert {name for name, _ in PRESETS} <= words
+
+
+def without_help(parser):
+    """The options of a parser and its subcommands that no text says."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for other in action.choices.values():
+                yield from without_help(other)
+        elif not action.help:
+            yield f"{parser.prog} {action.dest}"
+
+
+def test_help_says_what_each_option_is():
+    assert list(without_help(build_parser(list(COMMANDS)))) == []
