@@ -82,7 +82,7 @@ def download(
     if not absent:
         return
     if constants.HF_HUB_OFFLINE if offline is None else offline:
-        remedy = "unset HF_HUB_OFFLINE, or put these files there"
+        remedy = f"{'unset HF_HUB_OFFLINE' if offline is None else 'leave --offline out'}, or put these files there"
         report = WeightIndex(folder, wanted, ()).report(absent)
         raise WeightsError(f"weights are missing in offline mode, without downloads: {remedy}\n{report}")
     try:
