@@ -41,6 +41,11 @@ const behind = (source, type = "PersonaLivePrepareReference") => ({
   isInputConnected: () => source !== null,
 });
 
+test("a node that is not yet in a graph has no file: newer front ends throw when it is asked for its links", () => {
+  const node = { inputs: [{ name: "image" }], graph: null, getInputNode: () => assert.fail("asked") };
+  assert.equal(linkedFile(node, "image"), null);
+});
+
 test("the file before an input is found through reroutes", () => {
   assert.equal(linkedFile(behind(loader), "image").filename, "anna.png");
   assert.equal(linkedFile(behind(behind(behind(loader, "Reroute"), "Reroute")), "image").filename, "anna.png");

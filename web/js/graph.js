@@ -53,7 +53,7 @@ export function fileOf(value) {
 export function linkedNode(node, name) {
   let source = node;
   let slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
-  if (slot < 0) return undefined;
+  if (slot < 0 || node.graph === null) return undefined; // newer front ends throw for a node that is not yet in a graph
   for (let steps = 0; steps < LONGEST_CHAIN && source; steps += 1) {
     source = source.getInputNode(slot);
     slot = 0;
